@@ -1,0 +1,85 @@
+"""What a curve family is: a shape, names, bounds and a search grid; the engine does the rest."""
+
+import abc
+import dataclasses
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """Name of a fitted parameter, as in result dictionaries and fit stores, and its unit."""
+
+    name: str
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Family(abc.ABC):
+    """Curves of the form ``loss(x) = offset + amplitude * shape(x, theta)``.
+
+    ``x`` is the fitted coordinate in units of the observed window: ``x = (u - origin) / unit`` with ``u`` from
+    :meth:`coordinate` and ``(origin, unit)`` from :meth:`window`; by default 0 is the first checkpoint and 1 the
+    last. Bounds and grids are therefore plain numbers whatever the axis counts (steps, tokens, positions).
+
+    A shape runs between 0 and 1. ``offset`` is the loss where it is 0 and ``offset + amplitude`` the loss where it
+    is 1; these two plateaus are what `FitOptions.min_plateau` and `max_plateau_ratio` bound.
+
+    A new family is a frozen dataclass that sets `name` and `parameters` and defines `shape`, `bounds`, `grid`,
+    `named` and `curve`. Instances are hashable and are passed to `jax.jit` as static arguments.
+    """
+
+    name: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]]
+    #: The parameter (in axis units) at which an event happens; fits of such families get a `Category`.
+    event: ClassVar[str | None] = None
+    scale: Literal["linear", "log"] = "linear"
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("linear", "log"):
+            raise ValueError(f"scale: got {self.scale!r}, expected 'linear' (u = a) or 'log' (u = ln a)")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of the full Jacobian's columns and of the store."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def coordinate(self, axis: Float[Array, " checkpoints"]) -> Float[Array, " checkpoints"]:
+        """The coordinate in which the curve is fitted: ``u = a`` or ``u = ln a``."""
+        return jnp.log(axis) if self.scale == "log" else axis
+
+    def window(self, u: Float[Array, " checkpoints"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """``(origin, unit)`` of the standardised coordinate ``x = (u - origin) / unit``."""
+        return u[0], u[-1] - u[0]
+
+    @abc.abstractmethod
+    def shape(self, x: Float[Array, "..."], theta: Float[Array, "theta ..."]) -> Float[Array, "..."]:
+        """The curve's shape, between 0 and 1; ``theta[k]`` broadcasts against ``x``."""
+
+    def complement(self, x: Float[Array, "..."], theta: Float[Array, "theta ..."]) -> Float[Array, "..."]:
+        """``1 - shape``; override it where that difference would cancel (shapes that approach 1)."""
+        return 1 - self.shape(x, theta)
+
+    @abc.abstractmethod
+    def bounds(self, x: Float[Array, " checkpoints"]) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
+        """Lower and upper bounds of theta for checkpoints at ``x``."""
+
+    @abc.abstractmethod
+    def grid(self, x: Float[Array, " checkpoints"]) -> Float[Array, "templates theta"]:
+        """Values of theta to start from; their number may depend on ``len(x)`` only."""
+
+    @abc.abstractmethod
+    def named(
+        self,
+        offset: Float[Array, "*curves"],
+        amplitude: Float[Array, "*curves"],
+        theta: Float[Array, "theta *curves"],
+        window: tuple[Float[Array, ""], Float[Array, ""]],
+    ) -> dict[str, Float[Array, "*curves"]]:
+        """The engine's ``offset, amplitude, theta`` as the family's named parameters, in the order of `names`."""
+
+    @abc.abstractmethod
+    def curve(self, axis: Float[Array, "..."], params: dict[str, Float[Array, "..."]]) -> Float[Array, "..."]:
+        """The law itself: the loss at ``axis`` from the named parameters, which broadcast against it."""

@@ -1,0 +1,56 @@
+"""The macroscopic law."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+
+from .family import Family, Parameter
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLaw(Family):
+    """Mean loss over training: ``L(a) = coefficient·a^(-exponent) + floor``, a > 0.
+
+    Source: arXiv 2606.29858 (macroscopic law), arXiv 2602.03685 (time law). The shape is the same law counted from
+    the first checkpoint, ``exp(-exp(theta)·x)`` with ``x = ln(a / a_first) / ln(a_last / a_first)``, which keeps
+    float32 within range for axes of any unit.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(10.0, 1e5, 64)
+        >>> fit = tsl.fit(tsl.PowerLaw(), step, 7.0 * step**-0.33 + 2.5)
+        >>> round(float(fit.params["exponent"]), 2)
+        0.33
+    """
+
+    name: ClassVar[str] = "power_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("coefficient", "nat·axis^exponent"),
+        Parameter("exponent", "1"),
+        Parameter("floor", "nat"),
+    )
+    scale: Literal["log"] = "log"
+
+    def shape(self, x, theta):
+        return jnp.exp(-jnp.exp(theta[0]) * x)
+
+    def complement(self, x, theta):
+        return -jnp.expm1(-jnp.exp(theta[0]) * x)
+
+    def bounds(self, x):
+        # From a straight line in ln(a) within 1% to a fall that is over within the first interval.
+        first_gap = jnp.maximum(x[1] - x[0], 1e-6)
+        return jnp.log(jnp.asarray([0.02])), jnp.log(20 / first_gap)[None]
+
+    def grid(self, x):
+        lower, upper = self.bounds(x)
+        return jnp.linspace(lower, upper, 64)
+
+    def named(self, offset, amplitude, theta, window):
+        origin, unit = window
+        exponent = jnp.exp(theta[0]) / unit
+        return {"coefficient": amplitude * jnp.exp(exponent * origin), "exponent": exponent, "floor": offset}
+
+    def curve(self, axis, params):
+        return params["coefficient"] * axis ** -params["exponent"] + params["floor"]

@@ -1,0 +1,223 @@
+"""`tsl.fit`: many curves at once, whatever their shape, gaps, weights and precision."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from ..curves import Family
+from .options import FitOptions
+from .projection import Block
+from .result import Category, Fit, Status
+from .robust import huber_weights, solve_robust
+from .solution import solve
+from .statistics import categorise, covariance_factor, has_event, named_and_errors, residuals
+
+
+def fit(
+    family: Family,
+    time: Float[Array, " checkpoints"],
+    losses: Float[Array, "*curves checkpoints"],
+    weights: Float[Array, "*curves checkpoints"] | None = None,
+    *,
+    options: FitOptions = FitOptions(),
+) -> Fit:
+    """Fit ``offset + amplitude·shape`` to every trajectory: least squares over all parameters of the family.
+
+    Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
+    parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
+    Pure: works under `jit`, `vmap` and `shard_map`; differentiable in `losses` and `weights` by the implicit function
+    theorem. No curve affects another, and none raises: see `Fit.status`.
+
+    Args:
+        family: what to fit, such as ``Sigmoid()``.
+        time: (checkpoints,) axis values, increasing: steps, tokens, positions, ... For a family on a log scale a
+            checkpoint at 0 is left out.
+        losses: (\\*curves, checkpoints) in nat, any floating dtype; NaN = not measured. float16 and bfloat16 are
+            computed in float32, float64 in float64 where JAX has it on.
+        weights: (\\*curves, checkpoints) or (checkpoints,), relative inverse variances; 0 = ignore the point.
+        options: see `FitOptions`.
+
+    Returns:
+        `Fit`, its arrays of shape (\\*curves).
+
+    Raises:
+        TypeError: losses or time are not real floating-point numbers, or the family or options are of another type.
+        ValueError: shapes disagree, the axis does not increase or is negative on a log scale, or there are fewer
+            checkpoints than parameters + 1.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [100.0]])) ** 2)
+        >>> tsl.fit(tsl.Sigmoid(scale="log"), step, losses).params["learning_time"].round(2).tolist()
+        [30.0, 100.0]
+
+    Source: laws of arXiv 2606.29858, 2404.17785 and 2602.03685; see the families.
+    """
+    time, losses, weights = check_input(family, time, losses, weights, options)
+    dtype = jnp.promote_types(losses.dtype, jnp.float32)
+    u = jnp.asarray(family.coordinate(time), dtype)
+    shape, checkpoints = losses.shape[:-1], losses.shape[-1]
+    number = int(np.prod(shape))
+    size = max(1, min(options.block_size or default_block_size(), number))
+    rows = [losses.reshape(number, checkpoints)]
+    if weights is not None:
+        rows.append(jnp.broadcast_to(weights, losses.shape).reshape(number, checkpoints))
+    fit_rows = functools.partial(fit_block, family, options, u, jnp.asarray(time, dtype))
+    blocks = -(-number // size)
+    if blocks <= 1:
+        result = fit_rows(*rows)
+    else:
+        padded = [
+            jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
+            for a in rows
+        ]
+        result = lax.map(lambda block: fit_rows(*block), tuple(padded))
+        result = jax.tree.map(lambda a: a.reshape(blocks * size)[:number], result)
+    return jax.tree.map(lambda a: a.reshape(shape), result)
+
+
+def default_block_size() -> int:
+    """Curves a block: on a CPU what stays in the second-level cache, on accelerators what fills the device."""
+    return 2048 if jax.default_backend() == "cpu" else 1 << 17
+
+
+def fit_block(family: Family, options: FitOptions, u, time, losses, weights=None) -> Fit:
+    """Fit the rows of a (curves, checkpoints) array in one go."""
+    block, num_points, status = prepare(family, options, u, losses, weights)
+    if options.huber_threshold is None:
+        solution, block_used, inflation = solve(family, options, block), block, 1.0
+    else:
+        solution, noise = solve_robust(family, options, block)
+        block_used, inflation = huber_weights(options, block, residuals(family, block, solution.coefficients), noise)
+    factor = covariance_factor(family, block_used, solution)
+    rss = jnp.sum(block_used.weight * jnp.square(residuals(family, block_used, solution.coefficients)), axis=0)
+    total = jnp.sum(block_used.weight, axis=0)
+    constant = jnp.sum(block_used.weight * block_used.loss, axis=0) / jnp.where(total > 0, total, 1)
+    spread = jnp.sum(block_used.weight * jnp.square(block_used.loss - constant), axis=0)
+
+    size = len(family.names)
+    variance = inflation * rss / jnp.maximum(num_points - size, 1)
+    params, stderr = named_and_errors(family, solution, factor, variance, family.window(u))
+    usable = status == Status.CONVERGED
+    status = jnp.where(usable & jnp.any(solution.held, axis=0), Status.AT_BOUND, status)
+    status = jnp.where(usable & ~solution.converged, Status.MAX_STEPS, status).astype(jnp.uint8)
+    event = params[family.event] if family.event else constant
+    supported = has_event(options, size, len(time), spread, rss, num_points)
+
+    def where_usable(values):
+        return jnp.where(usable, values, jnp.nan)
+
+    return Fit(
+        params={name: where_usable(value) for name, value in params.items()},
+        stderr={name: where_usable(value) for name, value in stderr.items()},
+        rss=where_usable(rss),
+        r2=where_usable(1 - rss / jnp.where(spread > 0, spread, 1)),
+        num_points=num_points,
+        status=status,
+        category=categorise(family, supported, usable, event, time[0], time[-1]),
+        constant=jnp.where((num_points > 0) & (status != Status.NON_FINITE), constant, jnp.nan),
+        family=family,
+    )
+
+
+def prepare(family: Family, options: FitOptions, u, losses, weights):
+    """A checkpoint-major block with gaps at weight 0, the number of points, and who cannot be fitted and why."""
+    dtype = u.dtype
+    losses = losses.T.astype(dtype)
+    weight = jnp.ones_like(losses) if weights is None else weights.T.astype(dtype)
+    missing = jnp.isnan(losses) | jnp.isnan(weight) | (weight == 0)
+    broken = jnp.any(~missing & (jnp.isinf(losses) | jnp.isinf(weight) | (weight < 0)), axis=0)
+    measured = ~missing & ~broken
+    loss, weight = jnp.where(measured, losses, 0), jnp.where(measured, weight, 0)
+    num_points = jnp.sum(measured, axis=0, dtype=jnp.int32)
+
+    first = jnp.take_along_axis(loss, jnp.argmax(measured, axis=0)[None], axis=0)[0]
+    largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=0)
+    smallest = jnp.min(jnp.where(measured, losses, jnp.inf), axis=0)
+    status = jnp.where(largest - smallest <= 2 * jnp.finfo(dtype).eps * jnp.abs(largest), Status.FLAT, Status.CONVERGED)
+    status = jnp.where(num_points < len(family.names) + 1, Status.TOO_FEW_POINTS, status)
+    status = jnp.where(broken, Status.NON_FINITE, status)
+
+    # Curves that cannot be fitted still occupy their lane: give them a weightless constant, which converges at once.
+    usable = status == Status.CONVERGED
+    least = jnp.full_like(first, -jnp.inf if options.min_plateau is None else options.min_plateau)
+    most = jnp.full_like(first, jnp.inf)
+    if options.max_plateau_ratio is not None:
+        most = jnp.where(usable, options.max_plateau_ratio * first, most)
+        most = jnp.maximum(most, jnp.where(jnp.isfinite(least), least, most))
+    x = _standardised(family, u)
+    return Block(x, loss, weight, least, most), num_points, status
+
+
+def _standardised(family: Family, u):
+    origin, unit = family.window(u)
+    return (u - origin) / unit
+
+
+def check_input(family, time, losses, weights, options):
+    """Raise on what is known before compilation to be wrong; leave out a checkpoint at 0 on a log scale."""
+    if not isinstance(family, Family):
+        raise TypeError(f"family: got {family!r}, expected an instance such as tsl_jax.Sigmoid()")
+    if not isinstance(options, FitOptions):
+        raise TypeError(f"options: got {type(options).__name__}, expected tsl_jax.FitOptions(...)")
+    losses = jnp.asarray(losses)
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise TypeError(
+            f"losses: got dtype {losses.dtype}, expected a floating-point dtype; convert them with "
+            "losses.astype('float32') if they are losses in nat"
+        )
+    if losses.ndim < 1 or np.ndim(time) != 1 or losses.shape[-1] != len(time):
+        raise ValueError(
+            f"losses: got shape {losses.shape} with time of shape {np.shape(time)}, expected (..., checkpoints) and "
+            "(checkpoints,); transpose losses if their checkpoints come first"
+        )
+    if weights is not None:
+        weights = jnp.asarray(weights, jnp.promote_types(losses.dtype, jnp.float32))
+        if weights.shape not in (losses.shape, losses.shape[-1:]):
+            raise ValueError(
+                f"weights: got shape {weights.shape}, expected {losses.shape} (one per loss) or {losses.shape[-1:]}"
+            )
+    if not isinstance(time, jax.core.Tracer):
+        time = check_axis(family, time)
+        left_out = losses.shape[-1] - len(time)
+        losses = losses[..., left_out:]
+        weights = weights if weights is None else weights[..., left_out:]
+    needed = len(family.names) + 1
+    if losses.shape[-1] < needed:
+        raise ValueError(
+            f"losses: got {losses.shape[-1]} usable checkpoints, expected at least {needed} (parameters + 1) for "
+            f"family {family.name!r}; measure more checkpoints"
+        )
+    return time, losses, weights
+
+
+def check_axis(family: Family, time) -> np.ndarray:
+    """Checked axis values in float64, without a leading 0 on a log scale.
+
+    Raises:
+        TypeError: not real numbers. ValueError: not finite, not increasing, or negative on a log scale.
+    """
+    time = np.asarray(time)
+    if time.dtype.kind not in "iuf" and not jnp.issubdtype(time.dtype, jnp.floating):
+        raise TypeError(f"time: got dtype {time.dtype}, expected real numbers")
+    time = time.astype(np.float64)
+    if not np.all(np.isfinite(time)):
+        raise ValueError(f"time: value {time[~np.isfinite(time)][0]} at index {np.argmin(np.isfinite(time))} is not finite")
+    falls = np.flatnonzero(np.diff(time) <= 0)
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"time: got {time[i]:g} then {time[i + 1]:g} at index {i + 1}, expected increasing values; sort the "
+            "checkpoints and drop repeated ones"
+        )
+    if family.scale == "log" and len(time) and time[0] < 0:
+        raise ValueError(
+            f"time: got {time[0]:g} at index 0, expected values of 0 or above on a log scale; use scale='linear' or "
+            "another axis"
+        )
+    return time[1:] if family.scale == "log" and len(time) and time[0] == 0 else time

@@ -1,0 +1,61 @@
+"""How a fit is done: one frozen, hashable object, passed by keyword and never changed silently."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """Options of `fit` and `fit_store`; every one is recorded in the fit store.
+
+    Args:
+        min_plateau: least value (nat) of the two plateaus, ``offset`` and ``offset + amplitude``; a cross-entropy is
+            not negative, so 0 by default. ``None`` leaves them free.
+        max_plateau_ratio: greatest value of the plateaus as a multiple of the curve's first measured loss, such as 2;
+            ``None`` (default) leaves them free above.
+        event_test: how a sigmoid is tested against a constant: ``"f_test"``, an F test at level `significance`
+            corrected for having searched over all event times and sharpnesses; or ``"bic"``, the Bayesian
+            information criterion.
+        significance: level of the F test, a probability of calling pure white noise an event.
+        huber_threshold: residuals beyond this many noise standard deviations are down-weighted (Huber's M-estimator,
+            by iterative re-weighting; 1.345 keeps 95% efficiency on Gaussian noise). ``None`` (default): plain least
+            squares.
+        max_steps: most Levenberg-Marquardt steps per curve and start; a curve that needs more gets
+            `Status.MAX_STEPS` and the best point found.
+        starts: most starts for a curve whose best fit is in doubt (noisy, or with an event near or past an end of the
+            window); all others have one.
+        tolerance: a curve has converged when the next step would lower its rss by less than this fraction.
+            ``None`` (default): 1e-6 in float32, 1e-12 in float64.
+        block_size: curves fitted together; ``None`` (default) picks it for the device.
+
+    Raises:
+        ValueError: an option is outside its range; the message names it and the range.
+    """
+
+    min_plateau: float | None = 0.0
+    max_plateau_ratio: float | None = None
+    event_test: Literal["f_test", "bic"] = "f_test"
+    significance: float = 0.01
+    huber_threshold: float | None = None
+    max_steps: int = 64
+    starts: int = 4
+    tolerance: float | None = None
+    block_size: int | None = None
+
+    def __post_init__(self) -> None:
+        def check(name: str, holds: bool, expected: str) -> None:
+            if not holds:
+                raise ValueError(f"FitOptions.{name}: got {getattr(self, name)!r}, expected {expected}")
+
+        def none_or_positive(name: str) -> None:
+            value = getattr(self, name)
+            check(name, value is None or value > 0, "a positive number or None")
+
+        none_or_positive("max_plateau_ratio")
+        none_or_positive("huber_threshold")
+        none_or_positive("tolerance")
+        none_or_positive("block_size")
+        check("event_test", self.event_test in ("f_test", "bic"), "'f_test' or 'bic'")
+        check("significance", 0 < self.significance < 1, "a probability between 0 and 1")
+        check("max_steps", self.max_steps >= 1, "at least 1")
+        check("starts", self.starts >= 1, "at least 1")

@@ -1,0 +1,143 @@
+"""Variable projection: the plateaus in closed form, theta's normal equations with the plateaus eliminated.
+
+Curves are written as ``low·(1 - f) + high·f`` with ``f = shape(x, theta)``, so that ``offset = low`` and
+``amplitude = high - low`` and the bounds of both plateaus are a box. All functions work on blocks laid out
+checkpoint-major, (checkpoints, curves): reductions run over the first axis and every curve is one vector lane.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..curves import Family
+
+Curves = Float[Array, " curves"]
+
+
+class Block(NamedTuple):
+    """A block of curves ready to fit; missing points have ``loss = 0, weight = 0``."""
+
+    x: Float[Array, " checkpoints"]
+    loss: Float[Array, "checkpoints curves"]
+    weight: Float[Array, "checkpoints curves"]
+    least: Curves  # bounds of the plateaus, infinite where there are none
+    most: Curves
+
+
+class Point(NamedTuple):
+    """Theta with its best plateaus, and the normal equations there."""
+
+    theta: Float[Array, "theta curves"]
+    low: Curves
+    high: Curves
+    rss: Curves
+    normal: Float[Array, "theta theta curves"]  # Schur complement of the plateaus in J^T W J
+    descent: Float[Array, "theta curves"]  # J^T W r, minus half the gradient of rss
+
+
+def shape_and_slopes(family: Family, x, theta):
+    """``f``, ``1 - f`` and the derivatives of f by theta, all (checkpoints, curves)."""
+    x = x[:, None]
+    theta = theta[:, None, :]
+    slopes = []
+    for k in range(len(theta)):
+        direction = jnp.zeros_like(theta).at[k].set(1)
+        slopes.append(jax.jvp(lambda t: family.shape(x, t), (theta,), (direction,))[1])
+    return family.shape(x, theta), family.complement(x, theta), slopes
+
+
+def project(family: Family, block: Block, theta, low, high) -> Point:
+    """One pass over the data: best plateaus for ``theta`` within their bounds, rss and normal equations.
+
+    The plateaus are solved for as a correction to the given ones (those of the step before), and all that follows is
+    summed over residuals and projected slopes themselves, never as a difference of large sums: float32 then resolves
+    residuals down to the losses' own rounding, and curves whose slopes are nearly parallel to the plateaus (events
+    outside the window) still move.
+    """
+
+    def total(terms):
+        return jnp.sum(terms, axis=0)
+
+    f, e, slopes = shape_and_slopes(family, block.x, theta)
+    we, wf = block.weight * e, block.weight * f
+    r = block.loss - (low * e + high * f)
+    a00, a01, a11 = total(we * e), total(we * f), total(wf * f)
+    d_low, d_high, held_low, held_high = box_step(
+        (a00, a01, a11),
+        (total(we * r), total(wf * r)),
+        (block.least - low, block.least - high),
+        (block.most - low, block.most - high),
+    )
+    low, high = low + d_low, high + d_high
+    r = block.loss - (low * e + high * f)
+
+    # The plateaus that are not held by a bound follow theta: take their part out of the slopes.
+    a01 = jnp.where(held_low | held_high, 0, a01)
+    a00, a11 = jnp.where(held_low, 1, a00), jnp.where(held_high, 1, a11)
+    det = positive(a00 * a11 - a01 * a01, a00 * a11)
+    projected = []
+    for g in slopes:
+        c0, c1 = jnp.where(held_low, 0, total(we * g)), jnp.where(held_high, 0, total(wf * g))
+        projected.append(g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f))
+    drop = high - low
+    weighted = [block.weight * g for g in projected]
+    normal = [[drop * drop * total(wg * g) for g in projected] for wg in weighted]
+    descent = [drop * total(wg * r) for wg in weighted]
+    return Point(
+        theta,
+        low,
+        high,
+        total(block.weight * r * r),
+        jnp.stack([jnp.stack(row) for row in normal]),
+        jnp.stack(descent),
+    )
+
+
+def box_step(matrix, vector, least, most):
+    """Minimise ``d^T A d - 2 b^T d`` over a box, d of two components, in closed form.
+
+    Args:
+        matrix: (a00, a01, a11), positive semi-definite. vector: (b0, b1).
+        least, most: bounds of d, two arrays each; infinite where there are none.
+
+    Returns:
+        d0, d1, and for both whether they ended on a bound.
+    """
+    a00, a01, a11 = matrix
+    b0, b1 = vector
+    det = positive(a00 * a11 - a01 * a01, a00 * a11)
+    inner = ((a11 * b0 - a01 * b1) / det, (a00 * b1 - a01 * b0) / det)
+
+    def inside(d, axis):
+        return (d[axis] >= least[axis]) & (d[axis] <= most[axis])
+
+    def value(d):
+        return d[0] * (a00 * d[0] + 2 * (a01 * d[1] - b0)) + d[1] * (a11 * d[1] - 2 * b1)
+
+    # The function is convex: if its minimum is outside, the best point of the box is on one of the four edges.
+    best, best_value = inner, jnp.where(inside(inner, 0) & inside(inner, 1), value(inner), jnp.inf)
+    for axis, diagonal, own, other in (
+        (0, a11, b1, least[0]),
+        (0, a11, b1, most[0]),
+        (1, a00, b0, least[1]),
+        (1, a00, b0, most[1]),
+    ):
+        exists = jnp.isfinite(other)
+        fixed = jnp.where(exists, other, 0)
+        free = (own - a01 * fixed) / positive(diagonal, diagonal)
+        free = jnp.clip(free, least[1 - axis], most[1 - axis])
+        edge = (fixed, free) if axis == 0 else (free, fixed)
+        edge_value = jnp.where(exists, value(edge), jnp.inf)
+        better = edge_value < best_value
+        best = (jnp.where(better, edge[0], best[0]), jnp.where(better, edge[1], best[1]))
+        best_value = jnp.where(better, edge_value, best_value)
+    held = [(best[i] <= least[i]) | (best[i] >= most[i]) for i in (0, 1)]
+    return *best, *held
+
+
+def positive(value, scale):
+    """``value`` kept away from zero, relative to ``scale``, so that it can be divided by."""
+    info = jnp.finfo(value.dtype)
+    return jnp.maximum(value, info.eps * scale + info.tiny)

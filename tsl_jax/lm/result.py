@@ -1,0 +1,142 @@
+"""What a fit returns."""
+
+import dataclasses
+import enum
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+
+from ..curves import Family
+
+
+class Status(enum.IntEnum):
+    """How a curve's fit ended. The numbers are stored in files and never change.
+
+    Curves with `CONVERGED`, `MAX_STEPS` or `AT_BOUND` have parameters; all others have NaN parameters.
+    """
+
+    CONVERGED = 0
+    MAX_STEPS = 1
+    AT_BOUND = 2
+    TOO_FEW_POINTS = 3
+    NON_FINITE = 4
+    FLAT = 5
+    UNREADABLE = 6
+    PENDING = 255
+
+    @property
+    def cause_and_cure(self) -> str:
+        """One sentence: why a curve has this status and what to do about it."""
+        return _CAUSE_AND_CURE[self]
+
+
+_CAUSE_AND_CURE = {
+    Status.CONVERGED: "The fit converged.",
+    Status.MAX_STEPS: "The step limit came first; the best point found is kept. Raise FitOptions.max_steps.",
+    Status.AT_BOUND: "Converged with a parameter on its bound, where the data do not limit it; that parameter has no "
+    "standard error. Measure further or more densely, or move the bound.",
+    Status.TOO_FEW_POINTS: "Fewer measured points than parameters + 1. Measure more checkpoints.",
+    Status.NON_FINITE: "The losses or weights hold infinities or negative weights. Mark missing values as NaN.",
+    Status.FLAT: "All measured losses are equal: no curve to fit; the constant is kept.",
+    Status.UNREADABLE: "The chunk with this token could not be read. Repair the loss store and run again.",
+    Status.PENDING: "Not fitted yet. Run the same command again to go on.",
+}
+
+
+class Category(enum.IntEnum):
+    """Where a token's event lies. The numbers are stored in files and never change."""
+
+    UNLEARNED = 0
+    LEARNED = 1
+    EARLY = 2
+    LATE = 3
+    NONE = 255
+
+    @property
+    def meaning(self) -> str:
+        """One sentence: what the category says of a token."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    Category.UNLEARNED: "No event that the test against a constant supports.",
+    Category.LEARNED: "An event between the first and the last checkpoint.",
+    Category.EARLY: "An event before the first checkpoint.",
+    Category.LATE: "An event after the last checkpoint.",
+    Category.NONE: "No fit, or a family without events.",
+}
+
+_WITH_PARAMETERS = (Status.CONVERGED, Status.MAX_STEPS, Status.AT_BOUND)
+
+
+def has_parameters(status):
+    """Whether a curve of this status has parameters; elementwise, NumPy or JAX."""
+    return (status == Status.CONVERGED) | (status == Status.MAX_STEPS) | (status == Status.AT_BOUND)
+
+
+def curve_counts(status, category):
+    """Whether a token's fitted curve counts (True) or its constant (False); elementwise, NumPy or JAX.
+
+    The one rule for the mean of the fits and all that follows: the curve counts where it has parameters and is not
+    `Category.UNLEARNED`; elsewhere the constant does.
+    """
+    return has_parameters(status) & (category != Category.UNLEARNED)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Fits of many curves; every array has the leading shape of the losses.
+
+    Attributes:
+        params: parameters by name, units as the family states; NaN where `status` says there is no fit.
+        stderr: their standard errors, from the full Jacobian and the residual variance ``rss / (num_points - p)``;
+            NaN for a parameter on a bound (the others' are then given that value) and where the data do not
+            determine it.
+        rss: what the fit minimises, the (weighted) sum of squared residuals, nat².
+        r2: ``1 - rss / (weighted sum of squares around the mean)``.
+        num_points: measured points: finite losses with positive weight.
+        status: `Status`, one small integer a curve.
+        category: `Category`, one small integer a curve; `Category.NONE` for families without events.
+        constant: the best constant, the (weighted) mean loss, nat; where `curve_counts` is False it is the prediction.
+        family: what was fitted (static).
+    """
+
+    params: dict[str, Float[Array, "*curves"]]
+    stderr: dict[str, Float[Array, "*curves"]]
+    rss: Float[Array, "*curves"]
+    r2: Float[Array, "*curves"]
+    num_points: Int[Array, "*curves"]
+    status: UInt8[Array, "*curves"]
+    category: UInt8[Array, "*curves"]
+    constant: Float[Array, "*curves"]
+    family: Family = dataclasses.field(metadata={"static": True})
+
+    def predict(
+        self, time: Float[Array, " times"], kind: Literal["counted", "curve", "constant"] = "counted"
+    ) -> Float[Array, "*curves times"]:
+        """Fitted losses at ``time``: for each curve the one that counts, or all curves, or all constants.
+
+        Args:
+            time: (times,) axis values, in the unit of the fit's axis.
+            kind: ``"counted"`` (default): the curve or the constant, by `curve_counts`; ``"curve"``; ``"constant"``.
+
+        Returns:
+            (\\*curves, times) losses in nat; NaN only for curves without usable data.
+        """
+        return predict(self.family, time, self.params, self.status, self.category, self.constant, kind)
+
+
+def predict(family, time, params, status, category, constant, kind="counted"):
+    """`Fit.predict` for arrays that come from anywhere, such as a fit store."""
+    if kind not in ("counted", "curve", "constant"):
+        raise ValueError(f"kind: got {kind!r}, expected 'counted', 'curve' or 'constant'")
+    flat = jnp.broadcast_to(jnp.asarray(constant)[..., None], (*jnp.shape(constant), len(time)))
+    if kind == "constant":
+        return flat
+    curve = family.curve(time, {name: jnp.asarray(value)[..., None] for name, value in params.items()})
+    if kind == "curve":
+        return curve
+    return jnp.where(curve_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)

@@ -1,0 +1,87 @@
+"""Where fits start: the best templates of a grid, found by one matrix product."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from ..curves import Family
+from .projection import Block, positive
+
+#: The grid is cut into this many runs of neighbouring templates; the best of each is a possible start, which keeps
+#: the starts of one curve apart.
+NUM_STARTS = 16
+
+
+def ranked_starts(
+    family: Family, block: Block
+) -> tuple[Float[Array, "starts theta curves"], Float[Array, "starts curves"]]:
+    """For every curve the best template of each run of the grid, best first, and how much it lowers the rss."""
+    grid = family.grid(block.x)
+    theta = grid.T[:, :, None]
+    f = family.shape(block.x, theta)
+    uneven = jnp.any(block.weight != block.weight[:1], axis=0)
+    even_gain = _gain_even(f, block)
+    gain = lax.cond(
+        jnp.any(uneven), lambda: jnp.where(uneven, _gain_weighted(f, block), even_gain), lambda: even_gain
+    )
+    runs = min(NUM_STARTS, len(grid))
+    length = -(-len(grid) // runs)
+    gain = jnp.pad(gain, ((0, runs * length - len(grid)), (0, 0)), constant_values=-jnp.inf)
+    gain = gain.reshape(runs, length, -1)
+    index = jnp.argmax(gain, axis=1) + length * jnp.arange(runs)[:, None]
+    best = jnp.max(gain, axis=1)
+    order = jnp.argsort(-best, axis=0)
+    index, best = jnp.take_along_axis(index, order, axis=0), jnp.take_along_axis(best, order, axis=0)
+    return jnp.moveaxis(grid[index], -1, 1), best
+
+
+def _gain_even(f: Float[Array, "templates checkpoints"], block: Block) -> Float[Array, "templates curves"]:
+    """`_gain` where all checkpoints of a curve weigh the same: one matrix product."""
+    mean = jnp.mean(block.loss, axis=0)
+    share = jnp.mean(f, axis=1, keepdims=True)
+    centred = f - share
+    spread = jnp.sum(jnp.square(centred), axis=1, keepdims=True)
+    along = centred @ (block.loss - mean)
+    return _gain(along, spread, share, len(block.x), mean - block.least, block.most - mean)
+
+
+def _gain_weighted(
+    f: Float[Array, "templates checkpoints"], block: Block
+) -> Float[Array, "templates curves"]:
+    """`_gain` for any weights: templates have another mean and spread for every curve, three matrix products."""
+    total = positive(jnp.sum(block.weight, axis=0), 0)
+    mean = jnp.sum(block.weight * block.loss, axis=0) / total
+    plain = jnp.mean(f, axis=1, keepdims=True)
+    centred = f - plain  # at the plain mean first, so that little cancels below
+    shift = centred @ block.weight / total
+    spread = jnp.square(centred) @ block.weight - total * shift * shift
+    along = centred @ (block.weight * (block.loss - mean))
+    return _gain(along, spread, plain + shift, total, mean - block.least, block.most - mean)
+
+
+def _gain(along, spread, share, total, down, up):
+    """How much a template with the best plateaus within their bounds lowers the rss of the mean.
+
+    Args:
+        along: ``Σ w (f - f̄)(y - ȳ)``. spread: ``Σ w (f - f̄)²``. share: ``f̄``. total: ``Σ w``.
+        down, up: distances from ``ȳ`` to the lower and upper bound of the plateaus.
+
+    Inside the bounds the best amplitude is ``along / spread``. Else one plateau is on the lower bound and the rest is
+    a problem with one unknown, ``y - bound ~ h f`` or ``h (1 - f)``. (Curves that an upper bound stops take the
+    nearest of these: close enough for a start.)
+    """
+    amplitude = along / positive(spread, total * 1e-6)
+    low, high = -amplitude * share, amplitude * (1 - share)
+    inside = (jnp.minimum(low, high) >= -down) & (jnp.maximum(low, high) <= up)
+
+    def edge(part, dot):
+        square = positive(spread + total * part * part, total)
+        h = jnp.clip(dot / square, 0, down + up)
+        return h * (2 * dot - h * square)
+
+    falling = edge(share, along + total * down * share)
+    rising = edge(1 - share, total * down * (1 - share) - along)
+    outside = jnp.maximum(falling, rising) - total * down * down
+    # Without a lower bound there is no edge either, only a stop at the upper bound.
+    outside = jnp.where(jnp.isfinite(down), outside, along * amplitude * 1e-3)
+    return jnp.where(inside, along * amplitude, outside)

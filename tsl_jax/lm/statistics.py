@@ -1,0 +1,122 @@
+"""What is said about fits beside their parameters: standard errors, r2, and the test for an event."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from ..curves import Family
+from .options import FitOptions
+from .projection import Block, shape_and_slopes
+from .result import Category
+from .solution import Solution
+
+
+def residuals(family: Family, block: Block, coefficients) -> Float[Array, "checkpoints curves"]:
+    """Losses minus curves; 0 where nothing was measured."""
+    theta = coefficients[2:, None]
+    x = block.x[:, None]
+    curve = coefficients[0] * family.complement(x, theta) + coefficients[1] * family.shape(x, theta)
+    return jnp.where(block.weight > 0, block.loss - curve, 0)
+
+
+def covariance_factor(family: Family, block: Block, solution: Solution) -> Float[Array, "coefficient factor curves"]:
+    """``R⁻¹`` with ``R^T R = J^T W J`` over the coefficients that are not on a bound (rows of held ones are 0).
+
+    J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps
+    float32's digits for nearly parallel columns. Where a column depends on the ones before, the rows are infinite.
+    """
+    p = solution.coefficients
+    f, e, slopes = shape_and_slopes(family, block.x, p[2:])
+    root = jnp.sqrt(block.weight)
+    columns = [root * c for c in (e, f, *((p[1] - p[0]) * g for g in slopes))]
+    size, eps = len(columns), jnp.finfo(p.dtype).eps
+    upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
+    for i in range(size):
+        held, before = solution.held[i], _norm(jnp.where(solution.held[i], 1, root * columns[i]))
+        for k in range(i):
+            upper[k][i] = jnp.where(held, 0, jnp.sum(columns[k] * columns[i], axis=0))
+            columns[i] = columns[i] - upper[k][i] * columns[k]
+        length = _norm(jnp.where(held, 1, columns[i]))
+        dependent = length <= 30 * eps * before
+        upper[i][i] = jnp.where(held, 1, jnp.where(dependent, jnp.nan, length))
+        columns[i] = jnp.where(held, 0, columns[i] / length)
+    inverse = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
+    for j in range(size):
+        inverse[j][j] = jnp.where(solution.held[j], 0, 1 / upper[j][j])
+        for i in reversed(range(j)):
+            inverse[i][j] = -sum(upper[i][k] * inverse[k][j] for k in range(i + 1, j + 1)) / upper[i][i]
+            inverse[i][j] = jnp.where(solution.held[i], 0, inverse[i][j])
+    return jnp.stack([jnp.stack(row) for row in inverse])
+
+
+def _norm(column):
+    square = jnp.sum(jnp.square(column), axis=0)
+    return jnp.sqrt(jnp.maximum(square, jnp.finfo(square.dtype).tiny))
+
+
+def has_event(options: FitOptions, num_parameters: int, num_checkpoints: int, rss_constant, rss, num_points):
+    """Whether the data support a curve against a constant, curve by curve.
+
+    ``"f_test"``: for a template fixed beforehand, ``F = (rss_constant - rss) / (rss / (n - 2))`` has an F(1, n - 2)
+    distribution under white noise; the best of all templates exceeds the critical value of level
+    ``significance / m`` with probability at most ``significance`` (Bonferroni), with m the number of sigmoids over
+    n checkpoints that are distinguishable (see `_distinguishable`). ``"bic"``: ``n ln(rss_constant / rss)`` against
+    ``(p - 1) ln n``, Schwarz 1978.
+    """
+    safe = jnp.maximum(rss, jnp.finfo(rss.dtype).tiny)
+    if options.event_test == "bic":
+        n = jnp.maximum(num_points, 2).astype(rss.dtype)
+        return n * jnp.log(rss_constant / safe) > (num_parameters - 1) * jnp.log(n)
+    critical = jnp.asarray(_critical_values(num_checkpoints, options.significance), rss.dtype)[num_points]
+    return (rss_constant - rss) * jnp.maximum(num_points - 2, 1) > critical * safe
+
+
+@functools.cache
+def _critical_values(num_checkpoints: int, significance: float) -> np.ndarray:
+    """Critical F for every number of points from 0 to all checkpoints; infinite below 3."""
+    from scipy.special import stdtrit
+
+    n = np.arange(num_checkpoints + 1)
+    level = significance / (2 * _distinguishable(np.maximum(n, 3)))
+    return np.where(n < 3, np.inf, stdtrit(np.maximum(n - 2, 1), 1 - level) ** 2)
+
+
+def _distinguishable(n):
+    """Effective number of sigmoids over n checkpoints; measured by fitting white noise (tests/lm/test_category.py)."""
+    return 4.0 * n
+
+
+def categorise(family: Family, supported, usable, event, first, last) -> UInt8[Array, " curves"]:
+    """`Category` of every curve from its event's place on the axis."""
+    if family.event is None:
+        return jnp.full(usable.shape, Category.NONE, jnp.uint8)
+    where = jnp.where(event < first, Category.EARLY, jnp.where(event > last, Category.LATE, Category.LEARNED))
+    category = jnp.where(supported, where, Category.UNLEARNED)
+    return jnp.where(usable, category, Category.NONE).astype(jnp.uint8)
+
+
+def named_and_errors(family: Family, solution: Solution, factor, variance, window):
+    """Named parameters and their standard errors by the delta method, ``sqrt(diag(T C T^T))`` with C the covariance of
+    the coefficients and T the derivative of the named parameters by them."""
+
+    def named(p):
+        return family.named(p[0], p[1] - p[0], p[2:], window)
+
+    errors = {}
+    params = named(solution.coefficients)
+    size = len(solution.coefficients)
+    unit = jnp.eye(size, dtype=factor.dtype)
+    rows = [
+        jax.jvp(named, (solution.coefficients,), (jnp.broadcast_to(unit[i][:, None], solution.coefficients.shape),))[1]
+        for i in range(size)
+    ]
+    for name in params:
+        along = sum(rows[i][name][None] * factor[i] for i in range(size))
+        depends = sum(jnp.abs(rows[i][name]) * ~solution.held[i] for i in range(size)) > 0
+        square = variance * jnp.sum(jnp.square(along), axis=0)
+        safe = jnp.where(depends & (square > 0), square, 1)
+        errors[name] = jnp.where(depends, jnp.where(square > 0, jnp.sqrt(safe), square), jnp.nan)
+    return params, errors
