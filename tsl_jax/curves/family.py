@@ -5,6 +5,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -48,7 +49,8 @@ class Family(abc.ABC):
 
     def coordinate(self, axis: Float[Array, " checkpoints"]) -> Float[Array, " checkpoints"]:
         """The coordinate in which the curve is fitted: ``u = a`` or ``u = ln a``."""
-        return jnp.log(axis) if self.scale == "log" else axis
+        log = np.log if isinstance(axis, np.ndarray) else jnp.log  # an axis known beforehand keeps float64
+        return log(axis) if self.scale == "log" else axis
 
     def window(self, u: Float[Array, " checkpoints"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """``(origin, unit)`` of the standardised coordinate ``x = (u - origin) / unit``."""

@@ -9,9 +9,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..curves import Family
+from .kernel import over_tiles, tile_size
 from .options import FitOptions
 from .projection import Block
-from .result import Category, Fit, Status
+from .result import Fit, Status
 from .robust import huber_weights, solve_robust
 from .solution import solve
 from .statistics import categorise, covariance_factor, has_event, named_and_errors, residuals
@@ -60,54 +61,69 @@ def fit(
     """
     time, losses, weights = check_input(family, time, losses, weights, options)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
-    u = jnp.asarray(family.coordinate(time), dtype)
+    u = family.coordinate(time)
+    window = family.window(u)
+    x = jnp.asarray((u - window[0]) / window[1], dtype)  # before rounding: a window may lie far from 0
+    axis = (x, tuple(jnp.asarray(a, dtype) for a in window), jnp.asarray(time[np.array([0, -1])], dtype))
     shape, checkpoints = losses.shape[:-1], losses.shape[-1]
-    number = int(np.prod(shape))
-    size = max(1, min(options.block_size or default_block_size(), number))
-    rows = [losses.reshape(number, checkpoints)]
+    rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
     if weights is not None:
-        rows.append(jnp.broadcast_to(weights, losses.shape).reshape(number, checkpoints))
-    fit_rows = functools.partial(fit_block, family, options, u, jnp.asarray(time, dtype))
-    blocks = -(-number // size)
-    if blocks <= 1:
-        result = fit_rows(*rows)
-    else:
-        padded = [
-            jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
-            for a in rows
-        ]
-        result = lax.map(lambda block: fit_rows(*block), tuple(padded))
-        result = jax.tree.map(lambda a: a.reshape(blocks * size)[:number], result)
+        rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
+    result = fit_rows(family, options, axis, *rows)
     return jax.tree.map(lambda a: a.reshape(shape), result)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
+    """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape, not at every call."""
+    number = len(rows[0])
+    size = max(1, min(options.block_size or default_block_size(), number))
+    if size > tile_size():
+        size = -(-size // tile_size()) * tile_size()
+    blocks = max(1, -(-number // size))
+    padded = [
+        jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1) for a in rows
+    ]
+    result = lax.map(lambda block: fit_block(family, options, axis, *block), tuple(padded))
+    return jax.tree.map(lambda a: a.reshape(blocks * size)[:number], result)
+
+
 def default_block_size() -> int:
-    """Curves a block: on a CPU what stays in the second-level cache, on accelerators what fills the device."""
-    return 2048 if jax.default_backend() == "cpu" else 1 << 17
+    """Curves a block: many tiles, so that the few curves that need more steps fill whole ones."""
+    return 64 * tile_size() if jax.default_backend() == "cpu" else 16 * tile_size()
 
 
-def fit_block(family: Family, options: FitOptions, u, time, losses, weights=None) -> Fit:
-    """Fit the rows of a (curves, checkpoints) array in one go."""
-    block, num_points, status = prepare(family, options, u, losses, weights)
+def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
+    """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time)."""
+    block, num_points, status = prepare(family, options, axis[0], losses, weights)
     if options.huber_threshold is None:
-        solution, block_used, inflation = solve(family, options, block), block, 1.0
+        solution, noise = solve(family, options, block), jnp.zeros_like(block.least)
     else:
         solution, noise = solve_robust(family, options, block)
-        block_used, inflation = huber_weights(options, block, residuals(family, block, solution.coefficients), noise)
-    factor = covariance_factor(family, block_used, solution)
-    rss = jnp.sum(block_used.weight * jnp.square(residuals(family, block_used, solution.coefficients)), axis=0)
-    total = jnp.sum(block_used.weight, axis=0)
-    constant = jnp.sum(block_used.weight * block_used.loss, axis=0) / jnp.where(total > 0, total, 1)
-    spread = jnp.sum(block_used.weight * jnp.square(block_used.loss - constant), axis=0)
+    describe = functools.partial(describe_block, family, options, axis)
+    return over_tiles(describe, block, solution, noise, num_points, status)
+
+
+def describe_block(family: Family, options: FitOptions, axis, block, solution, noise, num_points, status) -> Fit:
+    """Parameters, standard errors, status and category of solved curves."""
+    x, window, ends = axis
+    inflation = 1.0
+    if options.huber_threshold is not None:
+        block, inflation = huber_weights(options, block, residuals(family, block, solution.coefficients), noise)
+    factor = covariance_factor(family, block, solution)
+    rss = jnp.sum(block.weight * jnp.square(residuals(family, block, solution.coefficients)), axis=0)
+    total = jnp.sum(block.weight, axis=0)
+    constant = jnp.sum(block.weight * block.loss, axis=0) / jnp.where(total > 0, total, 1)
+    spread = jnp.sum(block.weight * jnp.square(block.loss - constant), axis=0)
 
     size = len(family.names)
     variance = inflation * rss / jnp.maximum(num_points - size, 1)
-    params, stderr = named_and_errors(family, solution, factor, variance, family.window(u))
+    params, stderr = named_and_errors(family, solution, factor, variance, window)
     usable = status == Status.CONVERGED
     status = jnp.where(usable & jnp.any(solution.held, axis=0), Status.AT_BOUND, status)
     status = jnp.where(usable & ~solution.converged, Status.MAX_STEPS, status).astype(jnp.uint8)
     event = params[family.event] if family.event else constant
-    supported = has_event(options, size, len(time), spread, rss, num_points)
+    supported = has_event(options, size, len(x), spread, rss, num_points)
 
     def where_usable(values):
         return jnp.where(usable, values, jnp.nan)
@@ -119,15 +135,15 @@ def fit_block(family: Family, options: FitOptions, u, time, losses, weights=None
         r2=where_usable(1 - rss / jnp.where(spread > 0, spread, 1)),
         num_points=num_points,
         status=status,
-        category=categorise(family, supported, usable, event, time[0], time[-1]),
+        category=categorise(family, supported, usable, event, *ends),
         constant=jnp.where((num_points > 0) & (status != Status.NON_FINITE), constant, jnp.nan),
         family=family,
     )
 
 
-def prepare(family: Family, options: FitOptions, u, losses, weights):
+def prepare(family: Family, options: FitOptions, x, losses, weights):
     """A checkpoint-major block with gaps at weight 0, the number of points, and who cannot be fitted and why."""
-    dtype = u.dtype
+    dtype = x.dtype
     losses = losses.T.astype(dtype)
     weight = jnp.ones_like(losses) if weights is None else weights.T.astype(dtype)
     missing = jnp.isnan(losses) | jnp.isnan(weight) | (weight == 0)
@@ -150,13 +166,7 @@ def prepare(family: Family, options: FitOptions, u, losses, weights):
     if options.max_plateau_ratio is not None:
         most = jnp.where(usable, options.max_plateau_ratio * first, most)
         most = jnp.maximum(most, jnp.where(jnp.isfinite(least), least, most))
-    x = _standardised(family, u)
     return Block(x, loss, weight, least, most), num_points, status
-
-
-def _standardised(family: Family, u):
-    origin, unit = family.window(u)
-    return (u - origin) / unit
 
 
 def check_input(family, time, losses, weights, options):

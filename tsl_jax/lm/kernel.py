@@ -1,4 +1,8 @@
-"""Levenberg-Marquardt on a block of curves: all in lockstep first, the stragglers and further starts packed after."""
+"""Levenberg-Marquardt on many curves: all in lockstep first, the stragglers and further starts packed after.
+
+Curves are worked on in tiles that stay in a CPU's cache. A batched loop runs until its slowest curve ends, so that all
+curves take the few steps that most of them need, and the others are then gathered from all tiles into full ones.
+"""
 
 from typing import NamedTuple
 
@@ -12,16 +16,16 @@ from .options import FitOptions
 from .projection import Block, Point, project
 from .search import ranked_starts
 
-#: Steps that all curves of a block take together, about the median number that curves need.
-LOCKSTEP = 5
-#: Steps between two packings of the curves that need more, and the share of a block that is packed together.
-PACKED_STEPS, PACKED_SHARE = 8, 8
+#: Steps that all curves take together, about the median number that curves need (the first only evaluates the start).
+LOCKSTEP = 6
+#: Steps between two gatherings of the curves that need more.
+PACKED_STEPS = 6
 #: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
 #: fails is as good as its floating-point numbers allow.
 FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 10.0, 1e4
 #: Further starts are tried where a plateau has fewer than this many checkpoints, and where a start's template alone
 #: leaves at most this multiple of the best rss.
-BARELY_SEEN, PROMISING = 2.5, 1.3
+BARELY_SEEN, PROMISING = 2.5, 1.02
 #: No step is longer than this share of theta's range.
 LONGEST_STEP = 0.25
 
@@ -46,19 +50,47 @@ class Limits(NamedTuple):
 
 def solve_block(family: Family, options: FitOptions, block: Block) -> State:
     """The best curve for every column of a block, from the best start and, where in doubt, from further ones."""
-    limits = make_limits(family, options, block)
-    starts, gains = ranked_starts(family, block)
-    state = start(family, block, starts[0])
-    state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, block, s, limits), state)
-    state = finish(family, block, state, limits, options.max_steps, ~state.done)
+
+    def lockstep(part: Block):
+        limits = make_limits(family, options, part)
+        starts, gains = ranked_starts(family, part, options.starts)
+        state = start(part, starts[0])
+        state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, part, s, limits), state)
+        return state, starts, gains
+
+    state, starts, gains = over_tiles(lockstep, block)
+    state = finish(family, options, block, state, ~state.done)
     unseen, left = in_doubt(family, block, state.point, gains)
 
     def again(k, best):
         worth = unseen | (left[k] < PROMISING * best.point.rss)
-        trial = finish(family, block, start(family, block, starts[k]), limits, options.max_steps, worth)
+        trial = finish(family, options, block, start(block, starts[k]), worth)
         return select(trial.point.rss < best.point.rss, trial, best)
 
-    return lax.fori_loop(1, min(options.starts, len(starts)), again, state)
+    return lax.fori_loop(1, len(starts), again, state)
+
+
+def tile_size() -> int:
+    """Curves that are worked on together: on a CPU what stays in its second-level cache, else what fills a GPU."""
+    return 1024 if jax.default_backend() == "cpu" else 1 << 16
+
+
+def over_tiles(function, block: Block, *others):
+    """Apply ``function(block, *others)``, whose arrays all have curves on the last axis, tile by tile."""
+    curves, tile = block.loss.shape[-1], tile_size()
+    if curves <= tile:
+        return function(block, *others)
+    if curves % tile:
+        raise ValueError(f"block of {curves} curves: expected at most {tile} or a multiple of it")
+
+    def cut(a):
+        return jnp.moveaxis(a.reshape(*a.shape[:-1], curves // tile, tile), -2, 0)
+
+    def join(a):
+        return jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], curves)
+
+    parts = jax.tree.map(cut, (block[1:], others))
+    return jax.tree.map(join, lax.map(lambda part: function(Block(block.x, *part[0]), *part[1]), parts))
 
 
 def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
@@ -71,11 +103,12 @@ def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
     return Limits(lower[:, None], upper[:, None], tolerance, floor)
 
 
-def start(family: Family, block: Block, theta) -> State:
-    """The state at ``theta`` with its best plateaus."""
+def start(block: Block, theta) -> State:
+    """A state whose first step evaluates ``theta``."""
     zero = jnp.zeros_like(theta[0])
     mean = jnp.sum(block.weight * block.loss, axis=0) / jnp.maximum(jnp.sum(block.weight, axis=0), 1e-30)
-    point = project(family, block, theta, mean, mean)
+    normal = jnp.zeros_like(theta)[:, None] + jnp.zeros_like(theta)[None]
+    point = Point(theta, mean, mean, zero + jnp.inf, normal, jnp.zeros_like(theta))
     return State(point, zero + FIRST_DAMPING, zero.astype(jnp.int32), zero > 0)
 
 
@@ -85,16 +118,18 @@ def advance(family: Family, block: Block, state: State, limits: Limits) -> State
     frozen = on_bound(point, limits)
     newton = damped_step(point.normal, point.descent, jnp.zeros_like(state.damping), frozen)
     possible = jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0)
-    converged = possible <= limits.tolerance * point.rss + limits.floor
+    evaluated = point.rss < jnp.inf
+    converged = evaluated & (possible <= limits.tolerance * point.rss + limits.floor)
     step = damped_step(point.normal, point.descent, state.damping, frozen)
     longest = LONGEST_STEP * (limits.upper - limits.lower)
     theta = jnp.clip(point.theta + jnp.clip(step, -longest, longest), limits.lower, limits.upper)
     trial = project(family, block, theta, point.low, point.high)
     better = trial.rss < point.rss
-    creeping = better & (point.rss - trial.rss <= limits.tolerance * point.rss)
+    creeping = evaluated & better & (point.rss - trial.rss <= limits.tolerance * point.rss)
     exhausted = ~better & (state.damping > LAST_DAMPING)
     done = state.done | converged | creeping | exhausted
     damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, 1e-3) * TIGHTEN)
+    damping = jnp.where(evaluated, damping, FIRST_DAMPING)
     moved = State(select(better, trial, point), damping, state.steps + 1, done)
     return select(state.done, state, moved)
 
@@ -129,13 +164,10 @@ def damped_step(normal, descent, damping, frozen):
     return jnp.stack(step[::-1])
 
 
-def finish(family: Family, block: Block, state: State, limits: Limits, max_steps: int, active) -> State:
-    """Iterate the active curves to their end, packed densely: a few slow curves do not hold up a block."""
+def finish(family: Family, options: FitOptions, block: Block, state: State, active) -> State:
+    """Iterate the active curves to their end, gathered into full tiles: a few slow curves do not hold up the rest."""
     curves = block.loss.shape[1]
-    packed = min(curves, max(curves // PACKED_SHARE, 128))
-
-    def waiting(carry):
-        return jnp.any(carry[1])
+    packed = min(curves, tile_size())
 
     def round_of_steps(carry):
         state, active = carry
@@ -144,13 +176,13 @@ def finish(family: Family, block: Block, state: State, limits: Limits, max_steps
         def take(tree):
             return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
 
-        some = Block(block.x, *take(block[1:]))
-        some_limits = limits._replace(floor=take(limits.floor))
-        part = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, some, s, some_limits), take(state))
-        state = jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), state, part)
-        return state, active & ~state.done & (state.steps < max_steps)
+        part = Block(block.x, *take(block[1:]))
+        limits = make_limits(family, options, part)
+        after = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, part, s, limits), take(state))
+        state = jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), state, after)
+        return state, active & ~state.done & (state.steps < options.max_steps)
 
-    return lax.while_loop(waiting, round_of_steps, (state, active & ~state.done))[0]
+    return lax.while_loop(lambda carry: jnp.any(carry[1]), round_of_steps, (state, active & ~state.done))[0]
 
 
 def in_doubt(family: Family, block: Block, point: Point, gains):
