@@ -1,0 +1,18 @@
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_lm() -> Path:
+    """Loss store of a small language model trained on real text, which lies outside the repository."""
+    path = Path(__file__).parents[2] / "shared" / "data" / "real_lm" / "constant.zarr"
+    if not path.exists():
+        message = f"the real losses are not at {path}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path

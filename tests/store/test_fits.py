@@ -1,0 +1,350 @@
+"""Fit stores: made, taken up after a kill at any write, and refused when input or options changed."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from zarr.storage import LocalStore, MemoryStore
+
+import tsl_jax.store
+from tsl_jax.store import (
+    BlockState,
+    ChangedError,
+    FitHeader,
+    FitWriter,
+    InvalidStoreError,
+    Layout,
+    StoreError,
+    WriteError,
+    block_digest,
+    create_losses,
+    locate,
+    open_fits,
+    open_losses,
+    refuse_foreign,
+    resume_or_create,
+    validate,
+    writer_lock,
+)
+
+HEADER = {
+    "family": "sigmoid",
+    "family_fields": {"scale": "log"},
+    "parameters": {"learning_time": "axis", "sharpness": "1/u"},
+    "scale": "log",
+    "axis": "step",
+    "options": {"max_steps": 64, "tolerance": None},
+    "dtype": "float32",
+    "package_version": "0.1.0",
+    "left_out_checkpoints": (0,),
+}
+LAYOUT = Layout(chunk_tokens=5, shard_tokens=10, block_tokens=20)
+TOKENS = 50
+
+
+def make_losses(store, num_tokens=TOKENS, seed=0, **changes):
+    values = np.random.default_rng(seed).uniform(1, 9, (num_tokens, 4)).astype("float16")
+    arguments = {
+        "checkpoints": {"step": [0, 1, 2, 3]},
+        "tokens": {"domain": np.arange(num_tokens, dtype="int8") % 3},
+        "attributes": {"domains": ["a", "b", "c"], "loss_unit": "nat"},
+        "chunk_tokens": 5,
+        "shard_tokens": 10,
+        "overwrite": True,
+    }
+    return create_losses(store, values, **(arguments | changes))
+
+
+def fit_all(losses, target, *, overwrite=False, layout=LAYOUT, **changes):
+    """The job without an engine: what it writes is a function of the losses."""
+    location = locate(target, writable=True)
+    with writer_lock(location):
+        fits = resume_or_create(
+            location, losses, FitHeader(**(HEADER | changes)), layout, overwrite=overwrite
+        )
+        writer, size = FitWriter(fits), fits.ledger.block_tokens
+        done = 0
+        for block in np.flatnonzero(fits.ledger.states != BlockState.FINISHED):
+            start, stop = block * size, min((block + 1) * size, losses.num_tokens)
+            rows, coordinates = losses.read(slice(start, stop)), {"domain": losses.read_coordinate("domain")}
+            coordinates["domain"] = coordinates["domain"][start:stop]
+            mean = rows.mean(axis=1, dtype="float32")
+            values = dict.fromkeys(fits.array_names, mean) | coordinates
+            values |= {
+                "status": np.zeros(stop - start, "uint8"),
+                "category": np.ones(stop - start, "uint8"),
+                "num_points": np.full(stop - start, 4, "int32"),
+            }
+            writer.write(block, values)
+            digest = block_digest(losses, start, stop, rows, coordinates)
+            writer.finish(block, BlockState.FINISHED, digest, values["status"], values["category"])
+            done += 1
+    return done
+
+
+def tree(path):
+    """Every file of a store with its bytes, the lock apart."""
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != ".lock"
+    }
+
+
+def test_a_fit_store_holds_everything(tmp_path):
+    losses = make_losses(tmp_path / "losses.zarr")
+    assert fit_all(losses, tmp_path / "fits.zarr") == 3
+    assert validate(tmp_path / "fits.zarr") == []
+    fits = open_fits(tmp_path / "fits.zarr")
+    assert (fits.num_tokens, fits.num_checkpoints, fits.complete) == (50, 4, True)
+    assert (fits.family, fits.scale, fits.axis_name) == ("sigmoid", "log", "step")
+    assert fits.parameters == ("learning_time", "sharpness")
+    assert fits.options == HEADER["options"]
+    assert fits.left_out_checkpoints == (0,)
+    assert fits.attributes["domains"] == ["a", "b", "c"]
+    assert fits.arrays["sharpness"].attrs["units"] == "1/u"
+    assert (fits.chunk_tokens, fits.shard_tokens, fits.ledger.block_tokens) == (5, 10, 20)
+    assert fits.axis().tolist() == [0, 1, 2, 3]
+    mean = losses.read().mean(axis=1, dtype="float32")
+    part = fits.read(slice(7, 33))
+    np.testing.assert_array_equal(part.params["sharpness"], mean[7:33])
+    np.testing.assert_array_equal(part.stderr["learning_time"], mean[7:33])
+    np.testing.assert_array_equal(fits.read_coordinate("domain"), losses.read_coordinate("domain"))
+    assert fits.ledger.status_counts() == {0: 50}
+    assert fits.ledger.category_counts() == {1: 50}
+
+
+def test_xarray_opens_it_with_coordinates(tmp_path):
+    fit_all(make_losses(tmp_path / "losses.zarr"), tmp_path / "fits.zarr")
+    with xr.open_zarr(tmp_path / "fits.zarr") as data:
+        assert {"step", "domain"} == set(data.coords)
+        assert data.learning_time.dims == ("token",)
+        assert data.status.dtype == "uint8"
+        assert data.attrs["family"] == "sigmoid"
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """Makes the k-th change under ``root``, and all after it, fail as if the process were gone."""
+    real = {name: getattr(LocalStore, name) for name in ("set", "delete", "delete_dir")}
+
+    def arm(root, k, kinds=("set",)):
+        count = 0
+
+        def patched(name):
+            async def change(self, key, *value):
+                nonlocal count
+                if root in [self.root, *self.root.parents]:
+                    count += 1
+                    if count >= k > 0:
+                        path = self.root / key
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        path.with_suffix(".0123.partial").write_bytes(
+                            b"half"
+                        )  # what a kill leaves of a write
+                        raise Killed
+                await real[name](self, key, *value)
+
+            return change
+
+        for name in kinds:
+            monkeypatch.setattr(LocalStore, name, patched(name))
+        return lambda: count
+
+    return arm
+
+
+SMALL = {"parameters": {"learning_time": "axis"}, "layout": Layout(5, 10, 30)}
+
+
+def test_a_kill_at_any_write_changes_no_byte(tmp_path, kill_at):
+    losses = make_losses(tmp_path / "losses.zarr")
+    count = kill_at(tmp_path / "whole", 0)
+    fit_all(losses, tmp_path / "whole", **SMALL)
+    whole, writes = tree(tmp_path / "whole"), count()
+    assert writes > 2 * 10 + 10  # both blocks' arrays and records, and the metadata
+    for k in range(1, writes + 1):
+        path = tmp_path / f"killed{k}"
+        kill_at(path, k)
+        with pytest.raises(Killed):
+            fit_all(losses, path, **SMALL)
+        kill_at(path, 0)
+        fit_all(losses, path, **SMALL)
+        assert tree(path) == whole
+
+
+def test_a_kill_while_fits_are_replaced_leaves_the_old_or_the_new(tmp_path, kill_at):
+    """Until the old ones are gone the store says that they were begun otherwise; none counts as new."""
+    losses = make_losses(tmp_path / "losses.zarr")
+    fit_all(losses, tmp_path / "whole", **SMALL)
+    fit_all(losses, tmp_path / "old", **SMALL, options={"max_steps": 1})
+    whole, refused = tree(tmp_path / "whole"), []
+    for k in range(1, 20):
+        path = tmp_path / f"killed{k}"
+        shutil.copytree(tmp_path / "old", path)
+        kill_at(path, k, ("set", "delete", "delete_dir"))
+        with pytest.raises(Killed):
+            fit_all(losses, path, **SMALL, overwrite=True)
+        kill_at(path, 0, ("set", "delete", "delete_dir"))
+        try:
+            fit_all(losses, path, **SMALL)
+        except ChangedError:
+            refused.append(k)
+            fit_all(losses, path, **SMALL, overwrite=True)
+        assert tree(path) == whole
+    assert refused == list(range(1, len(refused) + 1))
+    assert 1 < len(refused) < 19
+
+
+def test_nothing_half_written_counts(tmp_path, kill_at):
+    losses = make_losses(tmp_path / "losses.zarr")
+    count = kill_at(tmp_path / "fits", 0)
+    fit_all(losses, tmp_path / "fits")
+    last_record = count()
+    kill_at(tmp_path / "fits2", last_record)
+    with pytest.raises(Killed):
+        fit_all(losses, tmp_path / "fits2")
+    fits = open_fits(tmp_path / "fits2")
+    assert not fits.complete
+    assert fits.ledger.states.tolist() == [1, 1, 0]
+    kill_at(tmp_path / "fits2", 0)
+    assert fit_all(losses, tmp_path / "fits2") == 1
+    assert fit_all(losses, tmp_path / "fits2") == 0
+
+
+def test_a_resumed_run_keeps_the_layout_of_the_first(tmp_path):
+    losses = make_losses(tmp_path / "losses.zarr")
+    fit_all(losses, tmp_path / "fits")
+    assert fit_all(losses, tmp_path / "fits", layout=Layout(5, 5, 5)) == 0
+    assert open_fits(tmp_path / "fits").ledger.block_tokens == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"options": {"max_steps": 65, "tolerance": None}}, "options.max_steps: was 64, now 65"),
+        ({"scale": "linear"}, "scale: was 'log', now 'linear'"),
+        ({"family": "gompertz"}, "family: was 'sigmoid'"),
+        ({"dtype": "float64"}, "dtype: was 'float32'"),
+        ({"package_version": "9"}, "package_version: was '0.1.0', now '9'"),
+    ],
+)
+def test_other_options_are_refused(changes, words):
+    losses, target = make_losses(MemoryStore()), MemoryStore()
+    fit_all(losses, target)
+    with pytest.raises(ChangedError, match=words) as raised:
+        fit_all(losses, target, **changes)
+    assert len(raised.value.differences) == 1
+    assert "overwrite=True" in str(raised.value)
+    assert fit_all(losses, target, overwrite=True, **changes) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 1}, "data of tokens 0 to 19"),
+        ({"tokens": {"domain": np.zeros(TOKENS, "int8")}}, "data of tokens"),
+        ({"checkpoints": {"step": [0, 1, 2, 4]}}, "input.checkpoint_coordinates.step"),
+        ({"checkpoints": {"step": [0, 1, 2, 3], "tokens_seen": [0, 1, 2, 3]}}, "tokens_seen"),
+        ({"attributes": {"domains": ["a", "b", "d"]}}, "domains"),
+        ({"dtype": "float32"}, "input.dtype: was 'float16', now 'float32'"),
+    ],
+)
+def test_other_input_is_refused(changes, words):
+    source, target = MemoryStore(), MemoryStore()
+    fit_all(make_losses(source), target)
+    with pytest.raises(ChangedError, match=words):
+        fit_all(make_losses(source, **changes), target)
+
+
+def test_one_changed_token_in_the_middle_of_a_block_is_seen():
+    source, target = MemoryStore(), MemoryStore()
+    fit_all(make_losses(source), target)
+    zarr.open_group(source)["losses"][30, 2] = 0.5
+    with pytest.raises(ChangedError, match="data of tokens 20 to 39"):
+        fit_all(open_losses(source), target)
+
+
+def test_the_same_losses_stored_otherwise_are_the_same_input():
+    target = MemoryStore()
+    fit_all(make_losses(MemoryStore()), target)
+    assert fit_all(make_losses(MemoryStore(), shard_tokens=25), target) == 0
+
+
+def test_only_fit_stores_are_ever_replaced(tmp_path):
+    losses = make_losses(tmp_path / "losses.zarr")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("dear")
+    (tmp_path / "file").write_text("")
+    zarr.create_group(tmp_path / "group")
+    for place, words in [
+        ("home", "other files"),
+        ("file", "is a file"),
+        ("group", "not fits"),
+        ("losses.zarr", "is the input"),
+    ]:
+        with pytest.raises(StoreError, match=words):
+            refuse_foreign(locate(tmp_path / place, writable=True), losses)
+    make_losses(tmp_path / "others.zarr")
+    with pytest.raises(StoreError, match="not fits"):
+        fit_all(losses, tmp_path / "others.zarr", overwrite=True)
+
+
+def test_a_coordinate_with_the_name_of_a_result_is_refused():
+    losses = make_losses(MemoryStore(), tokens={"status": np.zeros(TOKENS, "int8")})
+    with pytest.raises(StoreError, match="status"):
+        fit_all(losses, MemoryStore())
+
+
+def test_a_full_disk_is_named_and_nothing_counts(tmp_path, monkeypatch):
+    losses = make_losses(tmp_path / "losses.zarr")
+    real = LocalStore.set
+
+    async def full(self, key, value):
+        if "sharpness/c/2" in key:
+            raise OSError(28, "No space left on device")
+        await real(self, key, value)
+
+    monkeypatch.setattr(LocalStore, "set", full)
+    with pytest.raises(WriteError, match=r"sharpness', tokens 20 to 39.*No space left.*Free some space"):
+        fit_all(losses, tmp_path / "fits")
+    monkeypatch.setattr(LocalStore, "set", real)
+    assert open_fits(tmp_path / "fits").ledger.states.tolist() == [1, 0, 0]
+    assert fit_all(losses, tmp_path / "fits") == 2
+
+
+def test_every_violation_of_a_fit_store_is_named(tmp_path):
+    fit_all(make_losses(tmp_path / "losses.zarr"), tmp_path / "fits")
+    group = zarr.open_group(tmp_path / "fits", mode="r+", use_consolidated=False)
+    del group["rss"], group["ledger"], group["step"]
+    group.attrs["options"] = 3
+    with pytest.raises(InvalidStoreError) as raised:
+        open_fits(tmp_path / "fits")
+    assert {v.where for v in raised.value.violations} == {"rss", "ledger", "step", "attribute options"}
+
+
+def test_an_unfinished_store_is_noted(tmp_path, kill_at):
+    losses = make_losses(tmp_path / "losses.zarr")
+    kill_at(tmp_path / "fits", 40)
+    with pytest.raises(Killed):
+        fit_all(losses, tmp_path / "fits")
+    notes = validate(tmp_path / "fits")
+    assert [(note.where, note.level) for note in notes] == [("ledger", "note")]
+
+
+def test_stores_need_no_jax():
+    for file in Path(tsl_jax.store.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= 1, file
+                assert not (node.module or "").startswith("jax"), file
+            if isinstance(node, ast.Import):
+                assert not any(name.name.startswith("jax") for name in node.names), file

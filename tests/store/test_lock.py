@@ -1,0 +1,119 @@
+"""One writer at a time, on every kind of store, and free again after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, WrapperStore
+
+from tsl_jax.store import LockedError, locate, lock, writer_lock
+
+
+def stores(kind, tmp_path):
+    """Two stores of a kind, opened apart, over the same data."""
+    if kind == "directory":
+        return tmp_path / "a.zarr", LocalStore(tmp_path / "a.zarr")
+    if kind == "memory":
+        first = MemoryStore()
+        return first, first.with_read_only(False)
+    if kind == "path":
+        first = MemoryStore()
+        return StorePath(first, "a/b"), StorePath(first, "a/b")
+    if kind == "wrapped":
+        return WrapperStore(LocalStore(tmp_path / "a.zarr")), WrapperStore(LocalStore(tmp_path / "a.zarr"))
+    first = pytest.importorskip("obstore").store.MemoryStore()
+    return ObjectStore(first), ObjectStore(first)
+
+
+@pytest.mark.parametrize("kind", ["directory", "memory", "path", "wrapped", "obstore"])
+def test_the_second_is_refused_until_the_first_ends(kind, tmp_path):
+    first, second = (locate(store, writable=True) for store in stores(kind, tmp_path))
+    with writer_lock(first) as held:
+        held.check()
+        with pytest.raises(LockedError, match=f"process {os.getpid()}") as raised, writer_lock(second):
+            pass
+        assert isinstance(raised.value, BlockingIOError)
+    with writer_lock(second):
+        pass
+
+
+def test_a_run_that_raises_frees_the_output():
+    location = locate(MemoryStore())
+    with pytest.raises(RuntimeError), writer_lock(location):
+        raise RuntimeError
+    assert not location.store._store_dict
+
+
+def put(location, **lease):
+    buffer = default_buffer_prototype().buffer.from_bytes(json.dumps(lease).encode())
+    sync(location.store.set("ledger/lease", buffer))
+
+
+def test_a_lease_is_taken_over_when_it_has_expired(monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.5)
+    location = locate(MemoryStore())
+    put(location, owner="dead", holder="process 1 on elsewhere", until=time.time() + 1000)
+    with pytest.raises(LockedError, match=r"process 1 on elsewhere.*free in"), writer_lock(location):
+        pass
+    put(location, owner="dead", holder="process 1 on elsewhere", until=time.time() - 1)
+    with writer_lock(location) as held:
+        held.check()
+
+
+def test_a_run_that_lost_its_lease_stops(monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.4)
+    location = locate(MemoryStore())
+    with writer_lock(location) as held:
+        put(location, owner="other", holder="process 2 on elsewhere", until=time.time() + 1000)
+        held._thread.join()
+        with pytest.raises(LockedError, match="process 2"):
+            held.check()
+    assert b"other" in location.store._store_dict["ledger/lease"].to_bytes()
+
+
+def test_a_lease_is_renewed(monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.2)
+    location = locate(MemoryStore())
+    with writer_lock(location) as held:
+        first = held._until
+        while held._until == first:
+            time.sleep(0.01)
+        held.check()
+
+
+def test_a_lease_that_cannot_be_renewed_stops_the_run(monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.2)
+    location = locate(MemoryStore())
+
+    async def fail(*_):
+        raise OSError("connection lost")
+
+    with writer_lock(location) as held:
+        monkeypatch.setattr(location.store, "set", fail)
+        held._thread.join()
+        with pytest.raises(OSError, match="connection lost"):
+            held.check()
+
+
+def test_a_killed_process_frees_a_directory(tmp_path):
+    code = (
+        "import sys; from tsl_jax.store import locate, writer_lock\n"
+        "with writer_lock(locate(sys.argv[1], writable=True)):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.zarr")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        location = locate(tmp_path / "a.zarr", writable=True)
+        with pytest.raises(LockedError, match=f"process {process.pid}"), writer_lock(location):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with writer_lock(location):
+            pass

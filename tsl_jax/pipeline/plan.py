@@ -1,0 +1,101 @@
+"""How a job is cut into blocks: arithmetic only, no files and no devices."""
+
+import dataclasses
+import math
+
+from ..store import Layout
+
+#: Host memory for the blocks in flight, in bytes, unless told otherwise.
+DEFAULT_MEMORY = 2**30
+#: Blocks beyond this bring a device nothing more.
+MOST_BLOCK_TOKENS = 2**20
+#: Small jobs are still cut into about this many blocks, so that reading, fitting and writing overlap.
+FEWEST_BLOCKS, LEAST_BLOCK_TOKENS = 8, 2**14
+#: Copies of a block's losses and results that exist at once: read ahead, being decoded, padded, on the
+#: device, written.
+_INPUT_COPIES, _RESULT_COPIES = 12, 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Consecutive tokens that are read, fitted and written together.
+
+    Args:
+        index: its row in the ledger.
+        start: first token.
+        stop: one past the last token.
+    """
+
+    index: int
+    start: int
+    stop: int
+
+
+def bytes_per_token(num_checkpoints: int, itemsize: int, result_bytes: int) -> int:
+    """Host memory that a token takes while its block is in flight.
+
+    Args:
+        num_checkpoints: losses a token.
+        itemsize: bytes a loss.
+        result_bytes: bytes of one token's results and coordinates.
+    """
+    return _INPUT_COPIES * num_checkpoints * itemsize + _RESULT_COPIES * result_bytes
+
+
+def plan_layout(
+    num_tokens: int,
+    token_bytes: int,
+    chunk_tokens: int,
+    shard_tokens: int | None,
+    memory: int = DEFAULT_MEMORY,
+    row_multiple: int = 1,
+) -> Layout:
+    """Cut a new fit store into chunks, shards and blocks.
+
+    A block is a whole number of shards: two writers inside one shard lose data, and half a shard is read back
+    to be written. Chunks and shards are those of the losses where they fit into memory; losses without shards
+    get shards of a block, for millions of files are no store.
+
+    Args:
+        num_tokens: tokens of the losses.
+        token_bytes: `bytes_per_token`.
+        chunk_tokens: tokens in a chunk of the losses.
+        shard_tokens: tokens in a shard of the losses, None without shards.
+        memory: host memory for all blocks in flight, in bytes.
+        row_multiple: see `device_rows`; blocks are multiples of it where they can be, so that little is
+            padded.
+
+    Returns:
+        A layout with ``block_tokens`` a multiple of ``shard_tokens``, itself one of ``chunk_tokens``.
+    """
+    wanted = max(LEAST_BLOCK_TOKENS, -(-num_tokens // FEWEST_BLOCKS))
+    wanted = max(1, min(wanted, memory // max(token_bytes, 1), MOST_BLOCK_TOKENS))
+    chunk = min(chunk_tokens, wanted)
+    whole_shards = shard_tokens is not None and shard_tokens <= wanted
+    unit = shard_tokens if shard_tokens is not None and whole_shards else chunk
+    step = math.lcm(unit, row_multiple)
+    step = step if step <= min(wanted, num_tokens) else unit
+    steps = -(-num_tokens // step)
+    blocks = max(1, -(-steps // (wanted // step)))
+    block = max(1, -(-steps // blocks)) * step  # balanced, so that the last block is not mostly padding
+    return Layout(chunk, unit if whole_shards else block, block)
+
+
+def blocks_of(num_tokens: int, block_tokens: int) -> list[Block]:
+    """All blocks of a store; the last may be shorter."""
+    return [
+        Block(index, start, min(start + block_tokens, num_tokens))
+        for index, start in enumerate(range(0, num_tokens, block_tokens))
+    ]
+
+
+def device_rows(block_tokens: int, num_tokens: int, row_multiple: int) -> int:
+    """Rows of the one array shape that is compiled: every block is padded to it.
+
+    Args:
+        block_tokens: tokens in a block.
+        num_tokens: tokens of the store.
+        row_multiple: devices times the curves that the engine fits together: with such shares a curve's
+            result does not depend on how many devices there are.
+    """
+    return -(-min(block_tokens, max(1, num_tokens)) // row_multiple) * row_multiple

@@ -1,0 +1,67 @@
+"""What a job did, for people and for exit codes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..lm import Category, Status
+from ..store import BadChunk, Ledger
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSummary:
+    """The state of a whole fit store after a run, and what that run did.
+
+    Attributes:
+        tokens: tokens in the store.
+        checkpoints: checkpoints of the losses.
+        status_counts: tokens per `Status`, by name, over the whole store.
+        category_counts: tokens per `Category`, by name, over the whole store.
+        bad_chunks: chunks that could not be read; their tokens are `Status.UNREADABLE`.
+        left_out_checkpoints: checkpoints that were not used, such as step 0 on a log scale.
+        blocks: blocks of the store.
+        blocks_run: blocks that this run fitted; the others were finished before.
+        tokens_run: tokens that this run fitted.
+        wall_seconds: from call to return.
+        compile_seconds: of these, for compiling.
+        fit_seconds: of these, during which the devices were fitting.
+        devices: what fitted, such as ``"4 x cpu"``.
+    """
+
+    tokens: int
+    checkpoints: int
+    status_counts: Mapping[str, int]
+    category_counts: Mapping[str, int]
+    bad_chunks: tuple[BadChunk, ...]
+    left_out_checkpoints: tuple[int, ...]
+    blocks: int
+    blocks_run: int
+    tokens_run: int
+    wall_seconds: float
+    compile_seconds: float
+    fit_seconds: float
+    devices: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether every token of the store could be read and was tried."""
+        return not self.bad_chunks
+
+    @property
+    def fits_per_second(self) -> float:
+        """Fits of this run per second of fitting; NaN if there were none."""
+        return self.tokens_run / self.fit_seconds if self.tokens_run else float("nan")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON can hold it; a rate that does not exist is None."""
+        rate = self.fits_per_second if self.tokens_run else None
+        return dataclasses.asdict(self) | {"complete": self.complete, "fits_per_second": rate}
+
+
+def counts_by_name(ledger: Ledger) -> tuple[dict[str, int], dict[str, int]]:
+    """Tokens per status and per category of a ledger, by name, zeros included."""
+    statuses, categories = ledger.status_counts(), ledger.category_counts()
+    return (
+        {status.name: statuses.get(status, 0) for status in Status if status != Status.PENDING},
+        {category.name: categories.get(category, 0) for category in Category},
+    )

@@ -1,0 +1,60 @@
+"""What is on disk: loss stores, fit stores, and how a job is resumed. NumPy and Zarr only."""
+
+from .errors import (
+    BadChunk,
+    ChangedError,
+    ChunkError,
+    InvalidStoreError,
+    LockedError,
+    StoreError,
+    StoreNotFoundError,
+    Violation,
+    WriteError,
+)
+from .fingerprint import block_digest
+from .fit_creation import FitHeader, Layout, refuse_foreign, resume_or_create
+from .fits import FitStore, StoredFit, open_fits
+from .ledger import BlockState, Ledger
+from .location import Location, StoreLike, locate
+from .lock import LEASE_SECONDS, writer_lock
+from .loss_creation import create_losses
+from .losses import LossStore, open_losses
+from .reading import read_rows, read_rows_with_gaps
+from .schema import FORMAT_VERSION
+from .validation import validate
+from .writing import FitWriter
+
+__all__ = [
+    "FORMAT_VERSION",
+    "LEASE_SECONDS",
+    "BadChunk",
+    "BlockState",
+    "ChangedError",
+    "ChunkError",
+    "FitHeader",
+    "FitStore",
+    "FitWriter",
+    "InvalidStoreError",
+    "Layout",
+    "Ledger",
+    "Location",
+    "LockedError",
+    "LossStore",
+    "StoreError",
+    "StoreLike",
+    "StoreNotFoundError",
+    "StoredFit",
+    "Violation",
+    "WriteError",
+    "block_digest",
+    "create_losses",
+    "locate",
+    "open_fits",
+    "open_losses",
+    "read_rows",
+    "read_rows_with_gaps",
+    "refuse_foreign",
+    "resume_or_create",
+    "validate",
+    "writer_lock",
+]

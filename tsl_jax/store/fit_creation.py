@@ -1,0 +1,231 @@
+"""Making a fit store, or taking up one that a killed run left."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.core.sync import sync
+from zarr.errors import NodeNotFoundError
+from zarr.storage import LocalStore
+
+from .errors import ChangedError, StoreError, StoreNotFoundError
+from .fingerprint import changed_blocks, describe_input, differences
+from .fits import FitStore, fit_array_names, open_fits_at
+from .ledger import create_ledger
+from .location import Location
+from .losses import LossStore
+from .schema import CHECKPOINT, FIT_ARRAYS, FORMAT_VERSION, LEDGER, TOKEN
+
+_OWN_ATTRIBUTES = ("tsl_kind", "tsl_version", "coordinates", "loss_unit", "title", "data_kind", "layout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a fit store is cut along tokens: chunks make shards, whole shards make blocks."""
+
+    chunk_tokens: int
+    shard_tokens: int
+    block_tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FitHeader:
+    """What a fit store says of its fits; a resumed run must say the same.
+
+    Args:
+        family: name of the family.
+        family_fields: what it was made with, by name.
+        parameters: unit of each parameter by name, in the family's order.
+        scale: ``"log"`` or ``"linear"``.
+        axis: name of the axis.
+        options: every option by name, as JSON can hold it.
+        dtype: dtype of the fits, ``"float32"`` or ``"float64"``.
+        package_version: version of the package that fits.
+        left_out_checkpoints: checkpoints that are not used.
+    """
+
+    family: str
+    family_fields: Mapping[str, Any]
+    parameters: Mapping[str, str]
+    scale: str
+    axis: str
+    options: Mapping[str, Any]
+    dtype: str
+    package_version: str
+    left_out_checkpoints: Sequence[int] = ()
+
+    def attributes(self, losses: LossStore) -> dict[str, Any]:
+        """Group attributes of the fit store of these losses."""
+        copied = {name: value for name, value in losses.attributes.items() if name not in _OWN_ATTRIBUTES}
+        coordinates = [*sorted(losses.checkpoint_coordinates), *losses.token_coordinates]
+        return copied | {
+            "tsl_kind": "fits",
+            "tsl_version": FORMAT_VERSION,
+            "package_version": self.package_version,
+            "family": self.family,
+            "family_fields": dict(self.family_fields),
+            "parameters": list(self.parameters),
+            "scale": self.scale,
+            "axis": self.axis,
+            "dtype": self.dtype,
+            "options": dict(self.options),
+            "left_out_checkpoints": [int(i) for i in self.left_out_checkpoints],
+            "input": describe_input(losses),
+            "coordinates": " ".join(coordinates),
+        }
+
+
+def refuse_foreign(location: Location, losses: LossStore) -> None:
+    """Raise if the place of the output holds anything but a fit store; nothing is written.
+
+    Raises:
+        StoreError: the output is the input, another kind of store, or a directory with other files.
+    """
+    if location.store == losses.location.store and location.path == losses.location.path:
+        raise StoreError(f"{location.name}: the output is the input; give another place for the fits")
+    try:
+        kind = location.open_group().attrs.get("tsl_kind")
+    except StoreNotFoundError as error:
+        if not isinstance(error.__cause__, NodeNotFoundError | FileNotFoundError):
+            raise
+        directory = location.directory
+        if directory is not None and directory.exists():
+            if not directory.is_dir():
+                raise StoreError(f"{location.name}: is a file; give a directory for the fits") from error
+            others = sorted(set(os.listdir(directory)) - {LEDGER})
+            others = [name for name in others if not name.endswith(".partial")]
+            if others:
+                names = ", ".join(others[:3])
+                raise StoreError(
+                    f"{location.name}: holds other files ({names}); give an empty or new directory"
+                ) from error
+        return
+    if kind != "fits":
+        raise StoreError(
+            f"{location.name}: holds tsl_kind={kind!r}, not fits, and is never replaced; delete it or give "
+            "another place"
+        )
+
+
+def resume_or_create(
+    location: Location, losses: LossStore, header: FitHeader, layout: Layout, *, overwrite: bool = False
+) -> FitStore:
+    """The fit store to go on with; the caller holds `writer_lock`.
+
+    Args:
+        location: where the fits go.
+        losses: what is fitted.
+        header: how it is fitted.
+        layout: how a new store is cut; one that is there keeps its own.
+        overwrite: whether to delete fits that are there and begin anew.
+
+    Raises:
+        ChangedError: the fits there were made from other losses or with other options.
+        StoreError: a coordinate of the losses has the name of an array of the fits.
+    """
+    clash = set(losses.token_coordinates) | set(losses.checkpoint_coordinates)
+    clash &= {*fit_array_names(tuple(header.parameters)), LEDGER}
+    if clash:
+        raise StoreError(f"{losses.name}: coordinates {sorted(clash)} have names of results; rename them")
+    refuse_foreign(location, losses)
+    _remove_partial_files(location)
+    if overwrite:
+        _clear(location)
+    attributes = header.attributes(losses)
+    try:
+        group = location.open_group("r+")
+    except StoreNotFoundError:
+        attributes["layout"] = dataclasses.asdict(layout)
+        zarr.create_group(location.store, path=location.path, attributes=attributes)
+        group = location.open_group("r+")
+    else:
+        stored = group.attrs.asdict()
+        kept: Any = stored.pop("layout", None)
+        layout = Layout(**kept) if kept else layout
+        changes = differences(stored, attributes)
+        if changes:
+            raise ChangedError(location.name, changes)
+    if LEDGER not in group:
+        _create_arrays(location, group, losses, header, layout)
+    if group.metadata.consolidated_metadata is None:
+        location.consolidate()
+    fits = open_fits_at(location, group)
+    changes = changed_blocks(losses, fits.ledger)
+    if changes:
+        raise ChangedError(location.name, changes)
+    return fits
+
+
+def _create_arrays(
+    location: Location, group: zarr.Group, losses: LossStore, header: FitHeader, layout: Layout
+) -> None:
+    """All arrays, the ledger last: it stands for a store that is ready."""
+
+    def over_tokens(name: str, dtype: Any, fill: Any, attributes: Mapping[str, Any]) -> None:
+        group.create_array(
+            name,
+            shape=(losses.num_tokens,),
+            dtype=dtype,
+            chunks=(layout.chunk_tokens,),
+            shards=(layout.shard_tokens,) if layout.shard_tokens != layout.chunk_tokens else None,
+            fill_value=fill,
+            compressors=ZstdCodec(level=1, checksum=True),
+            dimension_names=(TOKEN,),
+            attributes=dict(attributes),
+            overwrite=True,
+        )
+
+    for name, unit in header.parameters.items():
+        over_tokens(name, header.dtype, np.nan, {"units": unit})
+        over_tokens(f"{name}_stderr", header.dtype, np.nan, {"units": unit})
+    for name in FIT_ARRAYS:
+        dtype, fill, unit = _FIT_ARRAY_TYPES[name]
+        over_tokens(name, dtype or header.dtype, fill, {"units": unit})
+    for name, array in losses.token_coordinates.items():
+        over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
+    for name, values in sorted(losses.checkpoint_coordinates.items()):
+        group.create_array(name, data=values, dimension_names=(CHECKPOINT,), overwrite=True)
+    sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    create_ledger(group, losses.num_tokens, layout.block_tokens)
+
+
+_FIT_ARRAY_TYPES = {
+    "rss": (None, np.nan, "nat²"),
+    "r2": (None, np.nan, "1"),
+    "constant": (None, np.nan, "nat"),
+    "num_points": ("int32", 0, "1"),
+    "status": ("uint8", 255, "1"),
+    "category": ("uint8", 255, "1"),
+}
+
+
+def _clear(location: Location) -> None:
+    """Delete a fit store in an order that leaves no moment at which it looks finished."""
+    try:
+        location.open_group()
+    except StoreNotFoundError:
+        return
+    names = [name for name in sync(_names(location)) if name not in (LEDGER, "zarr.json")]
+    sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    sync(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
+    for name in names:
+        sync(location.store.delete_dir(location.key(name)))
+    sync(location.store.delete(location.key("zarr.json")))
+
+
+async def _names(location: Location) -> list[str]:
+    return sorted([name async for name in location.store.list_dir(location.path)])
+
+
+def _remove_partial_files(location: Location) -> None:
+    """Remove what Zarr was writing when a run was killed (it renames a file once it is whole)."""
+    if isinstance(location.store, LocalStore):
+        directory = location.directory
+        assert isinstance(directory, Path)
+        for path in directory.rglob("*.partial"):
+            path.unlink(missing_ok=True)

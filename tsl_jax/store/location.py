@@ -1,0 +1,150 @@
+"""Where a store is: anything Zarr can open becomes one Zarr store, a path in it, and a name for messages."""
+
+import dataclasses
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import zarr
+import zarr.errors
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, ZipStore
+
+from .errors import StoreError, StoreNotFoundError
+
+#: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.
+StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
+
+_OBJECT_STORES = {"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https"}
+
+
+def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
+    """The arrays of a group by name.
+
+    Raises:
+        StoreError: the metadata of an array cannot be read.
+    """
+    try:
+        return dict(group.arrays())
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StoreError(f"{group.store_path}: its arrays cannot be read ({reason}).") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Location:
+    """A Zarr store, the path of a group in it ("" for its root), and its name in messages."""
+
+    store: Store
+    path: str
+    name: str
+
+    def key(self, inside: str) -> str:
+        """The store's key of an object inside the group."""
+        return f"{self.path}/{inside}" if self.path else inside
+
+    @property
+    def directory(self) -> Path | None:
+        """The local directory of the group, if it is one."""
+        return self.store.root / self.path if isinstance(self.store, LocalStore) else None
+
+    def open_group(self, mode: Any = "r") -> zarr.Group:
+        """Open the Zarr group, or say that there is none.
+
+        Raises:
+            StoreNotFoundError: there is nothing there, or no Zarr group.
+        """
+        # Consolidated metadata is a copy that can be out of date; only a store that cannot be listed needs
+        # it.
+        consolidated = None if self.name.startswith(("http:", "https:")) else False
+        try:
+            return zarr.open_group(self.store, path=self.path, mode=mode, use_consolidated=consolidated)
+        except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
+            raise StoreNotFoundError(
+                f"{self.name}: no Zarr group here ({type(error).__name__}: {error}). Check the path; a store "
+                "is a directory or a zip file with zarr.json at its root, or the URL of such a directory."
+            ) from error
+        except Exception as error:  # stores raise what they like: no rights, no network, broken JSON
+            raise StoreError(f"{self.name}: cannot be opened ({type(error).__name__}: {error}).") from error
+
+    def consolidate(self) -> None:
+        """Copy the arrays' metadata into the group's; without it `xarray.open_zarr` warns and is slow."""
+        with warnings.catch_warnings():
+            # Zarr warns that the copy is no part of the format's specification; other readers do without it.
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(self.store, path=self.path)
+
+
+def locate(store: StoreLike, *, writable: bool = False) -> Location:
+    """Find what ``store`` names; nothing is read or written yet.
+
+    Args:
+        store: a path, a zip file (read only), a URL (``s3://``, ``gs://``, ``az://``, ``https://``,
+            ``file://``, or any protocol of fsspec, such as ``memory://``), a Zarr store object or path, or a
+            Zarr group.
+        writable: whether it will be written.
+
+    Raises:
+        StoreError: the URL needs a package that is not installed, or ``store`` should be written but cannot
+            be.
+        TypeError: ``store`` is none of these.
+    """
+    location = _locate(store, writable)
+    if writable and (location.store.read_only or not location.store.supports_writes):
+        raise StoreError(
+            f"{location.name}: cannot be written ({type(location.store).__name__}, read only). Write to a "
+            "directory, an object store or a MemoryStore; a finished store can be zipped."
+        )
+    return location
+
+
+def _locate(store: StoreLike, writable: bool) -> Location:
+    if isinstance(store, zarr.Group):
+        store = store.store_path
+    if isinstance(store, StorePath):
+        return Location(store.store, store.path, str(store))
+    if isinstance(store, Store):
+        return Location(store, "", str(store))
+    if not isinstance(store, str | os.PathLike):
+        raise TypeError(
+            f"store: got {type(store).__name__}, expected a path, a URL, a Zarr store or a Zarr group"
+        )
+    text = os.fspath(store)
+    if "://" in text or "::" in text:
+        scheme = text.split(":", 1)[0]
+        if scheme == "file":
+            text = unquote(urlsplit(text).path)
+        elif scheme in _OBJECT_STORES:
+            return Location(_object_store(text, writable), "", text)
+        else:
+            return Location(_fsspec_store(text, writable), "", text)
+    path = Path(text).expanduser()
+    if path.suffix == ".zip" and not path.is_dir():
+        if not writable and not path.exists():
+            raise StoreNotFoundError(f"{text}: no such file.")
+        return Location(ZipStore(path, mode="r"), "", text)
+    return Location(LocalStore(path, read_only=not writable), "", text)
+
+
+def _object_store(url: str, writable: bool) -> Store:
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise StoreError(
+            f"{url}: object stores need the package obstore. Install it with: pip install 'tsl_jax[cloud]'"
+        ) from error
+    return ObjectStore(from_url(url), read_only=not writable)
+
+
+def _fsspec_store(url: str, writable: bool) -> Store:
+    try:
+        return FsspecStore.from_url(url, read_only=not writable)
+    except ImportError as error:
+        raise StoreError(
+            f"{url}: this protocol needs the package fsspec and its part for the protocol ({error}). Install "
+            "them, or pass an open Zarr store."
+        ) from error
+    except ValueError as error:
+        raise StoreError(f"{url}: {error}") from error

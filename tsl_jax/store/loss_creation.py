@@ -1,0 +1,139 @@
+"""Making a loss store."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from .errors import StoreError
+from .location import Location, StoreLike, locate
+from .losses import LossStore, open_losses
+from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
+
+_CHUNK_BYTES, _SHARD_BYTES, _COORDINATE_CHUNK = 2**20, 2**25, 2**20
+
+
+def create_losses(
+    store: StoreLike,
+    losses: np.ndarray | tuple[int, int],
+    *,
+    checkpoints: Mapping[str, Any],
+    tokens: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    dtype: Any = None,
+    chunk_tokens: int | None = None,
+    shard_tokens: int | None = None,
+    overwrite: bool = False,
+) -> LossStore:
+    """Write a loss store, or an empty one to be filled by slices of `LossStore.losses`.
+
+    Args:
+        store: where; see `locate`.
+        losses: (tokens, checkpoints) losses in nat, NaN = not measured; or that shape, for a store to be
+            filled.
+        checkpoints: coordinates by name, one value a checkpoint: `step`, `tokens_seen`, `lr_sum`, or any
+            other; at least one must increase.
+        tokens: coordinates by name, one number a token (`domain`, `position`, `token_id`, ...). Give an empty
+            store arrays too: their values are written now.
+        attributes: group attributes, such as the names of the domains.
+        dtype: float16, float32 or float64; by default that of ``losses``, float16 for an empty store.
+        chunk_tokens: tokens in a chunk; by default chunks take about 1 MiB.
+        shard_tokens: tokens in a shard, a multiple of ``chunk_tokens``; by default about 32 MiB. Writers that
+            fill a store in parallel must each write whole shards.
+        overwrite: whether to replace a loss store that is there.
+
+    Raises:
+        StoreError: something is there already, or a length, dtype or axis is wrong.
+
+    Example:
+        >>> import numpy as np, zarr
+        >>> losses = np.array([[8.2, 5.1, 3.0], [8.1, np.nan, 7.9]], "float16")
+        >>> store = create_losses(zarr.storage.MemoryStore(), losses, checkpoints={"step": [1, 10, 100]})
+        >>> store.num_tokens, store.axes
+        (2, ('step',))
+    """
+    shape, dtype = _shape_and_dtype(losses, dtype)
+    row = max(1, shape[1]) * dtype.itemsize
+    chunk = chunk_tokens or max(1, min(_CHUNK_BYTES // row, shape[0]))
+    shard = shard_tokens or chunk * max(1, min(_SHARD_BYTES // (chunk * row), -(-shape[0] // chunk)))
+    if shard % chunk:
+        raise StoreError(f"shard_tokens: got {shard}, expected a multiple of chunk_tokens = {chunk}")
+    tokens = {name: np.asarray(values) for name, values in (tokens or {}).items()}
+    checkpoints = {name: np.asarray(values) for name, values in checkpoints.items()}
+    _check_lengths(shape, tokens, checkpoints)
+    location = locate(store, writable=True)
+    _clear_way(location, overwrite)
+    group = location.open_group("a")
+    group.attrs.update(
+        {
+            **(attributes or {}),
+            "tsl_kind": "losses",
+            "tsl_version": FORMAT_VERSION,
+            "coordinates": " ".join([*checkpoints, *tokens]),
+        }
+    )
+    array = group.create_array(
+        "losses",
+        shape=shape,
+        dtype=dtype,
+        chunks=(chunk, max(1, shape[1])),
+        shards=(shard, max(1, shape[1])),
+        fill_value=np.nan,
+        compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
+        dimension_names=(TOKEN, CHECKPOINT),
+        attributes={"units": "nat"},
+    )
+    for name, values in checkpoints.items():
+        group.create_array(name, data=values, dimension_names=(CHECKPOINT,))
+    for name, values in tokens.items():
+        chunks = (max(1, min(_COORDINATE_CHUNK, len(values))),)
+        group.create_array(name, data=values, chunks=chunks, dimension_names=(TOKEN,))
+    location.consolidate()
+    if isinstance(losses, np.ndarray):
+        for start in range(0, shape[0], shard):
+            array[start : start + shard] = losses[start : start + shard].astype(dtype)
+    return open_losses(store)
+
+
+def _shape_and_dtype(losses: np.ndarray | tuple[int, int], dtype: Any) -> tuple[tuple[int, int], np.dtype]:
+    shape = losses.shape if isinstance(losses, np.ndarray) else tuple(losses)
+    if len(shape) != 2:
+        raise StoreError(f"losses: got shape {shape}, expected (tokens, checkpoints)")
+    dtype = np.dtype(dtype or (losses.dtype if isinstance(losses, np.ndarray) else np.float16))
+    if str(dtype) not in LOSS_DTYPES:
+        raise StoreError(f"losses: got dtype {dtype}, expected {' or '.join(LOSS_DTYPES)}")
+    return (int(shape[0]), int(shape[1])), dtype
+
+
+def _check_lengths(
+    shape: tuple[int, int], tokens: Mapping[str, np.ndarray], checkpoints: Mapping[str, np.ndarray]
+) -> None:
+    for length, what, columns in ((shape[0], "tokens", tokens), (shape[1], "checkpoints", checkpoints)):
+        for name, values in columns.items():
+            if values.shape != (length,) or values.dtype.kind not in "iufb":
+                got = f"shape {values.shape} of dtype {values.dtype}"
+                raise StoreError(f"{what}[{name!r}]: got {got}, expected {length} numbers")
+    if "step" in checkpoints and not increases(checkpoints["step"]):
+        fall = first_fall(checkpoints["step"])
+        raise StoreError(f"checkpoints['step']: {fall}; expected finite, strictly increasing values")
+    if not any(increases(values) for values in checkpoints.values()):
+        raise StoreError(
+            f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis"
+        )
+
+
+def _clear_way(location: Location, overwrite: bool) -> None:
+    try:
+        group = location.open_group("r")
+    except FileNotFoundError:
+        return
+    kind = group.attrs.get("tsl_kind")
+    if not overwrite:
+        raise StoreError(f"{location.name}: something is here already; pass overwrite=True to replace it")
+    if kind != "losses":
+        raise StoreError(
+            f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first"
+        )
+    zarr.create_group(location.store, path=location.path, overwrite=True)

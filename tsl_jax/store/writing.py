@@ -1,0 +1,67 @@
+"""Writing blocks of a fit store: first the data, then the record that the block is finished."""
+
+import errno
+from collections.abc import Mapping
+
+import numpy as np
+import zarr
+
+from .errors import StoreError, WriteError
+from .fits import FitStore
+from .ledger import BlockState, record
+from .schema import LEDGER
+
+
+class FitWriter:
+    """Writes the blocks of one fit store; the caller holds `writer_lock`."""
+
+    def __init__(self, fits: FitStore) -> None:
+        group = fits.location.open_group("r+")
+        self._name = fits.name
+        self._num_tokens = fits.num_tokens
+        self._block_tokens = fits.ledger.block_tokens
+        self._arrays = {**fits.arrays, **fits.token_coordinates}
+        ledger = group[LEDGER]
+        assert isinstance(ledger, zarr.Array)
+        self._ledger = ledger
+
+    def write(self, block: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write every array of a block.
+
+        Args:
+            block: its index.
+            values: one array (tokens of the block,) for every array over tokens.
+
+        Raises:
+            WriteError: the store did not take an array; it names the array and the tokens.
+        """
+        start = block * self._block_tokens
+        stop = min(start + self._block_tokens, self._num_tokens)
+        missing = set(self._arrays) ^ set(values)
+        if missing:
+            raise StoreError(
+                f"values: expected exactly the arrays of the store; they differ in {sorted(missing)}"
+            )
+        for name, column in values.items():
+            array = self._arrays[name]
+            place = f"array {name!r}, tokens {start} to {stop - 1} (block {block})"
+            self._put(array, slice(start, stop), column.astype(array.dtype, copy=False), place)
+
+    def finish(
+        self, block: int, state: BlockState, digest: int, status: np.ndarray, category: np.ndarray
+    ) -> np.ndarray:
+        """Count a block as done; to be called when `write` has returned. Returns its row of the ledger."""
+        row = record(state, digest, status, category)
+        self._put(self._ledger, slice(block, block + 1), row[None], f"the record of block {block}")
+        return row
+
+    def _put(self, array: zarr.Array, rows: slice, values: np.ndarray, place: str) -> None:
+        try:
+            array[rows] = values
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            cure = "Free some space" if full else "Repair the output"
+            raise WriteError(
+                f"{self._name}: could not write {place}: {error}. Nothing of this block counts as done. "
+                f"{cure} and run the same command again to go on."
+            ) from error
