@@ -36,11 +36,15 @@ class Family(abc.ABC):
     parameters: ClassVar[tuple[Parameter, ...]]
     #: The parameter (in axis units) at which an event happens; fits of such families get a `Category`.
     event: ClassVar[str | None] = None
+    #: The scales on which `curve` is the law that `shape` fits.
+    scales: ClassVar[tuple[str, ...]] = ("linear", "log")
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
-        if self.scale not in ("linear", "log"):
-            raise ValueError(f"scale: got {self.scale!r}, expected 'linear' (u = a) or 'log' (u = ln a)")
+        if self.scale not in self.scales:
+            known = {"linear": "'linear' (u = a)", "log": "'log' (u = ln a)"}
+            expected = " or ".join(known[scale] for scale in self.scales)
+            raise ValueError(f"scale: got {self.scale!r} for {self.name!r}, expected {expected}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Hyperbola(Family):
         Parameter("rate", "1/position"),
         Parameter("floor", "nat"),
     )
+    scales: ClassVar[tuple[str, ...]] = ("linear",)
     scale: Literal["linear"] = "linear"
 
     def window(self, u):

@@ -30,6 +30,7 @@ class PowerLaw(Family):
         Parameter("exponent", "1"),
         Parameter("floor", "nat"),
     )
+    scales: ClassVar[tuple[str, ...]] = ("log",)
     scale: Literal["log"] = "log"
 
     def shape(self, x, theta):

@@ -58,7 +58,7 @@ class Sigmoid(Family):
 
     def grid(self, x):
         # Laid out over checkpoint indices, so that templates are as dense as the data whatever the spacing: widths
-        # from one gap to the window in equal ratios, centres a fraction of a width apart.
+        # from half a gap to the window in equal ratios, centres a fraction of a width apart.
         index, spread = _template_layout(len(x))
         ends = jnp.maximum(jnp.stack([x[1] - x[0], x[-1] - x[-2]]), 1 / (len(x) - 1))
 
@@ -95,11 +95,11 @@ def _template_layout(num_checkpoints):
     """Centres and half widths of the templates, in units of checkpoint indices."""
     last = num_checkpoints - 1
     centres, spreads = [], []
-    spread = 0.5
+    spread = 0.25
     while spread < 2 * last:
         reach = min(spread, last / 2)
-        number = int(np.ceil((last + 2 * reach) / (_SPACING * spread))) + 1
+        number = int(np.ceil((last + 2 * reach) / max(_SPACING * spread, 0.25))) + 1
         centres.append(np.linspace(-reach, last + reach, number))
         spreads.append(np.full(number, spread))
-        spread *= _RATIO
+        spread *= 2 if spread < 0.5 else _RATIO
     return np.concatenate(centres), np.concatenate(spreads)

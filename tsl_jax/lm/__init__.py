@@ -1,7 +1,22 @@
 """The fitting engine."""
 
-from .fit import check_axis, fit
+from .fit import check_axis, default_block_size, fit
+from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .options import FitOptions
 from .result import Category, Fit, Status, curve_counts, has_parameters, predict
 
-__all__ = ["Category", "Fit", "FitOptions", "Status", "check_axis", "curve_counts", "fit", "has_parameters", "predict"]
+__all__ = [
+    "Category",
+    "Fit",
+    "FitOptions",
+    "LeastSquaresFit",
+    "LeastSquaresOptions",
+    "Status",
+    "check_axis",
+    "curve_counts",
+    "default_block_size",
+    "fit",
+    "has_parameters",
+    "least_squares",
+    "predict",
+]

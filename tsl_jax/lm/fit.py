@@ -17,6 +17,10 @@ from .robust import huber_weights, solve_robust
 from .solution import solve
 from .statistics import categorise, covariance_factor, has_event, named_and_errors, residuals
 
+#: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
+#: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
+PLATEAU_REACH = 1000.0
+
 
 def fit(
     family: Family,
@@ -95,16 +99,18 @@ def default_block_size() -> int:
 
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
     """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time)."""
-    block, num_points, status = prepare(family, options, axis[0], losses, weights)
+    block, unit, num_points, status = prepare(family, options, axis[0], losses, weights)
     if options.huber_threshold is None:
         solution, noise = solve(family, options, block), jnp.zeros_like(block.least)
     else:
         solution, noise = solve_robust(family, options, block)
     describe = functools.partial(describe_block, family, options, axis)
-    return over_tiles(describe, block, solution, noise, num_points, status)
+    return over_tiles(describe, block, solution, noise, unit, num_points, status)
 
 
-def describe_block(family: Family, options: FitOptions, axis, block, solution, noise, num_points, status) -> Fit:
+def describe_block(
+    family: Family, options: FitOptions, axis, block, solution, noise, unit, num_points, status
+) -> Fit:
     """Parameters, standard errors, status and category of solved curves."""
     x, window, ends = axis
     inflation = 1.0
@@ -119,6 +125,9 @@ def describe_block(family: Family, options: FitOptions, axis, block, solution, n
     size = len(family.names)
     variance = inflation * rss / jnp.maximum(num_points - size, 1)
     params, stderr = named_and_errors(family, solution, factor, variance, window)
+    finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
+    known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)
+    status = jnp.where((status == Status.CONVERGED) & ~finite, Status.NON_FINITE, status)
     usable = status == Status.CONVERGED
     status = jnp.where(usable & jnp.any(solution.held, axis=0), Status.AT_BOUND, status)
     status = jnp.where(usable & ~solution.converged, Status.MAX_STEPS, status).astype(jnp.uint8)
@@ -131,18 +140,19 @@ def describe_block(family: Family, options: FitOptions, axis, block, solution, n
     return Fit(
         params={name: where_usable(value) for name, value in params.items()},
         stderr={name: where_usable(value) for name, value in stderr.items()},
-        rss=where_usable(rss),
+        rss=where_usable(rss * unit),
         r2=where_usable(1 - rss / jnp.where(spread > 0, spread, 1)),
         num_points=num_points,
         status=status,
         category=categorise(family, supported, usable, event, *ends),
-        constant=jnp.where((num_points > 0) & (status != Status.NON_FINITE), constant, jnp.nan),
+        constant=jnp.where(known, constant, jnp.nan),
         family=family,
     )
 
 
 def prepare(family: Family, options: FitOptions, x, losses, weights):
-    """A checkpoint-major block with gaps at weight 0, the number of points, and who cannot be fitted and why."""
+    """A checkpoint-major block with gaps at weight 0, the unit of each curve's weights (its greatest, so that no
+    product leaves the range of float32), the number of points, and who cannot be fitted and why."""
     dtype = x.dtype
     losses = losses.T.astype(dtype)
     weight = jnp.ones_like(losses) if weights is None else weights.T.astype(dtype)
@@ -151,6 +161,11 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
     measured = ~missing & ~broken
     loss, weight = jnp.where(measured, losses, 0), jnp.where(measured, weight, 0)
     num_points = jnp.sum(measured, axis=0, dtype=jnp.int32)
+    unit = jnp.ones_like(weight[0])
+    if weights is not None:
+        unit = lax.stop_gradient(jnp.max(weight, axis=0))
+        unit = jnp.where(unit > 0, unit, 1)
+        weight = weight / unit
 
     first = jnp.take_along_axis(loss, jnp.argmax(measured, axis=0)[None], axis=0)[0]
     largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=0)
@@ -161,12 +176,11 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
 
     # Curves that cannot be fitted still occupy their lane: give them a weightless constant, which converges at once.
     usable = status == Status.CONVERGED
-    least = jnp.full_like(first, -jnp.inf if options.min_plateau is None else options.min_plateau)
-    most = jnp.full_like(first, jnp.inf)
-    if options.max_plateau_ratio is not None:
-        most = jnp.where(usable, options.max_plateau_ratio * first, most)
-        most = jnp.maximum(most, jnp.where(jnp.isfinite(least), least, most))
-    return Block(x, loss, weight, least, most), num_points, status
+    reach = jnp.where(usable, PLATEAU_REACH * jnp.maximum(jnp.abs(largest), jnp.abs(smallest)), 1)
+    least = -reach if options.min_plateau is None else jnp.full_like(reach, options.min_plateau)
+    most = reach if options.max_plateau_ratio is None else jnp.minimum(reach, options.max_plateau_ratio * first)
+    most = jnp.maximum(most, least)
+    return Block(x, loss, weight, least, most), unit, num_points, status
 
 
 def check_input(family, time, losses, weights, options):

@@ -23,9 +23,11 @@ PACKED_STEPS = 6
 #: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
 #: fails is as good as its floating-point numbers allow.
 FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 10.0, 1e4
-#: Further starts are tried where a plateau has fewer than this many checkpoints, and where a start's template alone
-#: leaves at most this multiple of the best rss.
-BARELY_SEEN, PROMISING = 2.5, 1.02
+#: Further starts are tried where a plateau, or the transition of a curve that leaves at most a share `CLEAR` of the
+#: variance, has fewer than this many checkpoints, and where a start's template alone leaves at most this multiple of
+#: the best rss; they go on after one round
+#: if its rss is at most that multiple of the best.
+BARELY_SEEN, CLEAR, PROMISING, HOPEFUL = 2.5, 0.01, 1.02, 1.5
 #: No step is longer than this share of theta's range.
 LONGEST_STEP = 0.25
 
@@ -59,15 +61,16 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
         return state, starts, gains
 
     state, starts, gains = over_tiles(lockstep, block)
-    state = finish(family, options, block, state, ~state.done)
-    unseen, left = in_doubt(family, block, state.point, gains)
 
-    def again(k, best):
-        worth = unseen | (left[k] < PROMISING * best.point.rss)
-        trial = finish(family, options, block, start(block, starts[k]), worth)
-        return select(trial.point.rss < best.point.rss, trial, best)
+    def attempt(k, best):
+        first = k == 0  # the stragglers of the lockstep; from then on fresh starts
+        worth = in_doubt(family, block, best.point, gains[k])
+        trial = select(first, best, start(block, starts[k]))
+        hopeful = jnp.where(first, jnp.inf, HOPEFUL * best.point.rss)
+        trial = finish(family, options, block, trial, jnp.where(first, ~best.done, worth), hopeful)
+        return select(first | (trial.point.rss < best.point.rss), trial, best)
 
-    return lax.fori_loop(1, len(starts), again, state)
+    return lax.fori_loop(0, len(starts), attempt, state)
 
 
 def tile_size() -> int:
@@ -164,8 +167,11 @@ def damped_step(normal, descent, damping, frozen):
     return jnp.stack(step[::-1])
 
 
-def finish(family: Family, options: FitOptions, block: Block, state: State, active) -> State:
-    """Iterate the active curves to their end, gathered into full tiles: a few slow curves do not hold up the rest."""
+def finish(family: Family, options: FitOptions, block: Block, state: State, active, hopeful) -> State:
+    """Iterate the active curves to their end, gathered into full tiles: a few slow curves do not hold up the rest.
+
+    A curve whose rss is still above `hopeful` after the first round is given up.
+    """
     curves = block.loss.shape[1]
     packed = min(curves, tile_size())
 
@@ -180,24 +186,28 @@ def finish(family: Family, options: FitOptions, block: Block, state: State, acti
         limits = make_limits(family, options, part)
         after = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, part, s, limits), take(state))
         state = jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), state, after)
-        return state, active & ~state.done & (state.steps < options.max_steps)
+        waiting = ~state.done & (state.steps < options.max_steps)
+        return state, active & waiting & ((state.steps == 0) | (state.point.rss <= hopeful))
 
     return lax.while_loop(lambda carry: jnp.any(carry[1]), round_of_steps, (state, active & ~state.done))[0]
 
 
-def in_doubt(family: Family, block: Block, point: Point, gains):
-    """What tells whether a curve may have a better minimum elsewhere.
+def in_doubt(family: Family, block: Block, point: Point, gain) -> Bool[Array, " curves"]:
+    """Whether a curve may have a better minimum near a template that lowers the mean's rss by `gain`.
 
-    Returns:
-        (curves) whether a plateau is barely seen, so that theta and the plateau trade off along a narrow valley;
-        (starts, curves) the rss that each start's template leaves.
+    So it is where that template alone nearly reaches the best fit (noisy curves), where a plateau is barely seen, and
+    where a clear transition is: then theta trades off along narrow valleys.
     """
     total = jnp.sum(block.weight, axis=0)
+    per_point = len(block.x) / jnp.maximum(total, 1e-30)
     mean = jnp.sum(block.weight * block.loss, axis=0) / jnp.maximum(total, 1e-30)
     spread = jnp.sum(block.weight * jnp.square(block.loss - mean), axis=0)
-    on_high = jnp.sum(block.weight * family.shape(block.x[:, None], point.theta[:, None]), axis=0)
-    seen = jnp.minimum(on_high, total - on_high) * len(block.x) / jnp.maximum(total, 1e-30)
-    return seen < BARELY_SEEN, spread - gains
+    f = family.shape(block.x[:, None], point.theta[:, None])
+    high = jnp.sum(block.weight * f, axis=0) * per_point
+    between = 4 * jnp.sum(block.weight * f * (1 - f), axis=0) * per_point
+    plateau_unseen = jnp.minimum(high, len(block.x) - high) < BARELY_SEEN
+    transition_unseen = (between < BARELY_SEEN) & (point.rss < CLEAR * spread)
+    return plateau_unseen | transition_unseen | (spread - gain < PROMISING * point.rss)
 
 
 def select(where, left, right):

@@ -10,9 +10,9 @@ class FitOptions:
 
     Args:
         min_plateau: least value (nat) of the two plateaus, ``offset`` and ``offset + amplitude``; a cross-entropy is
-            not negative, so 0 by default. ``None`` leaves them free.
+            not negative, so 0 by default. ``None`` leaves them free, down to -1000 times the curve's largest loss.
         max_plateau_ratio: greatest value of the plateaus as a multiple of the curve's first measured loss, such as 2;
-            ``None`` (default) leaves them free above.
+            ``None`` (default) leaves them free above, up to 1000 times the curve's largest loss.
         event_test: how a sigmoid is tested against a constant: ``"f_test"``, an F test at level `significance`
             corrected for having searched over all event times and sharpnesses; or ``"bic"``, the Bayesian
             information criterion.

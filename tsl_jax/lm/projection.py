@@ -22,7 +22,7 @@ class Block(NamedTuple):
     x: Float[Array, " checkpoints"]
     loss: Float[Array, "checkpoints curves"]
     weight: Float[Array, "checkpoints curves"]
-    least: Curves  # bounds of the plateaus, infinite where there are none
+    least: Curves  # bounds of the plateaus
     most: Curves
 
 
@@ -100,7 +100,7 @@ def box_step(matrix, vector, least, most):
 
     Args:
         matrix: (a00, a01, a11), positive semi-definite. vector: (b0, b1).
-        least, most: bounds of d, two arrays each; infinite where there are none.
+        least, most: finite bounds of d, two arrays each.
 
     Returns:
         d0, d1, and for both whether they ended on a bound.
@@ -118,18 +118,11 @@ def box_step(matrix, vector, least, most):
 
     # The function is convex: if its minimum is outside, the best point of the box is on one of the four edges.
     best, best_value = inner, jnp.where(inside(inner, 0) & inside(inner, 1), value(inner), jnp.inf)
-    for axis, diagonal, own, other in (
-        (0, a11, b1, least[0]),
-        (0, a11, b1, most[0]),
-        (1, a00, b0, least[1]),
-        (1, a00, b0, most[1]),
-    ):
-        exists = jnp.isfinite(other)
-        fixed = jnp.where(exists, other, 0)
-        free = (own - a01 * fixed) / positive(diagonal, diagonal)
-        free = jnp.clip(free, least[1 - axis], most[1 - axis])
+    for axis, fixed in ((0, least[0]), (0, most[0]), (1, least[1]), (1, most[1])):
+        own, diagonal = (b1, a11) if axis == 0 else (b0, a00)
+        free = jnp.clip((own - a01 * fixed) / positive(diagonal, diagonal), least[1 - axis], most[1 - axis])
         edge = (fixed, free) if axis == 0 else (free, fixed)
-        edge_value = jnp.where(exists, value(edge), jnp.inf)
+        edge_value = value(edge)
         better = edge_value < best_value
         best = (jnp.where(better, edge[0], best[0]), jnp.where(better, edge[1], best[1]))
         best_value = jnp.where(better, edge_value, best_value)

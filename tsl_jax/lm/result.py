@@ -38,7 +38,8 @@ _CAUSE_AND_CURE = {
     Status.AT_BOUND: "Converged with a parameter on its bound, where the data do not limit it; that parameter has no "
     "standard error. Measure further or more densely, or move the bound.",
     Status.TOO_FEW_POINTS: "Fewer measured points than parameters + 1. Measure more checkpoints.",
-    Status.NON_FINITE: "The losses or weights hold infinities or negative weights. Mark missing values as NaN.",
+    Status.NON_FINITE: "The losses or weights hold infinities or negative weights, or a parameter or the rss is too "
+    "large for the floating-point type. Mark missing values as NaN; use another unit or float64.",
     Status.FLAT: "All measured losses are equal: no curve to fit; the constant is kept.",
     Status.UNREADABLE: "The chunk with this token could not be read. Repair the loss store and run again.",
     Status.PENDING: "Not fitted yet. Run the same command again to go on.",

@@ -94,7 +94,4 @@ def _gain(along, spread, share, total, down, up):
 
     falling = edge(share, along + total * down * share)
     rising = edge(1 - share, total * down * (1 - share) - along)
-    outside = jnp.maximum(falling, rising) - total * down * down
-    # Without a lower bound there is no edge either, only a stop at the upper bound.
-    outside = jnp.where(jnp.isfinite(down), outside, along * amplitude * 1e-3)
-    return jnp.where(inside, along * amplitude, outside)
+    return jnp.where(inside, along * amplitude, jnp.maximum(falling, rising) - total * down * down)

@@ -60,33 +60,38 @@ def _norm(column):
 def has_event(options: FitOptions, num_parameters: int, num_checkpoints: int, rss_constant, rss, num_points):
     """Whether the data support a curve against a constant, curve by curve.
 
-    ``"f_test"``: for a template fixed beforehand, ``F = (rss_constant - rss) / (rss / (n - 2))`` has an F(1, n - 2)
-    distribution under white noise; the best of all templates exceeds the critical value of level
-    ``significance / m`` with probability at most ``significance`` (Bonferroni), with m the number of sigmoids over
-    n checkpoints that are distinguishable (see `_distinguishable`). ``"bic"``: ``n ln(rss_constant / rss)`` against
-    ``(p - 1) ln n``, Schwarz 1978.
+    ``"f_test"``: ``F = (rss_constant - rss) / (p - 1) / (rss / (n - p))`` against the critical value of F(p - 1, n - p) at
+    level ``significance / c(n)``. Where and how sharp the event is were searched for, which the F distribution does not
+    know; ``c(n) = 0.7 (ln n - 1)`` makes up for it: see `_search_correction`. ``"bic"``:
+    ``n ln(rss_constant / rss)`` against ``(p - 1) ln n``, Schwarz 1978.
     """
     safe = jnp.maximum(rss, jnp.finfo(rss.dtype).tiny)
     if options.event_test == "bic":
         n = jnp.maximum(num_points, 2).astype(rss.dtype)
         return n * jnp.log(rss_constant / safe) > (num_parameters - 1) * jnp.log(n)
-    critical = jnp.asarray(_critical_values(num_checkpoints, options.significance), rss.dtype)[num_points]
-    return (rss_constant - rss) * jnp.maximum(num_points - 2, 1) > critical * safe
+    table = _critical_ratios(num_checkpoints, num_parameters, options.significance)
+    return rss_constant - rss > jnp.asarray(table, rss.dtype)[num_points] * safe
 
 
 @functools.cache
-def _critical_values(num_checkpoints: int, significance: float) -> np.ndarray:
-    """Critical F for every number of points from 0 to all checkpoints; infinite below 3."""
-    from scipy.special import stdtrit
+def _critical_ratios(num_checkpoints: int, num_parameters: int, significance: float) -> np.ndarray:
+    """Critical ``(rss_constant - rss) / rss`` for every number of points up to all checkpoints; infinite for too few."""
+    from scipy.special import fdtri
 
     n = np.arange(num_checkpoints + 1)
-    level = significance / (2 * _distinguishable(np.maximum(n, 3)))
-    return np.where(n < 3, np.inf, stdtrit(np.maximum(n - 2, 1), 1 - level) ** 2)
+    extra, left = num_parameters - 1, np.maximum(n - num_parameters, 1)
+    level = np.minimum(significance / _search_correction(np.maximum(n, num_parameters + 1)), 0.5)
+    return np.where(n <= num_parameters, np.inf, extra / left * fdtri(extra, left, 1 - level))
 
 
-def _distinguishable(n):
-    """Effective number of sigmoids over n checkpoints; measured by fitting white noise (tests/lm/test_category.py)."""
-    return 4.0 * n
+def _search_correction(n):
+    """How much more often than F(3, n - 4) says the best of all sigmoids passes on white noise.
+
+    Measured on 20,480 noise curves for each n, evenly and geometrically spaced, for tail probabilities from 0.001 to
+    0.2: at most 0.37 at n = 5, 0.67 at 8, 1.07 at 16, 1.9 at 64, 2.8 at 256, 3.2 at 512, that is 0.62 ln n - 0.65.
+    Repeated by tests/lm/test_category.py.
+    """
+    return 0.7 * (np.log(n) - 1)
 
 
 def categorise(family: Family, supported, usable, event, first, last) -> UInt8[Array, " curves"]:

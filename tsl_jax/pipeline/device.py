@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..curves import Family
 from ..lm import Fit, FitOptions, fit
-from ..lm.fit import default_block_size
+from ..lm import default_block_size
 from .plan import device_rows
 
 #: `jax.Device` objects; their class has no name that type checkers accept.

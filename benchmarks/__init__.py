@@ -1,0 +1,1 @@
+"""Problems with known truth, an independent oracle, and `tsl_jax` beside its peers on them."""

@@ -1,0 +1,94 @@
+"""What every result is stored with: device, versions, commit, command; JSON files and printed tables."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def use_one_core() -> int:
+    """Keep this process on one CPU core and return its number.
+
+    Call it before NumPy and JAX are imported: their thread pools count the usable cores when they start.
+    """
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def environment() -> dict:
+    """Command, commit, versions and device of this run."""
+    import jax
+
+    def version(name):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed"
+
+    device = jax.devices()[0]
+    packages = ("tsl_jax", "jax", "jaxlib", "numpy", "scipy", "jaxopt", "optimistix")
+    return {
+        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "commit": _commit(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "platform": device.platform,
+        "device": device.device_kind if device.platform != "cpu" else _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def describe(environment: dict) -> str:
+    """The environment in a line, for under a table."""
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    cores = f", {environment['cores']} core(s)" if environment["platform"] == "cpu" else ""
+    return f"{environment['device']}{cores}; {versions}; commit {environment['commit']}"
+
+
+def write(path: str | Path, result: dict) -> Path:
+    """Write a result as JSON and return its path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, columns aligned."""
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+
+    def line(cells):
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def _commit() -> str:
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
