@@ -1,0 +1,50 @@
+"""Help: every command, every option, with unit and default."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from tsl_jax import __version__
+from tsl_jax.cli import app
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_the_commands_are_these(tsl):
+    assert list(COMMANDS) == ["demo", "info", "validate", "fit"]
+    text = tsl("--help").out
+    for name in COMMANDS:
+        assert re.search(rf"\b{name}\b", text)
+    assert tsl("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_every_option_with_its_default(tsl, name):
+    text = tsl(name, "--help").out
+    assert "Exit codes: 0" in " ".join(text.split())
+    for parameter in COMMANDS[name].params:
+        if parameter.name == "help":
+            continue
+        assert parameter.help, parameter.name
+        assert parameter.help.split()[0] in text
+        if parameter.param_type_name == "option":
+            assert parameter.opts[0] in text
+            documented = parameter.show_default or "by default" in parameter.help
+            assert documented, f"{parameter.opts[0]} does not say its default"
+
+
+def test_every_command_has_json_and_debug():
+    for command in COMMANDS.values():
+        assert {"--json", "--debug"} <= {word for parameter in command.params for word in parameter.opts}
+
+
+def test_building_the_commands_imports_nothing_slow():
+    code = (
+        "import tsl_jax, sys; before = set(sys.modules); import tsl_jax.cli;"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
+        "assert not new & {'zarr', 'matplotlib', 'scipy', 'xarray'}, new"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

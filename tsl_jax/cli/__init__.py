@@ -1,0 +1,47 @@
+"""The command `tsl`: one file a sub-command; what takes long to import is imported when it is used."""
+
+from typing import Annotated
+
+import typer
+
+from . import demo, fit, info, validate
+
+app = typer.Typer(
+    name="tsl",
+    help="Laws of language-model training, fitted to every token. Every command takes --json for "
+    "machine-readable output on stdout; what people read goes to stderr.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command("demo")(demo.demo)
+app.command("info")(info.info)
+app.command("validate")(validate.validate)
+app.command("fit")(fit.fit)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _tsl(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command `tsl` with the arguments of this process."""
+    app()
+
+
+__all__ = ["app", "main"]

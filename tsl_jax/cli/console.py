@@ -1,0 +1,110 @@
+"""What every sub-command shares: JSON on stdout, words on stderr, errors as one paragraph, exit codes."""
+
+import contextlib
+import enum
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ExitCode(enum.IntEnum):
+    """What `tsl` ends with; part of the interface."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    BAD_CHUNKS = 3
+    INTERRUPTED = 130
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Write one JSON object to stdout, and nothing else there; off by default."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; off by default.")]
+
+#: What Python calls an argument, and what it is called here.
+_WORDS = (
+    ("pass overwrite=True", "give --overwrite"),
+    ("with overwrite=True", "with --overwrite"),
+    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip)", "give --on-bad-chunk skip"),
+    ("scale='linear'", "--scale linear"),
+)
+
+
+def stderr_console() -> "Console":
+    """Where people read."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(console: "Console", text: str, style: str | None = None) -> None:
+    """Print text as it is, without markup, and without breaking lines in a file."""
+    console.print(text, style=style, markup=False, soft_wrap=not console.is_terminal)
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """The one object on stdout; what JSON has no number for is null."""
+    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def reporting(as_json: bool, debug: bool) -> Iterator[None]:
+    """Turn errors that are messages to the user into a paragraph and exit code 1; others stay as they are."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(
+            stderr_console(),
+            "Stopped. Nothing that was finished is lost; run the same command again to go on.",
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (ValueError, TypeError, OSError) as error:
+        if debug or not _is_message(error):
+            raise
+        text = in_words_of_the_command(str(error))
+        say(stderr_console(), f"error: {text}", "red")
+        if as_json:
+            write_json({"error": {"kind": type(error).__name__, "message": text}})
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+def in_words_of_the_command(text: str) -> str:
+    """A message of the library with the names that the command line has for its arguments."""
+    for python, command in _WORDS:
+        text = text.replace(python, command)
+    return re.sub(r"FitOptions\.(\w+)", lambda match: "--" + match[1].replace("_", "-"), text)
+
+
+def _is_message(error: Exception) -> bool:
+    """Whether an error says something to the user: the package raised it, or the operating system did.
+
+    A ValueError out of a library means a mistake of ours, whose traceback is wanted.
+    """
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(f"{_PACKAGE}.")
+
+
+_PACKAGE = __name__.partition(".")[0]

@@ -1,0 +1,52 @@
+"""What a run did, in words."""
+
+from typing import TYPE_CHECKING
+
+from .console import in_words_of_the_command, say
+from .progress import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..pipeline import FitSummary
+
+
+def print_summary(console: "Console", summary: "FitSummary") -> None:
+    """What a run did, in words on stderr."""
+    from rich.table import Table
+
+    from ..lm import Category, Status
+
+    if summary.left_out_checkpoints:
+        say(console, left_out_note(summary.left_out_checkpoints), "yellow")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="left", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="left")
+    for name, count in summary.category_counts.items():
+        if count:
+            table.add_row(name, f"{count:,}", Category[name].meaning)
+    for name, count in summary.status_counts.items():
+        if count:
+            table.add_row(name, f"{count:,}", in_words_of_the_command(Status[name].cause_and_cure))
+    console.print(table)
+    for bad in summary.bad_chunks:
+        say(console, f"skipped: {bad}", "red")
+    say(console, run_words(summary))
+
+
+def run_words(summary: "FitSummary") -> str:
+    """``"25,600 tokens fitted in 2.6 s ..."``."""
+    if not summary.tokens_run:
+        return f"Nothing to do: all {summary.tokens:,} tokens are fitted."
+    return (
+        f"{summary.tokens_run:,} of {summary.tokens:,} tokens fitted in this run: "
+        f"{summary.fits_per_second:,.0f} fits/s while fitting ({summary.devices}), "
+        f"{summary.compile_seconds:.1f} s for compiling, {duration(summary.wall_seconds)} in all."
+    )
+
+
+def left_out_note(columns: tuple[int, ...]) -> str:
+    """Why checkpoints were not used."""
+    which = ", ".join(map(str, columns))
+    return f"Left out: checkpoint {which} (axis value 0), which a log scale has no place for."

@@ -1,0 +1,44 @@
+"""Which tokens are shown together: those of one domain."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..store import FitStore
+
+ALL_TOKENS = "all tokens"
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """A domain: its code in the store and its name; ``code`` None stands for all tokens."""
+
+    code: int | None
+    name: str
+
+    def rows(self, codes: np.ndarray | None, count: int) -> np.ndarray:
+        """Which of ``count`` tokens with these domain codes belong to it, (count,) booleans."""
+        if self.code is None or codes is None:
+            return np.ones(count, bool)
+        return codes == self.code
+
+
+def domains_of(fits: FitStore) -> list[Domain]:
+    """The domains that a store names in its attribute ``domains``, by code; empty where it has none."""
+    names = fits.attributes.get("domains")
+    if "domain" not in fits.token_coordinates or not isinstance(names, list):
+        return []
+    return [Domain(code, str(name)) for code, name in enumerate(names)]
+
+
+def read_domains(fits: FitStore, tokens: slice) -> np.ndarray | None:
+    """Domain codes of consecutive tokens, None where the store has none."""
+    return fits.read_coordinate("domain", tokens) if "domain" in fits.token_coordinates else None
+
+
+def pieces(num_tokens: int, chunk_tokens: int, most: int = 2**20) -> Iterator[slice]:
+    """Slices of whole chunks that cover a store, about ``most`` tokens each."""
+    size = max(1, most // chunk_tokens) * chunk_tokens
+    for start in range(0, num_tokens, size):
+        yield slice(start, min(start + size, num_tokens))
