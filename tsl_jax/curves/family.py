@@ -69,7 +69,9 @@ class Family(abc.ABC):
         return 1 - self.shape(x, theta)
 
     @abc.abstractmethod
-    def bounds(self, x: Float[Array, " checkpoints"]) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
+    def bounds(
+        self, x: Float[Array, " checkpoints"]
+    ) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
         """Lower and upper bounds of theta for checkpoints at ``x``."""
 
     @abc.abstractmethod

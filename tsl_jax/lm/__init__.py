@@ -1,6 +1,7 @@
 """The fitting engine."""
 
-from .fit import check_axis, default_block_size, fit
+from .fit import check_axis, fit
+from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .options import FitOptions
 from .result import Category, Fit, Status, curve_counts, has_parameters, predict
@@ -14,9 +15,9 @@ __all__ = [
     "Status",
     "check_axis",
     "curve_counts",
-    "default_block_size",
     "fit",
     "has_parameters",
     "least_squares",
     "predict",
+    "tile_size",
 ]

@@ -81,10 +81,11 @@ def fit(
 def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape, not at every call."""
     number = len(rows[0])
-    size = max(1, min(options.block_size or default_block_size(), number))
+    most = options.block_size or default_block_size()
+    blocks = max(1, -(-number // most))
+    size = max(1, -(-number // blocks))  # balanced, so that the last block is not mostly padding
     if size > tile_size():
         size = -(-size // tile_size()) * tile_size()
-    blocks = max(1, -(-number // size))
     padded = [
         jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1) for a in rows
     ]

@@ -22,7 +22,7 @@ LOCKSTEP = 6
 PACKED_STEPS = 6
 #: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
 #: fails is as good as its floating-point numbers allow.
-FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 10.0, 1e4
+FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 4.0, 1e4
 #: Further starts are tried where a plateau, or the transition of a curve that leaves at most a share `CLEAR` of the
 #: variance, has fewer than this many checkpoints, and where a start's template alone leaves at most this multiple of
 #: the best rss; they go on after one round
@@ -207,7 +207,8 @@ def in_doubt(family: Family, block: Block, point: Point, gain) -> Bool[Array, " 
     between = 4 * jnp.sum(block.weight * f * (1 - f), axis=0) * per_point
     plateau_unseen = jnp.minimum(high, len(block.x) - high) < BARELY_SEEN
     transition_unseen = (between < BARELY_SEEN) & (point.rss < CLEAR * spread)
-    return plateau_unseen | transition_unseen | (spread - gain < PROMISING * point.rss)
+    noisy = spread - gain < PROMISING * point.rss
+    return (total > 0) & (plateau_unseen | transition_unseen | noisy)
 
 
 def select(where, left, right):

@@ -37,7 +37,7 @@ class FitOptions:
     event_test: Literal["f_test", "bic"] = "f_test"
     significance: float = 0.01
     huber_threshold: float | None = None
-    max_steps: int = 64
+    max_steps: int = 128
     starts: int = 4
     tolerance: float | None = None
     block_size: int | None = None

@@ -73,7 +73,7 @@ def model(family: Family, x, coefficients):
 
 def _follow(hessian, drift, held, bound_change):
     """The change of the coefficients that keeps the gradient zero in the free ones."""
-    free = ~held
+    free = ~held & (jnp.diagonal(hessian) > 0)  # a flat curve says nothing about theta: it stays
     drift = drift + hessian @ bound_change
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(hessian), jnp.finfo(hessian.dtype).tiny))
     system = jnp.where(free[:, None] & free[None, :], hessian * scale[:, None] * scale[None, :], 0)

@@ -22,7 +22,9 @@ def residuals(family: Family, block: Block, coefficients) -> Float[Array, "check
     return jnp.where(block.weight > 0, block.loss - curve, 0)
 
 
-def covariance_factor(family: Family, block: Block, solution: Solution) -> Float[Array, "coefficient factor curves"]:
+def covariance_factor(
+    family: Family, block: Block, solution: Solution
+) -> Float[Array, "coefficient factor curves"]:
     """``R⁻¹`` with ``R^T R = J^T W J`` over the coefficients that are not on a bound (rows of held ones are 0).
 
     J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps
@@ -30,7 +32,10 @@ def covariance_factor(family: Family, block: Block, solution: Solution) -> Float
     """
     p = solution.coefficients
     f, e, slopes = shape_and_slopes(family, block.x, p[2:])
-    root = jnp.sqrt(block.weight)
+    measured = block.weight > 0
+    root = jnp.where(
+        measured, jnp.sqrt(jnp.where(measured, block.weight, 1)), 0
+    )  # its slope at 0 is infinite
     columns = [root * c for c in (e, f, *((p[1] - p[0]) * g for g in slopes))]
     size, eps = len(columns), jnp.finfo(p.dtype).eps
     upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
@@ -115,7 +120,11 @@ def named_and_errors(family: Family, solution: Solution, factor, variance, windo
     size = len(solution.coefficients)
     unit = jnp.eye(size, dtype=factor.dtype)
     rows = [
-        jax.jvp(named, (solution.coefficients,), (jnp.broadcast_to(unit[i][:, None], solution.coefficients.shape),))[1]
+        jax.jvp(
+            named,
+            (solution.coefficients,),
+            (jnp.broadcast_to(unit[i][:, None], solution.coefficients.shape),),
+        )[1]
         for i in range(size)
     ]
     for name in params:

@@ -11,8 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..curves import Family
-from ..lm import Fit, FitOptions, fit
-from ..lm import default_block_size
+from ..lm import Fit, FitOptions, fit, tile_size
 from .plan import device_rows
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
@@ -38,7 +37,7 @@ class BlockFitter:
         self._dtype = jax.dtypes.canonicalize_dtype(dtype)
         self._num_checkpoints = len(axis)
         self._job = (family, tuple(axis.tolist()), options, tuple(devices))
-        self._multiple = options.block_size or default_block_size()
+        self._multiple = options.block_size or tile_size()
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
         self._rows = 0
         self._compiled: Any = None
