@@ -68,6 +68,15 @@ class Family(abc.ABC):
         """``1 - shape``; override it where that difference would cancel (shapes that approach 1)."""
         return 1 - self.shape(x, theta)
 
+    def move(
+        self, x: Float[Array, " checkpoints"], theta: Float[Array, "theta curves"], step: Float[Array, "theta curves"]
+    ) -> Float[Array, "theta curves"]:
+        """Where a step leads: the engine differentiates and walks along ``move(x, theta, step)`` at ``step = 0``.
+
+        ``theta + step`` unless a family knows coordinates in which its curves change more nearly linearly.
+        """
+        return theta + step
+
     @abc.abstractmethod
     def bounds(
         self, x: Float[Array, " checkpoints"]

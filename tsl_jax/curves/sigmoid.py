@@ -49,6 +49,14 @@ class Sigmoid(Family):
         # Clipped where neither float32 nor its square overflows; both halves share this one exponential.
         return jnp.exp(jnp.clip(jnp.exp(theta[1]) * (x - theta[0]), -30, 30))
 
+    def move(self, x, theta, step):
+        # With few checkpoints on the transition, sharpness and centre trade off along a curved valley on which the
+        # checkpoint nearest to the centre keeps its loss. Steps hold that checkpoint's logit while sharpness changes.
+        distance = jnp.abs(x[:, None] - theta[0])
+        nearest = jnp.max(jnp.where(distance == jnp.min(distance, axis=0), x[:, None], -jnp.inf), axis=0)
+        anchor = jax.lax.stop_gradient(nearest)
+        return jnp.stack([anchor - (anchor - theta[0] - step[0]) * jnp.exp(-step[1]), theta[1] + step[1]])
+
     def bounds(self, x):
         # Up to one window outside on both sides; from nearly straight across the window to a step between the two
         # closest checkpoints that is complete in float32 (σ(-20) < 2^-24).

@@ -123,9 +123,8 @@ def advance(family: Family, block: Block, state: State, limits: Limits) -> State
     possible = jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0)
     evaluated = point.rss < jnp.inf
     converged = evaluated & (possible <= limits.tolerance * point.rss + limits.floor)
-    step = damped_step(point.normal, point.descent, state.damping, frozen)
-    longest = LONGEST_STEP * (limits.upper - limits.lower)
-    theta = jnp.clip(point.theta + jnp.clip(step, -longest, longest), limits.lower, limits.upper)
+    step = within_room(point, damped_step(point.normal, point.descent, state.damping, frozen), state.damping, limits)
+    theta = jnp.clip(family.move(block.x, point.theta, step), limits.lower, limits.upper)
     trial = project(family, block, theta, point.low, point.high)
     better = trial.rss < point.rss
     creeping = evaluated & better & (point.rss - trial.rss <= limits.tolerance * point.rss)
@@ -165,6 +164,21 @@ def damped_step(normal, descent, damping, frozen):
         known = sum((h[i][size - 1 - m] * s for m, s in enumerate(step)), jnp.zeros_like(rhs[i]))
         step.append((rhs[i] - known) / h[i][i])
     return jnp.stack(step[::-1])
+
+
+def within_room(point: Point, step, damping, limits: Limits) -> Float[Array, "theta curves"]:
+    """The step cut to its greatest length and to the bounds; components that are not cut follow the ones that are."""
+    longest = LONGEST_STEP * (limits.upper - limits.lower)
+    least, most = jnp.maximum(limits.lower - point.theta, -longest), jnp.minimum(limits.upper - point.theta, longest)
+    short = jnp.clip(step, least, most)
+    cut = short != step
+    if len(step) == 1:
+        return short
+    diagonal = jnp.stack([point.normal[i, i] for i in range(len(step))])
+    coupled = jnp.sum(point.normal * short[None], axis=1) - diagonal * short
+    tiny = jnp.finfo(step.dtype).tiny
+    follow = jnp.clip((point.descent - coupled) / jnp.maximum(diagonal * (1 + damping), tiny), least, most)
+    return jnp.where(cut | ~jnp.any(cut, axis=0) | (step == 0), short, follow)
 
 
 def finish(family: Family, options: FitOptions, block: Block, state: State, active, hopeful) -> State:

@@ -37,15 +37,13 @@ class Point(NamedTuple):
     descent: Float[Array, "theta curves"]  # J^T W r, minus half the gradient of rss
 
 
-def shape_and_slopes(family: Family, x, theta):
-    """``f``, ``1 - f`` and the derivatives of f by theta, all (checkpoints, curves)."""
-    x = x[:, None]
-    theta = theta[:, None, :]
+def shape_and_slopes(shape, theta):
+    """``shape(theta)`` and its derivatives by the components of theta, all (checkpoints, curves)."""
     slopes = []
     for k in range(len(theta)):
         direction = jnp.zeros_like(theta).at[k].set(1)
-        slopes.append(jax.jvp(lambda t: family.shape(x, t), (theta,), (direction,))[1])
-    return family.shape(x, theta), family.complement(x, theta), slopes
+        slopes.append(jax.jvp(shape, (theta,), (direction,))[1])
+    return shape(theta), slopes
 
 
 def project(family: Family, block: Block, theta, low, high) -> Point:
@@ -60,7 +58,13 @@ def project(family: Family, block: Block, theta, low, high) -> Point:
     def total(terms):
         return jnp.sum(terms, axis=0)
 
-    f, e, slopes = shape_and_slopes(family, block.x, theta)
+    x = block.x[:, None]
+
+    def shape(step):
+        return family.shape(x, family.move(block.x, theta, step)[:, None])
+
+    f, slopes = shape_and_slopes(shape, jnp.zeros_like(theta))
+    e = family.complement(x, theta[:, None])
     we, wf = block.weight * e, block.weight * f
     r = block.loss - (low * e + high * f)
     a00, a01, a11 = total(we * e), total(we * f), total(wf * f)

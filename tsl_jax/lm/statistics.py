@@ -31,7 +31,9 @@ def covariance_factor(
     float32's digits for nearly parallel columns. Where a column depends on the ones before, the rows are infinite.
     """
     p = solution.coefficients
-    f, e, slopes = shape_and_slopes(family, block.x, p[2:])
+    x = block.x[:, None]
+    f, slopes = shape_and_slopes(lambda theta: family.shape(x, theta[:, None]), p[2:])
+    e = family.complement(x, p[2:, None])
     measured = block.weight > 0
     root = jnp.where(
         measured, jnp.sqrt(jnp.where(measured, block.weight, 1)), 0
