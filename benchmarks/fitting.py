@@ -95,15 +95,11 @@ def _table(result: dict) -> str:
                 f"{entry['curves']:,}",
             ]
         )
-    return record.table(
-        ["method", "fits/s", "tsl_jax is faster by", "solved", "compile", "curves timed"], rows
-    )
+    return record.table(["method", "fits/s", "tsl_jax is faster by", "solved", "compile", "curves timed"], rows)
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.fitting", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser("python -m benchmarks.fitting", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--curves", type=int, default=262_144, help="curves for tsl_jax (peers get fewer)")
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--spacing", choices=("geometric", "even"), default="geometric")

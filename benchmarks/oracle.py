@@ -136,9 +136,7 @@ def rss_of(problem: Problem, params: dict[str, NDArray]) -> NDArray:
     learning_time = np.asarray(params["learning_time"], float)
     with np.errstate(divide="ignore", invalid="ignore"):
         u_learn = np.log(learning_time) if problem.scale == "log" else learning_time
-        others = (
-            np.asarray(params[name], float)[:, None] for name in ("sharpness", "loss_drop", "final_loss")
-        )
+        others = (np.asarray(params[name], float)[:, None] for name in ("sharpness", "loss_drop", "final_loss"))
         curve = sigmoid(problem.u, u_learn[:, None], *others)
     return ((problem.losses.astype(float) - curve) ** 2).sum(1)
 

@@ -73,9 +73,7 @@ def scipy_curve_fit(problem: Problem) -> Run:
     def fit_one(losses):
         first = start(x, losses, np)
         try:
-            return curve_fit(
-                lambda x, *p: model(x, p, np), x, losses, first, method="lm", jac=jacobian, maxfev=1000
-            )[0]
+            return curve_fit(lambda x, *p: model(x, p, np), x, losses, first, method="lm", jac=jacobian, maxfev=1000)[0]
         except RuntimeError:  # how curve_fit says that it did not converge
             return first
 

@@ -159,9 +159,7 @@ def hyperbolas(
     losses = amplitude / (1 + rate * position) + floor
     losses = losses + noise * rng.standard_normal(losses.shape)
     name = f"hyperbolas, {num_positions} positions"
-    return Problem(
-        name, "hyperbola", "linear", position, losses.astype(dtype), truth, np.full(num_curves, noise)
-    )
+    return Problem(name, "hyperbola", "linear", position, losses.astype(dtype), truth, np.full(num_curves, noise))
 
 
 def power_laws(
@@ -194,9 +192,7 @@ class Cell(NamedTuple):
         """The cell's problem; its seed follows from the cell."""
         columns = (SPACINGS.index(self.spacing), NOISE_LEVELS.index(self.noise), SCALES.index(self.scale))
         seed = 1000 * self.checkpoints + int(np.dot(columns, (100, 10, 1)))
-        return sigmoids(
-            seed, num_curves, self.checkpoints, self.spacing, self.noise, scale=self.scale, dtype=dtype
-        )
+        return sigmoids(seed, num_curves, self.checkpoints, self.spacing, self.noise, scale=self.scale, dtype=dtype)
 
 
 def quality_rows(scales: Sequence[Scale] = SCALES) -> Iterator[list[Cell]]:
@@ -212,9 +208,7 @@ def join(problems: Sequence[Problem]) -> Problem:
     return dataclasses.replace(
         problems[0],
         losses=np.concatenate([problem.losses for problem in problems]),
-        truth={
-            name: np.concatenate([problem.truth[name] for problem in problems]) for name in problems[0].truth
-        },
+        truth={name: np.concatenate([problem.truth[name] for problem in problems]) for name in problems[0].truth},
         noise=np.concatenate([problem.noise for problem in problems]),
     )
 

@@ -60,12 +60,8 @@ def _entry(judged: Judged, num_scipy: int) -> dict:
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the table, print it as Markdown, write its JSON."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.quality", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument(
-        "--curves", type=int, default=1024, help="a cell of up to 64 checkpoints; fewer beyond"
-    )
+    parser = argparse.ArgumentParser("python -m benchmarks.quality", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--curves", type=int, default=1024, help="a cell of up to 64 checkpoints; fewer beyond")
     parser.add_argument("--scale", nargs="+", choices=("log", "linear"), default=["log"])
     parser.add_argument("--scipy", type=int, default=0, help="curves a cell that SciPy fits from 9 starts")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/quality_cpu.json")
@@ -85,8 +81,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(f"\nAll: {good:,} of {total:,} solved, {100 * good / total:.3f}% (asked: {100 * SOLVED_FRACTION}%)")
     if options.scipy:
         num, against, by = (
-            sum(cell[key] for cell in results)
-            for key in ("scipy_curves", "solved_against_scipy", "scipy_solved")
+            sum(cell[key] for cell in results) for key in ("scipy_curves", "solved_against_scipy", "scipy_solved")
         )
         print(f"Of {num:,} curves fitted by SciPy from 9 starts: tsl_jax solves {against:,} by SciPy's rss;")
         print(f"SciPy itself solves {by:,} by the best known rss.")

@@ -17,9 +17,7 @@ _FINALISTS = 6
 _TINY = 1e-150
 
 
-def search(
-    x: NDArray, losses: NDArray, lower: NDArray, upper: NDArray, num_minima: int = 12, steps: int = 300
-):
+def search(x: NDArray, losses: NDArray, lower: NDArray, upper: NDArray, num_minima: int = 12, steps: int = 300):
     """The best bounded sigmoid for each curve.
 
     Args:

@@ -61,9 +61,7 @@ def make_sample(source: str, target: str, per_domain: int = SEQUENCES_PER_DOMAIN
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="loss store with the coordinates sequence and domain")
     parser.add_argument("target", help="where the sample goes; a loss store there is replaced")
     arguments = parser.parse_args()

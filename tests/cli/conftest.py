@@ -67,7 +67,5 @@ def demo(tmp_path_factory):
     """`tsl demo --json` as a process of its own, once."""
     folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "tsl_jax.cli", "demo", "--out", "out", "--json"]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"}
-    )
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})
     return SimpleNamespace(folder=folder, code=done.returncode, out=done.stdout, err=done.stderr)

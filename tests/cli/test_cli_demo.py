@@ -90,9 +90,7 @@ def test_the_sample_is_small_whole_and_of_all_domains():
     assert np.bincount(domain[:, 0]).tolist() == [20] * 5
     assert np.all(sequence == np.array(losses.attributes["sample"]["sequences"])[:, None])
     assert np.all(losses.read_coordinate("position").reshape(-1, 256) == np.arange(256))
-    assert (
-        sum(file.stat().st_size for file in sample_path().rglob("*") if file.is_file()) <= MOST_SAMPLE_BYTES
-    )
+    assert sum(file.stat().st_size for file in sample_path().rglob("*") if file.is_file()) <= MOST_SAMPLE_BYTES
     assert not np.isnan(losses.read()).any()
 
 

@@ -124,9 +124,7 @@ def test_a_bad_problem_changes_no_bit_of_its_neighbours():
     spoilt = losses.copy()
     spoilt[2], spoilt[4] = np.nan, 1e300
     good = np.array([0, 1, 3, 5])
-    for clean, other in zip(
-        jax.tree.leaves(fit_decays(losses)), jax.tree.leaves(fit_decays(spoilt)), strict=True
-    ):
+    for clean, other in zip(jax.tree.leaves(fit_decays(losses)), jax.tree.leaves(fit_decays(spoilt)), strict=True):
         np.testing.assert_array_equal(clean[good], other[good])
     bad = fit_decays(spoilt)
     assert list(bad.status[jnp.array([2, 4])]) == [Status.NON_FINITE] * 2
@@ -298,9 +296,7 @@ def test_parameters_that_the_data_do_not_determine_have_no_error():
     y = decays(1)[0]
     unused = least_squares(lambda p: decay(p[:3], y), jnp.ones(4))
     np.testing.assert_array_equal(np.isnan(unused.stderr), [False, False, False, True])
-    np.testing.assert_allclose(
-        unused.stderr[:3] ** 2 * 36, least_squares(decay, jnp.ones(3), y).stderr ** 2 * 37
-    )
+    np.testing.assert_allclose(unused.stderr[:3] ** 2 * 36, least_squares(decay, jnp.ones(3), y).stderr ** 2 * 37)
     twins = least_squares(lambda p: decay(jnp.stack([p[0], p[1], p[2] + p[3]]), y), jnp.ones(4))
     np.testing.assert_array_equal(np.isnan(twins.stderr), [False, False, True, True])
     np.testing.assert_allclose(twins.stderr[:2], unused.stderr[:2], rtol=1e-6)
@@ -356,9 +352,7 @@ def test_parameters_are_any_pytree():
     fit = least_squares(residual, start, y, bounds=bounds)
     flat = least_squares(decay, jnp.ones(3), y)
     # Keys are sorted: floor before rate.
-    np.testing.assert_allclose(
-        [fit.params["height"], fit.params["shape"]["rate"]], flat.params[:2], rtol=1e-8
-    )
+    np.testing.assert_allclose([fit.params["height"], fit.params["shape"]["rate"]], flat.params[:2], rtol=1e-8)
     np.testing.assert_allclose(fit.stderr["shape"]["floor"], flat.stderr[2], rtol=1e-6)
     np.testing.assert_allclose(fit.covariance[0, 1], flat.covariance[0, 2], rtol=1e-6)
 

@@ -65,9 +65,7 @@ def write_stores(folder, *, finished=True, domains=True, **header):
             "token_id": position * 7,
         }
     params = {name: fits[name] for name in Sigmoid().names}
-    curves = predict(
-        Sigmoid(), STEP.astype("float32"), params, fits["status"], fits["category"], fits["constant"]
-    )
+    curves = predict(Sigmoid(), STEP.astype("float32"), params, fits["status"], fits["category"], fits["constant"])
     noise = np.random.default_rng(4).normal(0, 0.1, (TOKENS, len(STEP)))
     values = np.nan_to_num(np.asarray(curves), nan=9.0) + noise
     values[20:40, 3] = np.nan

@@ -21,9 +21,7 @@ def test_mean_loss_and_mean_fit_over_the_same_pairs(stores):
     np.testing.assert_allclose(data.mean_loss, loss, rtol=1e-6)
     np.testing.assert_allclose(data.mean_fit, fit, rtol=1e-6)
     np.testing.assert_allclose(data.residual, fit - loss, atol=1e-6)
-    np.testing.assert_allclose(
-        data.r2, 1 - np.sum((fit - loss) ** 2) / np.sum((loss - loss.mean()) ** 2), rtol=1e-6
-    )
+    np.testing.assert_allclose(data.r2, 1 - np.sum((fit - loss) ** 2) / np.sum((loss - loss.mean()) ** 2), rtol=1e-6)
     assert data.axis.tolist() == [1, 2, 4, 8, 16, 32, 64, 128]
     assert (data.tokens, data.left_out, data.axis_name, data.scale) == (225, 1, "step", "log")
 
@@ -63,9 +61,7 @@ def test_an_event_on_the_edge_of_the_window_counts_in_the_bin_at_its_end(tmp_pat
     def at_the_ends(self, tokens=slice(None)):
         stored = read(self, tokens)
         stored.category[:] = Category.LEARNED
-        stored.params["learning_time"][:] = np.where(
-            np.arange(len(stored.r2)) % 2, 128 * (1 + 1e-6), 1 - 1e-7
-        )
+        stored.params["learning_time"][:] = np.where(np.arange(len(stored.r2)) % 2, 128 * (1 + 1e-6), 1 - 1e-7)
         return stored
 
     monkeypatch.setattr(type(some.fits), "read", at_the_ends)
@@ -127,9 +123,7 @@ def test_families_without_events_have_no_learning_times(stores):
         learning_times_data(dataclasses.replace(stores.fits, attributes=attributes))
 
 
-@pytest.mark.parametrize(
-    ("tokens", "chunk", "most"), [(230, 50, 100), (230, 50, 10), (1, 50, 100), (100, 50, 100)]
-)
+@pytest.mark.parametrize(("tokens", "chunk", "most"), [(230, 50, 100), (230, 50, 10), (1, 50, 100), (100, 50, 100)])
 def test_pieces_cover_a_store_once_in_whole_chunks(tokens, chunk, most):
     parts = list(pieces(tokens, chunk, most))
     assert np.concatenate([np.arange(tokens)[part] for part in parts]).tolist() == list(range(tokens))

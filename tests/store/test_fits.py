@@ -63,9 +63,7 @@ def fit_all(losses, target, *, overwrite=False, layout=LAYOUT, **changes):
     """The job without an engine: what it writes is a function of the losses."""
     location = locate(target, writable=True)
     with writer_lock(location):
-        fits = resume_or_create(
-            location, losses, FitHeader(**(HEADER | changes)), layout, overwrite=overwrite
-        )
+        fits = resume_or_create(location, losses, FitHeader(**(HEADER | changes)), layout, overwrite=overwrite)
         writer, size = FitWriter(fits), fits.ledger.block_tokens
         done = 0
         for block in np.flatnonzero(fits.ledger.states != BlockState.FINISHED):
@@ -147,9 +145,7 @@ def kill_at(monkeypatch):
                     if count >= k > 0:
                         path = self.root / key
                         path.parent.mkdir(parents=True, exist_ok=True)
-                        path.with_suffix(".0123.partial").write_bytes(
-                            b"half"
-                        )  # what a kill leaves of a write
+                        path.with_suffix(".0123.partial").write_bytes(b"half")  # what a kill leaves of a write
                         raise Killed
                 await real[name](self, key, *value)
 

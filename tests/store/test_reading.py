@@ -11,9 +11,7 @@ VALUES = np.arange(1, 401, dtype="float32").reshape(100, 4)
 
 
 def written(tmp_path, **layout):
-    return create_losses(
-        tmp_path / "losses.zarr", VALUES, checkpoints={"step": [1, 2, 3, 4]}, **layout
-    ).losses
+    return create_losses(tmp_path / "losses.zarr", VALUES, checkpoints={"step": [1, 2, 3, 4]}, **layout).losses
 
 
 def flip(path, at):
@@ -58,9 +56,7 @@ def test_an_absent_chunk_is_bad_unless_the_fill_value_is_nan(tmp_path, shards):
     for fill, number in ((0.0, 1), (np.nan, 0)):
         values = VALUES.copy()
         values[20:30] = fill  # Zarr does not store a chunk of the fill value
-        array = zarr.create_array(
-            tmp_path / f"a{fill}", data=values, chunks=(10, 4), shards=shards, fill_value=fill
-        )
+        array = zarr.create_array(tmp_path / f"a{fill}", data=values, chunks=(10, 4), shards=shards, fill_value=fill)
         got, bad = read_rows_with_gaps(array, 0, 100)
         assert [(b.start, b.stop) for b in bad] == [(20, 30)] * number
         assert np.isnan(got[20:30]).all()

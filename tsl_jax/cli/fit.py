@@ -54,9 +54,7 @@ def _option(panel: str, help: str, *names: str, **kwargs: Any) -> Any:
 def fit(
     losses: Annotated[
         str,
-        typer.Argument(
-            metavar="LOSSES", help="Loss store: a directory, a zip file or a URL.", show_default=False
-        ),
+        typer.Argument(metavar="LOSSES", help="Loss store: a directory, a zip file or a URL.", show_default=False),
     ],
     fits: Annotated[
         str,
@@ -140,9 +138,7 @@ def fit(
             show_default="1GiB",
         ),
     ] = None,
-    devices: Annotated[
-        int | None, _option(_RUN, "How many of the local devices to use.", show_default="all")
-    ] = None,
+    devices: Annotated[int | None, _option(_RUN, "How many of the local devices to use.", show_default="all")] = None,
     on_bad_chunk: Annotated[
         OnBadChunk,
         _option(

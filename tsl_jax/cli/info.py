@@ -120,9 +120,7 @@ def _title(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _axes(store: "LossStore | FitStore", names: Any) -> dict[str, Any]:
-    return {
-        name: {"first": values[0], "last": values[-1]} for name in names if len(values := store.axis(name))
-    }
+    return {name: {"first": values[0], "last": values[-1]} for name in names if len(values := store.axis(name))}
 
 
 def _dtypes(arrays: Mapping[str, "zarr.Array"]) -> dict[str, str]:
@@ -134,9 +132,7 @@ def _layout(array: "zarr.Array", stored: list["zarr.Array"]) -> dict[str, Any]:
         "chunks": list(array.chunks),
         "shards": list(array.shards) if array.shards else None,
         "bytes": sum(each.nbytes for each in stored),
-        "stored_bytes": sum(each.nbytes_stored() for each in stored)
-        if array.store.supports_listing
-        else None,
+        "stored_bytes": sum(each.nbytes_stored() for each in stored) if array.store.supports_listing else None,
     }
 
 

@@ -62,9 +62,7 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def showing_progress(
-    console: "Console", clock: Callable[[], float] = time.monotonic
-) -> Iterator[ShowProgress]:
+def showing_progress(console: "Console", clock: Callable[[], float] = time.monotonic) -> Iterator[ShowProgress]:
     """A function for `fit_store(progress=...)` that shows on ``console`` how far the job is."""
     pace = Pace()
     if console.is_terminal:

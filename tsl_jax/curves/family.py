@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,8 +51,8 @@ class Family(abc.ABC):
         """Names of the parameters, in the order of the full Jacobian's columns and of the store."""
         return tuple(parameter.name for parameter in self.parameters)
 
-    def coordinate(self, axis: Float[Array, " checkpoints"]) -> Float[Array, " checkpoints"]:
-        """The coordinate in which the curve is fitted: ``u = a`` or ``u = ln a``."""
+    def coordinate(self, axis: Any) -> Any:
+        """The coordinate in which the curve is fitted, ``u = a`` or ``u = ln a``, as NumPy or JAX array like `axis`."""
         log = np.log if isinstance(axis, np.ndarray) else jnp.log  # an axis known beforehand keeps float64
         return log(axis) if self.scale == "log" else axis
 
@@ -69,7 +69,10 @@ class Family(abc.ABC):
         return 1 - self.shape(x, theta)
 
     def move(
-        self, x: Float[Array, " checkpoints"], theta: Float[Array, "theta curves"], step: Float[Array, "theta curves"]
+        self,
+        x: Float[Array, " checkpoints"],
+        theta: Float[Array, "theta curves"],
+        step: Float[Array, "theta curves"],
     ) -> Float[Array, "theta curves"]:
         """Where a step leads: the engine differentiates and walks along ``move(x, theta, step)`` at ``step = 0``.
 
@@ -78,9 +81,7 @@ class Family(abc.ABC):
         return theta + step
 
     @abc.abstractmethod
-    def bounds(
-        self, x: Float[Array, " checkpoints"]
-    ) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
+    def bounds(self, x: Float[Array, " checkpoints"]) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
         """Lower and upper bounds of theta for checkpoints at ``x``."""
 
     @abc.abstractmethod

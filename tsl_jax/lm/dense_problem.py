@@ -22,19 +22,13 @@ def float_leaves(p0: PyTree) -> PyTree:
     """
     leaves = jax.tree_util.tree_leaves_with_path(p0)
     if sum(np.size(leaf) for _, leaf in leaves) == 0:
-        raise ValueError(
-            "p0: got no parameters, expected an array or a pytree of arrays with at least one number"
-        )
+        raise ValueError("p0: got no parameters, expected an array or a pytree of arrays with at least one number")
     for path, leaf in leaves:
         dtype = jnp.result_type(leaf)
         if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             name = f"p0{jax.tree_util.keystr(path)}"
-            raise ValueError(
-                f"{name}: got dtype {dtype}, expected real numbers; split complex ones into two reals"
-            )
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf, 0.0), "float32")), p0
-    )
+            raise ValueError(f"{name}: got dtype {dtype}, expected real numbers; split complex ones into two reals")
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf, 0.0), "float32")), p0)
 
 
 def _one_bound(bound: Any, p0: PyTree, side: str, empty: float) -> PyTree:
@@ -93,9 +87,7 @@ def _check_start(path, start, lower, upper) -> None:
         name = f"p0{jax.tree_util.keystr(path)}{at}"
         low, value, high = lower[index], start[index], upper[index]
         if not low <= high:
-            raise ValueError(
-                f"bounds: got [{low}, {high}] for {name}, expected lower <= upper; exchange them"
-            )
+            raise ValueError(f"bounds: got [{low}, {high}] for {name}, expected lower <= upper; exchange them")
         if value < low or value > high:
             expected = f"expected a start within its bounds [{low}, {high}]"
             raise ValueError(f"{name}: got {value}, {expected}; move the start or the bounds")

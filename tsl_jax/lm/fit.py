@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..curves import Family
@@ -63,12 +64,12 @@ def fit(
 
     Source: laws of arXiv 2606.29858, 2404.17785 and 2602.03685; see the families.
     """
-    time, losses, weights = check_input(family, time, losses, weights, options)
+    axis_values, losses, weights = check_input(family, time, losses, weights, options)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
-    u = family.coordinate(time)
+    u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)  # before rounding: a window may lie far from 0
-    axis = (x, tuple(jnp.asarray(a, dtype) for a in window), jnp.asarray(time[np.array([0, -1])], dtype))
+    axis = (x, tuple(jnp.asarray(a, dtype) for a in window), jnp.asarray(axis_values[np.array([0, -1])], dtype))
     shape, checkpoints = losses.shape[:-1], losses.shape[-1]
     rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
     if weights is not None:
@@ -87,7 +88,8 @@ def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     if size > tile_size():
         size = -(-size // tile_size()) * tile_size()
     padded = [
-        jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1) for a in rows
+        jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
+        for a in rows
     ]
     result = lax.map(lambda block: fit_block(family, options, axis, *block), tuple(padded))
     return jax.tree.map(lambda a: a.reshape(blocks * size)[:number], result)
@@ -104,19 +106,19 @@ def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -
     if options.huber_threshold is None:
         solution, noise = solve(family, options, block), jnp.zeros_like(block.least)
     else:
-        solution, noise = solve_robust(family, options, block)
+        solution, noise = solve_robust(family, options, options.huber_threshold, block)
     describe = functools.partial(describe_block, family, options, axis)
     return over_tiles(describe, block, solution, noise, unit, num_points, status)
 
 
-def describe_block(
-    family: Family, options: FitOptions, axis, block, solution, noise, unit, num_points, status
-) -> Fit:
+def describe_block(family: Family, options: FitOptions, axis, block, solution, noise, unit, num_points, status) -> Fit:
     """Parameters, standard errors, status and category of solved curves."""
     x, window, ends = axis
     inflation = 1.0
     if options.huber_threshold is not None:
-        block, inflation = huber_weights(options, block, residuals(family, block, solution.coefficients), noise)
+        block, inflation = huber_weights(
+            options.huber_threshold, block, residuals(family, block, solution.coefficients), noise
+        )
     factor = covariance_factor(family, block, solution)
     rss = jnp.sum(block.weight * jnp.square(residuals(family, block, solution.coefficients)), axis=0)
     total = jnp.sum(block.weight, axis=0)
@@ -207,7 +209,7 @@ def check_input(family, time, losses, weights, options):
             raise ValueError(
                 f"weights: got shape {weights.shape}, expected {losses.shape} (one per loss) or {losses.shape[-1:]}"
             )
-    if not isinstance(time, jax.core.Tracer):
+    if not isinstance(time, Tracer):
         time = check_axis(family, time)
         left_out = losses.shape[-1] - len(time)
         losses = losses[..., left_out:]
@@ -232,7 +234,9 @@ def check_axis(family: Family, time) -> np.ndarray:
         raise TypeError(f"time: got dtype {time.dtype}, expected real numbers")
     time = time.astype(np.float64)
     if not np.all(np.isfinite(time)):
-        raise ValueError(f"time: value {time[~np.isfinite(time)][0]} at index {np.argmin(np.isfinite(time))} is not finite")
+        raise ValueError(
+            f"time: value {time[~np.isfinite(time)][0]} at index {np.argmin(np.isfinite(time))} is not finite"
+        )
     falls = np.flatnonzero(np.diff(time) <= 0)
     if falls.size:
         i = int(falls[0])

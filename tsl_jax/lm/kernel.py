@@ -169,7 +169,10 @@ def damped_step(normal, descent, damping, frozen):
 def within_room(point: Point, step, damping, limits: Limits) -> Float[Array, "theta curves"]:
     """The step cut to its greatest length and to the bounds; components that are not cut follow the ones that are."""
     longest = LONGEST_STEP * (limits.upper - limits.lower)
-    least, most = jnp.maximum(limits.lower - point.theta, -longest), jnp.minimum(limits.upper - point.theta, longest)
+    least, most = (
+        jnp.maximum(limits.lower - point.theta, -longest),
+        jnp.minimum(limits.upper - point.theta, longest),
+    )
     short = jnp.clip(step, least, most)
     cut = short != step
     if len(step) == 1:

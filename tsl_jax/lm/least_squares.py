@@ -44,9 +44,7 @@ class LeastSquaresOptions:
             ("initial_radius", self.initial_radius > 0, "a positive number"),
         ):
             if not holds:
-                raise ValueError(
-                    f"LeastSquaresOptions.{name}: got {getattr(self, name)!r}, expected {expected}"
-                )
+                raise ValueError(f"LeastSquaresOptions.{name}: got {getattr(self, name)!r}, expected {expected}")
 
 
 @jax.tree_util.register_dataclass
@@ -140,9 +138,7 @@ def least_squares(
 def _fit(residual, options, p0, lower, upper, weights, args) -> LeastSquaresFit:
     shape = jax.eval_shape(residual, p0, *args)
     if not hasattr(shape, "ndim") or shape.ndim != 1 or not jnp.issubdtype(shape.dtype, jnp.floating):
-        raise ValueError(
-            f"residual: got {shape}, expected one real array of shape (m,); ravel and join its parts"
-        )
+        raise ValueError(f"residual: got {shape}, expected one real array of shape (m,); ravel and join its parts")
     if weights is not None and jnp.shape(weights) != shape.shape:
         raise ValueError(f"weights: got shape {jnp.shape(weights)}, expected one a residual, {shape.shape}")
     dtype = jnp.result_type(*jax.tree.leaves(p0), shape, jnp.float32)
@@ -164,9 +160,7 @@ def _fit(residual, options, p0, lower, upper, weights, args) -> LeastSquaresFit:
     counted = jnp.ones(shape.shape, bool) if weights is None else weights > 0
     num_points = jnp.sum(counted, dtype=jnp.int32)
     data = (weights, args, hoisted)
-    params, status, num_steps, free = _solve(
-        weighted, options, num_points > start.shape[0], start, lower, upper, data
-    )
+    params, status, num_steps, free = _solve(weighted, options, num_points > start.shape[0], start, lower, upper, data)
     fitted = has_parameters(status)
     # Where there is no fit, cotangents must not meet the data's NaN: 0·NaN would be NaN.
     data = _constant_where(~fitted, data)
@@ -247,9 +241,7 @@ def _solve_derivative(residual, options, primals, tangents):
 
     with_bound = jnp.where(params <= lower, lower_dot, jnp.where(params >= upper, upper_dot, 0.0))
     with_bound = jnp.where(fitted & ~free, with_bound, 0.0)
-    data_dot = jax.tree.map(
-        lambda t: t if t.dtype == float0 else jnp.where(fitted, t, jnp.zeros_like(t)), data_dot
-    )
+    data_dot = jax.tree.map(lambda t: t if t.dtype == float0 else jnp.where(fitted, t, jnp.zeros_like(t)), data_dot)
     _, pull = jax.jvp(gradient, (at, data), (with_bound, data_dot))
     hessian = jax.jacfwd(gradient)(at, data)
     both = free[:, None] & free[None, :]

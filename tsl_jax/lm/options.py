@@ -43,19 +43,24 @@ class FitOptions:
     block_size: int | None = None
 
     def __post_init__(self) -> None:
-        def check(name: str, holds: bool, expected: str) -> None:
-            if not holds:
-                raise ValueError(f"FitOptions.{name}: got {getattr(self, name)!r}, expected {expected}")
-
-        def none_or_positive(name: str) -> None:
+        def check(name: str, holds, expected: str, kind: type = float, optional: bool = False) -> None:
             value = getattr(self, name)
-            check(name, value is None or value > 0, "a positive number or None")
+            if optional and value is None:
+                return
+            kinds = (int, float) if kind is float else (kind,)
+            known = isinstance(value, kinds) and not isinstance(value, bool)
+            if not (known and value == value and holds(value)):
+                raise ValueError(
+                    f"FitOptions.{name}: got {value!r}, expected {expected}{' or None' if optional else ''}"
+                )
 
-        none_or_positive("max_plateau_ratio")
-        none_or_positive("huber_threshold")
-        none_or_positive("tolerance")
-        none_or_positive("block_size")
-        check("event_test", self.event_test in ("f_test", "bic"), "'f_test' or 'bic'")
-        check("significance", 0 < self.significance < 1, "a probability between 0 and 1")
-        check("max_steps", self.max_steps >= 1, "at least 1")
-        check("starts", self.starts >= 1, "at least 1")
+        positive = "a positive number"
+        check("min_plateau", lambda v: abs(v) < float("inf"), "a finite number", optional=True)
+        check("max_plateau_ratio", lambda v: 0 < v < float("inf"), positive, optional=True)
+        check("event_test", lambda v: v in ("f_test", "bic"), "'f_test' or 'bic'", kind=str)
+        check("significance", lambda v: 0 < v < 1, "a probability between 0 and 1")
+        check("huber_threshold", lambda v: 0 < v < float("inf"), positive, optional=True)
+        check("max_steps", lambda v: v >= 1, "a whole number of at least 1", kind=int)
+        check("starts", lambda v: v >= 1, "a whole number of at least 1", kind=int)
+        check("tolerance", lambda v: 0 < v < 1, "a number between 0 and 1", optional=True)
+        check("block_size", lambda v: v >= 1, "a whole number of at least 1", kind=int, optional=True)

@@ -8,38 +8,40 @@ from ..curves import Family
 from .options import FitOptions
 from .projection import Block
 from .solution import Solution, solve
+from .statistics import residuals
 
 #: Re-weighted fits after the first; each shrinks the distance to the fixed point several times.
 ROUNDS = 6
 
 
-def solve_robust(family: Family, options: FitOptions, block: Block) -> tuple[Solution, jax.Array]:
+def solve_robust(family: Family, options: FitOptions, threshold: float, block: Block) -> tuple[Solution, jax.Array]:
     """Curves that minimise Huber's loss of the residuals, and the noise scale (curves) of each.
 
     The first weights come from deviations from a running median, so that no spike looks like an event; then each fit
     gives the weights of the next. Derivatives go through the last fit, with its weights held.
     """
     spikes = block.loss - _running_median(block)
-    reweighted, _ = huber_weights(options, block, spikes, noise_scale(block, spikes, 0))
+    reweighted, _ = huber_weights(threshold, block, spikes, noise_scale(block, spikes, 0))
 
     def again(_, reweighted):
         solution = solve(family, options, reweighted)
-        r = _residuals(family, block, solution)
-        return huber_weights(options, block, r, noise_scale(block, r, len(family.names)))[0]
+        r = residuals(family, block, solution.coefficients)
+        return huber_weights(threshold, block, r, noise_scale(block, r, len(family.names)))[0]
 
     weight = lax.stop_gradient(lax.fori_loop(0, ROUNDS, again, lax.stop_gradient(reweighted)).weight)
     solution = solve(family, options, block._replace(weight=weight))
-    r = _residuals(family, block, solution)
+    r = residuals(family, block, solution.coefficients)
     return solution, lax.stop_gradient(noise_scale(block, r, len(family.names)))
 
 
-def huber_weights(options: FitOptions, block: Block, r, noise):
+def huber_weights(threshold: float, block: Block, r, noise):
     """The block with Huber's weights ``min(1, k·noise / |r|)``, and the factor by which they inflate variances.
 
-    The factor is Huber's (Robust Statistics, 1981, section 7.6): with the share s of points within the threshold,
-    ``K² Σ w ψ² / Σ w_h r² / s²`` in units of the re-weighted rss, ``K = 1 + (p/n)(1 - s)/s`` left at 1.
+    The factor is Huber's (Robust Statistics, 1981, section 7.6, with his K left at 1), for variances that are computed
+    from the re-weighted rss and Jacobian: ``Σ w ψ² / Σ w_h r² · mean(w_h / w) / s²``, with s the share of points
+    within the threshold and ``ψ = (w_h / w) r``.
     """
-    limit = options.huber_threshold * jnp.maximum(noise, jnp.finfo(r.dtype).tiny) / jnp.sqrt(jnp.maximum(block.weight, 1e-30))
+    limit = threshold * jnp.maximum(noise, jnp.finfo(r.dtype).tiny) / jnp.sqrt(jnp.maximum(block.weight, 1e-30))
     size = jnp.maximum(jnp.abs(r), 1e-30)
     shrink = jnp.where(block.weight > 0, jnp.minimum(1, limit / size), 0)
     measured = block.weight > 0
@@ -59,12 +61,6 @@ def noise_scale(block: Block, r, used: int):
     middle = jnp.take_along_axis(size, jnp.maximum((number - 1) // 2, 0)[None], axis=0)[0]
     middle = jnp.where(number > 0, middle, 0)
     return 1.4826 * middle * jnp.sqrt(number / jnp.maximum(number - used, 1))
-
-
-def _residuals(family, block, solution):
-    from .statistics import residuals
-
-    return residuals(family, block, solution.coefficients)
 
 
 def _running_median(block: Block):

@@ -58,9 +58,7 @@ def _gain_even(f: Float[Array, "templates checkpoints"], block: Block) -> Float[
     return _gain(along, spread, share, len(block.x), mean - block.least, block.most - mean)
 
 
-def _gain_weighted(
-    f: Float[Array, "templates checkpoints"], block: Block
-) -> Float[Array, "templates curves"]:
+def _gain_weighted(f: Float[Array, "templates checkpoints"], block: Block) -> Float[Array, "templates curves"]:
     """`_gain` for any weights: templates have another mean and spread for every curve, three matrix products."""
     total = positive(jnp.sum(block.weight, axis=0), 0)
     mean = jnp.sum(block.weight * block.loss, axis=0) / total

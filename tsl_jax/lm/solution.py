@@ -1,7 +1,7 @@
 """The solution of a block as a differentiable function of the losses, by the implicit function theorem."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def _solve_jvp(family, options, primals, tangents):
     moved = jax.vmap(one_curve, in_axes=1, out_axes=1)(
         p, held, bound_change, block.loss, block.weight, change.loss, change.weight
     )
-    nothing = [np.zeros(a.shape, jax.dtypes.float0) for a in (solution.held, solution.converged)]
+    nothing: list[Any] = [np.zeros(a.shape, jax.dtypes.float0) for a in (solution.held, solution.converged)]
     return solution, Solution(moved, *nothing)
 
 

@@ -22,9 +22,7 @@ def residuals(family: Family, block: Block, coefficients) -> Float[Array, "check
     return jnp.where(block.weight > 0, block.loss - curve, 0)
 
 
-def covariance_factor(
-    family: Family, block: Block, solution: Solution
-) -> Float[Array, "coefficient factor curves"]:
+def covariance_factor(family: Family, block: Block, solution: Solution) -> Float[Array, "coefficient factor curves"]:
     """``R⁻¹`` with ``R^T R = J^T W J`` over the coefficients that are not on a bound (rows of held ones are 0).
 
     J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps
@@ -35,9 +33,7 @@ def covariance_factor(
     f, slopes = shape_and_slopes(lambda theta: family.shape(x, theta[:, None]), p[2:])
     e = family.complement(x, p[2:, None])
     measured = block.weight > 0
-    root = jnp.where(
-        measured, jnp.sqrt(jnp.where(measured, block.weight, 1)), 0
-    )  # its slope at 0 is infinite
+    root = jnp.where(measured, jnp.sqrt(jnp.where(measured, block.weight, 1)), 0)  # its slope at 0 is infinite
     columns = [root * c for c in (e, f, *((p[1] - p[0]) * g for g in slopes))]
     size, eps = len(columns), jnp.finfo(p.dtype).eps
     upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
@@ -67,10 +63,10 @@ def _norm(column):
 def has_event(options: FitOptions, num_parameters: int, num_checkpoints: int, rss_constant, rss, num_points):
     """Whether the data support a curve against a constant, curve by curve.
 
-    ``"f_test"``: ``F = (rss_constant - rss) / (p - 1) / (rss / (n - p))`` against the critical value of F(p - 1, n - p) at
-    level ``significance / c(n)``. Where and how sharp the event is were searched for, which the F distribution does not
-    know; ``c(n) = 0.7 (ln n - 1)`` makes up for it: see `_search_correction`. ``"bic"``:
-    ``n ln(rss_constant / rss)`` against ``(p - 1) ln n``, Schwarz 1978.
+    ``"f_test"``: ``F = (rss_constant - rss) / (p - 1) / (rss / (n - p))`` against the critical value of
+    F(p - 1, n - p) at level ``significance / c(n)``. Where and how sharp the event is were searched for, which the F
+    distribution does not know; ``c(n) = 0.7 (ln n - 1)`` makes up for it: see `_search_correction`.
+    ``"bic"``: ``n ln(rss_constant / rss)`` against ``(p - 1) ln n``, Schwarz 1978.
     """
     safe = jnp.maximum(rss, jnp.finfo(rss.dtype).tiny)
     if options.event_test == "bic":
@@ -82,7 +78,7 @@ def has_event(options: FitOptions, num_parameters: int, num_checkpoints: int, rs
 
 @functools.cache
 def _critical_ratios(num_checkpoints: int, num_parameters: int, significance: float) -> np.ndarray:
-    """Critical ``(rss_constant - rss) / rss`` for every number of points up to all checkpoints; infinite for too few."""
+    """Critical ``(rss_constant - rss) / rss`` for every number of points up to all checkpoints; inf for too few."""
     from scipy.special import fdtri
 
     n = np.arange(num_checkpoints + 1)

@@ -31,9 +31,7 @@ class BlockFitter:
         devices: where.
     """
 
-    def __init__(
-        self, family: Family, axis: np.ndarray, dtype: Any, options: FitOptions, devices: Devices
-    ) -> None:
+    def __init__(self, family: Family, axis: np.ndarray, dtype: Any, options: FitOptions, devices: Devices) -> None:
         self._dtype = jax.dtypes.canonicalize_dtype(dtype)
         self._num_checkpoints = len(axis)
         self._job = (family, tuple(axis.tolist()), options, tuple(devices))

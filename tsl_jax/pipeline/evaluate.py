@@ -39,8 +39,7 @@ def family_of(fits: FitStore) -> Family:
     """
     if fits.family not in FAMILIES:
         raise StoreError(
-            f"{fits.name}: family {fits.family!r} is none of {', '.join(FAMILIES)}; pass your Family object "
-            "as family"
+            f"{fits.name}: family {fits.family!r} is none of {', '.join(FAMILIES)}; pass your Family object as family"
         )
     return FAMILIES[fits.family](**fits.attributes.get("family_fields", {}))
 
@@ -92,8 +91,7 @@ def mean_curves(
     shape = (fits.num_tokens, fits.num_checkpoints)
     if losses.losses.shape != shape:
         raise StoreError(
-            f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from "
-            f"{shape}"
+            f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
         )
     family = family or family_of(fits)
     axis = fits.axis()

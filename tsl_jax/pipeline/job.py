@@ -180,9 +180,7 @@ def _left_out(family: Family, values: np.ndarray) -> tuple[int, ...]:
     return tuple(range(len(values) - usable))
 
 
-def _header(
-    family: Family, axis: str, options: FitOptions, dtype: str, left_out: tuple[int, ...]
-) -> FitHeader:
+def _header(family: Family, axis: str, options: FitOptions, dtype: str, left_out: tuple[int, ...]) -> FitHeader:
     return FitHeader(
         family=family.name,
         family_fields=dataclasses.asdict(family),

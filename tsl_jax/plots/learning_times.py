@@ -138,9 +138,7 @@ def draw_learning_times(data: LearningTimes) -> "Figure":
     grid = figure.add_gridspec(
         rows, 1, left=0.165, right=0.775, top=1 - 0.62 / height, bottom=0.6 / height, hspace=0.22
     )
-    highest = max(
-        [float(np.max(data.share(group.falling + group.rising, group))) for group in data.groups] + [1e-9]
-    )
+    highest = max([float(np.max(data.share(group.falling + group.rising, group))) for group in data.groups] + [1e-9])
     first = None
     for index, group in enumerate(data.groups):
         axes = figure.add_subplot(grid[index], sharex=first)

@@ -74,16 +74,12 @@ def mean_loss_data(losses: LossStore, fits: FitStore, *, family: Family | None =
 def draw_mean_loss(data: MeanLoss) -> "Figure":
     """Draw both means, and their difference in a panel below."""
     figure = style.new_figure(7.4, 5.2)
-    grid = figure.add_gridspec(
-        2, 1, height_ratios=(3.2, 1), left=0.1, right=0.98, top=0.925, bottom=0.105, hspace=0.09
-    )
+    grid = figure.add_gridspec(2, 1, height_ratios=(3.2, 1), left=0.1, right=0.98, top=0.925, bottom=0.105, hspace=0.09)
     upper = figure.add_subplot(grid[0])
     lower = figure.add_subplot(grid[1], sharex=upper)
     for axes in (upper, lower):
         style.plain_axes(axes, 9)
-    upper.plot(
-        data.axis, data.mean_loss, "o", ms=4, mfc="white", mec=style.INK, mew=0.8, label="mean loss, measured"
-    )
+    upper.plot(data.axis, data.mean_loss, "o", ms=4, mfc="white", mec=style.INK, mew=0.8, label="mean loss, measured")
     label = f"mean of the fits, R² = {_r2(data.r2)}"
     upper.plot(data.axis, data.mean_fit, "-", lw=1.8, color=style.VERMILION, label=label)
     upper.set_ylabel("mean loss (nat per token)", size=10)

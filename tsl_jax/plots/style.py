@@ -76,9 +76,7 @@ def axis_of_fit(
         ratio = (last / first) ** margin
         axes.set_xlim(first / ratio, last * ratio)
         axes.xaxis.set_major_locator(LogLocator(10, numticks=8))
-        axes.xaxis.set_minor_locator(
-            LogLocator(10, subs=range(2, 10), numticks=99) if minor else NullLocator()
-        )
+        axes.xaxis.set_minor_locator(LogLocator(10, subs=range(2, 10), numticks=99) if minor else NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(first - margin * (last - first), last + margin * (last - first))

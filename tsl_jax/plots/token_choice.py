@@ -44,9 +44,7 @@ def rows_of(family: Family, domains: list[Domain]) -> list[Row]:
         return list(rows)
     every = "R² from 10th to\n90th percentile"
     return [
-        dataclasses.replace(
-            row, label="\n".join([row.label.split("\n")[0], *["loss rises,"] * row.rising, every])
-        )
+        dataclasses.replace(row, label="\n".join([row.label.split("\n")[0], *["loss rises,"] * row.rising, every]))
         for row in rows
         if row.quantile == 0.5
     ]

@@ -101,10 +101,7 @@ def tokens_data(losses: LossStore, fits: FitStore, *, family: Family | None = No
         if any(token is not None for token in chosen):
             rows.append(row.label)
             panels.append(
-                tuple(
-                    None if t is None else _panel(losses, fits, family, stored, t, used, curve_axis)
-                    for t in chosen
-                )
+                tuple(None if t is None else _panel(losses, fits, family, stored, t, used, curve_axis) for t in chosen)
             )
     return TokenGrid(axis, curve_axis, fits.axis_name, fits.scale, family.event, tuple(rows), tuple(panels))
 

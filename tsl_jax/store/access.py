@@ -33,7 +33,5 @@ def read_coordinate(
 ) -> np.ndarray:
     """Consecutive values of a token coordinate."""
     if name not in arrays:
-        raise StoreError(
-            f"coordinate: got {name!r}, expected one of {', '.join(arrays) or 'none'} ({store_name})"
-        )
+        raise StoreError(f"coordinate: got {name!r}, expected one of {', '.join(arrays) or 'none'} ({store_name})")
     return read_rows(arrays[name], *token_range(tokens, num_tokens))

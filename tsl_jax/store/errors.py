@@ -84,9 +84,7 @@ class BadChunk:
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"array {self.array!r}, chunk {self.chunk}, tokens {self.start} to {self.stop - 1}: {self.reason}"
-        )
+        return f"array {self.array!r}, chunk {self.chunk}, tokens {self.start} to {self.stop - 1}: {self.reason}"
 
 
 class ChunkError(StoreError, OSError):

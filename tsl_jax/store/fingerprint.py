@@ -71,11 +71,7 @@ def changed_blocks(losses: LossStore, ledger: Ledger) -> list[str]:
         arrays = [losses.losses, *_in_order(losses.token_coordinates)]
         try:
             now = digest(
-                [
-                    read_rows(array, first, last)
-                    for first, last in sampled_rows(losses, start, stop)
-                    for array in arrays
-                ]
+                [read_rows(array, first, last) for first, last in sampled_rows(losses, start, stop) for array in arrays]
             )
         except ChunkError:
             continue  # unreadable now, and not needed any more: no sign that it was another

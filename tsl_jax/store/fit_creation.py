@@ -161,9 +161,7 @@ def resume_or_create(
     return fits
 
 
-def _create_arrays(
-    location: Location, group: zarr.Group, losses: LossStore, header: FitHeader, layout: Layout
-) -> None:
+def _create_arrays(location: Location, group: zarr.Group, losses: LossStore, header: FitHeader, layout: Layout) -> None:
     """All arrays, the ledger last: it stands for a store that is ready."""
 
     def over_tokens(name: str, dtype: Any, fill: Any, attributes: Mapping[str, Any]) -> None:

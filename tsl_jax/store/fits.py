@@ -175,8 +175,7 @@ def open_fits_at(location: Location, group: zarr.Group) -> FitStore:
         arrays={name: arrays[name] for name in names},
         token_coordinates={k: v for k, v in coordinates(arrays, TOKEN).items() if k not in names},
         checkpoint_coordinates={
-            name: read_rows(array, 0, array.shape[0])
-            for name, array in coordinates(arrays, CHECKPOINT).items()
+            name: read_rows(array, 0, array.shape[0]) for name, array in coordinates(arrays, CHECKPOINT).items()
         },
         attributes=group.attrs.asdict(),
         ledger=Ledger.read(group),

@@ -108,9 +108,7 @@ def _locate(store: StoreLike, writable: bool) -> Location:
     if isinstance(store, Store):
         return Location(store, "", str(store))
     if not isinstance(store, str | os.PathLike):
-        raise TypeError(
-            f"store: got {type(store).__name__}, expected a path, a URL, a Zarr store or a Zarr group"
-        )
+        raise TypeError(f"store: got {type(store).__name__}, expected a path, a URL, a Zarr store or a Zarr group")
     text = os.fspath(store)
     if "://" in text or "::" in text:
         scheme = text.split(":", 1)[0]

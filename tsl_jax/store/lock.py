@@ -90,9 +90,7 @@ def _holder() -> str:
 
 
 def _refusal(name: str, holder: str, more: str) -> LockedError:
-    return LockedError(
-        f"{name}: {holder} is writing it.{more} Wait for that run, stop it, or write to another output."
-    )
+    return LockedError(f"{name}: {holder} is writing it.{more} Wait for that run, stop it, or write to another output.")
 
 
 class _Lease(Lock):
@@ -113,9 +111,7 @@ class _Lease(Lock):
         else:
             self._refuse_if_alive(held)
             self._renew()
-            time.sleep(
-                min(1.0, LEASE_SECONDS / 10)
-            )  # of two runs that take over at once, the last writer stays
+            time.sleep(min(1.0, LEASE_SECONDS / 10))  # of two runs that take over at once, the last writer stays
         held = self._read()
         if held is None or held["owner"] != self._owner:
             self._refuse_if_alive(held or {"holder": "another process", "until": 0.0}, certain=True)

@@ -119,9 +119,7 @@ def _check_lengths(
         fall = first_fall(checkpoints["step"])
         raise StoreError(f"checkpoints['step']: {fall}; expected finite, strictly increasing values")
     if not any(increases(values) for values in checkpoints.values()):
-        raise StoreError(
-            f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis"
-        )
+        raise StoreError(f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis")
 
 
 def _clear_way(location: Location, overwrite: bool) -> None:
@@ -133,7 +131,5 @@ def _clear_way(location: Location, overwrite: bool) -> None:
     if not overwrite:
         raise StoreError(f"{location.name}: something is here already; pass overwrite=True to replace it")
     if kind != "losses":
-        raise StoreError(
-            f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first"
-        )
+        raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first")
     zarr.create_group(location.store, path=location.path, overwrite=True)

@@ -66,9 +66,7 @@ def _read_by_chunk(array: zarr.Array, start: int, stop: int) -> tuple[np.ndarray
     return np.concatenate(pieces), bad
 
 
-def _with_absent_as_gaps(
-    array: zarr.Array, values: np.ndarray, start: int
-) -> tuple[np.ndarray, list[BadChunk]]:
+def _with_absent_as_gaps(array: zarr.Array, values: np.ndarray, start: int) -> tuple[np.ndarray, list[BadChunk]]:
     absent = _absent_chunks(array, values, start)
     if absent:
         values = values.copy()

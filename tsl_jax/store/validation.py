@@ -88,11 +88,7 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
     version = group.attrs.get("tsl_version")
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        cure = (
-            "Upgrade tsl_jax to read it."
-            if newer
-            else f"Set the group attribute tsl_version = {FORMAT_VERSION}."
-        )
+        cure = "Upgrade tsl_jax to read it." if newer else f"Set the group attribute tsl_version = {FORMAT_VERSION}."
         yield Violation("attribute tsl_version", f"got {version!r}", str(FORMAT_VERSION), cure)
 
 

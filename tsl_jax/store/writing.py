@@ -39,9 +39,7 @@ class FitWriter:
         stop = min(start + self._block_tokens, self._num_tokens)
         missing = set(self._arrays) ^ set(values)
         if missing:
-            raise StoreError(
-                f"values: expected exactly the arrays of the store; they differ in {sorted(missing)}"
-            )
+            raise StoreError(f"values: expected exactly the arrays of the store; they differ in {sorted(missing)}")
         for name, column in values.items():
             array = self._arrays[name]
             place = f"array {name!r}, tokens {start} to {stop - 1} (block {block})"

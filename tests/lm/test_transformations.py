@@ -1,0 +1,63 @@
+"""The same fits under jit, vmap and shard_map, on one device and on four."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+from tests.lm.planted import (
+    AXIS,
+    CHECKPOINTS,
+    ONE_START,
+    QUICK_TO_COMPILE,
+    SIGMOID,
+    assert_same_minimum,
+    fitter,
+    noisy,
+)
+from tsl_jax import fit
+
+
+def fit_row(row):
+    return fit(SIGMOID, AXIS, row, options=ONE_START)
+
+
+def test_nested_vmap_over_single_curves():
+    axes = (4, 4)
+    mapped = jax.vmap(jax.vmap(fit_row))
+    found = jax.jit(mapped, compiler_options=QUICK_TO_COMPILE)(noisy().reshape(*axes, CHECKPOINTS))
+    assert found.rss.shape == axes
+    assert_same_minimum(jax.tree.map(lambda a: np.asarray(a).reshape(-1), found), fitter()(noisy()))
+
+
+def test_the_axis_may_be_traced():
+    # Then nothing can be said about its values beforehand, and float32 is all it has.
+    call = jax.jit(lambda time, y: fit(SIGMOID, time, y, options=ONE_START), compiler_options=QUICK_TO_COMPILE)
+    assert_same_minimum(jax.tree.map(np.asarray, call(AXIS, noisy())), fitter()(noisy()))
+
+
+SHARDED = """
+import jax, numpy as np
+from jax.sharding import Mesh, PartitionSpec as P
+from tests.lm.planted import AXIS, ONE_START, QUICK_TO_COMPILE, SIGMOID, assert_same_minimum, fitter, noisy
+from tsl_jax import fit
+
+assert len(jax.devices()) == 4
+mesh, specs = Mesh(np.asarray(jax.devices()), ("token",)), {"in_specs": P("token"), "out_specs": P("token")}
+for check_vma in (True, False):
+    sharded = jax.shard_map(
+        lambda y: fit(SIGMOID, AXIS, y, options=ONE_START), mesh=mesh, check_vma=check_vma, **specs
+    )
+    found = jax.jit(sharded, compiler_options=QUICK_TO_COMPILE)(noisy())
+    assert len(found.rss.sharding.device_set) == 4
+    assert_same_minimum(jax.tree.map(np.asarray, found), fitter()(noisy()))
+"""
+
+
+def test_shard_map_over_four_devices(pytestconfig):
+    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-W", "error", "-c", SHARDED]
+    done = subprocess.run(command, env=env, cwd=pytestconfig.rootpath, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
