@@ -112,7 +112,7 @@ def fit(
             show_default="none",
         ),
     ] = None,
-    max_steps: Annotated[int, _option(_SOLVER, "Most Levenberg-Marquardt steps per token and start.")] = 64,
+    max_steps: Annotated[int, _option(_SOLVER, "Most Levenberg-Marquardt steps per token and start.")] = 128,
     starts: Annotated[int, _option(_SOLVER, "Most starts for a token whose best fit is in doubt.")] = 4,
     tolerance: Annotated[
         float | None,

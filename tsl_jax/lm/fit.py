@@ -16,7 +16,7 @@ from .projection import Block
 from .result import Fit, Status
 from .robust import huber_weights, solve_robust
 from .solution import solve
-from .statistics import categorise, covariance_factor, has_event, named_and_errors, residuals
+from .statistics import categorise, covariance_factor, has_event, named_and_errors, residuals, undetermined_as_nan
 
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
@@ -36,15 +36,15 @@ def fit(
     Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
     parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
     Pure: works under `jit`, `vmap` and `shard_map`; differentiable in `losses` and `weights` by the implicit function
-    theorem. No curve affects another, and none raises: see `Fit.status`.
+    theorem (with `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and none raises: see `Fit.status`.
 
     Args:
         family: what to fit, such as ``Sigmoid()``.
         time: (checkpoints,) axis values, increasing: steps, tokens, positions, ... For a family on a log scale a
-            checkpoint at 0 is left out.
+            checkpoint at 0 is left out. A traced axis is not checked, and must be positive on a log scale.
         losses: (\\*curves, checkpoints) in nat, any floating dtype; NaN = not measured. float16 and bfloat16 are
             computed in float32, float64 in float64 where JAX has it on.
-        weights: (\\*curves, checkpoints) or (checkpoints,), relative inverse variances; 0 = ignore the point.
+        weights: (\\*curves, checkpoints) or (checkpoints,), relative inverse variances; 0 or NaN = ignore the point.
         options: see `FitOptions`.
 
     Returns:
@@ -127,6 +127,8 @@ def describe_block(family: Family, options: FitOptions, axis, block, solution, n
 
     size = len(family.names)
     variance = inflation * rss / jnp.maximum(num_points - size, 1)
+    lower, upper = family.bounds(x)
+    factor = undetermined_as_nan(factor, variance, upper - lower)
     params, stderr = named_and_errors(family, solution, factor, variance, window)
     finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
     known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)

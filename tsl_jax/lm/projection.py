@@ -74,7 +74,10 @@ def project(family: Family, block: Block, theta, low, high) -> Point:
         (block.least - low, block.least - high),
         (block.most - low, block.most - high),
     )
-    low, high = low + d_low, high + d_high
+    low, high = (
+        jnp.where(held, jnp.where(p - block.least < block.most - p, block.least, block.most), p)
+        for held, p in ((held_low, low + d_low), (held_high, high + d_high))
+    )
     r = block.loss - (low * e + high * f)
 
     # The plateaus that are not held by a bound follow theta: take their part out of the slopes.

@@ -69,8 +69,6 @@ _MEANING = {
     Category.NONE: "No fit, or a family without events.",
 }
 
-_WITH_PARAMETERS = (Status.CONVERGED, Status.MAX_STEPS, Status.AT_BOUND)
-
 
 def has_parameters(status):
     """Whether a curve of this status has parameters; elementwise, NumPy or JAX."""
@@ -125,7 +123,10 @@ class Fit:
             kind: ``"counted"`` (default): the curve or the constant, by `curve_counts`; ``"curve"``; ``"constant"``.
 
         Returns:
-            (\\*curves, times) losses in nat; NaN only for curves without usable data.
+            (\\*curves, times) losses in nat. What counts and constants are NaN only for curves without usable data.
+
+        Raises:
+            ValueError: an unknown ``kind``.
         """
         return predict(self.family, time, self.params, self.status, self.category, self.constant, kind)
 

@@ -77,5 +77,5 @@ def _follow(hessian, drift, held, bound_change):
     drift = drift + hessian @ bound_change
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(hessian), jnp.finfo(hessian.dtype).tiny))
     system = jnp.where(free[:, None] & free[None, :], hessian * scale[:, None] * scale[None, :], 0)
-    system = jnp.where(jnp.eye(len(held), dtype=bool) & held[:, None], 1, system)
+    system = jnp.where(jnp.eye(len(held), dtype=bool) & ~free[:, None], 1, system)
     return jnp.where(free, -scale * jnp.linalg.solve(system, scale * drift), bound_change)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
@@ -26,7 +27,7 @@ def covariance_factor(family: Family, block: Block, solution: Solution) -> Float
     """``R⁻¹`` with ``R^T R = J^T W J`` over the coefficients that are not on a bound (rows of held ones are 0).
 
     J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps
-    float32's digits for nearly parallel columns. Where a column depends on the ones before, the rows are infinite.
+    float32's digits for nearly parallel columns. Where a column depends on the ones before, the rows are NaN.
     """
     p = solution.coefficients
     x = block.x[:, None]
@@ -38,7 +39,7 @@ def covariance_factor(family: Family, block: Block, solution: Solution) -> Float
     size, eps = len(columns), jnp.finfo(p.dtype).eps
     upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
     for i in range(size):
-        held, before = solution.held[i], _norm(jnp.where(solution.held[i], 1, root * columns[i]))
+        held, before = solution.held[i], _norm(jnp.where(solution.held[i], 1, columns[i]))
         for k in range(i):
             upper[k][i] = jnp.where(held, 0, jnp.sum(columns[k] * columns[i], axis=0))
             columns[i] = columns[i] - upper[k][i] * columns[k]
@@ -53,6 +54,13 @@ def covariance_factor(family: Family, block: Block, solution: Solution) -> Float
             inverse[i][j] = -sum(upper[i][k] * inverse[k][j] for k in range(i + 1, j + 1)) / upper[i][i]
             inverse[i][j] = jnp.where(solution.held[i], 0, inverse[i][j])
     return jnp.stack([jnp.stack(row) for row in inverse])
+
+
+def undetermined_as_nan(factor, variance, width):
+    """`covariance_factor`, NaN for components of theta whose standard error exceeds the width of their bounds."""
+    error = jnp.sqrt(variance * jnp.sum(jnp.square(lax.stop_gradient(factor[2:])), axis=1))
+    determined = ~(lax.stop_gradient(error) > width[:, None])
+    return jnp.concatenate([factor[:2], jnp.where(determined[:, None], factor[2:], jnp.nan)])
 
 
 def _norm(column):

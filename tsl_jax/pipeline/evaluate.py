@@ -64,6 +64,23 @@ def predict_store(
 
     Returns:
         (tokens, times) losses in nat; NaN for tokens without usable data or not fitted yet.
+
+    Raises:
+        StoreError: the fits are no valid fit store, or of a family that must be given.
+        ValueError: an unknown ``kind``.
+
+    Example:
+        >>> import numpy as np, zarr
+        >>> from tsl_jax.curves import Sigmoid
+        >>> from tsl_jax.pipeline import fit_store
+        >>> from tsl_jax.store import create_losses
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> truth = {"learning_time": 300.0, "sharpness": 3.0, "loss_drop": 5.0, "final_loss": 1.0}
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = create_losses(source, np.asarray(Sigmoid().curve(step, truth))[None], checkpoints={"step": step})
+        >>> _ = fit_store(source, target, Sigmoid())
+        >>> predict_store(target, [300.0]).round(2).tolist()
+        [[3.5]]
     """
     fits = fits if isinstance(fits, FitStore) else open_fits(fits)
     time = fits.axis() if time is None else np.asarray(time)

@@ -44,6 +44,9 @@ def create_losses(
             fill a store in parallel must each write whole shards.
         overwrite: whether to replace a loss store that is there.
 
+    Returns:
+        The open loss store.
+
     Raises:
         StoreError: something is there already, or a length, dtype or axis is wrong.
 
