@@ -36,7 +36,8 @@ def fit(
     Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
     parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
     Pure: works under `jit`, `vmap` and `shard_map`; differentiable in `losses` and `weights` by the implicit function
-    theorem (with `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and none raises: see `Fit.status`.
+    theorem (with `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and
+    none raises: see `Fit.status`.
 
     Args:
         family: what to fit, such as ``Sigmoid()``.

@@ -21,8 +21,8 @@ class FitOptions:
         huber_threshold: residuals beyond this many noise standard deviations are down-weighted (Huber's M-estimator,
             by iterative re-weighting; 1.345 keeps 95% efficiency on Gaussian noise). ``None`` (default): plain least
             squares.
-        max_steps: most Levenberg-Marquardt steps per curve and start, rounded up to whole rounds of 6; a curve that needs more gets
-            `Status.MAX_STEPS` and the best point found.
+        max_steps: most Levenberg-Marquardt steps per curve and start, rounded up to whole rounds of 6; a curve that
+            needs more gets `Status.MAX_STEPS` and the best point found.
         starts: most starts for a curve whose best fit is in doubt (noisy, or with an event near or past an end of the
             window), at most 16; all others have one.
         tolerance: a curve has converged when the next step would lower its rss by less than this fraction.
