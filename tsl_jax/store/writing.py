@@ -56,10 +56,8 @@ class FitWriter:
     def _put(self, array: zarr.Array, rows: slice, values: np.ndarray, place: str) -> None:
         try:
             array[rows] = values
-        except MemoryError:
-            raise
-        except Exception as error:  # object stores raise errors of their own
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             cure = "Free some space" if full else "Repair the output"
             raise WriteError(
                 f"{self._name}: could not write {place}: {error}. Nothing of this block counts as done. "
