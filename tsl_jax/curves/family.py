@@ -11,7 +11,17 @@ from jaxtyping import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """Name of a fitted parameter, as in result dictionaries and fit stores, and its unit."""
+    """Name of a fitted parameter, as in result dictionaries and fit stores, and its unit.
+
+    Args:
+        name: such as ``"learning_time"``.
+        unit: such as ``"nat"``; ``axis`` stands for the unit of the axis, ``u`` for the fitted coordinate.
+
+    Example:
+        >>> import tsl_jax as tsl
+        >>> {parameter.name: parameter.unit for parameter in tsl.Hyperbola.parameters}
+        {'amplitude': 'nat', 'rate': '1/position', 'floor': 'nat'}
+    """
 
     name: str
     unit: str
@@ -30,6 +40,35 @@ class Family(abc.ABC):
 
     A new family is a frozen dataclass that sets `name` and `parameters` and defines `shape`, `bounds`, `grid`,
     `named` and `curve`. Instances are hashable and are passed to `jax.jit` as static arguments.
+
+    Args:
+        scale: ``"linear"`` (u = a) or ``"log"`` (u = ln a), where a family has the choice.
+
+    Raises:
+        ValueError: a scale that the family does not have.
+
+    Example:
+        >>> import dataclasses, jax.numpy as jnp, tsl_jax as tsl
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Decay(tsl.Family):
+        ...     name = "decay"
+        ...     units = {"rate": "1/axis", "drop": "nat", "floor": "nat"}
+        ...     parameters = tuple(tsl.Parameter(name, unit) for name, unit in units.items())
+        ...     def shape(self, x, theta):
+        ...         return jnp.exp(-jnp.exp(theta[0]) * x)
+        ...     def bounds(self, x):
+        ...         return jnp.array([-2.0]), jnp.array([5.0])
+        ...     def grid(self, x):
+        ...         return jnp.linspace(-2.0, 5.0, 30)[:, None]
+        ...     def named(self, offset, amplitude, theta, window):
+        ...         rate = jnp.exp(theta[0]) / window[1]
+        ...         return {"rate": rate, "drop": amplitude * jnp.exp(rate * window[0]), "floor": offset}
+        ...     def curve(self, axis, params):
+        ...         return params["floor"] + params["drop"] * jnp.exp(-params["rate"] * axis)
+        >>> time = jnp.arange(40.0)
+        >>> fit = tsl.fit(Decay(), time, (2.0 + 3.0 * jnp.exp(-0.1 * time))[None])
+        >>> {name: round(float(value[0]), 2) for name, value in fit.params.items()}
+        {'drop': 3.0, 'floor': 2.0, 'rate': 0.1}
     """
 
     name: ClassVar[str]

@@ -14,6 +14,9 @@ class Hyperbola(Family):
 
     Source: arXiv 2404.17785. The shape is ``1 / (1 + exp(theta)·x)`` with ``x = i / i_last``.
 
+    Args:
+        scale: ``"linear"``, the only one.
+
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
         >>> i = jnp.arange(1.0, 65.0)

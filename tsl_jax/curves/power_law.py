@@ -16,6 +16,9 @@ class PowerLaw(Family):
     the first checkpoint, ``exp(-exp(theta)·x)`` with ``x = ln(a / a_first) / ln(a_last / a_first)``, which keeps
     float32 within range for axes of any unit.
 
+    Args:
+        scale: ``"log"``, the only one.
+
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
         >>> step = jnp.geomspace(10.0, 1e5, 64)

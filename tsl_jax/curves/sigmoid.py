@@ -19,6 +19,9 @@ class Sigmoid(Family):
     ``learning_time`` is the axis value at ``u_learn``; ``loss_drop`` may be negative (forgetting); ``sharpness > 0``.
     Source: arXiv 2606.29858. The shape is ``σ(-exp(theta₁)·(x - theta₀))``.
 
+    Args:
+        scale: ``"log"`` (u = ln a, the default) or ``"linear"`` (u = a).
+
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
         >>> step = jnp.geomspace(10.0, 1e4, 64)
@@ -39,22 +42,17 @@ class Sigmoid(Family):
     scale: Literal["linear", "log"] = "log"
 
     def shape(self, x, theta):
-        return 1 / (1 + self._odds(x, theta))
+        return _halves(jnp.exp(theta[1]) * (x - theta[0]))[1]
 
     def complement(self, x, theta):
-        odds = self._odds(x, theta)
-        return odds / (1 + odds)
-
-    def _odds(self, x, theta):
-        # Clipped where neither float32 nor its square overflows; both halves share this one exponential.
-        return jnp.exp(jnp.clip(jnp.exp(theta[1]) * (x - theta[0]), -30, 30))
+        return _halves(jnp.exp(theta[1]) * (x - theta[0]))[0]
 
     def move(self, x, theta, step):
         # With few checkpoints on the transition, sharpness and centre trade off along a curved valley on which the
         # checkpoint nearest to the centre keeps its loss. Steps hold that checkpoint's logit while sharpness changes.
-        distance = jnp.abs(x[:, None] - theta[0])
-        nearest = jnp.max(jnp.where(distance == jnp.min(distance, axis=0), x[:, None], -jnp.inf), axis=0)
-        anchor = jax.lax.stop_gradient(nearest)
+        after = jnp.clip(jnp.searchsorted(x, theta[0], method="scan_unrolled"), 1, len(x) - 1)
+        left, right = x[after - 1], x[after]
+        anchor = jax.lax.stop_gradient(jnp.where(theta[0] - left < right - theta[0], left, right))
         return jnp.stack([anchor - (anchor - theta[0] - step[0]) * jnp.exp(-step[1]), theta[1] + step[1]])
 
     def bounds(self, x):
@@ -92,6 +90,21 @@ class Sigmoid(Family):
     def curve(self, axis, params):
         u, u_learn = self.coordinate(jnp.asarray(axis)), self.coordinate(jnp.asarray(params["learning_time"]))
         return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * (u - u_learn))
+
+
+@jax.custom_jvp
+def _halves(logit):
+    """``σ(logit), σ(-logit)`` from one exponential, both to full relative precision."""
+    odds = jnp.exp(jnp.clip(logit, -30, 30))  # where neither float32 nor its square overflows
+    low = 1 / (1 + odds)
+    return odds * low, low
+
+
+@_halves.defjvp
+def _halves_jvp(primals, tangents):
+    high, low = _halves(*primals)
+    slope = high * low * tangents[0]
+    return (high, low), (slope, -slope)
 
 
 # Measured on noisy sigmoids: sparser grids lose 0.3% of the curves to other minima, denser ones gain nothing.

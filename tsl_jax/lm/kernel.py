@@ -4,6 +4,7 @@ Curves are worked on in tiles that stay in a CPU's cache. A batched loop runs un
 curves take the few steps that most of them need, and the others are then gathered from all tiles into full ones.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,17 +18,19 @@ from .projection import Block, Point, project
 from .search import ranked_starts
 
 #: Steps that all curves take together, about the median number that curves need (the first only evaluates the start).
-LOCKSTEP = 6
+LOCKSTEP = 5
 #: Steps between two gatherings of the curves that need more.
-PACKED_STEPS = 6
+PACKED_STEPS = 3
 #: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
 #: fails is as good as its floating-point numbers allow.
-FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 4.0, 1e4
+FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 10.0, 1e4
 #: Further starts are tried where a plateau, or the transition of a curve that leaves at most a share `CLEAR` of the
 #: variance, has fewer than this many checkpoints, and where a start's template alone leaves at most this multiple of
-#: the best rss; they go on after one round
-#: if its rss is at most that multiple of the best.
-BARELY_SEEN, CLEAR, PROMISING, HOPEFUL = 2.5, 0.01, 1.02, 1.5
+#: the best rss.
+BARELY_SEEN, CLEAR, PROMISING = 2.5, 0.01, 1.02
+#: A further start is in the valley of the best fit where its rss follows that fit's quadratic model this closely,
+#: relative to the model's rise and to the best rss.
+SAME_RISE, SAME_RSS = 0.2, 1e-4
 #: No step is longer than this share of theta's range.
 LONGEST_STEP = 0.25
 
@@ -61,21 +64,23 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
         return state, starts, gains
 
     state, starts, gains = over_tiles(lockstep, block)
+    nothing = state.point._replace(rss=jnp.full_like(state.point.rss, jnp.inf))
+    state = finish(family, options, block, state, ~state.done, nothing)
+    if options.starts == 1:
+        return state
+    unseen, spread = over_tiles(functools.partial(doubts, family), block, state.point)
 
     def attempt(k, best):
-        first = k == 0  # the stragglers of the lockstep; from then on fresh starts
-        worth = in_doubt(family, block, best.point, gains[k])
-        trial = select(first, best, start(block, starts[k]))
-        hopeful = jnp.where(first, jnp.inf, HOPEFUL * best.point.rss)
-        trial = finish(family, options, block, trial, jnp.where(first, ~best.done, worth), hopeful)
-        return select(first | (trial.point.rss < best.point.rss), trial, best)
+        worth = unseen | (spread - gains[k] < PROMISING * best.point.rss)
+        trial = finish(family, options, block, start(block, starts[k]), worth, best.point)
+        return select(trial.done & (trial.point.rss < best.point.rss), trial, best)
 
-    return lax.fori_loop(0, len(starts), attempt, state)
+    return lax.fori_loop(1, len(starts), attempt, state)
 
 
 def tile_size() -> int:
     """Curves that are worked on together: on a CPU what stays in its second-level cache, else what fills a GPU."""
-    return 1024 if jax.default_backend() == "cpu" else 1 << 16
+    return 256 if jax.default_backend() == "cpu" else 1 << 16
 
 
 def over_tiles(function, block: Block, *others):
@@ -130,7 +135,7 @@ def advance(family: Family, block: Block, state: State, limits: Limits) -> State
     creeping = evaluated & better & (point.rss - trial.rss <= limits.tolerance * point.rss)
     exhausted = ~better & (state.damping > LAST_DAMPING)
     done = state.done | converged | creeping | exhausted
-    damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, 1e-3) * TIGHTEN)
+    damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, 1e-2) * TIGHTEN)
     damping = jnp.where(evaluated, damping, FIRST_DAMPING)
     moved = State(select(better, trial, point), damping, state.steps + 1, done)
     return select(state.done, state, moved)
@@ -184,36 +189,49 @@ def within_room(point: Point, step, damping, limits: Limits) -> Float[Array, "th
     return jnp.where(cut | ~jnp.any(cut, axis=0) | (step == 0), short, follow)
 
 
-def finish(family: Family, options: FitOptions, block: Block, state: State, active, hopeful) -> State:
+def finish(family: Family, options: FitOptions, block: Block, state: State, active, rival: Point) -> State:
     """Iterate the active curves to their end, gathered into full tiles: a few slow curves do not hold up the rest.
 
-    A curve whose rss is still above `hopeful` after the first round is given up.
+    A curve that after a round of steps does not promise to end below its rival, or to end elsewhere, is given up.
     """
     curves = block.loss.shape[1]
     packed = min(curves, tile_size())
 
-    def round_of_steps(carry):
-        state, active = carry
-        chosen = jnp.nonzero(active, size=packed, fill_value=curves)[0]
+    def level(carry):
+        waiting = jnp.nonzero(carry[1], size=-(-curves // packed) * packed, fill_value=curves)[0]
 
-        def take(tree):
-            return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
+        def some_steps(i, carry):
+            chosen = lax.dynamic_slice(waiting, (i * packed,), (packed,))
 
-        part = Block(block.x, *take(block[1:]))
-        limits = make_limits(family, options, part)
-        after = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, part, s, limits), take(state))
-        state = jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), state, after)
-        waiting = ~state.done & (state.steps < options.max_steps)
-        return state, active & waiting & ((state.steps == 0) | (state.point.rss <= hopeful))
+            def take(tree):
+                return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
 
-    return lax.while_loop(lambda carry: jnp.any(carry[1]), round_of_steps, (state, active & ~state.done))[0]
+            part, state = Block(block.x, *take(block[1:])), take(carry[0])
+            limits = make_limits(family, options, part)
+            state = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, part, s, limits), state)
+            going = ~state.done & (state.steps < options.max_steps) & promises(state.point, take(rival), limits)
+            return jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), carry, (state, going))
+
+        return lax.fori_loop(0, -(-jnp.sum(carry[1]) // packed), some_steps, carry)
+
+    return lax.while_loop(lambda carry: jnp.any(carry[1]), level, (state, active & ~state.done))[0]
 
 
-def in_doubt(family: Family, block: Block, point: Point, gain) -> Bool[Array, " curves"]:
-    """Whether a curve may have a better minimum near a template that lowers the mean's rss by `gain`.
+def promises(point: Point, rival: Point, limits: Limits) -> Bool[Array, " curves"]:
+    """Whether a point's quadratic model reaches below its rival's rss, from another valley than the rival's own."""
+    frozen = on_bound(point, limits)
+    newton = damped_step(point.normal, point.descent, jnp.zeros_like(point.rss), frozen)
+    below = point.rss - jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0) < rival.rss
+    apart = point.theta - rival.theta
+    rise = jnp.sum(apart * jnp.sum(rival.normal * apart[None], axis=1), axis=0)
+    same = jnp.abs(point.rss - rival.rss - rise) < SAME_RISE * rise + SAME_RSS * rival.rss
+    return below & ~same
 
-    So it is where that template alone nearly reaches the best fit (noisy curves), where a plateau is barely seen, and
-    where a clear transition is: then theta trades off along narrow valleys.
+
+def doubts(family: Family, block: Block, point: Point) -> tuple[Bool[Array, " curves"], Float[Array, " curves"]]:
+    """Whether curves may have a better minimum wherever it is, and their sum of squares around the mean.
+
+    So it is where a plateau is barely seen, and where a clear transition is: theta trades off along narrow valleys.
     """
     total = jnp.sum(block.weight, axis=0)
     per_point = len(block.x) / jnp.maximum(total, 1e-30)
@@ -224,8 +242,7 @@ def in_doubt(family: Family, block: Block, point: Point, gain) -> Bool[Array, " 
     between = 4 * jnp.sum(block.weight * f * (1 - f), axis=0) * per_point
     plateau_unseen = jnp.minimum(high, len(block.x) - high) < BARELY_SEEN
     transition_unseen = (between < BARELY_SEEN) & (point.rss < CLEAR * spread)
-    noisy = spread - gain < PROMISING * point.rss
-    return (total > 0) & (plateau_unseen | transition_unseen | noisy)
+    return (total > 0) & (plateau_unseen | transition_unseen), spread
 
 
 def select(where, left, right):

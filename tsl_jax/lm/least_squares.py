@@ -31,6 +31,15 @@ class LeastSquaresOptions:
 
     Raises:
         ValueError: an option is outside its range; the message names it and the range.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> def residual(p):  # Rosenbrock's valley
+        ...     return jnp.array([1 - p[0], 10 * (p[1] - p[0] ** 2), 0.0])
+        >>> options = tsl.LeastSquaresOptions(max_steps=2)
+        >>> short = tsl.least_squares(residual, jnp.array([-1.2, 1.0]), options=options)
+        >>> tsl.Status(int(short.status)).name, int(short.num_steps)
+        ('MAX_STEPS', 2)
     """
 
     max_steps: int = 2000
@@ -62,6 +71,17 @@ class LeastSquaresFit:
         num_points: residuals that count: all, or those of positive weight.
         status: `Status`, a small integer.
         num_steps: steps tried.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tsl_jax as tsl
+        >>> def residual(p, x, y):
+        ...     return p["slope"] * x + p["level"] - y
+        >>> x, y = jnp.arange(5.0), jnp.array([[1.0, 2.1, 2.9, 4.1, 4.9], [0.0, 0.1, 0.0, -0.1, 0.0]])
+        >>> fit = jax.vmap(lambda y: tsl.least_squares(residual, {"slope": 0.0, "level": 0.0}, x, y))(y)
+        >>> fit.covariance.shape
+        (2, 2, 2)
+        >>> [round(float(slope), 2) for slope in fit.params["slope"]]
+        [0.98, -0.02]
     """
 
     params: PyTree[Float[Array, "..."]]

@@ -21,7 +21,7 @@ class FitOptions:
         huber_threshold: residuals beyond this many noise standard deviations are down-weighted (Huber's M-estimator,
             by iterative re-weighting; 1.345 keeps 95% efficiency on Gaussian noise). ``None`` (default): plain least
             squares.
-        max_steps: most Levenberg-Marquardt steps per curve and start, rounded up to whole rounds of 6; a curve that
+        max_steps: most Levenberg-Marquardt steps per curve and start, rounded up to whole rounds of 3; a curve that
             needs more gets `Status.MAX_STEPS` and the best point found.
         starts: most starts for a curve whose best fit is in doubt (noisy, or with an event near or past an end of the
             window), at most 16; all others have one.
@@ -31,6 +31,18 @@ class FitOptions:
 
     Raises:
         ValueError: an option is outside its range; the message names it and the range.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = (7.0 * step**-0.5 + 2.5).at[20].set(30.0)  # a spike
+        >>> fit = tsl.fit(tsl.PowerLaw(), step, losses, options=tsl.FitOptions(huber_threshold=1.345))
+        >>> round(float(fit.params["exponent"]), 2)
+        0.5
+        >>> tsl.FitOptions(significance=5)
+        Traceback (most recent call last):
+        ...
+        ValueError: FitOptions.significance: got 5, expected a probability between 0 and 1
     """
 
     min_plateau: float | None = 0.0
@@ -39,7 +51,7 @@ class FitOptions:
     significance: float = 0.01
     huber_threshold: float | None = None
     max_steps: int = 128
-    starts: int = 4
+    starts: int = 2
     tolerance: float | None = None
     block_size: int | None = None
 

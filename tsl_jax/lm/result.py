@@ -15,6 +15,24 @@ class Status(enum.IntEnum):
     """How a curve's fit ended. The numbers are stored in files and never change.
 
     Curves with `CONVERGED`, `MAX_STEPS` or `AT_BOUND` have parameters; all others have NaN parameters.
+
+    Attributes:
+        CONVERGED: the next step would change the rss by less than the tolerance.
+        MAX_STEPS: the step limit came first; the best point found is kept.
+        AT_BOUND: converged, with a parameter that the data do not limit on its bound.
+        TOO_FEW_POINTS: fewer measured points than parameters + 1.
+        NON_FINITE: infinities, negative weights, or a result too large for the floating-point type.
+        FLAT: all measured losses are equal.
+        UNREADABLE: in a fit store: the losses could not be read.
+        PENDING: in a fit store: not fitted yet.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> fit = tsl.fit(tsl.Sigmoid(), jnp.arange(1.0, 41.0), jnp.full((2, 40), 3.0, "float32"))
+        >>> tsl.Status(int(fit.status[0])).name
+        'FLAT'
+        >>> tsl.Status.FLAT.cause_and_cure
+        'All measured losses are equal: no curve to fit; the constant is kept.'
     """
 
     CONVERGED = 0
@@ -47,7 +65,22 @@ _CAUSE_AND_CURE = {
 
 
 class Category(enum.IntEnum):
-    """Where a token's event lies. The numbers are stored in files and never change."""
+    """Where a token's event lies. The numbers are stored in files and never change.
+
+    Attributes:
+        UNLEARNED: no event that the test against a constant supports; see `FitOptions.event_test`.
+        LEARNED: an event between the first and the last checkpoint.
+        EARLY: an event before the first checkpoint.
+        LATE: an event after the last checkpoint.
+        NONE: no fit, or a family without events.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [3000.0]])) ** 2)
+        >>> [tsl.Category(int(code)).name for code in tsl.fit(tsl.Sigmoid(), step, losses).category]
+        ['LEARNED', 'LATE']
+    """
 
     UNLEARNED = 0
     LEARNED = 1
@@ -80,6 +113,20 @@ def curve_counts(status, category):
 
     The one rule for the mean of the fits and all that follows: the curve counts where it has parameters and is not
     `Category.UNLEARNED`; elsewhere the constant does.
+
+    Args:
+        status: codes of `Status`, an array of any shape or one code.
+        category: codes of `Category`, likewise.
+
+    Returns:
+        Booleans of that shape.
+
+    Example:
+        >>> import numpy as np
+        >>> status = np.array([Status.CONVERGED, Status.CONVERGED, Status.FLAT])
+        >>> category = np.array([Category.LEARNED, Category.UNLEARNED, Category.NONE])
+        >>> curve_counts(status, category).tolist()
+        [True, False, False]
     """
     return has_parameters(status) & (category != Category.UNLEARNED)
 
@@ -101,6 +148,16 @@ class Fit:
         category: `Category`, one small integer a curve; `Category.NONE` for families without events.
         constant: the best constant, the (weighted) mean loss, nat; where `curve_counts` is False it is the prediction.
         family: what was fitted (static).
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [100.0]])) ** 2)
+        >>> fit = tsl.fit(tsl.Sigmoid(), step, losses)
+        >>> fit.params["final_loss"].round(2).tolist(), fit.num_points.tolist()
+        ([1.0, 1.0], [40, 40])
+        >>> fit.predict(jnp.array([30.0, 100.0])).shape
+        (2, 2)
     """
 
     params: dict[str, Float[Array, "*curves"]]
