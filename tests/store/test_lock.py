@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 from zarr.core.buffer import default_buffer_prototype
@@ -50,45 +50,78 @@ def test_a_run_that_raises_frees_the_output():
     assert not location.store._store_dict
 
 
+class Clock:
+    """Stands still but when a test moves it: no test depends on how long anything takes."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(lock, "_now", clock)
+    return clock
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Lets a lease be renewed all the time."""
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.01)
+
+
 def put(location, **lease):
     buffer = default_buffer_prototype().buffer.from_bytes(json.dumps(lease).encode())
     sync(location.store.set("ledger/lease", buffer))
 
 
-def test_a_lease_is_taken_over_when_it_has_expired(monkeypatch):
-    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.5)
+@pytest.mark.usefixtures("often")
+def test_a_lease_is_taken_over_when_it_has_expired(clock):
     location = locate(MemoryStore())
-    put(location, owner="dead", holder="process 1 on elsewhere", until=time.time() + 1000)
-    with pytest.raises(LockedError, match=r"process 1 on elsewhere.*free in"), writer_lock(location):
+    put(location, owner="dead", holder="process 1 on elsewhere", until=clock.now + 300)
+    with pytest.raises(LockedError, match=r"process 1 on elsewhere.*free in 300 s"), writer_lock(location):
         pass
-    put(location, owner="dead", holder="process 1 on elsewhere", until=time.time() - 1)
+    clock.now += 301
     with writer_lock(location) as held:
         held.check()
 
 
-def test_a_run_that_lost_its_lease_stops(monkeypatch):
-    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.4)
+@pytest.mark.usefixtures("often")
+def test_a_run_that_lost_its_lease_stops(clock):
     location = locate(MemoryStore())
     with writer_lock(location) as held:
-        put(location, owner="other", holder="process 2 on elsewhere", until=time.time() + 1000)
+        put(location, owner="other", holder="process 2 on elsewhere", until=clock.now + 300)
         held._thread.join()
         with pytest.raises(LockedError, match="process 2"):
             held.check()
     assert b"other" in location.store._store_dict["ledger/lease"].to_bytes()
 
 
-def test_a_lease_is_renewed(monkeypatch):
-    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.2)
+@pytest.mark.usefixtures("often")
+def test_a_lease_is_renewed(clock):
     location = locate(MemoryStore())
     with writer_lock(location) as held:
         first = held._until
+        clock.now += 0.005
         while held._until == first:
-            time.sleep(0.01)
+            threading.Event().wait(0.001)
         held.check()
+        assert held._until == clock.now + 0.01
 
 
+def test_a_run_whose_lease_was_not_renewed_in_time_stops(clock):
+    location = locate(MemoryStore())
+    with writer_lock(location) as held:
+        held.check()
+        clock.now += lock.LEASE_SECONDS + 1
+        with pytest.raises(LockedError, match="could not renew its lease for 60 s"):
+            held.check()
+
+
+@pytest.mark.usefixtures("often", "clock")
 def test_a_lease_that_cannot_be_renewed_stops_the_run(monkeypatch):
-    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.2)
     location = locate(MemoryStore())
 
     async def fail(*_):

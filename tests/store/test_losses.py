@@ -4,6 +4,7 @@ import builtins
 import shutil
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -129,14 +130,21 @@ def test_any_shape_and_layout_comes_back(tokens, chunk, shards, dtype):
     np.testing.assert_array_equal(opened.read(), values)
 
 
-def test_an_empty_store_is_filled_by_slices():
-    store = MemoryStore()
-    create_losses(store, (10, 4), checkpoints={"step": STEPS}, dtype="float32", chunk_tokens=5)
-    array = zarr.open_group(store)["losses"]
-    array[5:] = np.ones((5, 4))
+@pytest.mark.parametrize("kind", ["memory", "directory"])
+def test_an_empty_store_is_filled_by_slices(kind, tmp_path):
+    store = MemoryStore() if kind == "memory" else tmp_path / "losses.zarr"
+    made = create_losses(store, (10, 4), checkpoints={"step": STEPS}, dtype="float32", chunk_tokens=5)
+    made.losses[5:] = np.ones((5, 4))
     values = open_losses(store).read()
     assert np.isnan(values[:5]).all()
     assert (values[5:] == 1).all()
+
+
+@pytest.mark.parametrize("kind", [jnp.asarray, np.ndarray.tolist])
+def test_losses_may_be_any_array(kind):
+    values = some_losses(dtype="float32")
+    made = create_losses(MemoryStore(), kind(values), checkpoints={"step": kind(np.array(STEPS))}, dtype="float32")
+    np.testing.assert_array_equal(made.read(), values)
 
 
 def test_xarray_opens_it_with_coordinates(tmp_path):
@@ -170,6 +178,8 @@ def test_a_zip_file_is_not_written(tmp_path):
         ({"losses": np.ones((3, 4), int)}, "dtype int64"),
         ({"losses": np.ones((3, 4), complex)}, "dtype complex128"),
         ({"losses": np.ones(3)}, "shape"),
+        ({"losses": (3, 4.5)}, "shape"),
+        ({"losses": (-3, 4)}, "shape"),
         ({"checkpoints": {}}, "'step'"),
         ({"checkpoints": {"step": [0, 2, 2, 3]}}, "increasing"),
         ({"checkpoints": {"step": [0, 1, 2]}}, "expected 4 numbers"),
@@ -248,6 +258,19 @@ def test_what_is_no_loss_store_is_refused(kind, tmp_path):
         open_losses(path)
     with pytest.raises(TypeError):
         open_losses(3)
+
+
+def test_a_store_of_another_kind_is_said_to_be_one(tmp_path):
+    zarr.create_group(tmp_path / "fits", attributes={"tsl_kind": "fits", "tsl_version": 1})
+    with pytest.raises(InvalidStoreError, match="This is a store of fits") as raised:
+        open_losses(tmp_path / "fits")
+    assert [violation.where for violation in raised.value.violations] == ["attribute tsl_kind"]
+
+
+def test_a_file_is_said_to_be_one(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(StoreNotFoundError, match=r"notes\.txt: is a file, expected a directory"):
+        open_losses(tmp_path / "notes.txt")
 
 
 def test_the_real_losses_open(real_lm, tmp_path):

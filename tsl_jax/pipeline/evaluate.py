@@ -100,8 +100,24 @@ def mean_curves(
         fits: its fit store, likewise.
         family: needed only for a family of your own.
 
+    Returns:
+        `MeanCurves`, NaN at checkpoints without a pair.
+
     Raises:
         StoreError: the two stores do not belong together.
+
+    Example:
+        >>> from tsl_jax.curves import Sigmoid
+        >>> from tsl_jax.pipeline import fit_store
+        >>> from tsl_jax.store import create_losses
+        >>> import numpy as np, zarr
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> losses = np.repeat([[2.0], [4.0]], 32, axis=1)
+        >>> _ = create_losses(source, losses.astype("float32"), checkpoints={"step": np.geomspace(10, 1e4, 32)})
+        >>> _ = fit_store(source, target, Sigmoid())
+        >>> means = mean_curves(source, target)
+        >>> float(means.mean_loss[0]), float(means.mean_fit[0]), int(means.num_tokens[0])
+        (3.0, 3.0, 2)
     """
     losses = losses if isinstance(losses, LossStore) else open_losses(losses)
     fits = fits if isinstance(fits, FitStore) else open_fits(fits)

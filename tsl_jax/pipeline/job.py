@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.metadata
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -13,7 +13,9 @@ from ..lm import FitOptions, check_axis
 from ..store import (
     BlockState,
     FitHeader,
+    FitStore,
     FitWriter,
+    Layout,
     Ledger,
     LossStore,
     StoreError,
@@ -24,6 +26,7 @@ from ..store import (
     resume_or_create,
     writer_lock,
 )
+from ..store.lock import Lock
 from .device import BlockFitter, Devices
 from .plan import DEFAULT_MEMORY, blocks_of, bytes_per_token, plan_layout
 from .stream import Progress, StreamResult, stream_blocks
@@ -55,8 +58,7 @@ def fit_store(
         family: what to fit.
         axis: name of the axis, a checkpoint coordinate that increases.
         options: how to fit; the default is ``FitOptions()``.
-        memory: host memory for the blocks in flight, in bytes; 1 GiB by default. Ignored when a run is
-            resumed.
+        memory: bytes of host memory for the blocks in flight, 1 GiB by default; a resumed run keeps its blocks.
         devices: where to fit; all local devices by default.
         on_bad_chunk: ``"stop"`` raises at a chunk of the losses that cannot be read; ``"skip"`` gives its
             tokens `Status.UNREADABLE` and goes on. A later run with the same arguments tries only the bad
@@ -81,8 +83,7 @@ def fit_store(
         >>> step = np.geomspace(10, 1e4, 32)
         >>> truth = {"learning_time": 300.0, "sharpness": 3.0, "loss_drop": 5.0, "final_loss": 1.0}
         >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
-        >>> curve = np.asarray(Sigmoid().curve(step, truth))
-        >>> _ = create_losses(source, curve[None], checkpoints={"step": step})
+        >>> _ = create_losses(source, Sigmoid().curve(step, truth)[None], checkpoints={"step": step})
         >>> fit_store(source, target, Sigmoid()).category_counts["LEARNED"]
         1
     """
@@ -90,41 +91,16 @@ def fit_store(
     options = FitOptions() if options is None else options
     _check_arguments(family, options, on_bad_chunk, memory)
     source = open_losses(losses)
-    time_axis = source.axis(axis)
-    left_out = _left_out(family, time_axis)
+    left_out = _left_out(family, axis, source.axis(axis))
     where = list(jax.local_devices() if devices is None else devices)
-    fitter = BlockFitter(family, time_axis, source.losses.dtype, options, where)
-    dtype = fitter.result_dtype
+    fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
+    header = _header(family, axis, options, str(fitter.result_dtype), left_out)
+    layout = _layout(source, family, fitter, memory or DEFAULT_MEMORY)
     target = locate(fits, writable=True)
     refuse_foreign(target, source)
-    header = _header(family, axis, options, str(dtype), left_out)
-    result_bytes = _result_bytes(family, dtype, source)
-    token_bytes = bytes_per_token(source.num_checkpoints, source.losses.dtype.itemsize, result_bytes)
-    layout = plan_layout(
-        source.num_tokens,
-        token_bytes,
-        source.chunk_tokens,
-        source.shard_tokens,
-        memory or DEFAULT_MEMORY,
-        fitter.row_multiple,
-    )
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout, overwrite=overwrite)
-        blocks = blocks_of(source.num_tokens, store.ledger.block_tokens)
-        todo = [b for b in blocks if store.ledger.states[b.index] != BlockState.FINISHED]
-        report = _Reporter(progress, source.num_tokens, sum(b.stop - b.start for b in todo))
-        compile_seconds, result = 0.0, StreamResult((), 0.0)
-        if todo:
-            compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens)
-            result = stream_blocks(
-                source,
-                FitWriter(store),
-                fitter,
-                todo,
-                lock=lock,
-                on_bad_chunk=on_bad_chunk,
-                progress=report.add,
-            )
+        run = _run(source, store, fitter, lock, on_bad_chunk, progress)
         ledger = Ledger.read(target.open_group())
     statuses, categories = counts_by_name(ledger)
     return FitSummary(
@@ -132,16 +108,39 @@ def fit_store(
         checkpoints=source.num_checkpoints,
         status_counts=statuses,
         category_counts=categories,
-        bad_chunks=result.bad_chunks,
         left_out_checkpoints=left_out,
-        blocks=len(blocks),
-        blocks_run=len(todo),
-        tokens_run=sum(block.stop - block.start for block in todo),
-        wall_seconds=time.perf_counter() - begun,
-        compile_seconds=compile_seconds,
-        fit_seconds=result.fit_seconds,
         devices=f"{len(where)} x {where[0].device_kind}",
+        **run,
+        wall_seconds=time.perf_counter() - begun,
     )
+
+
+def _run(
+    source: LossStore,
+    store: FitStore,
+    fitter: BlockFitter,
+    lock: Lock,
+    on_bad_chunk: Literal["stop", "skip"],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Fit the blocks that are not finished; what `FitSummary` says of this run, by the names of its fields."""
+    blocks = blocks_of(source.num_tokens, store.ledger.block_tokens)
+    todo = [block for block in blocks if store.ledger.states[block.index] != BlockState.FINISHED]
+    tokens = sum(block.stop - block.start for block in todo)
+    report = _Reporter(progress, source.num_tokens, tokens)
+    compile_seconds, result = 0.0, StreamResult((), 0.0)
+    if todo:
+        compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens)
+        stages = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add}
+        result = stream_blocks(source, FitWriter(store), fitter, todo, **stages)
+    return {
+        "bad_chunks": result.bad_chunks,
+        "blocks": len(blocks),
+        "blocks_run": len(todo),
+        "tokens_run": tokens,
+        "compile_seconds": compile_seconds,
+        "fit_seconds": result.fit_seconds,
+    }
 
 
 class _Reporter:
@@ -168,9 +167,12 @@ def _check_arguments(family: Family, options: FitOptions, on_bad_chunk: str, mem
         raise ValueError(f"memory: got {memory!r}, expected a positive number of bytes")
 
 
-def _left_out(family: Family, values: np.ndarray) -> tuple[int, ...]:
+def _left_out(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:
     """Checkpoints that cannot be used, those at 0 on a log scale; raises if too few are left."""
-    usable = len(check_axis(family, values))
+    try:
+        usable = len(check_axis(family, values))
+    except ValueError as error:
+        raise StoreError(f"axis {axis!r}: {str(error).removeprefix('time: ')}") from error
     needed = len(family.names) + 1
     if usable < needed:
         raise StoreError(
@@ -194,7 +196,12 @@ def _header(family: Family, axis: str, options: FitOptions, dtype: str, left_out
     )
 
 
-def _result_bytes(family: Family, dtype: np.dtype, losses: LossStore) -> int:
+def _layout(losses: LossStore, family: Family, fitter: BlockFitter, memory: int) -> Layout:
+    """How a new fit store is cut, so that the blocks in flight fit into memory."""
     floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
     coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
-    return floats * dtype.itemsize + 4 + 2 + coordinates  # num_points; status and category
+    result_bytes = floats * fitter.result_dtype.itemsize + 4 + 2 + coordinates  # num_points; status and category
+    token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
+    return plan_layout(
+        losses.num_tokens, token_bytes, losses.chunk_tokens, losses.shard_tokens, memory, fitter.row_multiple
+    )

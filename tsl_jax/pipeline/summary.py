@@ -26,6 +26,20 @@ class FitSummary:
         compile_seconds: of these, for compiling.
         fit_seconds: of these, during which the devices were fitting.
         devices: what fitted, such as ``"4 x cpu"``.
+
+    Example:
+        >>> import numpy as np, zarr
+        >>> from tsl_jax.curves import Sigmoid
+        >>> from tsl_jax.pipeline import fit_store
+        >>> from tsl_jax.store import create_losses
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> losses = np.full((3, 32), 2.5, "float32")
+        >>> _ = create_losses(source, losses, checkpoints={"step": np.geomspace(10, 1e4, 32)})
+        >>> summary = fit_store(source, target, Sigmoid())
+        >>> summary.tokens, summary.status_counts["FLAT"], summary.complete
+        (3, 3, True)
+        >>> fit_store(source, target, Sigmoid()).tokens_run  # all are fitted already
+        0
     """
 
     tokens: int

@@ -1,37 +1,93 @@
-"""What loss and fit stores share: axes, slices of tokens, coordinates."""
+"""What loss and fit stores share: tokens along rows, checkpoints along columns, coordinates on both."""
 
+import abc
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import zarr
 
 from .errors import StoreError
+from .location import Location
 from .reading import read_rows
 from .schema import increases
 
 
-def axis_values(store_name: str, columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A checkpoint coordinate as float64, if curves can be fitted over it."""
-    known = ", ".join(repr(key) for key, values in columns.items() if increases(values))
-    if name not in columns:
-        raise StoreError(f"axis: got {name!r}, expected one of {known} ({store_name})")
-    if not increases(columns[name]):
-        raise StoreError(f"axis: {name!r} does not increase strictly; expected one of {known} ({store_name})")
-    return columns[name].astype(np.float64)
+@dataclasses.dataclass(frozen=True)
+class TokenStore(abc.ABC):
+    """An open store with one row a token; arrays are read when asked for.
 
+    Attributes:
+        location: where it is.
+        token_coordinates: Zarr arrays (token,) by name: `domain`, `position`, ...
+        checkpoint_coordinates: values (checkpoint,) by name, read.
+        attributes: group attributes.
+    """
 
-def token_range(tokens: slice, num_tokens: int) -> tuple[int, int]:
-    """``(start, stop)`` of a slice of consecutive tokens."""
-    start, stop, step = tokens.indices(num_tokens)
-    if step != 1:
-        raise StoreError(f"tokens: got {tokens}, expected a slice with step 1")
-    return start, max(start, stop)
+    location: Location
+    token_coordinates: Mapping[str, zarr.Array]
+    checkpoint_coordinates: Mapping[str, np.ndarray]
+    attributes: Mapping[str, Any]
 
+    @property
+    @abc.abstractmethod
+    def main_array(self) -> zarr.Array:
+        """The array whose rows, chunks and shards are the store's."""
 
-def read_coordinate(
-    store_name: str, arrays: Mapping[str, zarr.Array], name: str, tokens: slice, num_tokens: int
-) -> np.ndarray:
-    """Consecutive values of a token coordinate."""
-    if name not in arrays:
-        raise StoreError(f"coordinate: got {name!r}, expected one of {', '.join(arrays) or 'none'} ({store_name})")
-    return read_rows(arrays[name], *token_range(tokens, num_tokens))
+    @property
+    def name(self) -> str:
+        """What to call it in messages: its path or URL."""
+        return self.location.name
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens, the rows."""
+        return self.main_array.shape[0]
+
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens in a chunk, the smallest piece that can be read."""
+        return self.main_array.chunks[0]
+
+    @property
+    def shard_tokens(self) -> int | None:
+        """Tokens in a shard (one stored object of many chunks); None where chunks are stored one by one."""
+        return self.main_array.shards[0] if self.main_array.shards else None
+
+    def read_coordinate(self, name: str, tokens: slice = slice(None)) -> np.ndarray:
+        """A token coordinate of consecutive tokens.
+
+        Raises:
+            StoreError: there is no such coordinate.
+            ChunkError: a chunk of it is corrupted.
+        """
+        if name not in self.token_coordinates:
+            known = ", ".join(self.token_coordinates) or "none"
+            raise StoreError(f"coordinate: got {name!r}, expected one of {known} ({self.name})")
+        return read_rows(self.token_coordinates[name], *self.rows(tokens))
+
+    def values_of_axis(self, name: str) -> np.ndarray:
+        """A checkpoint coordinate as float64, if curves can be fitted over it.
+
+        Raises:
+            StoreError: there is no such axis, or it does not increase.
+        """
+        columns = self.checkpoint_coordinates
+        known = ", ".join(repr(key) for key, values in columns.items() if increases(values))
+        if name not in columns:
+            raise StoreError(f"axis: got {name!r}, expected one of {known} ({self.name})")
+        if not increases(columns[name]):
+            raise StoreError(f"axis: {name!r} does not increase strictly; expected one of {known} ({self.name})")
+        return columns[name].astype(np.float64)
+
+    def rows(self, tokens: slice) -> tuple[int, int]:
+        """``(start, stop)`` of a slice of consecutive tokens.
+
+        Raises:
+            StoreError: its step is not 1.
+        """
+        start, stop, step = tokens.indices(self.num_tokens)
+        if step != 1:
+            raise StoreError(f"tokens: got {tokens}, expected a slice with step 1")
+        return start, max(start, stop)

@@ -1,7 +1,10 @@
 """What can go wrong with a store. One base class; each error also inherits the built-in it is a case of."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import errno
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 
@@ -101,6 +104,60 @@ class ChunkError(StoreError, OSError):
 
 
 class WriteError(StoreError, OSError):
-    """A block of results could not be written, for example because the disk is full."""
+    """Something could not be written, for example because the disk is full; what was finished is kept."""
 
     __str__ = Exception.__str__
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a store raises when it fails: OSError and, where object stores are in use, obstore's own errors.
+
+    Those are no OSError. Nothing is imported: an error can only come from a package that is loaded.
+    """
+    obstore = sys.modules.get("obstore.exceptions")
+    return (OSError,) if obstore is None else (OSError, obstore.BaseError)
+
+
+@contextlib.contextmanager
+def writing(
+    name: str,
+    place: str,
+    kept: str = "What was finished is kept.",
+    again: str = "run the same command again to go on",
+) -> Iterator[None]:
+    """Turn a store's own errors into a `WriteError`; everything else, and what is one already, stays as it is.
+
+    Args:
+        name: of the store.
+        place: what is being written.
+        kept: what holds after a failure, as a sentence.
+        again: the way on.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except storage_errors() as error:
+        raise WriteError(
+            f"{name}: could not write {place}: {type(error).__name__}: {reason_of(error)}. {kept} {_cure(error)} and "
+            f"{again}."
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a store says; obstore adds pages about its own inside, which are left out."""
+    return str(error).partition("\n\nDebug source")[0].strip().rstrip(".")
+
+
+def _cure(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some space"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or type(error).__name__ in _REFUSED:
+        return "Get the right to write there, or give another place,"
+    if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "Move the file that is in the way"
+    return "Repair the output, or the connection to it,"
+
+
+_REFUSED = ("PermissionDeniedError", "UnauthenticatedError")

@@ -13,7 +13,7 @@ from zarr.core.sync import sync
 from zarr.errors import NodeNotFoundError
 from zarr.storage import LocalStore
 
-from .errors import ChangedError, StoreError, StoreNotFoundError
+from .errors import ChangedError, StoreError, StoreNotFoundError, writing
 from .fingerprint import changed_blocks, describe_input, differences
 from .fits import FitStore, fit_array_names, open_fits_at
 from .ledger import create_ledger
@@ -126,6 +126,7 @@ def resume_or_create(
 
     Raises:
         ChangedError: the fits there were made from other losses or with other options.
+        WriteError: the store cannot be made or cleared.
         StoreError: a coordinate of the losses has the name of an array of the fits.
     """
     clash = set(losses.token_coordinates) | set(losses.checkpoint_coordinates)
@@ -133,32 +134,36 @@ def resume_or_create(
     if clash:
         raise StoreError(f"{losses.name}: coordinates {sorted(clash)} have names of results; rename them")
     refuse_foreign(location, losses)
-    _remove_partial_files(location)
-    if overwrite:
-        _clear(location)
-    attributes = header.attributes(losses)
-    try:
-        group = location.open_group("r+")
-    except StoreNotFoundError:
-        attributes["layout"] = dataclasses.asdict(layout)
-        zarr.create_group(location.store, path=location.path, attributes=attributes)
-        group = location.open_group("r+")
-    else:
-        stored = group.attrs.asdict()
-        kept: Any = stored.pop("layout", None)
-        layout = Layout(**kept) if kept else layout
-        changes = differences(stored, attributes)
-        if changes:
-            raise ChangedError(location.name, changes)
-    if LEDGER not in group:
-        _create_arrays(location, group, losses, header, layout)
-    if group.metadata.consolidated_metadata is None:
-        location.consolidate()
+    with writing(location.name, "the empty fit store"):
+        _remove_partial_files(location)
+        if overwrite:
+            _clear(location)
+        group, layout = _group_and_layout(location, header.attributes(losses), layout)
+        if LEDGER not in group:
+            _create_arrays(location, group, losses, header, layout)
+        if group.metadata.consolidated_metadata is None:
+            location.consolidate()
     fits = open_fits_at(location, group)
     changes = changed_blocks(losses, fits.ledger)
     if changes:
         raise ChangedError(location.name, changes)
     return fits
+
+
+def _group_and_layout(location: Location, attributes: dict[str, Any], layout: Layout) -> tuple[zarr.Group, Layout]:
+    """The group with these attributes, made if there is none, and the layout that it was made with."""
+    try:
+        group = location.open_group("r+")
+    except StoreNotFoundError:
+        attributes["layout"] = dataclasses.asdict(layout)
+        zarr.create_group(location.store, path=location.path, attributes=attributes)
+        return location.open_group("r+"), layout
+    stored = group.attrs.asdict()
+    kept: Any = stored.pop("layout", None)
+    changes = differences(stored, attributes)
+    if changes:
+        raise ChangedError(location.name, changes)
+    return group, Layout(**kept) if kept else layout
 
 
 def _create_arrays(location: Location, group: zarr.Group, losses: LossStore, header: FitHeader, layout: Layout) -> None:

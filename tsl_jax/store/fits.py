@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from .access import axis_values, read_coordinate, token_range
+from .access import TokenStore
 from .ledger import Ledger
 from .location import Location, StoreLike, arrays_of, locate
 from .reading import read_rows
@@ -30,34 +30,25 @@ class StoredFit:
 
 
 @dataclasses.dataclass(frozen=True)
-class FitStore:
-    """An open fit store; arrays are read when asked for.
+class FitStore(TokenStore):
+    """An open fit store, of tokens that are fitted or not yet; arrays are read when asked for.
 
     Attributes:
         location: where it is.
-        arrays: Zarr arrays (token,) by name: parameters, standard errors, `rss`, `status`, ...
         token_coordinates: Zarr arrays (token,) by name, copied from the losses.
         checkpoint_coordinates: values (checkpoint,) by name.
         attributes: group attributes: family, axis, scale, options, input, and the losses' own.
+        arrays: Zarr arrays (token,) by name: parameters, standard errors, `rss`, `status`, ...
         ledger: which blocks were finished when the store was opened.
     """
 
-    location: Location
     arrays: Mapping[str, zarr.Array]
-    token_coordinates: Mapping[str, zarr.Array]
-    checkpoint_coordinates: Mapping[str, np.ndarray]
-    attributes: Mapping[str, Any]
     ledger: Ledger
 
     @property
-    def name(self) -> str:
-        """What to call it in messages: its path or URL."""
-        return self.location.name
-
-    @property
-    def num_tokens(self) -> int:
-        """Number of tokens, fitted or not yet."""
-        return self.arrays["status"].shape[0]
+    def main_array(self) -> zarr.Array:
+        """The statuses."""
+        return self.arrays["status"]
 
     @property
     def num_checkpoints(self) -> int:
@@ -99,24 +90,13 @@ class FitStore:
         """Whether every block was finished, without bad chunks, when the store was opened."""
         return self.ledger.complete
 
-    @property
-    def chunk_tokens(self) -> int:
-        """Tokens in a chunk, the smallest piece that can be read."""
-        return self.arrays["status"].chunks[0]
-
-    @property
-    def shard_tokens(self) -> int | None:
-        """Tokens in a shard, or None where chunks are stored one by one."""
-        shards = self.arrays["status"].shards
-        return shards[0] if shards else None
-
     def axis(self, name: str | None = None) -> np.ndarray:
         """Values of an axis, one a checkpoint, as float64; by default the axis of the fits.
 
         Raises:
             StoreError: there is no such axis, or it does not increase.
         """
-        return axis_values(self.name, self.checkpoint_coordinates, name or self.axis_name)
+        return self.values_of_axis(name or self.axis_name)
 
     def read(self, tokens: slice = slice(None)) -> StoredFit:
         """Fits of consecutive tokens; tokens that are not fitted yet have status PENDING (255) and NaN.
@@ -124,17 +104,13 @@ class FitStore:
         Raises:
             ChunkError: a chunk of the fit store is corrupted.
         """
-        rows = token_range(tokens, self.num_tokens)
+        rows = self.rows(tokens)
         values = {name: read_rows(self.arrays[name], *rows) for name in self.array_names}
         return StoredFit(
             params={name: values[name] for name in self.parameters},
             stderr={name: values[f"{name}_stderr"] for name in self.parameters},
             **{name: values[name] for name in FIT_ARRAYS},
         )
-
-    def read_coordinate(self, name: str, tokens: slice = slice(None)) -> np.ndarray:
-        """A token coordinate of consecutive tokens."""
-        return read_coordinate(self.name, self.token_coordinates, name, tokens, self.num_tokens)
 
     @property
     def array_names(self) -> tuple[str, ...]:
@@ -153,13 +129,23 @@ def open_fits(store: StoreLike) -> FitStore:
     Args:
         store: a path, a zip file, a URL, a Zarr store object or path, or a Zarr group.
 
+    Returns:
+        The open store; its fits are read when asked for, by `FitStore.read`.
+
     Raises:
         StoreNotFoundError: there is no Zarr group.
         InvalidStoreError: the store breaks the schema; every violation is listed.
 
     Example:
-        >>> fits = open_fits("fits.zarr")  # doctest: +SKIP
-        >>> fits.read(slice(0, 1000)).params["learning_time"]  # doctest: +SKIP
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [800.0]])) ** 3)
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> fits = open_fits(target)
+        >>> fits.read(slice(0, 2)).params["learning_time"].round(1).tolist(), fits.complete
+        ([100.0, 800.0], True)
     """
     location = locate(store)
     return open_fits_at(location, location.open_group())

@@ -2,15 +2,20 @@
 
 It is a Zarr array (block, entry), one chunk a block, so it works on every store that Zarr can write, and a
 store's write of one object is all or nothing (Zarr writes a local file under another name and renames it). A
-run that is killed between data and record leaves the block unfinished.
+run that is killed between data and record leaves the block unfinished. Each record ends with a checksum, so
+that one that was damaged later is told from one that was written.
 """
 
 import dataclasses
 import enum
+import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import zarr
 
+from .errors import InvalidStoreError, Violation
+from .reading import read_rows_with_gaps
 from .schema import LEDGER
 
 _STATUSES = tuple(range(16))
@@ -21,6 +26,7 @@ ENTRIES = (
     "input_digest",
     *(f"status_{code}" for code in _STATUSES),
     *(f"category_{code}" for code in _CATEGORIES),
+    "crc32",
 )
 
 
@@ -60,10 +66,17 @@ class Ledger:
 
     @classmethod
     def read(cls, group: zarr.Group) -> "Ledger":
-        """The record as it is now."""
+        """The record as it is now.
+
+        Raises:
+            InvalidStoreError: records are damaged; it names their files and the cure.
+        """
         array = group[LEDGER]
         assert isinstance(array, zarr.Array)
-        return cls(int(array.attrs["block_tokens"]), np.asarray(array[:]))  # type: ignore[arg-type]
+        table, damaged = read_records(array)
+        if damaged:
+            raise InvalidStoreError(str(group.store_path), "fits", damaged)
+        return cls(int(array.attrs["block_tokens"]), table)  # type: ignore[arg-type]
 
     @property
     def states(self) -> np.ndarray:
@@ -93,7 +106,30 @@ class Ledger:
         return {code: int(count) for code, count in zip(codes, sums, strict=True) if count}
 
 
-def record(state: BlockState, digest: int, status: np.ndarray, category: np.ndarray) -> np.ndarray:
+def read_records(array: zarr.Array) -> tuple[np.ndarray, list[Violation]]:
+    """All records as (blocks, entries), zeros for damaged ones, and those that are damaged."""
+    table, unreadable = read_rows_with_gaps(array, 0, array.shape[0])
+    reasons = {bad.start: bad.reason for bad in unreadable}
+    for block in np.flatnonzero(np.any(table != 0, axis=1)):  # zeros: nothing is recorded yet
+        if _checksum(int(block), table[block, :-1]) != table[block, -1]:
+            reasons[int(block)] = "its checksum is another"
+    table[list(reasons)] = 0
+    return table, [_damage(array, block, reasons[block]) for block in sorted(reasons)]
+
+
+def _damage(array: zarr.Array, block: int, reason: str) -> Violation:
+    file = f"{LEDGER}/{array.metadata.encode_chunk_key((block, 0))}"
+    cure = f"Delete the file {file} and run the same command again: the block is fitted anew."
+    return Violation(file, f"damaged: {reason}", f"the record of block {block}", cure)
+
+
+def record(block: int, state: BlockState, digest: int, status: np.ndarray, category: np.ndarray) -> np.ndarray:
     """The row of `Ledger.table` of one block."""
     statuses, categories = (np.bincount(codes, minlength=256) for codes in (status, category))
-    return np.array([state, digest, *statuses[list(_STATUSES)], *categories[list(_CATEGORIES)]], np.int64)
+    entries = [state, digest, *statuses[list(_STATUSES)], *categories[list(_CATEGORIES)]]
+    return np.array([*entries, _checksum(block, entries)], np.int64)
+
+
+def _checksum(block: int, entries: Sequence[int] | np.ndarray) -> int:
+    """CRC-32 of a record and of whose it is."""
+    return zlib.crc32(np.array([block, *entries], "<i8").tobytes())

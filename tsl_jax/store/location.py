@@ -12,7 +12,7 @@ import zarr.errors
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, ZipStore
 
-from .errors import StoreError, StoreNotFoundError
+from .errors import StoreError, StoreNotFoundError, reason_of
 
 #: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.
 StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
@@ -29,8 +29,10 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
     try:
         return dict(group.arrays())
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise StoreError(f"{group.store_path}: its arrays cannot be read ({reason}).") from error
+        raise StoreError(
+            f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). Restore the "
+            "files zarr.json of its arrays."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +64,19 @@ class Location:
         try:
             return zarr.open_group(self.store, path=self.path, mode=mode, use_consolidated=consolidated)
         except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
+            if self.directory is not None and self.directory.is_file():
+                raise StoreNotFoundError(
+                    f"{self.name}: is a file, expected a directory, a zip file or a URL."
+                ) from error
             raise StoreNotFoundError(
                 f"{self.name}: no Zarr group here ({type(error).__name__}: {error}). Check the path; a store "
                 "is a directory or a zip file with zarr.json at its root, or the URL of such a directory."
             ) from error
         except Exception as error:  # stores raise what they like: no rights, no network, broken JSON
-            raise StoreError(f"{self.name}: cannot be opened ({type(error).__name__}: {error}).") from error
+            raise StoreError(
+                f"{self.name}: cannot be opened ({type(error).__name__}: {reason_of(error)}). Check the path, the "
+                "rights and the connection; if they are right, its metadata is damaged: restore it."
+            ) from error
 
     def consolidate(self) -> None:
         """Copy the arrays' metadata into the group's; without it `xarray.open_zarr` warns and is slow."""

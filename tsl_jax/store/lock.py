@@ -15,7 +15,7 @@ from typing import Any
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from .errors import LockedError
+from .errors import LockedError, StoreError, writing
 from .location import Location
 from .schema import LEDGER
 
@@ -43,10 +43,12 @@ def writer_lock(location: Location) -> Iterator[Lock]:
 
     Raises:
         LockedError: another run is writing this output.
+        WriteError: the lock itself could not be written.
     """
     directory = location.directory
     if directory is not None:
-        descriptor = _lock_file(directory / LEDGER / ".lock", location.name)
+        with writing(location.name, f"the lock {LEDGER}/.lock", kept="This run has written nothing."):
+            descriptor = _lock_file(directory / LEDGER / ".lock", location.name)
         if descriptor is not None:
             try:
                 yield Lock()
@@ -85,6 +87,11 @@ def _lock_file(path: Path, name: str) -> int | None:
     return descriptor
 
 
+def _now() -> float:
+    """Seconds since 1970: leases are compared between machines."""
+    return time.time()
+
+
 def _holder() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
@@ -106,8 +113,9 @@ class _Lease(Lock):
     def acquire(self) -> None:
         held = self._read()
         if held is None:
-            self._until = time.time() + LEASE_SECONDS
-            sync(self._store.set_if_not_exists(self._key, self._buffer()))
+            self._until = _now() + LEASE_SECONDS
+            with self._writing():
+                sync(self._store.set_if_not_exists(self._key, self._buffer()))
         else:
             self._refuse_if_alive(held)
             self._renew()
@@ -120,14 +128,16 @@ class _Lease(Lock):
     def release(self) -> None:
         self._stop.set()
         self._thread.join()
-        held = self._read()
-        if held is not None and held["owner"] == self._owner:
-            sync(self._store.delete(self._key))
+        # A lease that cannot be deleted ends by itself; saying so would hide why the store fails.
+        with contextlib.suppress(StoreError), self._writing():
+            held = self._read()
+            if held is not None and held["owner"] == self._owner:
+                sync(self._store.delete(self._key))
 
     def check(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if time.time() > self._until:
+        if _now() > self._until:
             raise LockedError(
                 f"{self._name}: this run could not renew its lease for {LEASE_SECONDS:.0f} s and stops, as "
                 "another may have taken over. Run it again."
@@ -145,16 +155,17 @@ class _Lease(Lock):
                 return
 
     def _refuse_if_alive(self, held: dict[str, Any], certain: bool = False) -> None:
-        left = held["until"] - time.time()
+        left = held["until"] - _now()
         if certain or left > 0:
             more = f" If it was killed, the output is free in {left:.0f} s." if left > 0 else ""
             raise _refusal(self._name, held["holder"], more)
 
     def _renew(self) -> None:
-        until = time.time() + LEASE_SECONDS
+        until = _now() + LEASE_SECONDS
         previous, self._until = self._until, until
         try:
-            sync(self._store.set(self._key, self._buffer()))
+            with self._writing():
+                sync(self._store.set(self._key, self._buffer()))
         except BaseException:
             self._until = previous
             raise
@@ -163,6 +174,19 @@ class _Lease(Lock):
         text = json.dumps({"owner": self._owner, "holder": _holder(), "until": self._until})
         return default_buffer_prototype().buffer.from_bytes(text.encode())
 
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self._name, f"the lease {LEDGER}/lease")
+
     def _read(self) -> dict[str, Any] | None:
-        buffer = sync(self._store.get(self._key, default_buffer_prototype()))
-        return None if buffer is None else json.loads(buffer.to_bytes())
+        with self._writing():
+            buffer = sync(self._store.get(self._key, default_buffer_prototype()))
+        if buffer is None:
+            return None
+        try:
+            held = json.loads(buffer.to_bytes())
+            return {"owner": str(held["owner"]), "holder": str(held["holder"]), "until": float(held["until"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{self._name}: the lease {LEDGER}/lease is damaged. Make sure that no run is writing here, delete "
+                "that object, and run the same command again."
+            ) from error

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from .errors import StoreError
+from .errors import StoreError, StoreNotFoundError, writing
 from .location import Location, StoreLike, locate
-from .losses import LossStore, open_losses
+from .losses import LossStore, open_losses_at
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
 
 _CHUNK_BYTES, _SHARD_BYTES, _COORDINATE_CHUNK = 2**20, 2**25, 2**20
@@ -17,7 +18,7 @@ _CHUNK_BYTES, _SHARD_BYTES, _COORDINATE_CHUNK = 2**20, 2**25, 2**20
 
 def create_losses(
     store: StoreLike,
-    losses: np.ndarray | tuple[int, int],
+    losses: npt.ArrayLike | tuple[int, int],
     *,
     checkpoints: Mapping[str, Any],
     tokens: Mapping[str, Any] | None = None,
@@ -31,8 +32,8 @@ def create_losses(
 
     Args:
         store: where; see `locate`.
-        losses: (tokens, checkpoints) losses in nat, NaN = not measured; or that shape, for a store to be
-            filled.
+        losses: (tokens, checkpoints) losses in nat, NaN = not measured; or that shape as a tuple, for a store to
+            be filled.
         checkpoints: coordinates by name, one value a checkpoint: `step`, `tokens_seen`, `lr_sum`, or any
             other; at least one must increase.
         tokens: coordinates by name, one number a token (`domain`, `position`, `token_id`, ...). Give an empty
@@ -45,10 +46,11 @@ def create_losses(
         overwrite: whether to replace a loss store that is there.
 
     Returns:
-        The open loss store.
+        The open loss store; its array `losses` can be written: ``store.losses[0:1000] = ...``.
 
     Raises:
-        StoreError: something is there already, or a length, dtype or axis is wrong.
+        StoreError: something is there already, or a length, dtype or axis is wrong. Its subclass `WriteError`:
+            the store cannot be written, for example because the disk is full.
 
     Example:
         >>> import numpy as np, zarr
@@ -57,52 +59,60 @@ def create_losses(
         >>> store.num_tokens, store.axes
         (2, ('step',))
     """
-    shape, dtype = _shape_and_dtype(losses, dtype)
-    row = max(1, shape[1]) * dtype.itemsize
-    chunk = chunk_tokens or max(1, min(_CHUNK_BYTES // row, shape[0]))
-    shard = shard_tokens or chunk * max(1, min(_SHARD_BYTES // (chunk * row), -(-shape[0] // chunk)))
-    if shard % chunk:
-        raise StoreError(f"shard_tokens: got {shard}, expected a multiple of chunk_tokens = {chunk}")
-    tokens = {name: np.asarray(values) for name, values in (tokens or {}).items()}
-    checkpoints = {name: np.asarray(values) for name, values in checkpoints.items()}
+    values = None if isinstance(losses, tuple) else np.asarray(losses)
+    shape, dtype = _shape_and_dtype(losses if values is None else values, dtype)
+    rows = _rows(shape, dtype.itemsize, chunk_tokens, shard_tokens)
+    tokens = {name: np.asarray(column) for name, column in (tokens or {}).items()}
+    checkpoints = {name: np.asarray(column) for name, column in checkpoints.items()}
     _check_lengths(shape, tokens, checkpoints)
     location = locate(store, writable=True)
-    _clear_way(location, overwrite)
-    group = location.open_group("a")
-    group.attrs.update(
-        {
-            **(attributes or {}),
-            "tsl_kind": "losses",
-            "tsl_version": FORMAT_VERSION,
-            "coordinates": " ".join([*checkpoints, *tokens]),
-        }
-    )
-    array = group.create_array(
+    with writing(location.name, "the loss store", kept="It is not complete.", again="write it with overwrite=True"):
+        replaced = _is_replaced(location, overwrite)
+        own = {"tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": " ".join([*checkpoints, *tokens])}
+        own = {**(attributes or {}), **own}
+        group = zarr.create_group(location.store, path=location.path, attributes=own, overwrite=replaced)
+        array = _create_array(group, shape, dtype, *rows)
+        for name, column in checkpoints.items():
+            group.create_array(name, data=column, dimension_names=(CHECKPOINT,))
+        for name, column in tokens.items():
+            chunks = (max(1, min(_COORDINATE_CHUNK, len(column))),)
+            group.create_array(name, data=column, chunks=chunks, dimension_names=(TOKEN,))
+        location.consolidate()
+        if values is not None:
+            shard = rows[1]
+            for start in range(0, shape[0], shard):
+                array[start : start + shard] = values[start : start + shard].astype(dtype)
+    return open_losses_at(location, location.open_group("r+"))
+
+
+def _create_array(group: zarr.Group, shape: tuple[int, int], dtype: np.dtype, chunk: int, shard: int) -> zarr.Array:
+    columns = max(1, shape[1])
+    return group.create_array(
         "losses",
         shape=shape,
         dtype=dtype,
-        chunks=(chunk, max(1, shape[1])),
-        shards=(shard, max(1, shape[1])),
+        chunks=(chunk, columns),
+        shards=(shard, columns),
         fill_value=np.nan,
         compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         dimension_names=(TOKEN, CHECKPOINT),
         attributes={"units": "nat"},
     )
-    for name, values in checkpoints.items():
-        group.create_array(name, data=values, dimension_names=(CHECKPOINT,))
-    for name, values in tokens.items():
-        chunks = (max(1, min(_COORDINATE_CHUNK, len(values))),)
-        group.create_array(name, data=values, chunks=chunks, dimension_names=(TOKEN,))
-    location.consolidate()
-    if isinstance(losses, np.ndarray):
-        for start in range(0, shape[0], shard):
-            array[start : start + shard] = losses[start : start + shard].astype(dtype)
-    return open_losses(store)
 
 
-def _shape_and_dtype(losses: np.ndarray | tuple[int, int], dtype: Any) -> tuple[tuple[int, int], np.dtype]:
-    shape = losses.shape if isinstance(losses, np.ndarray) else tuple(losses)
-    if len(shape) != 2:
+def _rows(shape: tuple[int, int], itemsize: int, chunk: int | None, shard: int | None) -> tuple[int, int]:
+    """Tokens in a chunk and in a shard."""
+    row = max(1, shape[1]) * itemsize
+    chunk = chunk or max(1, min(_CHUNK_BYTES // row, shape[0]))
+    shard = shard or chunk * max(1, min(_SHARD_BYTES // (chunk * row), -(-shape[0] // chunk)))
+    if shard % chunk:
+        raise StoreError(f"shard_tokens: got {shard}, expected a multiple of chunk_tokens = {chunk}")
+    return chunk, shard
+
+
+def _shape_and_dtype(losses: Any, dtype: Any) -> tuple[tuple[int, int], np.dtype]:
+    shape = losses.shape if isinstance(losses, np.ndarray) else losses
+    if len(shape) != 2 or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
         raise StoreError(f"losses: got shape {shape}, expected (tokens, checkpoints)")
     dtype = np.dtype(dtype or (losses.dtype if isinstance(losses, np.ndarray) else np.float16))
     if str(dtype) not in LOSS_DTYPES:
@@ -125,14 +135,15 @@ def _check_lengths(
         raise StoreError(f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis")
 
 
-def _clear_way(location: Location, overwrite: bool) -> None:
+def _is_replaced(location: Location, overwrite: bool) -> bool:
+    """Whether a loss store is there that is to be replaced; raises at anything else that is there."""
     try:
         group = location.open_group("r")
-    except FileNotFoundError:
-        return
+    except StoreNotFoundError:
+        return False
     kind = group.attrs.get("tsl_kind")
     if not overwrite:
         raise StoreError(f"{location.name}: something is here already; pass overwrite=True to replace it")
     if kind != "losses":
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first")
-    zarr.create_group(location.store, path=location.path, overwrite=True)
+    return True

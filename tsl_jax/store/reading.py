@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import zarr
 
-from .errors import BadChunk, ChunkError
+from .errors import BadChunk, ChunkError, reason_of
 
 
 def read_rows(array: zarr.Array, start: int, stop: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def _read(array: zarr.Array, start: int, stop: int) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:  # codecs and storage raise what they like; all of it means "not readable"
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {reason_of(error)}"
         raise ChunkError(str(array.store_path), _bad_chunk(array, start, stop, reason)) from error
 
 

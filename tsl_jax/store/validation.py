@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 
 from .errors import ChunkError, InvalidStoreError, Violation
+from .ledger import ENTRIES, BlockState, read_records
 from .location import Location, StoreLike, arrays_of, locate
 from .reading import read_rows
 from .schema import (
@@ -61,6 +62,9 @@ def check(group: zarr.Group, kind: Any) -> list[Violation]:
                 "Set the group attribute: zarr.open_group(store, mode='r+').attrs['tsl_kind'] = 'losses'.",
             )
         ]
+    other = group.attrs.get("tsl_kind")
+    if other != kind and other in ("losses", "fits"):  # a sound store in the wrong place: nothing else is of use
+        return [Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}.")]
     arrays = arrays_of(group)
     found = [*_check_group(group, kind)]
     found += _check_losses(arrays) if kind == "losses" else _check_fits(group.attrs.asdict(), arrays)
@@ -84,7 +88,7 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
         )
     if group.attrs.get("tsl_kind") != kind:
         other = group.attrs.get("tsl_kind")
-        yield Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"Give a store of {kind}.")
+        yield Violation("attribute tsl_kind", f"got {other!r}", repr(kind), "Give a store that tsl_jax wrote.")
     version = group.attrs.get("tsl_version")
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
@@ -256,21 +260,28 @@ def _check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array])
                 f"numbers of kind {kind!r} over ['token']",
                 remake,
             )
-    ledger = arrays.get(LEDGER)
-    if ledger is None or ledger.ndim != 2 or ledger.attrs.get("block_tokens") is None:
-        yield Violation(LEDGER, "missing or without block_tokens", "the record of finished blocks", remake)
-    else:
-        finished = int(np.sum(np.asarray(ledger[:, 0]) == 1))
-        if finished < ledger.shape[0]:
-            yield Violation(
-                LEDGER,
-                f"{finished} of {ledger.shape[0]} blocks finished",
-                "all blocks",
-                "Run the same command again to go on.",
-                "note",
-            )
+    yield from _check_ledger(arrays.get(LEDGER), remake)
     axis = attributes.get("axis")
     if isinstance(axis, str) and axis not in coordinates(arrays, CHECKPOINT):
         yield Violation(axis, "no such array", "the axis of the fits over ['checkpoint']", remake)
     if status is not None and status.ndim == 1:
         yield from _check_lengths(arrays, {TOKEN: status.shape[0]})
+
+
+def _check_ledger(ledger: zarr.Array | None, remake: str) -> Iterator[Violation]:
+    if ledger is None or ledger.shape[1:] != (len(ENTRIES),) or ledger.attrs.get("block_tokens") is None:
+        found = "no such array" if ledger is None else f"shape {ledger.shape}, attributes {sorted(ledger.attrs)}"
+        expected = f"the record of finished blocks: (blocks, {len(ENTRIES)}) with the attribute block_tokens"
+        yield Violation(LEDGER, found, expected, remake)
+        return
+    table, damaged = read_records(ledger)
+    yield from damaged
+    finished = int(np.sum(table[:, 0] == BlockState.FINISHED))
+    if finished + len(damaged) < len(table):
+        yield Violation(
+            LEDGER,
+            f"{finished} of {len(table)} blocks finished",
+            "all blocks",
+            "Run the same command again to go on.",
+            "note",
+        )

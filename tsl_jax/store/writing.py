@@ -1,12 +1,11 @@
 """Writing blocks of a fit store: first the data, then the record that the block is finished."""
 
-import errno
 from collections.abc import Mapping
 
 import numpy as np
 import zarr
 
-from .errors import StoreError, WriteError
+from .errors import StoreError, writing
 from .fits import FitStore
 from .ledger import BlockState, record
 from .schema import LEDGER
@@ -49,17 +48,10 @@ class FitWriter:
         self, block: int, state: BlockState, digest: int, status: np.ndarray, category: np.ndarray
     ) -> np.ndarray:
         """Count a block as done; to be called when `write` has returned. Returns its row of the ledger."""
-        row = record(state, digest, status, category)
+        row = record(block, state, digest, status, category)
         self._put(self._ledger, slice(block, block + 1), row[None], f"the record of block {block}")
         return row
 
     def _put(self, array: zarr.Array, rows: slice, values: np.ndarray, place: str) -> None:
-        try:
+        with writing(self._name, place, kept="Nothing of this block counts as done."):
             array[rows] = values
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            cure = "Free some space" if full else "Repair the output"
-            raise WriteError(
-                f"{self._name}: could not write {place}: {error}. Nothing of this block counts as done. "
-                f"{cure} and run the same command again to go on."
-            ) from error

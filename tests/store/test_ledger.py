@@ -1,0 +1,101 @@
+"""A damaged record of finished blocks is named with its file and cure, and never believed."""
+
+import numpy as np
+import pytest
+from test_fits import fit_all, make_losses, tree
+from zarr.storage import MemoryStore
+
+from tsl_jax.store import BlockState, InvalidStoreError, Ledger, open_fits, validate
+from tsl_jax.store.ledger import ENTRIES, record
+
+
+@pytest.fixture
+def losses(tmp_path):
+    return make_losses(tmp_path / "losses.zarr")
+
+
+@pytest.fixture
+def fits(losses, tmp_path):
+    fit_all(losses, tmp_path / "fits")
+    return tmp_path / "fits"
+
+
+def flip(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_every_byte_of_a_record_is_checked(fits):
+    file = fits / "ledger/c/1/0"
+    good = file.read_bytes()
+    assert len(good) == 8 * len(ENTRIES)
+    for at in range(len(good)):
+        file.write_bytes(flip(good, at))
+        assert [(v.where, v.level) for v in validate(fits)] == [("ledger/c/1/0", "error")], at
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "another block's"])
+def test_a_damaged_record_is_named_and_its_cure_works(how, losses, fits, tmp_path):
+    whole, file = tree(fits), fits / "ledger/c/1/0"
+    good = file.read_bytes()
+    file.write_bytes(
+        {
+            "flipped": flip(good, 0),
+            "truncated": good[:-9],
+            "empty": b"",
+            "another block's": (fits / "ledger/c/0/0").read_bytes(),
+        }[how]
+    )
+    for act in (lambda: fit_all(losses, fits), lambda: open_fits(fits)):
+        with pytest.raises(InvalidStoreError, match=r"ledger/c/1/0: damaged.*Delete the file ledger/c/1/0 and run"):
+            act()
+    file.unlink()
+    assert open_fits(fits).ledger.states.tolist() == [1, 0, 1]
+    assert fit_all(losses, fits) == 1
+    assert tree(fits) == whole
+
+
+def test_every_damaged_record_is_named_at_once(fits):
+    for block in (0, 2):
+        file = fits / f"ledger/c/{block}/0"
+        file.write_bytes(flip(file.read_bytes(), 8))
+    with pytest.raises(InvalidStoreError) as raised:
+        open_fits(fits)
+    assert [violation.where for violation in raised.value.violations] == ["ledger/c/0/0", "ledger/c/2/0"]
+
+
+def test_fits_with_a_damaged_record_can_be_begun_anew(losses, fits):
+    whole, file = tree(fits), fits / "ledger/c/0/0"
+    file.write_bytes(file.read_bytes()[:5])
+    assert fit_all(losses, fits, overwrite=True) == 3
+    assert tree(fits) == whole
+
+
+def test_a_record_that_a_crash_left_empty_is_an_unfinished_block(losses, fits):
+    """A file system that lost power may keep a file's length and not its bytes."""
+    whole, file = tree(fits), fits / "ledger/c/2/0"
+    file.write_bytes(bytes(8 * len(ENTRIES)))
+    assert fit_all(losses, fits) == 1
+    assert tree(fits) == whole
+
+
+def test_a_ledger_of_another_shape_is_refused(losses):
+    target = MemoryStore()
+    fit_all(losses, target)
+    group = open_fits(target).location.open_group("r+")
+    block_tokens = group["ledger"].attrs["block_tokens"]
+    group.create_array(
+        "ledger", data=np.ones((3, 5), "int64"), attributes={"block_tokens": block_tokens}, overwrite=True
+    )
+    with pytest.raises(InvalidStoreError, match=r"ledger: shape \(3, 5\).*overwrite=True"):
+        open_fits(target)
+
+
+def test_a_record_counts_its_tokens():
+    status, category = np.array([0, 0, 3], "uint8"), np.array([1, 0, 255], "uint8")
+    row = record(4, BlockState.FINISHED, 2**62, status, category)
+    ledger = Ledger(3, row[None])
+    assert row.shape == (len(ENTRIES),)
+    assert ledger.complete
+    assert ledger.digests.tolist() == [2**62]
+    assert ledger.status_counts() == {0: 2, 3: 1}
+    assert ledger.category_counts() == {0: 1, 1: 1, 255: 1}
