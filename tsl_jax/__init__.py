@@ -3,20 +3,19 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
-from .lm import (
-    Category,
-    Fit,
-    FitOptions,
-    LeastSquaresFit,
-    LeastSquaresOptions,
-    Status,
-    curve_counts,
-    fit,
-    least_squares,
-)
-
 if TYPE_CHECKING:
+    from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
+    from .lm import (
+        Category,
+        Fit,
+        FitOptions,
+        LeastSquaresFit,
+        LeastSquaresOptions,
+        Status,
+        curve_counts,
+        fit,
+        least_squares,
+    )
     from .pipeline import FitSummary, fit_store, predict_store
     from .store import create_losses, open_fits, open_losses, validate
 
@@ -47,19 +46,26 @@ __all__ = [
     "validate",
 ]
 
-# Stores need zarr, which takes longer to import than all of the engine: loaded when first used.
-_LAZY = {
-    "FitSummary": "pipeline",
-    "create_losses": "store",
-    "fit_store": "pipeline",
-    "open_fits": "store",
-    "open_losses": "store",
-    "predict_store": "pipeline",
-    "validate": "store",
+# Names are loaded when first used: `tsl --help` needs no JAX, and `tsl.fit` no Zarr.
+_PACKAGES = {
+    "curves": ("FAMILIES", "Family", "Hyperbola", "Parameter", "PowerLaw", "Sigmoid"),
+    "lm": (
+        *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "Status"),
+        *("curve_counts", "fit", "least_squares"),
+    ),
+    "pipeline": ("FitSummary", "fit_store", "predict_store"),
+    "store": ("create_losses", "open_fits", "open_losses", "validate"),
 }
+_PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names}
 
 
 def __getattr__(name: str):
-    if name in _LAZY:
-        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _PACKAGE_OF:
+        return getattr(importlib.import_module(f".{_PACKAGE_OF[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

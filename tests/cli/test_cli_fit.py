@@ -9,7 +9,7 @@ import pytest
 import tsl_jax.pipeline
 from tsl_jax.curves import FAMILIES, Sigmoid
 from tsl_jax.lm import Category, FitOptions
-from tsl_jax.store import StoreNotFoundError, open_fits
+from tsl_jax.store import StoreNotFoundError, create_losses, open_fits
 
 
 @pytest.fixture
@@ -168,6 +168,25 @@ def test_bad_input_is_one_paragraph(tsl, losses, tmp_path):
     assert axis.code == 1
     assert "axis: got 'epoch', expected one of 'step', 'tokens_seen'" in axis.err
     assert not (tmp_path / "fits.zarr").exists()
+
+
+def test_an_axis_below_zero_is_named_with_the_way_out(tsl, tmp_path):
+    create_losses(tmp_path / "a.zarr", np.ones((4, 8), "float16"), checkpoints={"step": np.arange(8) - 3})
+    result = tsl("fit", tmp_path / "a.zarr", tmp_path / "fits.zarr")
+    assert result.code == 1
+    assert "axis 'step': got -3 at index 0" in result.err
+    assert "use --scale linear or another axis" in result.err
+
+
+@pytest.mark.parametrize("inside", ["fits.zarr", "deep/fits.zarr"])
+def test_an_output_that_cannot_be_written_is_one_paragraph(tsl, losses, tmp_path, inside):
+    (tmp_path / "file").write_text("")
+    result = tsl("fit", losses, tmp_path / "file" / inside, "--json")
+    assert result.code == 1
+    assert result.json["error"]["kind"] == "WriteError"
+    assert "Move the file that is in the way" in result.err
+    demo = tsl("demo", "--out", tmp_path / "file", "--json")
+    assert (demo.code, demo.json["error"]["kind"]) == (1, "WriteError")
 
 
 def test_debug_shows_the_traceback(tsl, tmp_path):

@@ -24,6 +24,10 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
+AnyStore = Annotated[
+    str,
+    typer.Argument(metavar="STORE", help="Loss or fit store: a directory, a zip file or a URL.", show_default=False),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Write one JSON object to stdout, and nothing else there; off by default."),

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
@@ -43,10 +42,12 @@ def demo(
         from ..data import sample_path
         from ..pipeline import fit_store
         from ..store import open_fits, open_losses
+        from ..store.errors import writing
         from .solved import solved_by_scipy
 
         console = stderr_console()
-        out.mkdir(parents=True, exist_ok=True)
+        with writing(str(out), "a directory of this name", kept="Nothing was fitted."):
+            out.mkdir(parents=True, exist_ok=True)
         losses = open_losses(sample_path())
         say(
             console,
@@ -101,6 +102,8 @@ def describe(summary: "FitSummary", fits: "FitStore", solved: "Solved") -> dict[
 
 def median_learning_times(fits: "FitStore") -> dict[str, float]:
     """Median learning time of every domain, in axis units: tokens `LEARNED` with a loss that falls."""
+    import numpy as np
+
     from ..lm import Category
 
     stored, domain = fits.read(), fits.read_coordinate("domain")

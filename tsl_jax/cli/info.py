@@ -1,12 +1,9 @@
 """`tsl info`: what is in a store."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import typer
-
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import AnyStore, Debug, Json, in_words_of_the_command, reporting, say, stderr_console, write_json
 
 if TYPE_CHECKING:
     import zarr
@@ -18,12 +15,7 @@ _SAMPLED_LOSSES, _SAMPLED_PLACES = 2**22, 16
 
 
 def info(
-    store: Annotated[
-        str,
-        typer.Argument(
-            metavar="STORE", help="Loss or fit store: a directory, a zip file or a URL.", show_default=False
-        ),
-    ],
+    store: AnyStore,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -59,6 +51,8 @@ def describe_losses(store: "LossStore") -> dict[str, Any]:
 
 def describe_fits(store: "FitStore") -> dict[str, Any]:
     """What there is to say of a fit store, as JSON can hold it."""
+    import numpy as np
+
     from ..lm import Category, Status
     from ..store import BlockState
 
@@ -100,6 +94,8 @@ def describe_fits(store: "FitStore") -> dict[str, Any]:
 
 def missing_share(store: "LossStore") -> dict[str, Any]:
     """Share of losses that are NaN, in a sample: the first tokens of chunks spread evenly over the store."""
+    import numpy as np
+
     if not store.losses.size:
         return {"share": None, "sampled_tokens": 0, "sample": "no losses"}
     chunks = -(-store.num_tokens // store.chunk_tokens)
@@ -132,8 +128,17 @@ def _layout(array: "zarr.Array", stored: list["zarr.Array"]) -> dict[str, Any]:
         "chunks": list(array.chunks),
         "shards": list(array.shards) if array.shards else None,
         "bytes": sum(each.nbytes for each in stored),
-        "stored_bytes": sum(each.nbytes_stored() for each in stored) if array.store.supports_listing else None,
+        "stored_bytes": _stored_bytes(stored) if array.store.supports_listing else None,
     }
+
+
+def _stored_bytes(arrays: list["zarr.Array"]) -> int | None:
+    from ..store.errors import storage_errors
+
+    try:
+        return sum(array.nbytes_stored() for array in arrays)
+    except storage_errors():  # a store may refuse to list what it lets read
+        return None
 
 
 def _print(said: Mapping[str, Any]) -> None:
@@ -160,7 +165,7 @@ def _lines(name: str, value: Any) -> list[str]:
         return [f"{axis} {ends['first']:g} to {ends['last']:g}" for axis, ends in value.items()]
     if name in ("statuses", "categories"):
         return [
-            " ".join([key, *(f"{v:,}" if isinstance(v, int) else v for v in row.values())])
+            " ".join([key, *(f"{v:,}" if isinstance(v, int) else in_words_of_the_command(v) for v in row.values())])
             for key, row in value.items()
         ]
     if name == "missing":
@@ -172,6 +177,8 @@ def _lines(name: str, value: Any) -> list[str]:
         return [f"{value / 2**20:,.1f} MiB"]
     if isinstance(value, Mapping):
         return [", ".join(f"{key}={item}" for key, item in value.items()) or "none"]
+    if name == "left_out_checkpoints" and value:
+        return [f"{', '.join(map(str, value))} (counted from 0)"]
     if isinstance(value, list):
         return [", ".join(map(str, value)) or "none"]
     return [f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)]

@@ -20,7 +20,7 @@ class Pace:
     """Rate and time left, from how much was done when.
 
     The first report comes before compilation and the second after the first block, so the rate counts from
-    the second on, as soon as there is a third.
+    the second on, and there is none before the third.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,17 @@ class Pace:
         self._last = (now, done)
 
     @property
+    def started(self) -> bool:
+        """Whether compilation is over: a block is done."""
+        return len(self._start) > 1
+
+    @property
     def rate(self) -> float | None:
         """Tokens per second, None before anything can be said."""
-        for start, first in reversed(self._start):
-            now, done = self._last
-            if now > start and done > first:
-                return (done - first) / (now - start)
-        return None
+        if not self.started:
+            return None
+        (start, first), (now, done) = self._start[1], self._last
+        return (done - first) / (now - start) if now > start and done > first else None
 
     def words(self, total: int) -> str:
         """``"15,360 of 25,600 tokens (60%), 9,968 fits/s, 1 s left"``."""
@@ -93,8 +97,7 @@ def _bar(console: "Console", pace: Pace, clock: Callable[[], float]) -> Iterator
 
         def show(done: int, total: int) -> None:
             pace.add(clock(), done)
-            started = pace.rate is not None or done >= total
-            words = pace.words(total) + ("" if started else ", compiling")
+            words = pace.words(total) + ("" if pace.started or done >= total else ", compiling")
             progress.update(task, total=total, completed=done, description=words)
 
         yield show

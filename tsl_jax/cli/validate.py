@@ -1,11 +1,11 @@
 """`tsl validate`: everything that is wrong with a store."""
 
 import dataclasses
-from typing import Annotated
 
 import typer
 
 from .console import (
+    AnyStore,
     Debug,
     ExitCode,
     Json,
@@ -18,12 +18,7 @@ from .console import (
 
 
 def validate(
-    store: Annotated[
-        str,
-        typer.Argument(
-            metavar="STORE", help="Loss or fit store: a directory, a zip file or a URL.", show_default=False
-        ),
-    ],
+    store: AnyStore,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -1,0 +1,126 @@
+"""The options of `tsl fit`: what each may be, its panel and its help. Their defaults stand at the command."""
+
+import enum
+from typing import Annotated, Any
+
+import typer
+
+from . import parsing
+
+
+class FamilyName(enum.StrEnum):
+    """`tsl_jax.FAMILIES`, without importing it."""
+
+    sigmoid = "sigmoid"
+    hyperbola = "hyperbola"
+    power_law = "power_law"
+
+
+class ScaleName(enum.StrEnum):
+    """Coordinates in which a curve is fitted."""
+
+    log = "log"
+    linear = "linear"
+
+
+class EventTestName(enum.StrEnum):
+    """Tests of a sigmoid against a constant."""
+
+    f_test = "f_test"
+    bic = "bic"
+
+
+class BadChunkAction(enum.StrEnum):
+    """What a chunk that cannot be read does."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+_CURVE, _TEST, _SOLVER, _RUN = "Curve", "Category of sigmoids", "Solver", "Run"
+
+
+def _option(panel: str, help: str, *names: str, **kwargs: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **kwargs)
+
+
+def _number_or_none(panel: str, help: str, metavar: str, **kwargs: Any) -> Any:
+    return _option(panel, help, parser=parsing.number_or_none, metavar=f"{metavar}|none", **kwargs)
+
+
+Losses = Annotated[
+    str, typer.Argument(metavar="LOSSES", help="Loss store: a directory, a zip file or a URL.", show_default=False)
+]
+Fits = Annotated[
+    str,
+    typer.Argument(
+        metavar="FITS", help="Fit store to write or to go on with: a directory or a URL.", show_default=False
+    ),
+]
+Curve = Annotated[FamilyName, _option(_CURVE, "Curve to fit to every token.")]
+Scale = Annotated[
+    ScaleName | None,
+    _option(
+        _CURVE,
+        "Coordinate of the fit: the logarithm of the axis, or the axis. Only sigmoid has both.",
+        show_default="log; linear for hyperbola",
+    ),
+]
+Axis = Annotated[
+    str, _option(_CURVE, "Axis: a checkpoint coordinate that increases, such as step, tokens_seen or lr_sum.")
+]
+MinPlateau = Annotated[
+    float | None, _number_or_none(_CURVE, "Least value of both plateaus, nat; none leaves them free.", "NAT")
+]
+MaxPlateauRatio = Annotated[
+    float | None,
+    _number_or_none(
+        _CURVE,
+        "Greatest value of the plateaus, as a multiple of the first measured loss; none: no limit.",
+        "RATIO",
+        show_default="none",
+    ),
+]
+EventTest = Annotated[EventTestName, _option(_TEST, "How a sigmoid is tested against a constant: an F test, or BIC.")]
+Significance = Annotated[float, _option(_TEST, "Level of the F test: probability of calling white noise an event.")]
+HuberThreshold = Annotated[
+    float | None,
+    _number_or_none(
+        _SOLVER,
+        "Residuals beyond this many standard deviations of the noise count less; none: least squares.",
+        "SIGMAS",
+        show_default="none",
+    ),
+]
+MaxSteps = Annotated[int, _option(_SOLVER, "Most Levenberg-Marquardt steps per token and start.")]
+Starts = Annotated[int, _option(_SOLVER, "Most starts for a token whose best fit is in doubt.")]
+Tolerance = Annotated[
+    float | None,
+    _number_or_none(
+        _SOLVER,
+        "Converged when the next step would lower the sum of squares by less than this fraction.",
+        "FRACTION",
+        show_default="none: 1e-6 in float32, 1e-12 in float64",
+    ),
+]
+BlockSize = Annotated[
+    int | None, _option(_SOLVER, "Tokens fitted together on a device.", show_default="picked for the device")
+]
+Memory = Annotated[
+    int | None,
+    _option(
+        _RUN,
+        "Host memory for the blocks in flight, bytes or with a unit, such as 4GiB.",
+        parser=parsing.memory,
+        metavar="SIZE",
+        show_default="1GiB",
+    ),
+]
+Devices = Annotated[int | None, _option(_RUN, "How many of the local devices to use.", show_default="all")]
+OnBadChunk = Annotated[
+    BadChunkAction,
+    _option(_RUN, "At a chunk of the losses that cannot be read: stop, or skip its tokens and end with code 3."),
+]
+Overwrite = Annotated[
+    bool, _option(_RUN, "Delete the fits that are there and begin anew; off by default.", "--overwrite")
+]
