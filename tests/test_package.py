@@ -1,9 +1,15 @@
 """The public surface, which package may import which, and what importing costs."""
 
 import ast
+import dataclasses
+import doctest
+import enum
+import importlib
 import inspect
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -103,19 +109,91 @@ def test_the_public_names_are_these():
         _ = tsl_jax.no_such_name
 
 
-@pytest.mark.parametrize("name", sorted(tsl_jax.__all__))
+def lacking(value):
+    """What the docstring of a public function or class lacks."""
+    text = inspect.getdoc(value) or ""
+    first = text.partition("\n")[0].rstrip()
+    lacks = [] if first.endswith((".", ":")) and not first.startswith(f"{value.__name__}(") else ["a first line"]
+    # A dataclass without a docstring has its signature for one, an enumeration that of its base.
+    lacks += ["a docstring of its own"] * (isinstance(value, type) and not vars(value).get("__doc__"))
+    if inspect.isfunction(value):
+        names, sections = list(inspect.signature(value).parameters), ["Args:", "Returns:"]
+        raises = any(
+            isinstance(node, ast.Raise) for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(value))))
+        )
+        sections += ["Raises:"] * (raises or len(names) > 2)
+    elif issubclass(value, enum.Enum):
+        names, sections = list(value.__members__), ["Attributes:"]
+    else:
+        assert dataclasses.is_dataclass(value), "a public name of a new kind: say here what its docstring needs"
+        names = [field.name for field in dataclasses.fields(value)]
+        sections = ["Attributes:" if "Attributes:" in text else "Args:"]
+    lacks += [section for section in sections if not re.search(rf"^{section}$", text, re.MULTILINE)]
+    lacks += [f"what {name} is" for name in names if not re.search(rf"^    (\\?\*)*{name}: \S", text, re.MULTILINE)]
+    found = doctest.DocTestFinder(recurse=False).find(value, value.__name__)
+    examples = [example for test in found for example in test.examples if doctest.SKIP not in example.options]
+    return lacks + ["a runnable example that shows a result"] * (not any(example.want for example in examples))
+
+
+DOCUMENTED = sorted(name for name in tsl_jax.__all__ if callable(getattr(tsl_jax, name)))
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
 def test_every_public_name_is_documented(name):
-    value = getattr(tsl_jax, name)
-    if not callable(value):
-        return
-    text = inspect.getdoc(value)
-    assert text
-    assert text.splitlines()[0].rstrip().endswith((".", ":"))
-    # A dataclass without a docstring would get its signature for one.
-    assert not text.startswith(f"{name}(")
-    if inspect.isfunction(value) and len(inspect.signature(value).parameters) > 2:
-        for part in ("Args:", "Returns:", "Raises:", ">>> "):
-            assert part in text, f"{name} lacks {part}"
+    assert lacking(getattr(tsl_jax, name)) == []
+
+
+def test_names_that_are_no_functions_or_classes_are_few():
+    assert set(tsl_jax.__all__) - set(DOCUMENTED) == {"FAMILIES"}
+
+
+def specimen(one, two):
+    """Adds.
+
+    Args:
+        one: a number.
+
+    Example:
+        >>> specimen(1, 2)  # doctest: +SKIP
+        3
+    """
+    if one is None:
+        raise TypeError
+    return one + two
+
+
+@dataclasses.dataclass
+class Specimen:
+    """Holds.
+
+    Attributes:
+        one: a number.
+
+    Example:
+        >>> _ = Specimen(1, 2)
+    """
+
+    one: int
+    two: int
+
+
+def test_what_a_docstring_lacks_is_seen():
+    example = "a runnable example that shows a result"
+    assert lacking(specimen) == ["Returns:", "Raises:", "what two is", example]
+    assert lacking(Specimen) == ["what two is", example]
+    bare = dataclasses.make_dataclass("Bare", ["one"])
+    assert lacking(bare) == ["a first line", "Args:", "what one is", example]
+    assert lacking(enum.Enum("Empty", ["one"])) == [
+        *("a docstring of its own", "Attributes:", "what one is", example),
+    ]
+
+
+@pytest.mark.parametrize("package", ["tsl_jax.curves", "tsl_jax.lm", "tsl_jax.store", "tsl_jax.pipeline"])
+def test_what_packages_offer_is_documented(package):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert not callable(value) or getattr(value, "__doc__", None), name
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -169,11 +247,27 @@ def test_no_broad_except():
                 ), f"{path}:{node.lineno}"
 
 
+def test_what_is_loaded_late_is_what_type_checkers_see():
+    """`tsl_jax/__init__.py` says twice where each name is: to type checkers, and to Python."""
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {node.module: {alias.name for alias in node.names} for node in block.body}
+    assert seen == {package: set(names) for package, names in tsl_jax._PACKAGES.items()}
+    assert set().union(*seen.values()) == set(tsl_jax.__all__)
+    for package in seen:
+        assert getattr(tsl_jax, package) is importlib.import_module(f"tsl_jax.{package}")
+    assert {*tsl_jax.__all__, *seen} <= set(dir(tsl_jax))
+    assert (ROOT / "py.typed").exists()
+
+
 IMPORT = """
-import sys, jax
+import sys
+import tsl_jax
+assert not {"jax", "numpy", "zarr"} & set(sys.modules), "imported before it is used"
+import jax
 before = dict(jax.config.values)
 threads = __import__("threading").active_count()
-import tsl_jax
+assert tsl_jax.fit and tsl_jax.Sigmoid and tsl_jax.least_squares
 assert dict(jax.config.values) == before, "configuration changed"
 slow = {"zarr", "matplotlib", "scipy.stats", "rich", "typer", "xarray", "optax", "pandas"} & set(sys.modules)
 assert not slow, slow

@@ -1,0 +1,205 @@
+"""README.md keeps its word: its Python runs, in order, and its commands, options, names and files exist."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import tsl_jax
+from tsl_jax.cli import app
+from tsl_jax.data import sample_path
+from tsl_jax.store import create_losses, open_fits, open_losses
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+_WITHOUT_BLOCKS = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+_CODE_LINES = [line.partition(" #")[0].strip() for line in re.findall(r"^    (\S.*)$", _WITHOUT_BLOCKS, re.MULTILINE)]
+INLINE = re.findall(r"`([^`\n]+)`", _WITHOUT_BLOCKS)
+
+
+def commands_of(program):
+    """Every command line of a program in the README, as words."""
+    lines = [*_CODE_LINES, *INLINE]
+    return [words for words in map(_words, lines) if words[:1] == [program]]
+
+
+def _words(line):
+    try:
+        return shlex.split(line)
+    except ValueError:  # prose with an apostrophe: no command
+        return []
+
+
+def usage_error(words):
+    """What is wrong with a command line of `tsl`, or None; nothing is run."""
+    root = typer.main.get_command(app)
+    if len(words) == 1:
+        return None
+    command = root.commands.get(words[1])
+    if command is None:
+        return f"no such command: {words[1]}"
+    if len(words) == 2:  # named in prose, without its arguments
+        return None
+    try:
+        command.make_context(words[1], list(words[2:]))
+    except Exception as error:  # click's own, which typer keeps in another place from version to version
+        if not hasattr(error, "format_message"):
+            raise
+        return error.format_message()
+    return None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a reader stands: `losses.zarr` is two sequences of the sample."""
+    folder = tmp_path_factory.mktemp("readme")
+    sample = open_losses(sample_path())
+    first = slice(0, 512)
+    create_losses(
+        folder / "losses.zarr",
+        sample.read(first),
+        checkpoints=sample.checkpoint_coordinates,
+        tokens={name: sample.read_coordinate(name, first) for name in sample.token_coordinates},
+        attributes={"domains": sample.attributes["domains"]},
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names(folder):
+    """What the README's Python leaves behind; each block is a session that goes on where the last one ended."""
+    patch, names = pytest.MonkeyPatch(), {"__name__": "readme"}
+    patch.chdir(folder)
+    patch.setitem(sys.modules, "readme", type(sys)("readme"))  # where dataclasses look for annotations
+    for number, block in enumerate(PYTHON_BLOCKS):
+        exec(compile(block, f"README block {number}", "exec"), names)
+    yield names
+    patch.undo()
+
+
+def test_the_python_runs_and_gives_what_it_promises(names, folder):
+    assert len(PYTHON_BLOCKS) >= 4
+    fit, truth, step = names["fit"], names["truth"], names["step"]
+    assert fit.status.tolist() == [tsl_jax.Status.CONVERGED] * 2
+    np.testing.assert_allclose(fit.params["learning_time"], truth["learning_time"][:, 0], rtol=1e-3)
+    np.testing.assert_allclose(fit.predict(step), names["losses"], atol=1e-3)
+    assert names["gompertz"].params["centre"].shape == (2,)
+    assert np.all(names["gompertz"].r2 > 0.9)
+    fits = open_fits(folder / "fits.zarr")
+    assert fits.complete
+    assert fits.num_tokens == 512
+    own = open_losses(folder / "my_losses.zarr")
+    np.testing.assert_array_equal(own.read(), names["losses"])
+
+
+def test_the_library_takes_ten_lines():
+    lines = [line for line in PYTHON_BLOCKS[0].splitlines() if line.strip()]
+    assert len(lines) <= 10
+
+
+def test_the_commands_exist_with_these_options():
+    commands = commands_of("tsl")
+    assert {words[1] for words in commands if len(words) > 2} >= {"info", "validate", "fit"}
+    for words in commands:
+        assert usage_error(words) is None, shlex.join(words)
+
+
+@pytest.mark.parametrize("line", ["tsl fti a b", "tsl fit a", "tsl fit a b --no-such 1", "tsl fit a b --memory 3XB"])
+def test_a_command_that_does_not_exist_would_be_seen(line):
+    assert usage_error(_words(line)) is not None
+
+
+@pytest.mark.usefixtures("names")
+def test_the_commands_on_stores_run(folder, monkeypatch):
+    """`tsl demo` runs in tests/cli/test_cli_demo.py; `tsl fit` goes on with what the README's Python fitted."""
+    monkeypatch.chdir(folder)
+    ran = set()
+    for words in commands_of("tsl"):
+        if len(words) > 2:
+            result = CliRunner().invoke(app, words[1:], env={"COLUMNS": "200", "TERM": "dumb"})
+            assert result.exit_code == 0, result.stderr
+            ran.add(words[1])
+    assert ran >= {"info", "validate", "fit"}
+
+
+def test_every_option_named_alone_exists():
+    known = {
+        option
+        for command in typer.main.get_command(app).commands.values()
+        for parameter in command.params
+        for option in (*parameter.opts, "--help")
+    }
+    named = [words[0] for words in map(_words, INLINE) if words and words[0].startswith("--")]
+    assert named
+    assert set(named) <= known
+
+
+def test_the_targets_of_make_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    wanted = {words[1] for words in commands_of("make")}
+    assert wanted >= {"demo", "test"}
+    assert wanted <= targets
+
+
+def test_the_extras_exist():
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    named = set(re.findall(r"(?:\.|tsl_jax)\[(\w+)\]", README))
+    assert len(named) >= 3
+    assert named <= extras
+
+
+def test_the_benchmarks_exist_with_these_options():
+    commands = [words for words in commands_of("python") if len(words) > 1]
+    assert commands
+    for words in commands:
+        assert words[1] == "-m"
+        done = subprocess.run(
+            [sys.executable, "-m", words[2], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for option in (word for word in words[3:] if word.startswith("--")):
+            assert re.search(rf"{option}\b", done.stdout), shlex.join(words)
+
+
+def test_the_files_exist():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    paths = links + [word for word in INLINE if re.fullmatch(r"\w[\w.]*(/[\w.]+)+", word)]
+    assert len(paths) >= 4
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_the_names_of_the_library_exist():
+    """``tsl.fit``, ``tsl.Status(n).cause_and_cure``, ``FitOptions(starts=1)``: every name and argument."""
+    seen = set()
+    for text in INLINE:
+        try:
+            tree = ast.parse(text, mode="eval")
+        except SyntaxError:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "tsl":
+                seen.add(node.attr)
+                assert hasattr(tsl_jax, node.attr), text
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and hasattr(tsl_jax, node.func.id):
+                seen.add(node.func.id)
+                if node.func.id != "Sigmoid":  # its scales are written as a choice of two
+                    eval(text, vars(tsl_jax) | {name: getattr(tsl_jax, name) for name in tsl_jax.__all__})
+    assert seen >= {"fit", "curve_counts", "least_squares", "Status", "FitOptions", "Hyperbola"}
+
+
+def test_the_table_of_families_is_that_of_the_library():
+    rows = re.findall(r"^\| `(\w+)\([^|]*\| `[^|]*` *(?:, `[^|]*)?\|(.*)\|$", README, re.MULTILINE)
+    assert [name for name, _ in rows] == [family.__name__ for family in tsl_jax.FAMILIES.values()]
+    for name, parameters in rows:
+        family = getattr(tsl_jax, name)()
+        assert tuple(re.findall(r"`(\w+)`", parameters)) == family.names
