@@ -31,6 +31,8 @@ BARELY_SEEN, CLEAR, PROMISING = 2.5, 0.01, 1.02
 #: A further start is in the valley of the best fit where its rss follows that fit's quadratic model this closely,
 #: relative to the model's rise and to the best rss.
 SAME_RISE, SAME_RSS = 0.2, 1e-4
+#: Of a best fit that leaves less than this share of the variance no quadratic model is a judge: all starts go on.
+PERFECT = 1e-6
 #: No step is longer than this share of theta's range.
 LONGEST_STEP = 0.25
 
@@ -72,7 +74,8 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
 
     def attempt(k, best):
         worth = unseen | (spread - gains[k] < PROMISING * best.point.rss)
-        trial = finish(family, options, block, start(block, starts[k]), worth, best.point)
+        rival = best.point._replace(rss=jnp.where(best.point.rss < PERFECT * spread, jnp.inf, best.point.rss))
+        trial = finish(family, options, block, start(block, starts[k]), worth, rival)
         return select(trial.done & (trial.point.rss < best.point.rss), trial, best)
 
     return lax.fori_loop(1, len(starts), attempt, state)
