@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         least_squares,
     )
     from .pipeline import FitSummary, fit_store, predict_store
+    from .spectrum import Spectrum, decompose
     from .store import create_losses, open_fits, open_losses, validate
+    from .temporal import evolution, forecast, lr_sum, position_law, rank, separation, time_law
 
 __version__ = "0.1.0"
 
@@ -34,15 +36,24 @@ __all__ = [
     "Parameter",
     "PowerLaw",
     "Sigmoid",
+    "Spectrum",
     "Status",
     "create_losses",
     "curve_counts",
+    "decompose",
+    "evolution",
     "fit",
     "fit_store",
+    "forecast",
     "least_squares",
+    "lr_sum",
     "open_fits",
     "open_losses",
+    "position_law",
     "predict_store",
+    "rank",
+    "separation",
+    "time_law",
     "validate",
 ]
 
@@ -54,7 +65,9 @@ _PACKAGES = {
         *("curve_counts", "fit", "least_squares"),
     ),
     "pipeline": ("FitSummary", "fit_store", "predict_store"),
+    "spectrum": ("Spectrum", "decompose"),
     "store": ("create_losses", "open_fits", "open_losses", "validate"),
+    "temporal": ("evolution", "forecast", "lr_sum", "position_law", "rank", "separation", "time_law"),
 }
 _PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names}
 

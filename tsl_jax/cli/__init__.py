@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, fit, info, validate
+from . import demo, fit, forecast, info, rank, spectrum, timescale, validate
 
 app = typer.Typer(
     name="tsl",
@@ -19,6 +19,10 @@ app.command("demo")(demo.demo)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("fit")(fit.fit)
+app.command("spectrum")(spectrum.spectrum)
+app.command("forecast")(forecast.forecast)
+app.command("timescale")(timescale.timescale)
+app.command("rank")(rank.rank)
 
 
 def _print_version(wanted: bool) -> None:

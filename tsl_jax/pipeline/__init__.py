@@ -1,23 +1,37 @@
-"""From a loss store to a fit store: plan, read, fit, write, resume."""
+"""From a loss store to a fit store: plan, read, fit, write, resume; and from a fit store to a spectrum."""
 
 from .evaluate import MeanCurves, family_of, mean_curves, predict_store
 from .job import fit_store
 from .plan import DEFAULT_MEMORY, Block, blocks_of, bytes_per_token, device_rows, plan_layout
+from .spectrum_analysis import analyse, coarse_lags
+from .spectrum_results import Analysis, AnalysisOptions
+from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_from_store
 from .stream import Progress
 from .summary import FitSummary
+from .token_groups import Grouping
 
 __all__ = [
     "DEFAULT_MEMORY",
+    "Analysis",
+    "AnalysisOptions",
     "Block",
     "FitSummary",
+    "Grouping",
+    "LossSums",
     "MeanCurves",
     "Progress",
+    "StoreSpectrum",
+    "TokenGroups",
+    "analyse",
     "blocks_of",
     "bytes_per_token",
+    "coarse_lags",
     "device_rows",
     "family_of",
     "fit_store",
     "mean_curves",
     "plan_layout",
     "predict_store",
+    "read_spectrum",
+    "spectrum_from_store",
 ]

@@ -1,0 +1,101 @@
+"""`tsl forecast`, `tsl rank` and `tsl timescale`: files in, JSON out, clear refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tsl_jax.cli import forecast, rank, timescale
+from tsl_jax.store import create_losses
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command("forecast")(forecast.forecast)
+app.command("rank")(rank.rank)
+app.command("timescale")(timescale.timescale)
+STEP = np.arange(100, 4001, 100)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def curve(path, floor=3.0, rows=None, header="step,lr,loss"):
+    """A CSV of a power law; ``rows`` replaces its text."""
+    lines = rows or [f"{step},0.001,{floor + 20 * step**-0.5:.6f}" for step in STEP]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def test_forecast_of_a_csv(tmp_path):
+    picture = tmp_path / "forecast.png"
+    done = run(
+        *("forecast", curve(tmp_path / "a.csv"), "--until", 4000, "--fraction", 0.3),
+        *("--warmup", 0, "--picture", picture, "--json"),
+    )
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["hidden"]["rows"] == 28
+    assert said["hidden"]["mse"] < 1e-4
+    assert said["end"]["lower90"] < said["end"]["loss"] < said["end"]["upper90"]
+    assert np.isclose(sum(said["laws"].values()), 1, atol=1e-4)
+    assert picture.stat().st_size > 10_000
+
+
+def test_rank_of_two_csvs(tmp_path):
+    files = [curve(tmp_path / "worse.csv", 3.2), curve(tmp_path / "better.csv", 3.0)]
+    done = run("rank", *files, "--at", 6000, "--schedule", "none", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["runs"][0]["run"].endswith("better.csv")
+    assert said["runs"][0]["probability_best"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "options", "says"),
+    [
+        (["1,0.1,nan"], "step,lr,loss", (), "line 2"),
+        (["1,0.1,"], "step,lr,loss", (), "line 2"),
+        (["1,0.1,3", "1,0.1,2"], "step,lr,loss", (), "step 1 twice"),
+        (["1,3"], "when,loss", (), "step is missing"),
+        (["100,0.1,3"], "step,lr,loss", ("--schedule", "none"), "got 1 rows"),
+        (None, "step,lr,loss", ("--fraction", "0"), "fraction: got 0.0"),
+        (None, "step,lr,loss", ("--fraction", "1"), "fraction: got 1.0"),
+        (None, "step,lr,loss", (), "end at step 4000"),
+        (None, "step,lr,loss", ("--schedule", "square"), "--schedule: got 'square'"),
+        ([f"{step},0.1,{step / 1000}" for step in STEP], "step,lr,loss", ("--schedule", "none"), "rises"),
+    ],
+)
+def test_refusals(tmp_path, rows, header, options, says):
+    done = run("forecast", curve(tmp_path / "a.csv", rows=rows, header=header), "--until", 9000, *options, "--json")
+    assert done.exit_code == 1, done.output
+    assert says in json.loads(done.stdout)["error"]["message"]
+
+
+def test_positions_must_be_there(tmp_path):
+    losses = 3 + 20 * STEP[None] ** -0.5 + np.zeros((4, 1))
+    create_losses(tmp_path / "losses.zarr", losses, checkpoints={"step": STEP})
+    done = run("forecast", tmp_path / "losses.zarr", "--until", 9000, "--positions", "--json")
+    assert done.exit_code == 1
+    assert "position" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_timescale_finds_the_planted_exponent(tmp_path):
+    files = [curve(tmp_path / "a.csv"), curve(tmp_path / "b.csv")]
+    done = run("timescale", *files, "--warmup", 0, "--picture", tmp_path / "t.png", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert np.isclose(said["runs"][0]["lr_sum"]["exponent"], 0.5, atol=0.01)
+    assert np.isclose(said["runs"][0]["step"]["exponent"], 0.5, atol=0.01)
+    assert said["collapse"]["lr_sum"] < 0.01
+    assert (tmp_path / "t.png").exists()
+
+
+def test_timescale_without_rates_is_in_steps(tmp_path):
+    rows = [f"{step},{3 + 20 * step**-0.5:.6f}" for step in STEP]
+    done = run("timescale", curve(tmp_path / "a.csv", rows=rows, header="step,loss"), "--json")
+    assert done.exit_code == 0, done.output
+    assert "lr_sum" not in json.loads(done.stdout)["runs"][0]
+    few = run("timescale", tmp_path / "a.csv", "--from", 3900, "--json")
+    assert "lower --from" in json.loads(few.stdout)["error"]["message"]

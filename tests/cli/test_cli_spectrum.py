@@ -1,0 +1,108 @@
+"""`tsl spectrum`: numbers, pictures, and what it refuses."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from planted_store import planted_columns, write_fit_store
+
+from tsl_jax.lm import Category
+
+TOKENS = 600
+
+
+@pytest.fixture(scope="module")
+def columns():
+    return planted_columns(TOKENS)
+
+
+@pytest.fixture(scope="module")
+def folder(columns, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli_spectrum")
+    number = np.arange(TOKENS)
+    coordinates = {"sequence": (number // 10).astype("int32"), "domain": (number % 2).astype("int8")}
+    write_fit_store(folder, columns, coordinates=coordinates, attributes={"domains": ["verse", "[prose]"]}, chunk=300)
+    return folder
+
+
+def test_the_whole_command(tsl, folder, columns):
+    losses, out = folder / "losses.zarr", folder / "out"
+    result = tsl("spectrum", folder / "fits.zarr", "--losses", losses, "--out", out, "--replicates", "20", "--json")
+    assert result.code == 0, result.error
+    said = result.json
+    category = columns["category"]
+    assert said["tokens"] == sum(said["tokens_by_kind"].values()) == TOKENS
+    for name in ("LEARNED", "EARLY", "LATE", "UNLEARNED"):
+        assert said["tokens_by_kind"][name] == np.sum(category == Category[name])
+    outside = np.isin(category, [Category.EARLY, Category.LATE]).mean()
+    assert said["outside_share"]["tokens"] == pytest.approx(outside)
+    assert said["comparison"]["r2"]["mean fit of mean loss"][0] > 0.999
+    assert set(said["comparison"]["missing"]) == {"sigmoid", "shared pulse", "binning", "total"}
+    assert set(said["tail"]["count"]["against"]) == {"lognormal", "exponential"}
+    value, low, high = said["energy_shares"]["all pulses"][0]
+    assert 0.3 < low <= value <= high <= 1
+    falls = (category == Category.LEARNED) & (columns["loss_drop"] > 0)
+    for code, row in enumerate(said["groups"]["domain"]):
+        assert row["group"] == ["verse", "[prose]"][code]
+        mine = columns["learning_time"][falls & (np.arange(TOKENS) % 2 == code)]
+        assert row["median"][0] == pytest.approx(np.median(mine), rel=0.05)
+        assert row["median"][1] <= row["median"][0] <= row["median"][2]
+    assert [path.rpartition("/")[2] for path in said["pictures"]] == [
+        *("spectrum.png", "pulses.png", "modes.png", "groups_domain.png"),
+    ]
+    for path in said["pictures"]:
+        with Image.open(path) as picture:
+            assert picture.width > 1000
+    for words in (
+        "600 tokens, step 1 to 256 (log scale)",
+        "Outside the window:",
+        "Tail of the spectrum: p(step)",
+        "Mean loss from there on: k·a^-α + E",
+        "mean of the fits against the mean loss",
+        "What p * g misses of the derivative",
+        "Energy of the leading pulse modes",
+        "Learning time (step) by domain:",
+        "[prose]",
+        "Written: ",
+    ):
+        assert words in result.err
+
+
+def test_a_store_without_events_is_an_answer_with_a_reason(tsl, tmp_path):
+    write_fit_store(tmp_path, planted_columns(20, category=np.uint8(Category.UNLEARNED)))
+    out = tmp_path / "out"
+    result = tsl("spectrum", tmp_path / "fits.zarr", "--out", out, "--replicates", "20", "--json")
+    assert result.code == 0, result.error
+    assert result.json["reasons"] == ["No event inside the window (20 UNLEARNED): there is no spectrum and no pulse."]
+    assert result.json["tail"]["count"]["exponent"] == [None] * 3
+    assert result.json["pictures"] == []
+    assert list(out.iterdir()) == []
+    assert "No event inside the window" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--by", "colour"], "by: got 'colour', expected a token coordinate"),
+        (["--losses", "nothing.zarr"], "nothing.zarr"),
+    ],
+)
+def test_what_cannot_be_done_is_one_paragraph(tsl, folder, arguments, words):
+    result = tsl("spectrum", folder / "fits.zarr", *arguments, "--json")
+    assert result.code == 1
+    assert words in result.json["error"]["message"]
+    assert result.err.startswith("error: ")
+
+
+def test_losses_are_no_fits(tsl, folder):
+    result = tsl("spectrum", folder / "losses.zarr")
+    assert result.code == 1
+    assert "not a valid store of fits" in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--weighting", "mass"], ["--outside", "nowhere"], ["--level", "2"], ["--bins", "1"]]
+)
+def test_wrong_usage_names_the_option(tsl, folder, arguments):
+    result = tsl("spectrum", folder / "fits.zarr", *arguments)
+    assert result.code == 2
+    assert arguments[0] in result.err

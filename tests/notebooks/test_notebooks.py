@@ -1,0 +1,50 @@
+"""Every notebook runs from top to bottom, in a kernel of its own, as a reader would run it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
+
+
+def sentences(text):
+    """Number of sentences of a Markdown cell, headings apart."""
+    words = " ".join(line for line in text.splitlines() if not line.startswith("#"))
+    words = re.sub(r"`[^`]*`|\([^)]*\)|\d+\.\d+", "", words)
+    return len(re.findall(r"[.?](?:\s|$)", words))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+def test_there_are_notebooks():
+    assert "learning_time_spectrum" in {path.stem for path in NOTEBOOKS}
+
+
+def test_a_notebook_is_kept_without_outputs(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+
+
+def test_explanations_have_at_most_three_sentences(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "markdown":
+            assert 1 <= sentences("".join(cell["source"])) <= 3, "".join(cell["source"])
+
+
+# Libraries of the kernel's own machinery warn of things that are not the notebook's.
+@pytest.mark.filterwarnings("default")
+def test_a_notebook_runs(path, tmp_path):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()  # raises CellExecutionError with the cell and its traceback
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -1,0 +1,95 @@
+"""Fit stores written by hand: any number of tokens with any fits, without running the engine."""
+
+import dataclasses
+
+import numpy as np
+
+from tsl_jax.curves import Sigmoid
+from tsl_jax.lm import Category, FitOptions, Status
+from tsl_jax.store import (
+    BlockState,
+    FitHeader,
+    FitWriter,
+    Layout,
+    create_losses,
+    locate,
+    open_fits,
+    open_losses,
+    resume_or_create,
+    writer_lock,
+)
+
+STEP = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256])
+
+
+def planted_columns(tokens, seed=0, **replaced):
+    """Arrays of a fit store: mostly events inside the window, of all categories, both signs of the drop."""
+    rng = np.random.default_rng(seed)
+    choices = [Category.LEARNED, Category.EARLY, Category.LATE, Category.UNLEARNED]
+    category = rng.choice(choices, tokens, p=[0.85, 0.05, 0.05, 0.05]).astype("uint8")
+    time = np.exp(rng.triangular(0, np.log(60), np.log(256), tokens))
+    time = np.select([category == Category.EARLY, category == Category.LATE], [0.4, 500.0], time)
+    columns = {
+        "learning_time": time,
+        "sharpness": np.exp(rng.normal(0.7, 0.6, tokens)),
+        "loss_drop": rng.uniform(2, 6, tokens) * rng.choice([1, -0.3], tokens, p=[0.9, 0.1]),
+        "final_loss": rng.uniform(2, 4, tokens),
+        "constant": rng.uniform(3, 6, tokens),
+        "status": np.full(tokens, Status.CONVERGED, "uint8"),
+        "category": category,
+    }
+    columns |= {name: np.full(tokens, value) for name, value in replaced.items()}
+    return {name: values if values.dtype == np.uint8 else values.astype("float32") for name, values in columns.items()}
+
+
+def planted_losses(columns, step=STEP, noise=0.05):
+    """(tokens, checkpoints) losses of those fits, with noise."""
+    with np.errstate(divide="ignore"):
+        z = columns["sharpness"][:, None] * (np.log(np.maximum(step, 1e-9)) - np.log(columns["learning_time"][:, None]))
+    curve = columns["final_loss"][:, None] + columns["loss_drop"][:, None] / (1 + np.exp(np.clip(z, -60, 60)))
+    constant = (columns["category"] == Category.UNLEARNED)[:, None]
+    curve = np.where(constant, columns["constant"][:, None], curve)
+    return curve + np.random.default_rng(9).normal(0, noise, curve.shape)
+
+
+def write_fit_store(
+    folder, columns, *, coordinates=None, attributes=None, losses=None, finished=True, chunk=50, **more
+):
+    """Write ``losses.zarr`` and ``fits.zarr`` into a folder; without ``finished`` only the first of the blocks."""
+    number = len(columns["status"])
+    coordinates = coordinates or {}
+    if losses is None:
+        losses = planted_losses(columns)
+    create_losses(
+        folder / "losses.zarr",
+        losses.astype("float16"),
+        checkpoints={"step": STEP},
+        tokens=coordinates,
+        attributes=attributes or {},
+        chunk_tokens=chunk,
+    )
+    values = {
+        "family": "sigmoid",
+        "family_fields": {"scale": "log"},
+        "parameters": {parameter.name: parameter.unit for parameter in Sigmoid.parameters},
+        "scale": "log",
+        "axis": "step",
+        "options": dataclasses.asdict(FitOptions()),
+        "dtype": "float32",
+        "package_version": "0.1.0",
+        "left_out_checkpoints": (0,),
+    } | more
+    rest = {f"{name}_stderr": np.zeros(number, "float32") for name in values["parameters"]}
+    rest |= {name: np.zeros(number, "float32") for name in ("rss", "r2")}
+    rest["num_points"] = np.full(number, len(STEP) - 1, "int32")
+    location = locate(folder / "fits.zarr", writable=True)
+    with writer_lock(location):
+        source, layout = open_losses(folder / "losses.zarr"), Layout(chunk, 2 * chunk, 2 * chunk)
+        store = resume_or_create(location, source, FitHeader(**values), layout)
+        writer = FitWriter(store)
+        for block, start in enumerate(range(0, number if finished else min(number, 2 * chunk), 2 * chunk)):
+            rows = slice(start, start + 2 * chunk)
+            part = {name: column[rows] for name, column in (columns | rest | coordinates).items()}
+            writer.write(block, part)
+            writer.finish(block, BlockState.FINISHED, 0, part["status"], part["category"])
+    return open_fits(folder / "fits.zarr")

@@ -1,0 +1,117 @@
+"""`tsl rank`: which of several young runs ends lowest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .runs import ScheduleOption, Warmup, rates_until, read_run, short_names
+
+if TYPE_CHECKING:
+    from ..temporal.rank import Ranking
+
+
+def rank(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Two or more runs: CSV files with columns step, loss and perhaps lr, or loss stores.",
+            show_default=False,
+        ),
+    ],
+    at: Annotated[float, typer.Option(metavar="STEP", help="The step to compare them at.", show_default=False)],
+    fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="See only this first part of each run, between 0 and 1.", show_default="all that is recorded"
+        ),
+    ] = None,
+    schedule: ScheduleOption = "recorded",
+    warmup: Warmup = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the comparison into this file.", show_default="none")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say which of several young runs will have the lowest mean loss at a step, and how sure that is.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    """
+    with reporting(as_json, debug):
+        from ..temporal.rank import rank as rank_runs
+        from ..temporal.rank import seen_part
+
+        given = []
+        for path in runs:
+            run = read_run(path)
+            seen = run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
+            rates = rates_until(seen, at, schedule, warmup)
+            given.append({"step": seen.step, "loss": seen.loss, "learning_rate": rates})
+        found = rank_runs(given, at)
+        said = describe(runs, found)
+        _print(said)
+        if picture is not None:
+            from ..plots.rank import draw_rank, rank_data
+            from ..plots.style import save
+
+            save(draw_rank(rank_data(short_names(runs), found)), picture)
+            say(stderr_console(), f"Written: {picture}", "green")
+            said["picture"] = str(picture)
+        if as_json:
+            write_json(said)
+
+
+def describe(names: list[str], found: "Ranking") -> dict[str, Any]:
+    """A ranking as JSON can hold it."""
+    return {
+        "step": float(found.step),
+        "runs": [
+            {
+                "run": names[k],
+                "loss": found.mean[k],
+                **{f"lower{level}": found.lower[i][k] for i, level in enumerate((50, 90))},
+                **{f"upper{level}": found.upper[i][k] for i, level in enumerate((50, 90))},
+                "probability_best": found.probability[k],
+                "gap": found.gap[k],
+                "gap_stderr": found.gap_stderr[k],
+            }
+            for k in found.order
+        ],
+        "settled_after": float(found.settled),
+        "choices": [
+            {"seen": fraction, "run": names[k] if k >= 0 else None}
+            for fraction, k in zip(found.fractions.tolist(), found.choice.tolist(), strict=True)
+        ],
+    }
+
+
+def _named(said: dict[str, Any]) -> tuple[list[str], list[str]]:
+    names = [run["run"] for run in said["runs"]]
+    return names, short_names(names)
+
+
+def _print(said: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = stderr_console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", f"loss at {said['step']:,.0f}", "90% band", "probability best", "above the best"):
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    short = dict(zip(*_named(said), strict=True))
+    for run in said["runs"]:
+        table.add_row(
+            short[run["run"]],
+            f"{run['loss']:.4f}",
+            f"{run['lower90']:.4f} to {run['upper90']:.4f}",
+            f"{run['probability_best']:.0%}",
+            f"{run['gap']:.4f} ± {run['gap_stderr']:.4f}",
+        )
+    console.print(table)
+    settled = said["settled_after"]
+    if settled == settled:
+        say(console, f"The choice has not changed since {settled:.0%} of the training up to that step.")
+    else:
+        say(console, "The choice changed at the last look: it has not settled.", "yellow")

@@ -1,0 +1,223 @@
+"""Training runs as the commands take them: a CSV loss curve or a loss store, and the schedule of its learning rate."""
+
+import csv
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..pipeline.position_losses import PositionLosses
+
+Warmup = Annotated[
+    int | None,
+    typer.Option(
+        help="Length of the linear warm-up from 0 that a CSV leaves out before its first row, in steps; 0: none. "
+        "Needed where the file has learning rates and does not begin at step 0.",
+        show_default="as recorded",
+    ),
+]
+ScheduleOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SCHEDULE",
+        help="Learning rate of the whole run: recorded (the run's own, which must reach as far as the forecast), "
+        "constant, cosine[:FINAL], linear[:FINAL] (from the last seen rate to FINAL, 0 by default, at the end of the "
+        "forecast), none (unknown), or a CSV file with columns step, lr.",
+    ),
+]
+
+
+class RunError(ValueError):
+    """A run cannot be read: which file, what is wrong, the way out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Mean loss over training, and what is known beside it.
+
+    Attributes:
+        name: the file or store.
+        step: (rows,) training steps.
+        loss: (rows,) mean losses, nat.
+        rate_step: (records,) steps of the recorded learning rates; ``None``: not recorded.
+        rate: (records,) rate of the update that follows each of them.
+        positions: losses per position, of a loss store that has positions.
+    """
+
+    name: str
+    step: "np.ndarray"
+    loss: "np.ndarray"
+    rate_step: "np.ndarray | None" = None
+    rate: "np.ndarray | None" = None
+    positions: "PositionLosses | None" = None
+
+    def until(self, last: float) -> "Run":
+        """The rows up to a step; the recorded schedule stays whole, as it was planned before."""
+        import numpy as np
+
+        kept = self.step <= last
+        positions = self.positions
+        if positions is not None:
+            rows = np.isin(positions.axis, self.step[kept])
+            arrays = {name: getattr(positions, name)[rows] for name in ("axis", "mean", "stderr", "count")}
+            groups = {name: getattr(positions, name)[:, rows] for name in ("group_mean", "group_count")}
+            positions = dataclasses.replace(positions, **arrays, **groups)
+        return dataclasses.replace(self, step=self.step[kept], loss=self.loss[kept], positions=positions)
+
+
+def read_run(path: str) -> Run:
+    """Read a CSV loss curve (a file ending in .csv) or a loss store.
+
+    Raises:
+        RunError: a CSV without the columns step and loss, with a row that is no number, or with too few rows.
+        StoreError: what is wrong with a store.
+    """
+    if path.lower().endswith(".csv"):
+        columns = read_columns(path, ("step", "loss"), ("lr",))
+        rate = columns.get("lr")
+        return Run(path, columns["step"], columns["loss"], None if rate is None else columns["step"], rate)
+    return _store_run(path)
+
+
+def read_columns(path: str, needed: tuple[str, ...], others: tuple[str, ...] = ()) -> "dict[str, np.ndarray]":
+    """Columns of a CSV file with a header, as float64; every value a finite number, steps increasing.
+
+    Raises:
+        RunError: what is wrong, with its line.
+    """
+    import numpy as np
+
+    with open(path, newline="", encoding="utf-8") as file:
+        lines = csv.DictReader(file)
+        header = [name.strip().lower() for name in lines.fieldnames or []]
+        lines.fieldnames = header
+        missing = [name for name in needed if name not in header]
+        if missing:
+            raise RunError(
+                f"{path}: has columns {', '.join(header) or 'none'}, expected {', '.join(needed)} "
+                f"in its first line; {missing[0]} is missing"
+            )
+        names = [name for name in (*needed, *others) if name in header]
+        rows = [[_number(path, lines.line_num, name, line[name]) for name in names] for line in lines]
+    if not rows:
+        raise RunError(f"{path}: has no rows below its header, expected one a checkpoint")
+    columns = dict(zip(names, np.asarray(rows, np.float64).T, strict=True))
+    step = columns.get("step", np.arange(len(rows)))
+    wrong = np.flatnonzero(np.diff(step) <= 0)
+    if wrong.size:
+        before, after = step[wrong[0]], step[wrong[0] + 1]
+        what = f"step {after:g} twice" if before == after else f"step {after:g} after {before:g}"
+        raise RunError(f"{path}: has {what} (row {wrong[0] + 2}), expected increasing steps; sort it, keep one of each")
+    return columns
+
+
+def _number(path: str, line: int, name: str, text: Any) -> float:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        raise RunError(f"{path}: line {line} has {text!r} as {name}, expected a number; repair or drop it") from None
+    if value - value != 0:
+        raise RunError(f"{path}: line {line} has {text} as {name}, expected a finite number; drop that line")
+    return value
+
+
+def _store_run(path: str) -> Run:
+    import numpy as np
+
+    from ..pipeline.position_losses import position_losses
+    from ..store import open_losses, read_rows
+
+    store = open_losses(path)
+    step, positions = store.axis("step"), None
+    if "position" in store.token_coordinates:
+        positions = position_losses(store)
+        counts = positions.count
+        total = np.where(counts > 0, positions.mean * counts, 0.0).sum(axis=1)
+        loss = total / np.maximum(counts.sum(axis=1), 1)
+    else:
+        loss = _mean_losses(store)
+    if not np.all(np.isfinite(loss)):
+        raise RunError(f"{path}: checkpoint {int(np.argmin(np.isfinite(loss)))} has no loss; leave it out of the store")
+    rate_step = rate = None
+    arrays = dict(store.location.open_group().arrays())
+    if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
+        rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
+        rate_step = np.arange(len(rate), dtype=np.float64)
+    return Run(path, step, loss, rate_step, rate, positions)
+
+
+def _mean_losses(store: Any) -> "np.ndarray":
+    import numpy as np
+
+    total, count, rows = np.zeros(store.num_checkpoints), np.zeros(store.num_checkpoints), store.chunk_tokens
+    for start in range(0, store.num_tokens, rows):
+        losses = store.read(slice(start, start + rows)).astype(np.float64)
+        finite = np.isfinite(losses)
+        total += np.where(finite, losses, 0).sum(axis=0)
+        count += finite.sum(axis=0)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int | None = None) -> "np.ndarray | None":
+    """Rate of every update up to a step; ``None`` where it is not known.
+
+    Raises:
+        RunError: the schedule is none of those that there are, or needs rates that were not recorded.
+        ValueError: a schedule shorter than the forecast, or a warm-up that is not given.
+    """
+    import numpy as np
+
+    end = int(np.ceil(last))
+    kind, _, final = schedule.partition(":")
+    if schedule == "none" or (schedule == "recorded" and run.rate is None):
+        return None
+    if schedule.lower().endswith(".csv") or os.path.exists(schedule):
+        columns = read_columns(schedule, ("step", "lr"))
+        return _recorded(columns["step"], columns["lr"], end, warmup, schedule)
+    if kind not in ("recorded", "constant", "cosine", "linear") or (final and kind not in ("cosine", "linear")):
+        raise RunError(
+            f"--schedule: got {schedule!r}, expected recorded, constant, cosine[:FINAL], linear[:FINAL], none or a CSV "
+            "file with columns step, lr"
+        )
+    if run.rate is None or run.rate_step is None:
+        raise RunError(
+            f"--schedule {kind}: {run.name} has no learning rates to go on from; give a CSV file with columns step, lr"
+        )
+    if kind == "recorded":
+        return _recorded(run.rate_step, run.rate, end, warmup, run.name)
+    known = run.rate_step <= run.step[-1]
+    seen = _recorded(run.rate_step[known], run.rate[known], int(run.rate_step[known][-1]), warmup, run.name)
+    share = (np.arange(len(seen), end) + 1 - len(seen)) / max(end - len(seen), 1)
+    try:
+        target = float(final or 0.0)
+    except ValueError:
+        raise RunError(
+            f"--schedule: got {schedule!r}, expected a number after the colon, such as {kind}:3e-5"
+        ) from None
+    fall = {"constant": 0 * share, "cosine": (1 - np.cos(np.pi * share)) / 2, "linear": share}[kind]
+    return np.concatenate([seen, seen[-1] + (target - seen[-1]) * fall])[:end]
+
+
+def _recorded(step: Any, rate: Any, end: int, warmup: int | None, name: str) -> "np.ndarray":
+    import numpy as np
+
+    from ..temporal.dynamic_time import schedule_from_records
+
+    if end > step[-1] + 1:
+        raise RunError(
+            f"--until: the learning rates in {name} end at step {step[-1]:g}, the forecast at {end}; give "
+            "--schedule, or forecast less far"
+        )
+    if end > step[-1]:  # rates of updates: the last record is the last update's
+        step, rate = np.append(step, end), np.append(rate, rate[-1])
+    return np.asarray(schedule_from_records(step, rate, warmup_steps=warmup, num_steps=max(end, 1)).learning_rate)
+
+
+def short_names(names: list[str]) -> list[str]:
+    """Names of runs without directories and endings, where that keeps them apart."""
+    stems = [os.path.splitext(os.path.basename(name.rstrip("/")))[0] for name in names]
+    return stems if len(set(stems)) == len(names) else names

@@ -1,0 +1,119 @@
+"""`tsl spectrum`: from a fit store to the decomposition of the mean loss, in numbers and pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .spectrum_words import describe, print_description
+
+if TYPE_CHECKING:
+    from ..pipeline import Analysis
+    from ..store import FitStore
+
+PICTURES = ("spectrum.png", "pulses.png", "modes.png")
+#: Token coordinates that are grouped by where nothing is asked for and the store has them.
+_USUAL = ("domain", "token_frequency", "position", "dependency_length")
+
+
+def spectrum(
+    fits: Annotated[
+        str,
+        typer.Argument(
+            metavar="FITS", help="Fit store of sigmoids: a directory, a zip file or a URL.", show_default=False
+        ),
+    ],
+    losses: Annotated[
+        str | None,
+        typer.Option(
+            help="Loss store of the fits, to compare the spectrum with the mean loss; by default only the mean of the "
+            "fits is there."
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Token coordinate to group by; give it several times for several, or none to leave groups out. By "
+            f"default those of {', '.join(_USUAL)} that the store has."
+        ),
+    ] = None,
+    bins: Annotated[int, typer.Option(min=2, max=100, help="Groups of a number with many values.")] = 8,
+    weighting: Annotated[
+        str, typer.Option(help="How events enter p and g: count (each alike) or drop (by what it brings).")
+    ] = "count",
+    outside: Annotated[
+        str,
+        typer.Option(
+            help="Events outside the window: own (their own pulses are added to p * g), edge (on the nearest edge), "
+            "inside (left out)."
+        ),
+    ] = "own",
+    replicates: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap over sequences.")] = 200,
+    level: Annotated[float, typer.Option(help="Share of the replicates inside a band.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Directory for the pictures ({', '.join(PICTURES)}, and groups_NAME.png for each coordinate); by "
+            "default none are drawn."
+        ),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Explain the mean loss by when tokens are learned: spectrum, shared pulse, tails, groups, with bands.
+
+    One pass over FITS (and LOSSES), in bounded memory.
+
+    Exit codes: 0 done, also where the store has no events, with the reason; 1 refused or failed, with the reason on
+    stderr; 2 wrong usage; 130 stopped with Ctrl-C.
+    """
+    with reporting(as_json, debug):
+        from ..pipeline import AnalysisOptions, analyse, read_spectrum
+        from ..store import open_fits
+        from ..store.errors import writing
+
+        try:
+            options = AnalysisOptions(weighting, outside, replicates=replicates, level=level, seed=seed)  # type: ignore[arg-type]
+        except ValueError as error:
+            field, _, rest = str(error).removeprefix("AnalysisOptions.").partition(": ")
+            raise typer.BadParameter(rest, param_hint=f"--{field}") from None
+        if out is not None:
+            with writing(str(out), "a directory of this name", kept="Nothing was read."):
+                out.mkdir(parents=True, exist_ok=True)
+        console = stderr_console()
+        store = open_fits(fits)
+        analysis = analyse(read_spectrum(store, losses, by=coordinates(store, by), bins=bins), options)
+        said = {"fits": fits, "losses": losses} | describe(analysis)
+        said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
+        print_description(console, said)
+        if said["pictures"]:
+            say(console, "Written: " + ", ".join(said["pictures"]), "green")
+        if as_json:
+            write_json(said)
+
+
+def coordinates(store: "FitStore", by: list[str] | None) -> list[str]:
+    """What to group by: what was asked for, else the usual coordinates that the store has."""
+    if by is None:
+        return [name for name in _USUAL if name in store.token_coordinates]
+    return [] if by == ["none"] else by
+
+
+def draw(analysis: "Analysis", out: Path) -> list[str]:
+    """Write the pictures into a directory and return their paths."""
+    from .. import plots
+
+    figures = [
+        plots.draw_spectrum_parts(plots.spectrum_parts_data(analysis)),
+        plots.draw_aligned_pulses(plots.aligned_pulses_data(analysis)),
+        plots.draw_singular_spectrum(plots.singular_spectrum_data(analysis)),
+    ]
+    names: list[str] = list(PICTURES)
+    for name in analysis.groups:
+        figures.append(plots.draw_group_spectra(plots.group_spectra_data(analysis, name)))
+        names.append(f"groups_{name}.png")
+    for figure, name in zip(figures, names, strict=True):
+        plots.save(figure, out / name)
+    return [str(out / name) for name in names]

@@ -1,0 +1,142 @@
+"""`tsl timescale`: the power law of the loss in dynamic time, and its exponent."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .runs import Run, RunError, Warmup, rates_until, read_run, short_names
+
+
+def timescale(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs: CSV files with columns step, loss and perhaps lr, or loss stores.",
+            show_default=False,
+        ),
+    ],
+    start: Annotated[
+        float | None,
+        typer.Option("--from", metavar="STEP", help="Leave out earlier rows.", show_default="the highest rate"),
+    ] = None,
+    level: Annotated[float, typer.Option(help="Of the interval of the exponent, between 0 and 1.")] = 0.95,
+    warmup: Warmup = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fit loss = coefficient * time^-exponent + floor in dynamic time, the sum of the learning rates, and in steps.
+
+    Theory says 1/3 for the exponent in dynamic time. Of several runs it is said how well they fall onto one curve.
+    Runs without learning rates are fitted in steps alone.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    """
+    with reporting(as_json, debug):
+        from ..temporal.collapse import collapse
+
+        parts = [_part(read_run(path), start, warmup) for path in runs]
+        laws = [_laws(part, level) for part in parts]
+        said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
+        axes = [name for name in ("lr_sum", "step") if all(name in part for part in parts)]
+        if len(runs) > 1:
+            said["collapse"] = {
+                name: float(collapse([part[name] for part in parts], [part["loss"] for part in parts]).spread)
+                for name in axes
+            }
+        _print(said)
+        if picture is not None:
+            from ..plots.style import save
+            from ..plots.timescale import draw_timescale, timescale_data
+
+            names, losses = short_names(runs), [part["loss"] for part in parts]
+            panels = {
+                name: timescale_data(names, [part[name] for part in parts], losses, [law[name] for law in laws])
+                for name in axes
+            }
+            save(draw_timescale(panels), picture)
+            say(stderr_console(), f"Written: {picture}", "green")
+            said["picture"] = str(picture)
+        if as_json:
+            write_json(said)
+
+
+def _part(run: Run, start: float | None, warmup: int | None) -> dict[str, Any]:
+    """Rows that are fitted: name, step, loss and, where the rates are known, dynamic time."""
+    import numpy as np
+
+    rates = rates_until(run, run.step[-1], "recorded", warmup)
+    if start is None:
+        start = 1.0 if rates is None else float(np.argmax(rates) + 1)
+    kept = (run.step >= start) & (run.step > 0)
+    if kept.sum() < 5:
+        raise RunError(f"{run.name}: has {kept.sum()} rows from step {start:g} on, expected at least 5; lower --from")
+    part = {"name": run.name, "step": run.step[kept], "loss": run.loss[kept]}
+    if rates is not None:
+        part["lr_sum"] = np.concatenate([[0.0], np.cumsum(rates)])[run.step[kept].astype(int)]
+    return part
+
+
+def _laws(part: dict[str, Any], level: float) -> dict[str, Any]:
+    from ..temporal.time_law import compare_axes, time_law
+
+    if "lr_sum" not in part:
+        return {"step": time_law(part["step"], part["loss"], level=level)}
+    both = compare_axes(part["lr_sum"], part["step"], part["loss"], level=level)
+    return {"lr_sum": both.dynamic_time, "step": both.step, "delta_aic": float(both.delta_aic)}
+
+
+def _describe(part: dict[str, Any], laws: dict[str, Any]) -> dict[str, Any]:
+    said = {
+        "run": part["name"],
+        "rows": len(part["step"]),
+        "first_step": part["step"][0],
+        "last_step": part["step"][-1],
+    }
+    if "delta_aic" in laws:
+        said["delta_aic"] = laws["delta_aic"]
+    for name in ("lr_sum", "step"):
+        if name in laws:
+            law = laws[name]
+            said[name] = {key: float(value) for key, value in law.params.items()} | {
+                "exponent_lower": float(law.exponent_lower),
+                "exponent_upper": float(law.exponent_upper),
+                "p_value_of_one_third": float(law.third_p_value),
+                "r2": float(law.r2),
+            }
+    return said
+
+
+def _print(said: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = stderr_console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "axis", "exponent", f"{said['level']:.0%} interval", "floor", "p of 1/3", "R²"):
+        table.add_column(name, justify="left" if name in ("run", "axis") else "right", no_wrap=True)
+    names = short_names([run["run"] for run in said["runs"]])
+    for name, run in zip(names, said["runs"], strict=True):
+        for axis, words in (("lr_sum", "dynamic time"), ("step", "steps")):
+            if axis in run:
+                law = run[axis]
+                interval = f"{law['exponent_lower']:.2f} to {law['exponent_upper']:.2f}"
+                numbers = f"{law['floor']:.3f}", f"{law['p_value_of_one_third']:.2g}", f"{law['r2']:.4f}"
+                table.add_row(name, words, f"{law['exponent']:.3f}", interval, *numbers)
+    console.print(table)
+    for name, run in zip(names, said["runs"], strict=True):
+        if "delta_aic" in run:
+            better = "dynamic time" if run["delta_aic"] > 0 else "steps"
+            say(console, f"{name}: {better} explains the losses better, by {abs(run['delta_aic']):.1f} in AIC.")
+        for axis in ("lr_sum", "step"):
+            law = run.get(axis)
+            if law and (law["floor"] < 0 or law["exponent_upper"] == float("inf") or not law["exponent_lower"]):
+                words = "dynamic time" if axis == "lr_sum" else "steps"
+                say(console, f"{name}: in {words} the losses do not determine exponent and floor.", "yellow")
+        if "delta_aic" not in run:
+            say(console, f"{name}: no learning rates, so no dynamic time.", "yellow")
+    for axis, spread in said.get("collapse", {}).items():
+        words = "dynamic time" if axis == "lr_sum" else "steps"
+        say(console, f"All runs on one curve over {words}: {spread:.4f} nat of spread are left.")

@@ -1,0 +1,262 @@
+"""All curves and numbers of a spectrum that was read from a store, each with its bootstrap band."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..curves import PowerLaw
+from ..spectrum import (
+    Bands,
+    GroupCounts,
+    Kind,
+    Moments,
+    PulseGroups,
+    SpectrumGrid,
+    bands,
+    bands_of_sums,
+    binning_bound,
+    compare,
+    decompose,
+    fit_tail,
+    group_bands,
+    implied_loss,
+    pulse_groups,
+    pulse_modes,
+    tail_goodness,
+    tail_rivals,
+)
+from .mean_loss_law import power_laws
+from .spectrum_reasons import LEAST_CHECKPOINTS, LEAST_RESAMPLES, reasons_of
+from .spectrum_results import Analysis, AnalysisOptions, Curves, GroupResult
+from .spectrum_store import LossSums, StoreSpectrum
+
+_DEFAULT = AnalysisOptions()
+_MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50
+
+
+def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysis:
+    """Decompose, compare, and fit tails, with bands by the Poisson bootstrap over groups of whole sequences.
+
+    Args:
+        read: from `read_spectrum`.
+        options: how.
+
+    Returns:
+        `Analysis`.
+
+    Example:
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> from tsl_jax.pipeline import AnalysisOptions, analyse, read_spectrum
+        >>> from tsl_jax.spectrum import SpectrumGrid
+        >>> step = np.geomspace(1, 1e4, 32)
+        >>> losses = 1 + 5 / (1 + (step / np.geomspace(10, 800, 40)[:, None]) ** 3)
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> grid = SpectrumGrid(1.0, 1e4, time_bins=64, resamples=16)
+        >>> result = analyse(read_spectrum(target, source, grid=grid), AnalysisOptions(replicates=20))
+        >>> round(float(result.curves.value.comparison.scores["fitted of observed"].r2), 2)
+        1.0
+
+    Source: arXiv 2606.29858.
+    """
+    spectrum = read.spectrum
+    checkpoints, sums = _usable_losses(read.losses)
+    compared = sums if len(checkpoints) >= LEAST_CHECKPOINTS else None
+    key = jax.random.key(options.seed)
+    resamples = int(np.sum(spectrum.kinds.integers()[:, : Kind.CONSTANT + 1].any(1)))
+    banded = resamples >= LEAST_RESAMPLES
+    function = _CurvesOf(
+        time=None if compared is None else tuple(read.axis[checkpoints].tolist()),
+        weighting=options.weighting,
+        outside=options.outside,
+        bins=shown_bins(spectrum.grid.time_bins, len(read.axis), spectrum.tokens["LEARNED"]),
+        pulse_groups=options.pulse_groups,
+        bandwidth=options.bandwidth,
+    )
+    curves = bands(function, spectrum, key, sums=compared, replicates=options.replicates, level=options.level)
+    moments = spectrum.moments()
+    tail = curves.value.tails["count"]
+    groups = {
+        name: GroupResult(group.grouping, _group_bands(group.counts, function.bins, key, options), group.counts.tokens)
+        for name, group in read.groups.items()
+    }
+    law = _mean_loss_law(read, compared, checkpoints, float(tail.lower), key, options)
+    if not banded:
+        curves, law = _without_bands(curves), _without_bands(law)
+        groups = {name: dataclasses.replace(one, times=_without_bands(one.times)) for name, one in groups.items()}
+    return Analysis(
+        read=read,
+        options=options,
+        checkpoints=checkpoints if compared is not None else checkpoints[:0],
+        curves=curves,
+        mean_loss_law=law,
+        goodness=float(tail_goodness(moments, key, replicates=100)),
+        rivals=tail_rivals(moments, tail),
+        bound=binning_bound(moments),
+        groups=groups,
+        resamples=resamples,
+        reasons=tuple(reasons_of(read, curves.value, checkpoints, resamples)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _CurvesOf:
+    """The function whose bands are taken; equal ones are compiled once."""
+
+    time: tuple[float, ...] | None
+    weighting: Literal["count", "drop"]
+    outside: Literal["own", "edge", "inside"]
+    bins: int
+    pulse_groups: int
+    bandwidth: float
+
+    def __call__(self, moments: Moments, sums: dict[str, Array] | None = None) -> Curves:
+        parts = decompose(moments, weighting=self.weighting, outside=self.outside)
+        number, grid = self.pulse_groups, moments.grid
+        drops = jnp.sum(moments.drop, (0, 2))
+        total = jnp.sum(drops)
+        inside = jnp.sum(drops[grid.inside])
+        loss = fitted = comparison = None
+        if sums is not None:
+            there = jnp.where(sums["number"] > 0, sums["number"], jnp.nan)
+            loss, fitted = sums["loss"] / there, sums["fit"] / there
+            comparison = compare(
+                moments,
+                np.asarray(self.time),  # type: ignore[arg-type]
+                loss,
+                fitted,
+                weighting=self.weighting,
+                outside=self.outside,
+                bandwidth=self.bandwidth,
+            )
+        return Curves(
+            parts=parts,
+            density=jnp.mean(parts.spectrum.reshape(-1, self.bins, grid.time_bins // self.bins), -1),
+            implied_loss=implied_loss(moments, grid.axis(grid.edges)),  # type: ignore[arg-type]
+            pulses=_near(pulse_groups(moments, number)),
+            modes={
+                "all pulses": pulse_modes(moments),
+                "unit area": pulse_modes(moments, unit_area=True),
+                "group means": pulse_modes(moments, groups=number),
+            },
+            tails={"count": fit_tail(moments), "drop": fit_tail(moments, weighting="drop")},
+            outside=jnp.where(total > 0, 1 - inside / jnp.maximum(total, 1e-30), jnp.nan),
+            mean_loss=loss,
+            mean_fit=fitted,
+            comparison=comparison,
+        )
+
+
+def _near(pulses: PulseGroups) -> PulseGroups:
+    matrix = jnp.asarray(_coarse(pulses.grid)[1], jnp.float32)
+    return dataclasses.replace(pulses, pulse=jnp.matmul(pulses.pulse, matrix, precision=jax.lax.Precision.HIGHEST))
+
+
+def coarse_lags(grid: SpectrumGrid) -> np.ndarray:
+    """(lags,) u: centres of the lag bins of `Curves.pulses`, a 64th of the window wide, up to half a window."""
+    return _coarse(grid)[0]
+
+
+def _coarse(grid: SpectrumGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of wider lag bins, and the matrix that averages a pulse over them.
+
+    Checkpoints tell nothing of a pulse within less than their spacing; on the grid's own lags steps stand out as
+    spikes.
+    """
+    wider = max(1, grid.time_bins // _MOST_BINS)
+    reach = grid.time_bins // 2 // wider
+    bins = wider * np.arange(-reach, reach + 1)
+    lags = np.arange(-grid.time_bins, grid.time_bins + 1)
+    overlap = np.minimum(lags[:, None] + 0.5, bins + wider / 2) - np.maximum(lags[:, None] - 0.5, bins - wider / 2)
+    return grid.width * bins, np.clip(overlap, 0, None) / wider
+
+
+def shown_bins(time_bins: int, checkpoints: int, events: int) -> int:
+    """Bins on which a density is shown: no more than checkpoints or 64, and some 50 events in each; a divisor."""
+    most = max(min(_MOST_BINS, checkpoints, events // _EVENTS_PER_BIN), _LEAST_BINS)
+    return max(number for number in range(1, min(most, time_bins) + 1) if time_bins % number == 0)
+
+
+def _usable_losses(losses: LossSums | None) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
+    if losses is None:
+        return np.arange(0), None
+    there = np.flatnonzero(losses.number.sum(0) > 0)
+    return there, {
+        "loss": losses.loss[:, there].astype(np.float32),
+        "fit": losses.fit[:, there].astype(np.float32),
+        "number": losses.number[:, there].astype(np.float32),
+    }
+
+
+def _group_bands(counts: GroupCounts, bins: int, key: Array, options: AnalysisOptions) -> Bands:
+    """`group_bands`, with spectra on wider bins."""
+    grid, replicates, level = counts.grid, options.replicates, options.level
+    times = group_bands(counts, key, replicates=replicates, level=level)
+    cells = counts.count.real()[:, :, 0, grid.inside]
+    cells = jnp.swapaxes(jnp.sum(cells.reshape(*cells.shape[:2], bins, -1), -1), 0, 1)
+    spectra = bands_of_sums(_shares, (cells,), key, replicates=replicates, level=level)
+    ends = (
+        dataclasses.replace(one, spectrum=share * bins / grid.unit)
+        for one, share in zip(
+            (times.value, times.low, times.high), (spectra.value, spectra.low, spectra.high), strict=True
+        )
+    )
+    return Bands(*ends)
+
+
+def _shares(cells: Array) -> Array:
+    total = jnp.sum(cells, -1, keepdims=True)
+    return jnp.where(total > 0, cells / jnp.maximum(total, 1e-30), jnp.nan)
+
+
+def _mean_loss_law(
+    read: StoreSpectrum,
+    sums: dict[str, np.ndarray] | None,
+    checkpoints: np.ndarray,
+    lower: float,
+    key: Array,
+    options: AnalysisOptions,
+) -> Bands:
+    """Bands of ``coefficient·a^-exponent + floor`` on the mean loss after ``lower``; NaN where there is none."""
+    nothing = {name: np.float32(np.nan) for name in PowerLaw().names}
+    axis = read.axis[checkpoints] if sums is not None else read.axis
+    late = np.flatnonzero(axis >= lower) if np.isfinite(lower) else np.arange(0)
+    if len(late) < LEAST_CHECKPOINTS:
+        return Bands(nothing, nothing, nothing)
+    # The same draws as those of `bands`, one fit of all replicates at once.
+    resamples = read.spectrum.grid.resamples
+    drawn = jax.random.poisson(key, 1.0, (options.replicates, resamples))
+    weights = np.concatenate([np.ones((1, resamples)), np.asarray(drawn, np.float64)])
+    if sums is not None:
+        with np.errstate(invalid="ignore"):
+            curves = (weights @ sums["loss"][:, late]) / (weights @ sums["number"][:, late])
+    else:
+        curves = _implied_curves(read, weights, axis[late])
+    params = power_laws(axis[late], curves)
+    with np.errstate(invalid="ignore"):
+        low, high = (
+            {name: np.nanquantile(values[1:], share) for name, values in params.items()}
+            for share in ((1 - options.level) / 2, (1 + options.level) / 2)
+        )
+    return Bands({name: values[0] for name, values in params.items()}, low, high)
+
+
+def _implied_curves(read: StoreSpectrum, weights: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Mean losses (replicates, checkpoints) that the spectrum implies in each replicate."""
+    by_resample = read.spectrum.moments_by_resample()
+
+    def curve(weight):
+        moments = jax.tree.map(lambda cells: jnp.tensordot(weight, cells, 1), by_resample)
+        return implied_loss(moments, axis)  # type: ignore[arg-type]
+
+    return np.asarray(jax.lax.map(curve, jnp.asarray(weights, jnp.float32)))
+
+
+def _without_bands(value: Bands) -> Bands:
+    unknown = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), value.value)
+    return Bands(value.value, unknown, unknown)

@@ -1,0 +1,136 @@
+"""A forecast of the mean loss with its bands, what was seen and what came."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..temporal.forecast import Forecast
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastCurves:
+    """What is drawn; arrays over rows.
+
+    Attributes:
+        seen_step: steps of the seen losses.
+        seen_loss: the seen losses, nat.
+        step: steps of the forecast, from the last seen one on.
+        mean: expected loss, nat.
+        lower: (2, rows) lower ends of the 50 and 90% bands, nat.
+        upper: (2, rows) upper ends.
+        hidden_step: steps of losses that the forecast did not see.
+        hidden_loss: those losses, nat.
+        rate: learning rate at ``rate_step`` as a share of its highest value; empty where unknown.
+        rate_step: steps of the learning rates.
+        mse: mean squared error against the hidden losses; NaN without any.
+        warnings: where the forecast lies outside what the data support.
+    """
+
+    seen_step: np.ndarray
+    seen_loss: np.ndarray
+    step: np.ndarray
+    mean: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    hidden_step: np.ndarray
+    hidden_loss: np.ndarray
+    rate: np.ndarray
+    rate_step: np.ndarray
+    mse: float
+    warnings: tuple[str, ...]
+
+
+def forecast_data(
+    step: np.ndarray, loss: np.ndarray, found: "Forecast", hidden: tuple[Any, Any] = ((), ()), learning_rate: Any = None
+) -> ForecastCurves:
+    """Put together what is drawn.
+
+    Args:
+        step: steps of the seen losses.
+        loss: seen losses.
+        found: the forecast.
+        hidden: steps and losses that it did not see, if there are any; the steps are among the forecast's.
+        learning_rate: rate of every update; ``None``: unknown.
+    """
+    hidden_step, hidden_loss = (np.asarray(values, np.float64) for values in hidden)
+    rows = np.searchsorted(found.step, hidden_step)
+    error = np.asarray(found.mean)[rows] - hidden_loss
+    rates = np.zeros(0) if learning_rate is None else np.asarray(learning_rate, np.float64)
+    picked = np.unique(np.linspace(0, len(rates) - 1, min(len(rates), 800)).astype(int)) if rates.size else slice(0, 0)
+    # The bands begin at the last seen loss, from which they widen.
+    first, last = np.asarray(step)[-1:], np.asarray(loss)[-1:]
+    return ForecastCurves(
+        seen_step=np.asarray(step),
+        seen_loss=np.asarray(loss),
+        step=np.concatenate([first, found.step]),
+        mean=np.concatenate([last, found.mean]),
+        lower=np.concatenate([np.tile(last, (2, 1)), found.lower], axis=1),
+        upper=np.concatenate([np.tile(last, (2, 1)), found.upper], axis=1),
+        hidden_step=hidden_step,
+        hidden_loss=hidden_loss,
+        rate=rates[picked] / rates.max() if rates.size else rates,
+        rate_step=np.arange(len(rates))[picked] + 1.0 if rates.size else rates,
+        mse=float(np.mean(np.square(error))) if error.size else float("nan"),
+        warnings=found.warnings,
+    )
+
+
+def draw_forecast(data: ForecastCurves) -> "Figure":
+    """Draw losses and bands, and the learning rate below where it is known."""
+    scheduled = data.rate.size > 0
+    figure = style.new_figure(7.4, 5.0 if scheduled else 4.2)
+    heights = (4.2, 1) if scheduled else (1,)
+    grid = figure.add_gridspec(
+        len(heights), 1, height_ratios=heights, left=0.1, right=0.98, top=0.925, bottom=0.11, hspace=0.09
+    )
+    axes = figure.add_subplot(grid[0])
+    style.plain_axes(axes, 9)
+    for k, (alpha, level) in reversed(list(enumerate(((0.35, 50), (0.16, 90))))):
+        axes.fill_between(
+            data.step, data.lower[k], data.upper[k], color=style.BLUE, alpha=alpha, lw=0, label=f"{level}% band"
+        )
+    axes.plot(data.step, data.mean, color=style.BLUE, lw=1.8, label="forecast")
+    axes.plot(data.hidden_step, data.hidden_loss, ".", ms=3, color=style.VERMILION, label="hidden losses")
+    axes.plot(data.seen_step, data.seen_loss, "o", ms=3, mfc="white", mec=style.INK, mew=0.7, label="seen losses")
+    axes.axvline(data.seen_step[-1], color=style.GREY, lw=0.8, ls=":")
+    axes.set_ylim(*_limits(data))
+    axes.set_ylabel("mean loss (nat per token)", size=10)
+    handles, labels = axes.get_legend_handles_labels()
+    kept = [k for k, label in enumerate(labels) if label != "hidden losses" or data.hidden_step.size]
+    order = [k for name in ("seen", "forecast", "50", "90", "hidden") for k in kept if labels[k].startswith(name)]
+    axes.legend([handles[k] for k in order], [labels[k] for k in order], frameon=False, fontsize=9.5, loc="upper right")
+    axes.set_title(_title(data), size=10.5, loc="left", color=style.INK, pad=7)
+    last = axes
+    if scheduled:
+        last = figure.add_subplot(grid[1], sharex=axes)
+        style.plain_axes(last, 9)
+        last.plot(data.rate_step, data.rate, color=style.GREY, lw=1.4)
+        last.axvline(data.seen_step[-1], color=style.GREY, lw=0.8, ls=":")
+        last.set_ylim(0, 1.08)
+        last.set_ylabel("rate / peak", size=10)
+        axes.tick_params(labelbottom=False)
+    style.axis_of_fit(last, "linear", 0.0, max(data.step[-1], data.seen_step[-1]))
+    last.set_xlabel(style.axis_label("step"), size=10)
+    figure.align_ylabels()
+    return figure
+
+
+def _limits(data: ForecastCurves) -> tuple[float, float]:
+    """What matters is the forecast: a high beginning of the seen losses may leave the picture."""
+    low = min(data.lower.min(), data.seen_loss.min(), data.hidden_loss.min(initial=np.inf))
+    high = max(data.upper.max(), data.seen_loss[len(data.seen_loss) // 5 :].max())
+    room = 0.06 * (high - low)
+    return low - room, high + 2 * room
+
+
+def _title(data: ForecastCurves) -> str:
+    title = f"Forecast from {len(data.seen_step)} losses up to step {data.seen_step[-1]:,.0f}"
+    if np.isfinite(data.mse):
+        return f"{title}; MSE of {len(data.hidden_step)} hidden ones {style.number(data.mse)} nat²"
+    return title

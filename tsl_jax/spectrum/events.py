@@ -1,0 +1,142 @@
+"""What a spectrum takes from each token: which cell its event falls in, and what it adds there."""
+
+import dataclasses
+import enum
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..lm import Category, Status, has_parameters
+from .blocks import TokenBlock, resample_of
+from .grid import LEAST_SHARPNESS, SpectrumGrid
+
+#: Drops and losses are counted in whole multiples of this many nat, squared drops of the next of nat².
+DROP_UNIT, SQUARE_UNIT = 2.0**-20, 2.0**-12
+#: Greatest drop or loss (nat) that is counted; 22 is the loss of a uniform guess among 4 billion.
+MOST_LOSS = 255.0
+#: How far outside the window a LEARNED event may lie through rounding, and inside an EARLY or LATE one, in windows.
+_ROUNDING = 1e-3
+#: Steps of infinite sharpness are taken as this steep (1 / window), which is the same curve.
+_STEEPEST = 1e9
+
+
+class Kind(enum.IntEnum):
+    """What a token adds to a spectrum; every token is counted under exactly one.
+
+    The first five make up the mean loss: of `LEARNED`, `EARLY` and `LATE` tokens by their curve, of `UNLEARNED` and
+    `CONSTANT` ones by their constant, as `tsl_jax.curve_counts` has it.
+    """
+
+    LEARNED = 0
+    EARLY = 1
+    LATE = 2
+    UNLEARNED = 3
+    CONSTANT = 4
+    NO_DATA = 5
+    PENDING = 6
+    UNUSABLE = 7
+
+    @property
+    def meaning(self) -> str:
+        """One sentence: what tokens of this kind are."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    Kind.LEARNED: "An event inside the window.",
+    Kind.EARLY: "An event before the first checkpoint; the part of its drop inside the window counts.",
+    Kind.LATE: "An event after the last checkpoint; the part of its drop inside the window counts.",
+    Kind.UNLEARNED: "No event that the test against a constant supports; its constant counts.",
+    Kind.CONSTANT: "No curve, such as for flat losses; its constant counts.",
+    Kind.NO_DATA: "Neither curve nor constant: no usable losses. Not part of any mean.",
+    Kind.PENDING: "Not fitted yet. Not part of any mean.",
+    Kind.UNUSABLE: f"An event with parameters that are not finite, beyond {MOST_LOSS:g} nat, or at odds with its "
+    "category and the window. Not part of any mean; check the axis given for the fits.",
+}
+NUM_KINDS = len(Kind)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """What tokens add, arrays (tokens,).
+
+    Attributes:
+        kind: `Kind`; one past the last for padding.
+        resample: the group of sequences it is drawn with.
+        rises: 1 where the loss rises at the event (forgetting), 0 where it falls.
+        time: index of the time bin, among those outside and inside the window.
+        sharpness: index of the sharpness bin.
+        nearest: index of the last sharpness that stands for a bin and is not above the event's own; the first if none.
+        next_share: how far towards the next one it lies, 0 to 1, in ln(sharpness).
+        drop: size of the drop (nat); of events outside the window the part inside it.
+        level: loss at the end of the window, or the constant where that counts (nat).
+    """
+
+    kind: Int[Array, " tokens"]
+    resample: Int[Array, " tokens"]
+    rises: Int[Array, " tokens"]
+    time: Int[Array, " tokens"]
+    sharpness: Int[Array, " tokens"]
+    nearest: Int[Array, " tokens"]
+    next_share: Float[Array, " tokens"]
+    drop: Float[Array, " tokens"]
+    level: Float[Array, " tokens"]
+
+
+def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
+    """Sort the tokens of a block into kinds and bins."""
+    # From the ratio to the first checkpoint: a logarithm of large axis values would cost digits.
+    x = jnp.log(block.learning_time / grid.first) if grid.scale == "log" else block.learning_time - grid.first
+    x, steepness = x / grid.unit, jnp.minimum(block.sharpness * grid.unit, _STEEPEST)
+    before, after = jax.nn.sigmoid(steepness * x), jax.nn.sigmoid(steepness * (1 - x))
+    seen = before * after * -jnp.expm1(-steepness)  # σ(s(1-x)) - σ(-sx), without the difference
+    outside = (block.category == Category.EARLY) | (block.category == Category.LATE)
+    drop = block.loss_drop * jnp.where(outside, seen, 1)
+    level = block.final_loss + block.loss_drop * jax.nn.sigmoid(-steepness * (1 - x))
+
+    event = has_parameters(block.status) & (block.category != Category.UNLEARNED)
+    kind = _kinds(block, event, x, steepness, drop, level)
+    usable = kind <= Kind.LATE
+    x, steepness = jnp.where(usable, x, 0.5), jnp.where(usable, steepness, 1.0)
+    bins, last = jnp.log(steepness / LEAST_SHARPNESS) / grid.sharpness_ratio, grid.sharpness_bins - 1
+    centred = jnp.clip(bins - 0.5, 0, last)
+    return Events(
+        kind=jnp.where(jnp.arange(len(kind)) < block.number, kind, NUM_KINDS),
+        resample=resample_of(block.sequence, grid.resamples),
+        rises=(drop < 0).astype(jnp.int32),
+        time=_time_bins(grid, kind, x),
+        sharpness=jnp.clip(bins, 0, last).astype(jnp.int32),
+        nearest=jnp.floor(centred).astype(jnp.int32),
+        next_share=centred - jnp.floor(centred),
+        drop=jnp.where(usable, jnp.abs(drop), 0),
+        level=jnp.where(usable, level, jnp.where(kind <= Kind.CONSTANT, block.constant, 0)),
+    )
+
+
+def _kinds(block, event, x, steepness, drop, level):
+    constant_known = jnp.abs(block.constant) <= MOST_LOSS  # False for NaN
+    rest = jnp.where(block.category == Category.UNLEARNED, Kind.UNLEARNED, Kind.CONSTANT)
+    rest = jnp.where(constant_known, rest, Kind.NO_DATA)
+    rest = jnp.where(block.status == Status.PENDING, Kind.PENDING, rest)
+    at = {
+        Kind.LEARNED: (block.category == Category.LEARNED) & (x >= -_ROUNDING) & (x <= 1 + _ROUNDING),
+        Kind.EARLY: (block.category == Category.EARLY) & (x <= _ROUNDING),
+        Kind.LATE: (block.category == Category.LATE) & (x >= 1 - _ROUNDING),
+    }
+    sound = (steepness > 0) & (jnp.abs(drop) <= MOST_LOSS) & (jnp.abs(level) <= MOST_LOSS)
+    kind = jnp.full(x.shape, Kind.UNUSABLE, jnp.int32)
+    for which, there in at.items():
+        kind = jnp.where(there & sound, which, kind)
+    return jnp.where(event, kind, rest)
+
+
+def _time_bins(grid, kind, x):
+    inside = jnp.clip(jnp.floor(x * grid.time_bins).astype(jnp.int32), 0, grid.time_bins - 1)
+    distance = jnp.maximum(jnp.where(kind == Kind.EARLY, -x, x - 1), 2.0**-30)
+    place = jnp.ceil(2 * jnp.log2(distance)).astype(jnp.int32) + grid.outside_bins - 1
+    place = jnp.clip(place, 0, grid.outside_bins - 1)
+    early = grid.outside_bins - 1 - place
+    late = grid.outside_bins + grid.time_bins + place
+    return jnp.where(kind == Kind.EARLY, early, jnp.where(kind == Kind.LATE, late, grid.outside_bins + inside))

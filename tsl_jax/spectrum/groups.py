@@ -1,0 +1,190 @@
+"""Learning times by any coordinate of the tokens: domain, position, frequency, dependency length."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .blocks import TokenBlock
+from .bootstrap import Bands, bands_of_sums
+from .events import NUM_KINDS, Kind, events_of
+from .exact import Exact, tally
+from .grid import SpectrumGrid
+from .pulses import product
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GroupCounts:
+    """Events by group of tokens, learning time and resample group; ``a + b`` are the counts of both, exactly.
+
+    Groups are numbered 0, 1, ...; tokens of any other number are counted in one more group at the end, so that all
+    tokens are counted.
+
+    Attributes:
+        count: (groups + 1, resamples, 2, times) events; falling, then rising losses; times as in a `Spectrum`.
+        kinds: (groups + 1, resamples, kinds) tokens by `Kind`.
+        grid: the bins (static).
+    """
+
+    count: Exact
+    kinds: Exact
+    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def empty(cls, grid: SpectrumGrid, groups: int) -> "GroupCounts":
+        """Counts of no tokens.
+
+        Raises:
+            ValueError: fewer than one group, or so many that their cells cannot be numbered in 32 bits.
+        """
+        times = grid.shape[1]
+        most = (2**31 - 1) // (2 * times * grid.resamples) - 1
+        if not 1 <= groups <= most:
+            raise ValueError(f"groups: got {groups}, expected 1 to {most} with these bins; take wider time bins")
+        return cls(
+            Exact.zeros((groups + 1, grid.resamples, 2, times)),
+            Exact.zeros((groups + 1, grid.resamples, NUM_KINDS)),
+            grid,
+        )
+
+    def __add__(self, other: "GroupCounts") -> "GroupCounts":
+        """The counts of both.
+
+        Raises:
+            ValueError: their bins or numbers of groups differ.
+        """
+        if not isinstance(other, GroupCounts):
+            return NotImplemented
+        if self.grid != other.grid or self.kinds.low.shape != other.kinds.low.shape:
+            raise ValueError("counts by group have different bins or numbers of groups and cannot be added")
+        return GroupCounts(self.count + other.count, self.kinds + other.kinds, self.grid)
+
+    @property
+    def tokens(self) -> list[dict[str, int]]:
+        """Of each group, tokens by the name of their `Kind`, exactly; the last of no group."""
+        table = self.kinds.sum(1).integers()
+        return [{kind.name: int(number) for kind, number in zip(Kind, row, strict=True)} for row in table]
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def accumulate_groups(counts: GroupCounts, block: TokenBlock, group: Int[Array, " tokens"]) -> GroupCounts:
+    """Add a block of tokens and their groups to counts, which are used up: their memory becomes the result's.
+
+    Args:
+        counts: what to add to.
+        block: the tokens, see `tsl_jax.spectrum.accumulate`.
+        group: (tokens,) number of each token's group; any number outside the range means no group.
+    """
+    grid = counts.grid
+    rows = counts.kinds.low.shape[0]
+    events = events_of(grid, block)
+    group = jnp.where((group >= 0) & (group < rows - 1), group, rows - 1).astype(jnp.int32)
+    past_the_end = np.iinfo(np.int32).max
+    cell = ((group * grid.resamples + events.resample) * 2 + events.rises) * grid.shape[1] + events.time
+    row = (group * grid.resamples + events.resample) * NUM_KINDS + events.kind
+    return GroupCounts(
+        counts.count + tally(jnp.where(events.kind <= Kind.LATE, cell, past_the_end), counts.count.low.shape),
+        counts.kinds + tally(jnp.where(events.kind < NUM_KINDS, row, past_the_end), counts.kinds.low.shape),
+        grid,
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GroupTimes:
+    """When tokens of each group are learned: of events inside the window whose loss falls; NaN without any.
+
+    Attributes:
+        tokens: tokens of the mean loss.
+        events: falling events inside the window.
+        learned: their share of the tokens.
+        median: median learning time, axis units.
+        mean: mean learning time, axis units; the geometric mean on a log scale.
+        spectrum: density of their learning times, 1/u, at `SpectrumGrid.centres`.
+    """
+
+    tokens: Float[Array, " groups"]
+    events: Float[Array, " groups"]
+    learned: Float[Array, " groups"]
+    median: Float[Array, " groups"]
+    mean: Float[Array, " groups"]
+    spectrum: Float[Array, "groups times"]
+
+
+def group_times(counts: GroupCounts) -> GroupTimes:
+    """Medians, means and spectra of all groups; the last row are tokens of no group.
+
+    Args:
+        counts: from `accumulate_groups`.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> from tsl_jax.spectrum import GroupCounts, accumulate_groups, block_rows, grid_over, group_times, token_block
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.geomspace(10.0, 100.0, 64)[:, None]) ** 2)
+        >>> fit = tsl.fit(tsl.Sigmoid(), step, losses)
+        >>> block = token_block(block_rows(fit.params, fit.constant, fit.status, fit.category, range(64)), 64)
+        >>> counts = GroupCounts.empty(grid_over(step, "log"), 2)
+        >>> counts = accumulate_groups(counts, block, jnp.arange(64) // 32)
+        >>> group_times(counts).median[:2].round().tolist()
+        [18.0, 57.0]
+    """
+    return _times(jax.tree.map(lambda array: jnp.sum(array, 0), _sums(counts)))
+
+
+def group_bands(counts: GroupCounts, key: Array, *, replicates: int = 200, level: float = 0.9) -> Bands:
+    """`group_times` with percentile bands by the Poisson bootstrap over groups of sequences, as in `bands`.
+
+    Args:
+        counts: from `accumulate_groups`.
+        key: of `jax.random`.
+        replicates: number of replicates.
+        level: share of the replicates inside the band.
+
+    Returns:
+        `Bands` of `GroupTimes`.
+    """
+    return bands_of_sums(_times, (_sums(counts),), key, replicates=replicates, level=level)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Sums:
+    """Falling events inside the window and tokens of the mean loss, with the resample groups as first axis."""
+
+    events: Float[Array, "resamples groups times"]
+    tokens: Float[Array, "resamples groups"]
+    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+
+
+@jax.jit
+def _sums(counts: GroupCounts) -> _Sums:
+    events = counts.count.real()[:, :, 0, counts.grid.inside]
+    tokens = jnp.sum(counts.kinds.real()[:, :, : Kind.CONSTANT + 1], -1)
+    return _Sums(jnp.swapaxes(events, 0, 1), tokens.T, counts.grid)
+
+
+@jax.jit
+def _times(sums: _Sums) -> GroupTimes:
+    grid, count = sums.grid, sums.events
+    events = jnp.sum(count, 1)
+    share = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count
+    edges, centres = (jnp.asarray((u - grid.origin) / grid.unit, jnp.float32) for u in (grid.edges, grid.centres))
+    median = jax.vmap(lambda row: jnp.interp(0.5, jnp.append(0, jnp.cumsum(row)), edges))(share)
+
+    def axis(x):
+        u = grid.origin + grid.unit * x
+        return jnp.exp(u) if grid.scale == "log" else u
+
+    return GroupTimes(
+        tokens=sums.tokens,
+        events=events,
+        learned=jnp.where(sums.tokens > 0, events / jnp.maximum(sums.tokens, 1e-30), jnp.nan),
+        median=jnp.where(events > 0, axis(median), jnp.nan),
+        mean=axis(product(share, centres)),
+        spectrum=share / grid.width,
+    )

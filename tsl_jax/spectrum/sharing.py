@@ -1,0 +1,211 @@
+"""Is the pulse shared? Mean pulses by learning time, and the modes of all aligned pulses."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .decomposition import moments_of
+from .grid import SpectrumGrid
+from .pulses import logistic_rise, product, pulse_table
+from .statistic import Moments, Spectrum
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PulseGroups:
+    """Events inside the window in groups of equal number by learning time, earliest first.
+
+    Groups without events (of an empty spectrum) are NaN.
+
+    Attributes:
+        start, u, end: learning time at which the group starts, its mean, and at which it ends, u.
+        events: number of events; equal up to rounding.
+        pulse: mean centred pulse at `SpectrumGrid.lags`, nat/u; rising losses count negative.
+        drop, drop_spread: mean and standard deviation of the drops with sign, nat.
+        log_sharpness, log_sharpness_spread: of ln(sharpness), sharpness in 1/u; steps count as the grid's steepest.
+        grid: the bins (static).
+    """
+
+    start: Float[Array, " groups"]
+    u: Float[Array, " groups"]
+    end: Float[Array, " groups"]
+    events: Float[Array, " groups"]
+    pulse: Float[Array, "groups lags"]
+    drop: Float[Array, " groups"]
+    drop_spread: Float[Array, " groups"]
+    log_sharpness: Float[Array, " groups"]
+    log_sharpness_spread: Float[Array, " groups"]
+    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+
+
+def pulse_groups(spectrum: Spectrum | Moments, groups: int = 40) -> PulseGroups:
+    """Mean centred pulse, drop and sharpness of groups of events by learning time.
+
+    Groups hold equally many events: a time bin that lies across a border is split in proportion.
+
+    Args:
+        spectrum: a `Spectrum`, or the `Moments` of one or of a replicate.
+        groups: number of groups.
+
+    Returns:
+        `PulseGroups`.
+
+    Raises:
+        ValueError: fewer than one group.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> from tsl_jax.spectrum import Spectrum, pulse_groups
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.geomspace(10.0, 100.0, 64)[:, None]) ** 2)
+        >>> spectrum = Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+        >>> pulse_groups(spectrum, 4).drop.round().tolist()
+        [6.0, 6.0, 6.0, 6.0]
+    """
+    if groups < 1:
+        raise ValueError(f"groups: got {groups}, expected at least 1")
+    return _pulse_groups(moments_of(spectrum), groups)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _pulse_groups(moments: Moments, groups: int) -> PulseGroups:
+    grid = moments.grid
+    borders, share, per_event = _equal_groups(moments, groups)
+    count, square = (jnp.sum(cells, 0)[grid.inside] for cells in (moments.count, moments.square))
+    drop = (moments.drop[0] - moments.drop[1])[grid.inside]
+
+    def mean(cells):  # by group and sharpness
+        return product(share, cells) * per_event[:, None]
+
+    table = jnp.asarray(pulse_table(grid) / grid.width, jnp.float32)
+    # Relative to the window's start and width, so that float32 keeps the digits of second moments.
+    times = jnp.asarray((grid.centres - grid.origin) / grid.unit, jnp.float32)
+    logs = jnp.asarray(np.log(grid.sharpnesses * grid.unit), jnp.float32)
+    mean_drop = jnp.sum(mean(drop), 1)
+    weights = mean(count)
+    mean_log = product(weights, logs)
+    return PulseGroups(
+        start=grid.origin + grid.unit * borders[:-1],
+        u=grid.origin + grid.unit * product(share, jnp.sum(count, 1) * times) * per_event,
+        end=grid.origin + grid.unit * borders[1:],
+        events=jnp.nan_to_num(1 / per_event),
+        pulse=product(mean(drop), table),
+        drop=mean_drop,
+        drop_spread=jnp.sqrt(jnp.maximum(jnp.sum(mean(square), 1) - mean_drop**2, 0)),
+        log_sharpness=mean_log - float(np.log(grid.unit)),
+        log_sharpness_spread=jnp.sqrt(jnp.sum(weights * jnp.square(logs - mean_log[:, None]), 1)),
+        grid=grid,
+    )
+
+
+def _equal_groups(moments: Moments, groups: int):
+    """Borders of the groups in windows, the share of each time bin in each group, and 1 / events of a group."""
+    grid = moments.grid
+    count = jnp.sum(moments.count[:, grid.inside], (0, 2))
+    reached = jnp.append(0, jnp.cumsum(count))
+    total = reached[-1]
+    levels = total * jnp.arange(groups + 1) / groups
+    overlap = jnp.minimum(reached[1:], levels[1:, None]) - jnp.maximum(reached[:-1], levels[:-1, None])
+    share = jnp.where(count > 0, jnp.clip(overlap, 0) / jnp.maximum(count, 1e-30), 0)
+    edges = jnp.arange(grid.time_bins + 1) / grid.time_bins
+    borders = jnp.where(total > 0, jnp.interp(levels, reached, edges), jnp.nan)
+    events = product(share, count)
+    return borders, share, jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PulseModes:
+    """Singular values and leading modes of a matrix whose rows are aligned pulses.
+
+    Attributes:
+        values: singular values, largest first.
+        energy: share of each in the sum of squares; NaN without events.
+        modes: leading right singular vectors at ``lags``, of unit norm, positive where they are largest.
+        lags: centres of the lag bins, u.
+    """
+
+    values: Float[Array, " ranks"]
+    energy: Float[Array, " ranks"]
+    modes: Float[Array, "modes lags"]
+    lags: Float[Array, " lags"]
+
+
+def pulse_modes(
+    spectrum: Spectrum | Moments,
+    *,
+    unit_area: bool = False,
+    groups: int | None = None,
+    resolution: int = 64,
+    modes: int = 4,
+) -> PulseModes:
+    """Singular value decomposition of the matrix M of aligned pulses (events inside the window, lags).
+
+    Exact from the histogram: ``MᵀM = Σ_s (Σ drop²)_s q_s q_sᵀ``, with q_s the unit pulse of a sharpness.
+    One mode with nearly all the energy means that events share one pulse up to its height.
+
+    Args:
+        spectrum: a `Spectrum`, or the `Moments` of one or of a replicate.
+        unit_area: pulses of area 1 instead of their drops: only differences of sharpness remain.
+        groups: use the mean pulses of so many groups by learning time (`pulse_groups`) as rows instead.
+        resolution: lag bins in a window, at most the grid's time bins. Energies depend on it, since a pulse steeper
+            than a lag bin has the energy of one lag bin; so keep it near the spacing of the checkpoints.
+        modes: number of leading modes to return.
+
+    Returns:
+        `PulseModes`.
+
+    Raises:
+        ValueError: ``groups``, ``resolution`` or ``modes`` is outside its range.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> from tsl_jax.spectrum import Spectrum, pulse_modes
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.geomspace(10.0, 100.0, 64)[:, None]) ** 2)
+        >>> spectrum = Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+        >>> float(pulse_modes(spectrum).energy[0]) > 0.99  # all with one pulse
+        True
+    """
+    moments = moments_of(spectrum)
+    if resolution < 1:
+        raise ValueError(f"resolution: got {resolution}, expected at least 1 lag bin in a window")
+    if not 1 <= modes <= moments.grid.sharpness_bins:
+        raise ValueError(f"modes: got {modes}, expected 1 to {moments.grid.sharpness_bins}")
+    if groups is not None and groups < 1:
+        raise ValueError(f"groups: got {groups}, expected at least 1")
+    return _pulse_modes(moments, unit_area, groups, min(resolution, moments.grid.time_bins), modes)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _pulse_modes(moments: Moments, unit_area: bool, groups: int | None, resolution: int, modes: int) -> PulseModes:
+    grid = moments.grid
+    step = grid.unit / resolution
+    lags = step * np.arange(-resolution, resolution + 1)
+    s = grid.sharpnesses[:, None]
+    table = jnp.asarray(logistic_rise(s * (lags - step / 2), s * (lags + step / 2)) / step, jnp.float32)
+    if groups is not None:
+        _, share, per_event = _equal_groups(moments, groups)
+        drop = (moments.drop[0] - moments.drop[1])[grid.inside]
+        rows = product(product(share, drop) * per_event[:, None], table)
+        if unit_area:
+            rows = rows / jnp.sum(rows * step, 1, keepdims=True)
+        rows = jnp.nan_to_num(rows)
+    else:
+        weight = moments.count if unit_area else moments.square
+        rows = jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * table
+    # Sums over lags as integrals: singular values do not depend on the width of the lag bins.
+    _, values, right = jnp.linalg.svd(rows * np.sqrt(step), full_matrices=False)
+    total = jnp.sum(jnp.square(values))
+    right = right[:modes]
+    largest = jnp.take_along_axis(right, jnp.argmax(jnp.abs(right), 1)[:, None], 1)
+    return PulseModes(
+        values=values,
+        energy=jnp.where(total > 0, jnp.square(values) / jnp.maximum(total, 1e-30), jnp.nan),
+        modes=right * jnp.sign(largest),
+        lags=jnp.asarray(lags, jnp.float32),
+    )

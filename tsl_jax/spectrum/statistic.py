@@ -1,0 +1,260 @@
+"""The sufficient statistic of a spectrum: exact counts and sums by learning time, sharpness and resample group."""
+
+import dataclasses
+import functools
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..curves import Sigmoid
+from ..lm import Fit
+from .blocks import TokenBlock, block_rows, token_block
+from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind, events_of
+from .exact import MOST_ITEMS, Exact, tally
+from .grid import SpectrumGrid, grid_over
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Counts and sums as float32, of all tokens or of one bootstrap replicate; what all analyses start from.
+
+    The first axis is 0 for losses that fall and 1 for losses that rise at the event; times run from early to late:
+    outside bins, the window, outside bins (see `SpectrumGrid`).
+
+    Attributes:
+        count: events.
+        drop: sum of the sizes of their drops (nat); of events outside the window the parts inside it. Each is shared
+            between the two `SpectrumGrid.sharpnesses` around the event's own, in proportion in ln(sharpness).
+        square: sum of the squares of those drops (nat²).
+        kinds: tokens by `Kind`.
+        level: sum of all curves' losses at the end of the window and of the constants that count (nat).
+        grid: the bins (static).
+    """
+
+    count: Float[Array, "2 times sharpnesses"]
+    drop: Float[Array, "2 times sharpnesses"]
+    square: Float[Array, "2 times sharpnesses"]
+    kinds: Float[Array, " kinds"]
+    level: Float[Array, ""]
+    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+
+    @property
+    def tokens(self) -> Float[Array, ""]:
+        """Number of tokens in the mean loss: those with a curve or a constant that counts."""
+        return jnp.sum(self.kinds[: Kind.CONSTANT + 1])
+
+    @property
+    def per_token(self) -> Float[Array, ""]:
+        """``1 / tokens``, and 0 without tokens, so that empty spectra give zeros."""
+        return jnp.where(self.tokens > 0, 1 / jnp.maximum(self.tokens, 1e-30), 0)
+
+    @property
+    def outside_shares(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
+        """Shares of the events outside the window, before it and after it: of all events, and of all visible drops."""
+        number = self.grid.outside_bins
+
+        def shares(cells):
+            by_time = jnp.sum(cells, (0, 2))
+            outside = jnp.stack([jnp.sum(by_time[:number]), jnp.sum(by_time[-number:])])
+            total = jnp.sum(by_time)
+            return jnp.where(total > 0, outside / jnp.maximum(total, 1e-30), 0)
+
+        return shares(self.count), shares(self.drop)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Spectrum:
+    """Learning times and sharpness of any number of tokens; ``a + b`` is the spectrum of both, exactly.
+
+    Sums are whole multiples of `DROP_UNIT` and `SQUARE_UNIT` in 64-bit integers, so that neither the order of tokens
+    nor how they are split among blocks, devices and machines changes a bit. Every token is counted under one `Kind`.
+    The first axis of all arrays are the resample groups: whole sequences, by a hash of their number.
+
+    Attributes:
+        count, drop, square: (resamples, 2, times, sharpnesses), as in `Moments`.
+        kinds: (resamples, kinds) tokens by `Kind`.
+        level: (resamples, 2) sum of the losses at the end of the window and of constants; negative ones apart.
+        grid: the bins (static).
+    """
+
+    count: Exact
+    drop: Exact
+    square: Exact
+    kinds: Exact
+    level: Exact
+    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def empty(cls, grid: SpectrumGrid) -> "Spectrum":
+        """The spectrum of no tokens."""
+        shape = (grid.resamples, *grid.shape)
+        return cls(
+            count=Exact.zeros(shape),
+            drop=Exact.zeros(shape),
+            square=Exact.zeros(shape),
+            kinds=Exact.zeros((grid.resamples, NUM_KINDS)),
+            level=Exact.zeros((grid.resamples, 2)),
+            grid=grid,
+        )
+
+    @classmethod
+    def from_store(cls, fits, *, grid: SpectrumGrid | None = None) -> "Spectrum":
+        """The spectrum of a fit store of any size, streamed: `tsl_jax.pipeline.spectrum_from_store`.
+
+        Args:
+            fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one (path, URL, Zarr store).
+            grid: the bins; by default those of `SpectrumGrid` over the fitted checkpoints.
+
+        Returns:
+            `Spectrum`; tokens that are not fitted yet are counted as ``PENDING``.
+
+        Raises:
+            StoreError: no fit store, of another family, or a grid of another scale.
+        """
+        # The one door from a pure package to stores, opened when used.
+        return importlib.import_module("tsl_jax.pipeline").spectrum_from_store(fits, grid=grid)
+
+    @classmethod
+    def from_fits(
+        cls,
+        fit: Fit,
+        time: Float[Array, " checkpoints"],
+        sequence=None,
+        *,
+        grid: SpectrumGrid | None = None,
+    ) -> "Spectrum":
+        """The spectrum of sigmoid fits.
+
+        Args:
+            fit: of `tsl_jax.Sigmoid`, any leading shape.
+            time: (checkpoints,) axis values, as given to the fit.
+            sequence: whole numbers of the fit's shape that tokens of one sequence share; by default every token is
+                its own sequence, which makes bands too narrow where tokens of a sequence are alike.
+            grid: the bins; by default `grid_over(time, fit.family.scale)`.
+
+        Returns:
+            `Spectrum`; empty for a fit of no tokens.
+
+        Raises:
+            TypeError: the fit is of another family.
+            ValueError: ``sequence`` is of another shape, the grid of another scale, or ``time`` does not increase.
+
+        Example:
+            >>> import jax.numpy as jnp, tsl_jax as tsl
+            >>> from tsl_jax.spectrum import Spectrum
+            >>> step = jnp.geomspace(1.0, 1000.0, 40)
+            >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.geomspace(10.0, 100.0, 64)[:, None]) ** 2)
+            >>> spectrum = Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+            >>> spectrum.tokens["LEARNED"], (spectrum + spectrum).tokens["LEARNED"]
+            (64, 128)
+        """
+        if not isinstance(fit.family, Sigmoid):
+            raise TypeError(f"fit: got family {fit.family.name!r}, expected 'sigmoid', whose curves are single events")
+        grid = grid or grid_over(time, fit.family.scale)
+        if grid.scale != fit.family.scale:
+            raise ValueError(f"grid: got scale {grid.scale!r}, expected that of the fits, {fit.family.scale!r}")
+        number = int(np.prod(np.shape(fit.status)))
+        if sequence is None:
+            sequence = np.arange(number)
+        if np.shape(sequence) not in (np.shape(fit.status), (number,)):
+            raise ValueError(f"sequence: got shape {np.shape(sequence)}, expected {np.shape(fit.status)}")
+        rows = block_rows(fit.params, fit.constant, fit.status, fit.category, sequence)
+        return accumulate_rows(cls.empty(grid), rows) if number else cls.empty(grid)
+
+    def __add__(self, other: "Spectrum") -> "Spectrum":
+        """The spectrum of the tokens of both.
+
+        Raises:
+            ValueError: their bins differ.
+        """
+        if not isinstance(other, Spectrum):
+            return NotImplemented
+        if self.grid != other.grid:
+            raise ValueError(f"spectra have different bins and cannot be added: {self.grid} and {other.grid}")
+        return _add(self, other)
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Number of tokens by the name of their `Kind`, exactly."""
+        return {kind.name: int(number) for kind, number in zip(Kind, self.kinds.sum(0).integers(), strict=True)}
+
+    def moments(self) -> Moments:
+        """The statistic as float32, summed over the resample groups."""
+        return _moments(self, True)
+
+    def moments_by_resample(self) -> Moments:
+        """The statistic as float32 with the resample groups as a first axis of all arrays."""
+        return _moments(self, False)
+
+
+_UNITS = (1.0, DROP_UNIT, SQUARE_UNIT, 1.0, DROP_UNIT)
+
+
+@jax.jit
+def _add(a: Spectrum, b: Spectrum) -> Spectrum:
+    return jax.tree.map(lambda x, y: x + y, a, b, is_leaf=lambda node: isinstance(node, Exact))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _moments(spectrum: Spectrum, total: bool) -> Moments:
+    parts = (spectrum.count, spectrum.drop, spectrum.square, spectrum.kinds, spectrum.level)
+    count, drop, square, kinds, level = (
+        (part.sum(0) if total else part).real(unit) for part, unit in zip(parts, _UNITS, strict=True)
+    )
+    return Moments(count, drop, square, kinds, level[..., 0] - level[..., 1], spectrum.grid)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def accumulate(spectrum: Spectrum, block: TokenBlock) -> Spectrum:
+    """Add a block of tokens to a spectrum, which is used up: its memory becomes the result's.
+
+    Compiled once for each length of blocks, see `token_block`; takes a walk over the whole statistic whatever the
+    length, so that blocks of `MOST_ITEMS` are cheapest.
+
+    Args:
+        spectrum: what to add to; not usable afterwards.
+        block: tokens whose fits have the scale and the axis of the spectrum's grid.
+    """
+    grid = spectrum.grid
+    events = events_of(grid, block)
+    kind, group, sign = events.kind, events.resample, events.rises
+    past_the_end = np.iinfo(np.int32).max
+
+    def whole(values, unit):
+        return jnp.round(values / unit).astype(jnp.uint32)
+
+    cells = (grid.resamples, *grid.shape)
+    row = ((group * 2 + sign) * cells[2] + events.time) * cells[3]
+
+    def cell(sharpness):
+        return jnp.where(kind <= Kind.LATE, row + sharpness, past_the_end)
+
+    # A drop is shared between the two sharpnesses around its own, in whole units: mean ln(sharpness) and total stay.
+    drop = whole(events.drop, DROP_UNIT)
+    upper = whole(events.drop * events.next_share, DROP_UNIT)
+    both = jnp.concatenate([cell(events.nearest), cell(jnp.minimum(events.nearest + 1, cells[3] - 1))])
+    by_kind = jnp.where(kind < NUM_KINDS, group * NUM_KINDS + kind, past_the_end)
+    by_sign = jnp.where(kind <= Kind.CONSTANT, group * 2 + (events.level < 0), past_the_end)
+    return Spectrum(
+        spectrum.count + tally(cell(events.sharpness), cells),
+        spectrum.drop + tally(both, cells, jnp.concatenate([drop - upper, upper])),
+        spectrum.square + tally(cell(events.sharpness), cells, whole(events.drop**2, SQUARE_UNIT)),
+        spectrum.kinds + tally(by_kind, (grid.resamples, NUM_KINDS)),
+        spectrum.level + tally(by_sign, (grid.resamples, 2), whole(jnp.abs(events.level), DROP_UNIT)),
+        grid,
+    )
+
+
+def accumulate_rows(spectrum: Spectrum, rows: tuple[np.ndarray, ...]) -> Spectrum:
+    """`accumulate` for any number of rows from `block_rows`, block by block; the spectrum passed in is used up."""
+    number = len(rows[0])
+    length = min(MOST_ITEMS, 1 << (number - 1).bit_length())  # few lengths, few compilations
+    for start in range(0, number, length):
+        part = tuple(values[start : start + length] for values in rows)
+        spectrum = accumulate(spectrum, token_block(part, length))
+    return spectrum

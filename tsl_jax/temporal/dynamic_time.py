@@ -1,0 +1,218 @@
+"""Dynamic time: the sum of the learning rates, from an optax schedule, from arrays, or from recorded rows."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+#: A change between two rows is a jump when the changes before and after it are this many times smaller.
+_LONE = 8.0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The learning rate of every update. At step ``t``, ``t`` updates are done, so its loss has seen rates 1 to t.
+
+    Made by `schedule_from_optax`, `schedule_from_rates` or `schedule_from_records`, which check it.
+
+    Attributes:
+        learning_rate: (updates,) rate of update 1, 2, ...; NumPy float64 where it was known beforehand.
+
+    Example:
+        >>> schedule_from_rates([0.1, 0.2, 0.3]).learning_rate.tolist()
+        [0.1, 0.2, 0.3]
+    """
+
+    learning_rate: Float[Array | np.ndarray, " updates"]
+
+    @property
+    def num_steps(self) -> int:
+        """The last step that the schedule covers."""
+        return self.learning_rate.shape[0]
+
+
+def schedule_from_rates(learning_rate: ArrayLike) -> Schedule:
+    """The schedule of rates known one by one, such as those that a training run logged.
+
+    Args:
+        learning_rate: (updates,) rate of every update from the first, none left out.
+
+    Returns:
+        `Schedule` of as many steps.
+
+    Raises:
+        ValueError: rates that are not finite, negative, or all zero.
+
+    Example:
+        >>> schedule_from_rates([0.1, 0.2, 0.3]).num_steps
+        3
+    """
+    rate = np.asarray(learning_rate, np.float64)
+    if rate.ndim != 1 or not rate.size:
+        raise ValueError(f"learning_rate: got shape {rate.shape}, expected (updates,), one rate an update")
+    bad = np.flatnonzero(~(np.isfinite(rate) & (rate >= 0)))
+    if bad.size:
+        raise ValueError(
+            f"learning_rate: got {rate[bad[0]]} at update {bad[0] + 1}, expected finite rates of 0 or above; "
+            "repair the schedule"
+        )
+    if not rate.any():
+        raise ValueError("learning_rate: all rates are 0, expected some that train; give the rates of the run")
+    return Schedule(rate)
+
+
+def schedule_from_optax(rate_of: Callable, num_steps: int) -> Schedule:
+    """The schedule of a callable as optax has them: update ``u`` runs at ``rate_of(u - 1)``.
+
+    Args:
+        rate_of: count (from 0) to rate; a JAX function such as optax's schedules, or plain Python.
+        num_steps: updates to cover.
+
+    Returns:
+        `Schedule`.
+
+    Raises:
+        ValueError: ``num_steps`` below 1, or rates that `schedule_from_rates` refuses.
+
+    Example:
+        >>> import optax
+        >>> warm = optax.warmup_constant_schedule(init_value=0.0, peak_value=1e-3, warmup_steps=100)
+        >>> schedule = schedule_from_optax(warm, 1000)
+        >>> round(float(lr_sum(schedule, 1000)), 4)
+        0.9495
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps: got {num_steps}, expected at least 1")
+    try:
+        rates = jax.vmap(lambda count: jnp.asarray(rate_of(count), float))(jnp.arange(num_steps))
+    except jax.errors.JAXTypeError:  # plain Python, which decides by the value of the count
+        rates = [float(rate_of(count)) for count in range(num_steps)]
+    return schedule_from_rates(np.asarray(rates, np.float64))
+
+
+def schedule_from_records(
+    step: ArrayLike, learning_rate: ArrayLike, *, warmup_steps: int | None = None, num_steps: int | None = None
+) -> Schedule:
+    """The schedule behind recorded rows, such as a loss curve with its learning rates.
+
+    Between rows the rate is linear; a lone jump (the changes before and after it are far smaller) stays a jump and
+    happens at the later row. What came before the first row must be said: ``rate_first · count / warmup_steps``
+    rising from 0, then the first row's rate.
+
+    Args:
+        step: (rows,) whole numbers, increasing.
+        learning_rate: (rows,) rate of the update that follows each row's step, as optax counts.
+        warmup_steps: length of the linear warm-up before the first row; 0 for none. Needed unless the first row is
+            step 0.
+        num_steps: updates to cover, at most the last row's step; by default all.
+
+    Returns:
+        `Schedule` of ``num_steps`` updates.
+
+    Raises:
+        ValueError: rows that are not increasing whole steps, rates that `schedule_from_rates` refuses, a warm-up
+            that is missing or longer than the gap before the first row, or a schedule shorter than ``num_steps``.
+
+    Example:
+        >>> schedule = schedule_from_records([4, 6, 8], [0.2, 0.2, 0.1], warmup_steps=4)
+        >>> [round(float(rate), 2) for rate in schedule.learning_rate]
+        [0.0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.2, 0.15]
+    """
+    step, rate = checked_steps(step), np.asarray(learning_rate, np.float64)
+    if rate.shape != step.shape:
+        raise ValueError(f"learning_rate: got shape {rate.shape}, expected one a row, {step.shape}")
+    schedule_from_rates(rate)  # its checks
+    first, last = int(step[0]), int(step[-1])
+    if first > 0 and warmup_steps is None:
+        raise ValueError(
+            f"warmup_steps: the rows begin at step {first} and do not say what came before; give the length of the "
+            "linear warm-up from 0, or 0 if the first row's rate held from the start"
+        )
+    if not 0 <= (warmup_steps or 0) <= first:
+        raise ValueError(f"warmup_steps: got {warmup_steps}, expected 0 to {first}, where the rows begin")
+    if num_steps is not None and not 1 <= num_steps <= last:
+        raise ValueError(
+            f"num_steps: got {num_steps}, expected 1 to {last}: the recorded schedule is shorter than the run; "
+            "record more of it, or give the whole schedule by schedule_from_optax or schedule_from_rates"
+        )
+    count = np.arange(num_steps or max(last, 1))
+    warm = rate[0] * np.minimum(count / warmup_steps, 1.0) if warmup_steps else np.full(len(count), rate[0])
+    return schedule_from_rates(np.where(count < first, warm, _between(count, step, rate)))
+
+
+def _between(count, step, rate):
+    """Rates at counts between rows: linear, but held up to the later row over lone jumps."""
+    if len(step) == 1:
+        return np.full(len(count), rate[0])
+    change = np.abs(np.diff(rate))
+    beside = np.maximum(np.r_[0.0, change[:-1]], np.r_[change[1:], 0.0])
+    # With one neighbour (the first and last interval) nothing tells a jump from a slope that starts or ends.
+    inner = (np.arange(len(change)) > 0) & (np.arange(len(change)) < len(change) - 1)
+    jump = inner & (change > _LONE * beside)
+    row = np.clip(np.searchsorted(step, count, side="right") - 1, 0, len(step) - 2)
+    held = jump[row] & (count < step[row + 1])
+    return np.where(held, rate[row], np.interp(count, step, rate))
+
+
+def lr_sum(schedule: Schedule, step: ArrayLike) -> Float[Array | np.ndarray, " checkpoints"]:
+    """Dynamic time: ``τ(t) = Σ η_u over updates u <= t``, and ``τ(0) = 0``.
+
+    Args:
+        schedule: learning rate of every update.
+        step: (checkpoints,) updates done, whole numbers; or one.
+
+    Returns:
+        (checkpoints,) sums, in units of the learning rate; NumPy float64 where the schedule is known beforehand.
+
+    Raises:
+        ValueError: a step is negative or beyond the schedule.
+
+    Example:
+        >>> lr_sum(schedule_from_rates([0.5, 0.25, 0.25]), [0, 2, 3]).tolist()
+        [0.0, 0.75, 1.0]
+
+    Source: arXiv 2602.03685.
+    """
+    step = np.asarray(step)
+    outside = (step < 0) | (step > schedule.num_steps)
+    if outside.any():
+        raise ValueError(
+            f"step: got {step[outside].max() if step.ndim else step}, expected 0 to {schedule.num_steps}: the schedule "
+            "is shorter than the run; give the learning rate of every update up to the last step"
+        )
+    known = isinstance(schedule.learning_rate, np.ndarray)
+    rates = schedule.learning_rate
+    sums = np.cumsum(rates, dtype=np.float64) if known else jnp.cumsum(rates)
+    xp = np if known else jnp
+    return xp.concatenate([xp.zeros(1, sums.dtype), sums])[step]
+
+
+def checked_steps(step: ArrayLike) -> np.ndarray:
+    """Steps as increasing whole numbers of 0 or above, int64.
+
+    Raises:
+        ValueError: they are not; the message names the place and the way out.
+    """
+    values = np.asarray(step)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"step: got shape {values.shape}, expected (rows,) with at least one")
+    whole = np.isfinite(values) & (values == np.floor(np.where(np.isfinite(values), values, 0))) & (values >= 0)
+    if not whole.all():
+        row = int(np.argmin(whole))
+        raise ValueError(
+            f"step: got {values[row]} in row {row}, expected whole numbers of 0 or above; leave that row out"
+        )
+    falls = np.flatnonzero(np.diff(values) <= 0)
+    if falls.size:
+        row = int(falls[0]) + 1
+        what = "twice" if values[row] == values[row - 1] else f"after {values[row - 1]:g}"
+        raise ValueError(
+            f"step: got {values[row]:g} {what} (row {row}), expected increasing steps; sort the rows and keep one of "
+            "each step"
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,290 @@
+"""Forecast of the mean loss for the rest of training, from its beginning."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .forecast_posterior import Prior, Rows, draw, picked, posterior
+from .forecast_rows import LAWS, PRIOR_WEIGHTS, Times, checked_curve, law_rows, origins_of, rates_of, thinned
+
+#: Levels of the bands.
+LEVELS = (0.5, 0.9)
+#: Fractions of the seen clock before which rows are left out, each tried.
+STARTS = (0.0, 0.125, 0.25, 0.5)
+#: Rolling origins within the seen part, and paths drawn for each of their predictions.
+_ORIGINS, _PATHS = 5, 128
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastPrior:
+    """What is taken for likely before the run was seen: mean and spread of normal distributions.
+
+    Args:
+        exponent: α of the falling power law; the default lies halfway between theory, 1/3 in dynamic time, and what was
+            published with the annealing law, 0.51.
+        exponent_spread: of ln α.
+        gain: fall of the loss (nat) when the learning rate goes from its highest value to 0 and stays there long:
+            the only thing that speaks of annealing as long as the run has not seen any. The default is what the
+            parameters published with the annealing law (arXiv 2408.11029) come to, C·η/(1-λ) = 0.08 nat.
+        gain_spread: its spread, nat.
+        transient: spread of a deviation at the first row that dies with the square of the clock, nat.
+        drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat.
+        drift_spread: of its logarithm.
+        noise: scatter of the measured losses, nat.
+        noise_spread: of its logarithm.
+    """
+
+    exponent: float = 0.42
+    exponent_spread: float = 0.35
+    gain: float = 0.08
+    gain_spread: float = 0.05
+    transient: float = 0.05
+    drift: float = 0.01
+    drift_spread: float = 1.0
+    noise: float = 2e-3
+    noise_spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not (np.isfinite(value) and (value > 0 or field.name == "gain")):
+                raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
+
+
+DEFAULT_PRIOR = ForecastPrior()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """Mean loss at later steps, with bands.
+
+    Attributes:
+        step: training steps of the forecast.
+        mean: expected loss, nat.
+        lower: lower ends of the bands of `LEVELS`, 50 and 90%, nat.
+        upper: upper ends.
+        paths: drawn courses of the loss, each equally likely, nat.
+        weight: of every law; they add up to 1.
+        rolling_error: of every law, root mean square error of its predictions within the seen part, nat.
+        gain_known: how much of the gain's uncertainty the seen part has removed: 0 says that the forecast of what
+            annealing brings is the prior's.
+        reach: the last clock of the forecast over the last one seen.
+        unseen_fall: how much further the learning rate falls than was seen, as a share of its highest value.
+        num_seen: rows that were seen.
+        laws: names of the laws (static).
+    """
+
+    step: Float[np.ndarray, " rows"]
+    mean: Float[np.ndarray, " rows"]
+    lower: Float[np.ndarray, "levels rows"]
+    upper: Float[np.ndarray, "levels rows"]
+    paths: Float[np.ndarray, "paths rows"]
+    weight: Float[np.ndarray, " laws"]
+    rolling_error: Float[np.ndarray, " laws"]
+    gain_known: Float[np.ndarray, ""]
+    reach: Float[np.ndarray, ""]
+    unseen_fall: Float[np.ndarray, ""]
+    num_seen: Float[np.ndarray, ""]
+    laws: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In which ways the forecast lies outside what the data support; empty where it does not."""
+        said = []
+        if float(self.reach) > 10:
+            said.append(
+                f"the forecast reaches {float(self.reach):.0f} times as far as the seen part: trust the bands, not "
+                "the line"
+            )
+        if float(self.unseen_fall) > 0.05 and float(self.gain_known) < 0.5:
+            said.append(
+                f"the learning rate will fall by {float(self.unseen_fall):.0%} of its highest value more than was "
+                "seen: what that brings is a prior, not data"
+            )
+        if int(self.num_seen) < 8:
+            said.append(f"only {int(self.num_seen)} losses were seen: the law's exponent is mostly the prior's")
+        return tuple(said)
+
+
+def forecast(
+    step: Float[np.ndarray, " rows"],
+    loss: Float[np.ndarray, " rows"],
+    at: Float[np.ndarray, " later"],
+    *,
+    learning_rate: Float[np.ndarray, " updates"] | None = None,
+    prior: ForecastPrior = DEFAULT_PRIOR,
+    laws: tuple[str, ...] | None = None,
+    key: Array | None = None,
+    own_key: Array | None = None,
+    paths: int = 1000,
+) -> Forecast:
+    """Forecasts the mean loss at later steps from the losses of a young run.
+
+        ``loss = floor + A·clock^-α - gain·response + drift + noise``
+
+    Four laws of this form are averaged: a power law of the step, which knows no schedule; the same law of dynamic
+    time; the annealing law and the multi-power law, whose response says what falls of the learning rate have
+    brought. Of each the exponent, the answer's kernel and three sizes of noise lie on a grid; everything else is
+    integrated in closed form. A slope that drifts over the logarithm of the clock stands for what no law knows: the
+    bands widen with the distance. How much each law counts, and which early rows count, is decided by its
+    predictions of the later part of what was seen from the earlier part.
+
+    Args:
+        step: (rows,) steps of the seen losses, increasing, above 0 or the first 0 (which is left out).
+        loss: (rows,) mean loss there, nat.
+        at: (later,) steps to forecast, increasing, after the last seen one.
+        learning_rate: (updates,) rate of every update from update 1 up to the last step of ``at`` at least, or an
+            object with such an attribute; ``None``: unknown, and only the power law of the step is left.
+        prior: see `ForecastPrior`.
+        laws: which of `LAWS` to average; by default all that the schedule allows.
+        key: random key for the paths; by default always the same.
+        own_key: random key for what is this run's own, by default made of ``key``. Forecasts with one ``key`` and
+            different ``own_key`` draw the same gains, as runs of one family have them; `rank` does so.
+        paths: how many paths to draw.
+
+    Returns:
+        `Forecast`; its `warnings` say where it lies outside what the data support.
+
+    Raises:
+        ValueError: fewer than 3 rows, steps that do not increase, a loss that is not finite or that rises from the
+            beginning to the end, a step of ``at`` that was seen, a schedule shorter than ``at``, an unknown law.
+
+    Example:
+        >>> import numpy as np
+        >>> from tsl_jax.temporal import forecast
+        >>> step = np.arange(100.0, 2100.0, 50.0)
+        >>> found = forecast(step, 3 + 20 * step**-0.5, np.array([4000.0, 10000.0]))
+        >>> bool(abs(found.mean[-1] - 3.2) < 0.02), found.laws
+        (True, ('step power law',))
+
+    Source: laws of arXiv 2602.03685, 2408.11029 and 2503.12811.
+    """
+    step, loss, at = checked_curve(step, loss, at)
+    rates = rates_of(learning_rate, at[-1])
+    names = _chosen_laws(laws, rates is not None)
+    known_step, known_loss = thinned(step, loss)
+    times = Times.of(known_step, at)
+    rows = law_rows(names, times.step, rates)
+    masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
+    key = jax.random.key(0) if key is None else key
+    own_key = jax.random.fold_in(key, 1) if own_key is None else own_key
+    values = np.pad(known_loss, (0, len(times.step) - len(known_loss)))
+    of_prior = Prior(**{name: jnp.float32(value) for name, value in dataclasses.asdict(prior).items()})
+    as_floats = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (rows, values, masks))
+    log_laws = jnp.log(jnp.asarray([PRIOR_WEIGHTS[name] for name in names], jnp.float32))
+    found = _forecast(*as_floats, log_laws, of_prior, key, own_key, paths, times.num_seen)
+    nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
+    drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found["paths"])[:, ends]])
+    lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
+    seen_response, later_response = rows.response[-1, 0, : len(known_step)], rows.response[-1, 0, times.num_seen :]
+    return Forecast(
+        step=at,
+        mean=drawn.mean(axis=0),
+        lower=lower,
+        upper=upper,
+        paths=drawn,
+        weight=np.asarray(found["weight"]),
+        rolling_error=np.asarray(found["rolling_error"]),
+        gain_known=np.asarray(found["gain_known"]),
+        reach=np.exp(rows.log_clock[-1, -1] - rows.log_clock[-1, len(known_step) - 1]),
+        unseen_fall=np.maximum(later_response.max() - seen_response.max(), 0.0),
+        num_seen=np.asarray(len(step)),
+        laws=names,
+    )
+
+
+def _chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ...]:
+    possible = LAWS if scheduled else LAWS[:1]
+    names = possible if laws is None else tuple(laws)
+    for name in names:
+        if name not in LAWS:
+            raise ValueError(f"laws: got {name!r}, expected some of {', '.join(LAWS)}")
+        if name not in possible:
+            raise ValueError(f"laws: {name} needs the schedule; pass learning_rate, or leave this law out")
+    if not names:
+        raise ValueError("laws: got none, expected at least one")
+    return names
+
+
+@functools.partial(jax.jit, static_argnums=(7, 8))
+def _forecast(rows: Rows, loss, masks, log_laws, prior: Prior, key, own_key, paths: int, seen: int):
+    """Posterior of every law, start and origin; weights from the origins; paths from all rows.
+
+    The last of the origins is the whole seen part; the first ``seen`` rows may be seen.
+    """
+    known = masks[..., :seen]
+    early = Rows(rows.log_clock[:, :seen], rows.response[..., :seen], rows.log_kernel)
+
+    def at_mask(law: Rows, mask):
+        return posterior(law, loss[:seen], mask, prior)
+
+    over_origins = jax.vmap(at_mask, in_axes=(None, 0))
+    over_starts = jax.vmap(over_origins, in_axes=(None, 0))
+    found = jax.vmap(over_starts, in_axes=(0, None))(early, known)
+    keys = jax.random.split(key)
+    score, square = _scores(found, early, loss[:seen], masks[..., :seen], keys[0])
+    weight = jax.nn.softmax((score + log_laws[:, None]).reshape(-1))
+    by_law = weight.reshape(score.shape).sum(axis=1)
+    share = weight.reshape(score.shape) / by_law[:, None]
+    whole = jax.tree.map(lambda a: a[:, :, -1].reshape(-1, *a.shape[3:]), found)
+    later = Rows(rows.log_clock[:, seen:], rows.response[..., seen:], rows.log_kernel)
+    drawn = _mixture(whole, later, weight, masks.shape[0], keys[1], own_key, paths)
+    return {
+        "paths": drawn,
+        "weight": by_law,
+        "rolling_error": jnp.sqrt(jnp.sum(share * square, axis=1)),
+        "gain_known": 1 - _gain_spread(whole, weight) / prior.gain_spread,
+    }
+
+
+def _scores(found, rows: Rows, loss, masks, key):
+    """Mean log density of what each law and start did not know at each origin, and mean squares of its errors.
+
+    Judged at three places: the last seen row, and those between it and the origin at thirds of the way. Errors along
+    one path are close to one error, so that each origin counts as one observation.
+    """
+    seen = masks[0, -1]
+    last = jnp.argmax(jnp.where(seen > 0, jnp.arange(len(loss)), -1))
+    origin = jnp.argmax(jnp.where(masks[0, :-1] > 0, jnp.arange(len(loss)), -1), axis=-1)
+    places = jnp.stack([origin + (last - origin) // 3, origin + 2 * (last - origin) // 3, last + 0 * origin], axis=-1)
+
+    def of_one(found, law: Rows, places):
+        there = law._replace(log_clock=law.log_clock[places], response=law.response[:, places])
+        shared, own = jax.random.split(key)
+        drawn = draw(found, there, shared, own, _PATHS)
+        centre, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-4
+        error = loss[places] - centre
+        return jnp.mean(-0.5 * jnp.square(error / spread) - jnp.log(spread)), jnp.mean(jnp.square(error))
+
+    earlier = jax.tree.map(lambda a: a[:, :, :-1], found)
+    over = jax.vmap(of_one, in_axes=(0, None, 0))
+    over = jax.vmap(over, in_axes=(0, None, None))
+    density, square = jax.vmap(over, in_axes=(0, 0, None))(earlier, rows, places)
+    return jnp.sum(density, axis=-1), jnp.mean(square, axis=-1)
+
+
+def _mixture(whole, rows: Rows, weight, starts: int, key, own_key, paths: int):
+    """Paths from all laws and starts, each as often as its weight says."""
+    keys = jax.random.split(key, 2)
+    chosen = picked(weight, jax.random.uniform(keys[0], (paths,)))
+
+    def one(candidate, key, own_key):
+        found = jax.tree.map(lambda a: a[candidate], whole)
+        law = jax.tree.map(lambda a: a[candidate // starts], rows)
+        return draw(found, law, key, own_key, 1)[0]
+
+    each = chosen, jax.random.split(keys[1], paths), jax.random.split(own_key, paths)
+    return jax.lax.map(lambda triple: one(*triple), each, batch_size=100)
+
+
+def _gain_spread(whole, weight):
+    """Standard deviation of the gain over all laws that have one."""
+    share = weight[:, None, None, None, None, None] * jnp.exp(whole.log_weight)
+    mean = jnp.sum(share * whole.mean[..., 3])
+    own = jnp.sum(jnp.square(whole.factor[..., 3, :]), axis=-1)
+    return jnp.sqrt(jnp.sum(share * (own + jnp.square(whole.mean[..., 3] - mean))))
