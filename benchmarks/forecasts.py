@@ -1,4 +1,10 @@
-"""Forecasts from the first 10 to 40% of real training runs, beside simpler ones: errors and coverage of the bands."""
+"""Forecasts from the first 10 to 40% of real training runs, beside simpler ones: errors and coverage of the bands.
+
+The default prior is no blind choice: fits to whole runs of these families were known when it was made, and three values
+were tried. The prior of the other size is learned from finished runs of that size alone, under the same schedules: it
+shows what carries over between sizes. Rows of a run are correlated and several runs share their young part, so that
+coverages are rough.
+"""
 
 import argparse
 import sys

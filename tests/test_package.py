@@ -19,8 +19,8 @@ import tsl_jax
 ROOT = Path(tsl_jax.__file__).parent
 
 PUBLIC = {
-    "FAMILIES",
     "Category",
+    "FAMILIES",
     "Family",
     "Fit",
     "FitOptions",
@@ -31,15 +31,24 @@ PUBLIC = {
     "Parameter",
     "PowerLaw",
     "Sigmoid",
+    "Spectrum",
     "Status",
     "create_losses",
     "curve_counts",
+    "decompose",
+    "evolution",
     "fit",
     "fit_store",
+    "forecast",
     "least_squares",
+    "lr_sum",
     "open_fits",
     "open_losses",
+    "position_law",
     "predict_store",
+    "rank",
+    "separation",
+    "time_law",
     "validate",
 }
 

@@ -101,7 +101,8 @@ def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
     usable = kind <= Kind.LATE
     x, steepness = jnp.where(usable, x, 0.5), jnp.where(usable, steepness, 1.0)
     bins, last = jnp.log(steepness / LEAST_SHARPNESS) / grid.sharpness_ratio, grid.sharpness_bins - 1
-    centred = jnp.clip(bins - 0.5, 0, last)
+    # Computed once: next to a whole number an index and a share from two roundings would not fit each other.
+    centred = jax.lax.optimization_barrier(jnp.clip(bins - 0.5, 0, last))
     return Events(
         kind=jnp.where(jnp.arange(len(kind)) < block.number, kind, NUM_KINDS),
         resample=resample_of(block.sequence, grid.resamples),

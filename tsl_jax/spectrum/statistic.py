@@ -72,14 +72,27 @@ class Spectrum:
     """Learning times and sharpness of any number of tokens; ``a + b`` is the spectrum of both, exactly.
 
     Sums are whole multiples of `DROP_UNIT` and `SQUARE_UNIT` in 64-bit integers, so that neither the order of tokens
-    nor how they are split among blocks, devices and machines changes a bit. Every token is counted under one `Kind`.
+    nor how they are split among blocks and machines changes a bit. (Another kind of device may round a token's own
+    numbers differently, by one unit or into the next bin.) Every token is counted under one `Kind`.
     The first axis of all arrays are the resample groups: whole sequences, by a hash of their number.
 
     Attributes:
-        count, drop, square: (resamples, 2, times, sharpnesses), as in `Moments`.
+        count: (resamples, 2, times, sharpnesses) tokens with an event; falling ones first, then rising ones.
+        drop: (resamples, 2, times, sharpnesses) sum of the sizes of their drops, as in `Moments`.
+        square: (resamples, 2, times, sharpnesses) sum of the squares of their drops.
         kinds: (resamples, kinds) tokens by `Kind`.
         level: (resamples, 2) sum of the losses at the end of the window and of constants; negative ones apart.
         grid: the bins (static).
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.geomspace(10.0, 100.0, 64)[:, None]) ** 2)
+        >>> spectrum = tsl.Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+        >>> spectrum.tokens["LEARNED"]
+        64
+
+    Source: arXiv 2606.29858.
     """
 
     count: Exact
@@ -235,14 +248,14 @@ def accumulate(spectrum: Spectrum, block: TokenBlock) -> Spectrum:
         return jnp.where(kind <= Kind.LATE, row + sharpness, past_the_end)
 
     # A drop is shared between the two sharpnesses around its own, in whole units: mean ln(sharpness) and total stay.
-    drop = whole(events.drop, DROP_UNIT)
     upper = whole(events.drop * events.next_share, DROP_UNIT)
+    lower = jnp.maximum(whole(events.drop, DROP_UNIT), upper) - upper  # never below 0, however they were rounded
     both = jnp.concatenate([cell(events.nearest), cell(jnp.minimum(events.nearest + 1, cells[3] - 1))])
     by_kind = jnp.where(kind < NUM_KINDS, group * NUM_KINDS + kind, past_the_end)
     by_sign = jnp.where(kind <= Kind.CONSTANT, group * 2 + (events.level < 0), past_the_end)
     return Spectrum(
         spectrum.count + tally(cell(events.sharpness), cells),
-        spectrum.drop + tally(both, cells, jnp.concatenate([drop - upper, upper])),
+        spectrum.drop + tally(both, cells, jnp.concatenate([lower, upper])),
         spectrum.square + tally(cell(events.sharpness), cells, whole(events.drop**2, SQUARE_UNIT)),
         spectrum.kinds + tally(by_kind, (grid.resamples, NUM_KINDS)),
         spectrum.level + tally(by_sign, (grid.resamples, 2), whole(jnp.abs(events.level), DROP_UNIT)),

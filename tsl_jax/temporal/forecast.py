@@ -24,12 +24,12 @@ class ForecastPrior:
     """What is taken for likely before the run was seen: mean and spread of normal distributions.
 
     Args:
-        exponent: α of the falling power law; the default lies halfway between theory, 1/3 in dynamic time, and what was
-            published with the annealing law, 0.51.
+        exponent: α of the falling power law; the default lies somewhat above theory's 1/3 in dynamic time, as fits to
+            whole runs do.
         exponent_spread: of ln α.
         gain: fall of the loss (nat) when the learning rate goes from its highest value to 0 and stays there long:
-            the only thing that speaks of annealing as long as the run has not seen any. The default is what the
-            parameters published with the annealing law (arXiv 2408.11029) come to, C·η/(1-λ) = 0.08 nat.
+            the only thing that speaks of annealing as long as the run has not seen any. The default is a choice, of
+            the size that whole runs of small language models show; learn it from your own with `prior_from_runs`.
         gain_spread: its spread, nat.
         transient: spread of a deviation at the first row that dies with the square of the clock, nat.
         drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat.

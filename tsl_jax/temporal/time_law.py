@@ -100,7 +100,7 @@ def time_law(
 
     The interval holds the exponents whose best fit is not much worse: ``rss(α) <= rss (1 + t²/ν)`` with t Student's
     quantile for ν degrees of freedom. Residuals of real curves are correlated from row to row; the widths allow for
-    it by the lag-1 autocorrelation. Pure: works under `jit` and `vmap`.
+    it by the lag-1 autocorrelation. Pure: works under `jit` and `vmap`; the parameters are differentiable.
 
     Args:
         dynamic_time: (rows,) sums of the learning rates, positive, such as `lr_sum` gives; or any other axis. Rows in
@@ -198,12 +198,12 @@ def _check(axis, loss, weights) -> None:
 @functools.partial(jax.jit, static_argnums=3)
 def _time_law(axis, loss, weights, level) -> TimeLaw:
     counts = weights > 0
-    axis, loss = jnp.where(counts, axis, 1.0), jnp.where(counts, loss, 0.0)
+    log_axis, loss = jnp.log(jnp.where(counts, axis, 1.0)), jnp.where(counts, loss, 0.0)
     weights = jnp.where(counts, weights, 0.0)
     total = jnp.sum(weights)
     # Counted from the geometric mean of the axis and the mean loss, so that float32 resolves the residuals.
-    unit = jnp.sum(weights * jnp.where(counts, jnp.log(axis), 0.0)) / total
-    x, centre = jnp.log(axis) - unit, jnp.sum(weights * loss) / total
+    unit, centre = jnp.sum(weights * log_axis) / total, jnp.sum(weights * loss) / total
+    x = jnp.where(counts, log_axis - unit, 0.0)
     profile = functools.partial(_profile, x, jnp.where(counts, loss - centre, 0.0), weights)
 
     exponents = jnp.geomspace(_LEAST, _MOST, _NUM_STARTS).astype(x.dtype)
@@ -217,14 +217,15 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
         bounds=(_bounds(jnp.log(_LEAST)), _bounds(jnp.log(_MOST))),
     )
     left = _residual(fit.params, x, loss - centre)
-    correlation = autocorrelation(left, counts)
+    # Of what follows only the parameters have derivatives: quantiles and crossings have none in their degrees.
+    correlation = lax.stop_gradient(autocorrelation(left, counts))
     degrees = jnp.maximum(independent_rows(fit.num_points, correlation) - 3, 1.0)
     wider = jnp.sqrt((fit.num_points - 3) / degrees)
 
     exponent = jnp.exp(fit.params["log_exponent"])
     variance = jnp.maximum(fit.rss / degrees, jnp.finfo(x.dtype).tiny)
-    lower, upper = _interval(profile, exponent, fit.rss + variance * student_quantile(level, degrees) ** 2)
-    statistic = jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0) / variance
+    lower, upper = _interval(profile, lax.stop_gradient(exponent), fit.rss + variance * student_quantile(level, degrees) ** 2)
+    statistic = lax.stop_gradient(jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0) / variance)
     coefficient = fit.params["amplitude"] * jnp.exp(exponent * unit)
     # Order of the covariance: amplitude, floor, log_exponent (names sorted, as in any pytree of a dict).
     slope = jnp.array([1 / fit.params["amplitude"], 0.0, exponent * unit]) * coefficient
@@ -236,8 +237,8 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
             "exponent": wider * fit.stderr["log_exponent"] * exponent,
             "floor": wider * fit.stderr["floor"],
         },
-        lower,
-        upper,
+        lax.stop_gradient(lower),
+        lax.stop_gradient(upper),
         f_tail(statistic, 1.0, degrees),
         correlation,
         fit.rss,
