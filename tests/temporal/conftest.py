@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import jax
 import pytest
 
 
@@ -17,12 +16,3 @@ def loss_curves() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For modules of small fits, where compiling takes nearly all the time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)

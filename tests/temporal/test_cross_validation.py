@@ -6,7 +6,6 @@ from planted_runs import planted
 
 from tsl_jax.temporal import AnnealingLaw, LawFitOptions, TimePowerLaw, fit_law, held_out_error, leave_one_run_out
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ONE_START = LawFitOptions(starts=1)
 
 

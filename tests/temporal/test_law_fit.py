@@ -30,8 +30,6 @@ def fitted(law, seen, losses, strength=0.0):
     return fit_law(law, seen, losses, shrinkage=law.shrinkage(strength), options=ONE_START)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Planted truth
 
 

@@ -1,7 +1,6 @@
 """Real loss curves: laws fitted to three runs predict runs under schedules that they have not seen."""
 
 import numpy as np
-import pytest
 
 from tsl_jax.store import read_loss_curve
 from tsl_jax.temporal import (
@@ -15,8 +14,6 @@ from tsl_jax.temporal import (
     loss_curve,
     time_law,
 )
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")
 PREDICTED = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_18")
