@@ -3,7 +3,15 @@
 import os
 from pathlib import Path
 
+import jax
 import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Drops what was compiled for a file: a process of many programs runs out of memory maps (vm.max_map_count)."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
