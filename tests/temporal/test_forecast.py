@@ -7,7 +7,6 @@ import pytest
 from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positions, prior_from_runs, rank
 from tsl_jax.temporal.rank import seen_part
 from tsl_jax.temporal.schedule_response import ANNEALING, MULTI_POWER, Kernel, response
-from tsl_jax.temporal.small_matrices import triangle, upper_inverse, whiten
 
 STEP = np.arange(100.0, 2001.0, 50.0)
 LATER = np.array([3000.0, 5000.0, 8000.0])
@@ -179,15 +178,3 @@ def test_responses_are_sums_over_all_drops(kernel):
             share = 1 - np.exp(-n) if kernel.power is None else 1 - (1 + n) ** -kernel.power
             direct[row] += (rates[k - 1] - rates[k]) * share
     assert np.allclose(response(rates, step, kernel), direct, atol=1e-9)
-
-
-def test_small_matrices_agree_with_numpy():
-    rng = np.random.default_rng(1)
-    table, root = rng.normal(size=(9, 4)).astype("float32"), rng.normal(size=(9, 9)).astype("float32")
-    covariance = root @ root.T + 9 * np.eye(9, dtype="float32")
-    white, log_det = whiten(covariance, table)
-    assert np.allclose(white, np.linalg.solve(np.linalg.cholesky(covariance), table), atol=1e-5)
-    assert np.isclose(2 * log_det, np.linalg.slogdet(covariance)[1], rtol=1e-5)
-    upper = np.asarray(triangle(table))
-    assert np.allclose(upper.T @ upper, table.T @ table, atol=1e-4)
-    assert np.allclose(upper_inverse(upper) @ upper, np.eye(4), atol=1e-4)

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from .small_linalg import eliminate, jacobi_svd
+
 #: A step is taken when it wins at least this fraction of what the linear model promised (Moré 1978).
 _LEAST_GAIN_RATIO = 1e-4
 #: Newton steps for the damping; its start is within a factor √p of the answer, so four leave it at a percent.
@@ -70,20 +72,16 @@ def linearise(residual: Callable, params) -> tuple[Float[Array, " m"], Float[Arr
 
 def evaluate(residual: Callable, params, lower, upper) -> Point:
     """Residual and Jacobian at ``params``, reduced to their triangle."""
-    p = params.shape[0]
     values, jacobian = linearise(residual, params)
-    rows = jnp.concatenate([jacobian, values[:, None]], axis=1)
-    short = max(0, p + 1 - rows.shape[0])
-    triangle = jnp.linalg.qr(jnp.pad(rows, ((0, short), (0, 0))), mode="r")
+    factor, along, _ = eliminate(jacobian, values[:, None])
     rss = jnp.sum(values**2)
-    finite = jnp.isfinite(rss) & jnp.all(jnp.isfinite(triangle))
-    triangle = jnp.where(finite, triangle, 0.0)  # not every backend's singular values come back from NaN
-    factor, z = triangle[:p, :p], triangle[:p, p]
+    finite = jnp.isfinite(rss) & jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(along))
+    factor, z = jnp.where(finite, factor, 0.0), jnp.where(finite, along[:, 0], 0.0)
     norms, gradient = jnp.linalg.norm(factor, axis=0), factor.T @ z
     held = ((params <= lower) & (gradient > 0)) | ((params >= upper) & (gradient < 0))
     unit_columns = factor / jnp.where(norms > 0, norms, 1.0)[None, :]
-    directions, sizes, _ = jnp.linalg.svd(jnp.where(held[None, :], 0.0, unit_columns))
-    counts = sizes > p * jnp.finfo(sizes.dtype).eps * sizes[0]
+    directions, sizes, _ = jacobi_svd(jnp.where(held[None, :], 0.0, unit_columns))
+    counts = sizes > len(sizes) * jnp.finfo(sizes.dtype).eps * jnp.max(sizes)
     promise = jnp.sum(jnp.where(counts, directions.T @ z, 0.0) ** 2)
     return Point(params, rss, factor, z, norms, held, promise, finite)
 
@@ -109,10 +107,11 @@ def trust_step(point: Point, scale, radius) -> tuple[Float[Array, " p"], Bool[Ar
     With ``R/scale = U·S·V'``, ``c = U'z`` it is ``-V·S·c/(S² + λ)/scale``; λ by Newton's method on 1/length.
     """
     scaled = jnp.where(point.free[None, :], point.factor / scale[None, :], 0.0)
-    directions, sizes, axes = jnp.linalg.svd(scaled)
+    directions, sizes, axes = jacobi_svd(scaled)
+    largest = jnp.max(sizes)
     c = directions.T @ point.z
     # In units of the largest singular value and of |c|: no powers overflow, whatever the residual's units.
-    size, length = jnp.where(sizes[0] > 0, sizes[0], 1.0), jnp.linalg.norm(c)
+    size, length = jnp.where(largest > 0, largest, 1.0), jnp.linalg.norm(c)
     length = jnp.where(length > 0, length, 1.0)
     tiny = jnp.finfo(sizes.dtype).tiny
     has_effect = sizes > jnp.sqrt(tiny) * size

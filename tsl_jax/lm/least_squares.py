@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 from .dense_problem import flatten, float_leaves, full_bounds
 from .dense_steps import converged, linearise, minimise, stationary
 from .result import Status, has_parameters
+from .small_linalg import jacobi_svd, solve, triangle, upper_inverse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,16 +208,14 @@ def _constant_where(constant, tree: PyTree) -> PyTree:
 
 def _inverse_gram(jacobian: Float[Array, "m p"]) -> tuple[Float[Array, "p p"], Bool[Array, " p"]]:
     """``(J'J)^-1`` without forming ``J'J``, and which parameters J determines."""
-    m, p = jacobian.shape
     norms = jax.lax.stop_gradient(jnp.linalg.norm(jacobian, axis=0))
     norms = jnp.where(norms > 0, norms, 1.0)
-    unit_columns = jnp.pad(jacobian / norms, ((0, max(0, p - m)), (0, 0)))
+    factor = triangle(jacobian / norms)
     # Directions without effect get a unit row each, so that the triangle can be inverted.
-    _, sizes, axes = jnp.linalg.svd(jax.lax.stop_gradient(unit_columns), full_matrices=False)
+    _, sizes, axes = jacobi_svd(jax.lax.stop_gradient(factor))
     eps = jnp.finfo(jacobian.dtype).eps
-    unseen = jnp.where((sizes <= max(m, p) * eps * sizes[0])[:, None], axes, 0.0)
-    triangle = jnp.linalg.qr(jnp.concatenate([unit_columns, unseen]), mode="r")
-    inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(p, dtype=triangle.dtype))
+    unseen = jnp.where((sizes <= max(jacobian.shape) * eps * jnp.max(sizes))[:, None], axes, 0.0)
+    inverse = upper_inverse(triangle(jnp.concatenate([factor, unseen])))
     known = jnp.all(jnp.abs(unseen) <= jnp.sqrt(eps), axis=0)
     return inverse @ inverse.T / jnp.outer(norms, norms), known
 
@@ -268,7 +267,7 @@ def _solve_derivative(residual, options, primals, tangents):
     scale = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diag(hessian))))
     scale = jnp.where(free & (scale > 0), scale, 1.0)
     hessian = jnp.where(both, hessian / jnp.outer(scale, scale), jnp.eye(len(scale), dtype=scale.dtype))
-    moved = -jnp.linalg.solve(hessian, jnp.where(free, pull, 0.0) / scale) / scale
+    moved = -solve(hessian, jnp.where(free, pull, 0.0) / scale) / scale
     params_dot = jnp.where(free, moved, with_bound)
     still = (np.zeros(jnp.shape(out), float0) for out in (status, steps, free))
     return (params, status, steps, free), (params_dot, *still)

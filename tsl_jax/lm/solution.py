@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..curves import Family
+from . import small_linalg
 from .kernel import make_limits, on_bound, solve_block
 from .options import FitOptions
 from .projection import Block
@@ -78,4 +79,4 @@ def _follow(hessian, drift, held, bound_change):
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(hessian), jnp.finfo(hessian.dtype).tiny))
     system = jnp.where(free[:, None] & free[None, :], hessian * scale[:, None] * scale[None, :], 0)
     system = jnp.where(jnp.eye(len(held), dtype=bool) & ~free[:, None], 1, system)
-    return jnp.where(free, -scale * jnp.linalg.solve(system, scale * drift), bound_change)
+    return jnp.where(free, -scale * small_linalg.solve(system, scale * drift), bound_change)

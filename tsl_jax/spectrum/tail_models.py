@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..lm.small_linalg import solve
 from .pulses import product
 
 #: Newton steps for each statistic, and the longest of them in units in which a statistic spans 1 over the tail:
@@ -56,7 +57,7 @@ def law_on_bins(
         information = product(centred * p, centred.T)
         # Nearly dependent statistics (y and y² over a short tail): a little of the identity keeps the step finite.
         ridge = 1e-7 * jnp.eye(len(theta))
-        move = jnp.linalg.solve(information + ridge, mean - expected)
+        move = solve(information + ridge, mean - expected)
         return theta + move * jnp.minimum(1, _LONGEST / jnp.maximum(jnp.max(jnp.abs(move)), 1e-30)), None
 
     theta, _ = jax.lax.scan(step, jnp.zeros(len(statistics)), length=_STEPS * len(statistics))

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..lm.small_linalg import back_substitute, eliminate, whiten
+
 #: Degree of the polynomial before the change point. A cubic costs width, but a stiffer curve that is not quite right
 #: moves the point by more than its interval tells (planted hinges of amplitude and rate: 78% covered instead of 90).
 DEGREE = 3
@@ -31,21 +33,15 @@ def whitening_of(covariance: Float[Array, "checkpoints 2 2"], usable) -> Float[A
     """W with ``W'W`` the inverse covariance; 0 for checkpoints that do not count."""
     identity = jnp.eye(2, dtype=covariance.dtype)
     safe = jnp.where(usable[:, None, None], covariance, identity)
-    factor = jnp.linalg.cholesky(safe)
-    inverse = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower, identity, lower=True))(factor)
+    inverse = jax.vmap(lambda matrix: whiten(matrix, identity)[0])(safe)
     return jnp.where(usable[:, None, None] & jnp.all(jnp.isfinite(inverse), (-1, -2), keepdims=True), inverse, 0)
 
 
-def basis_at(u, candidate, whitening: Float[Array, "checkpoints 2 2"]):
-    """Orthonormal basis (numbers, coefficients) of the fits with this change point, and (2, coefficients) that makes
-    the constants of what a curve has along it."""
+def columns_at(u, candidate, whitening: Float[Array, "checkpoints 2 2"]) -> Float[Array, "numbers coefficients"]:
+    """Columns of the fits with this change point, whitened: the constants, then the powers."""
     before = jnp.maximum(candidate - u, 0)[:, None, None]
     columns = jnp.concatenate([before**power * whitening for power in range(1 + DEGREE)], axis=-1)
-    columns = columns.reshape(-1, COEFFICIENTS)
-    norms = jnp.linalg.norm(columns, axis=0)
-    basis, triangle = jnp.linalg.qr(columns / norms)
-    inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(COEFFICIENTS, dtype=u.dtype))
-    return basis, inverse[:2] / norms[:2, None]
+    return columns.reshape(-1, COEFFICIENTS)
 
 
 def profile(
@@ -58,31 +54,23 @@ def profile(
     curves = whitened.reshape(-1, whitened.shape[-1])
 
     def fit(candidate):
-        basis, to_end = basis_at(u, candidate, whitening)
-        along = basis.T @ curves
-        return Profile(jnp.sum(jnp.square(curves - basis @ along), axis=0), (to_end @ along).T)
+        upper, along, rest = eliminate(columns_at(u, candidate, whitening), curves)
+        return Profile(jnp.sum(jnp.square(rest), axis=0), back_substitute(upper, along)[:2].T)
 
-    with jax.default_matmul_precision("highest"):
-        return jax.lax.map(fit, candidates)
+    return jax.lax.map(fit, candidates)
 
 
 def fitted_at(u, candidate, whitening, whitened: Float[Array, "checkpoints 2"]) -> Float[Array, "checkpoints 2"]:
     """The fit to one curve with this change point, whitened."""
-    basis, _ = basis_at(u, candidate, whitening)
-    with jax.default_matmul_precision("highest"):
-        return (basis @ (basis.T @ whitened.ravel())).reshape(whitened.shape)
+    curve = whitened.reshape(-1, 1)
+    rest = eliminate(columns_at(u, candidate, whitening), curve)[2]
+    return (curve - rest).reshape(whitened.shape)
 
 
 def fit_constants(whitening, whitened: Float[Array, "checkpoints 2 curves"]) -> Profile:
     """The best constants of every curve, as a profile of one candidate."""
-    columns = whitening.reshape(-1, 2)
-    norms = jnp.linalg.norm(columns, axis=0)
-    basis, triangle = jnp.linalg.qr(columns / norms)
-    curves = whitened.reshape(len(columns), -1)
-    with jax.default_matmul_precision("highest"):
-        along = basis.T @ curves
-        end = jax.scipy.linalg.solve_triangular(triangle, along) / norms[:, None]
-        return Profile(jnp.sum(jnp.square(curves - basis @ along), axis=0)[None], end.T[None])
+    upper, along, rest = eliminate(whitening.reshape(-1, 2), whitened.reshape(-1, whitened.shape[-1]))
+    return Profile(jnp.sum(jnp.square(rest), axis=0)[None], back_substitute(upper, along).T[None])
 
 
 def within(candidates, chi2: Float[Array, " candidates"], most) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..lm.small_linalg import solve
 from .distributions import f_tail
 from .position_bins import checked_position, log_bins
 from .training_axis import checked_axis
@@ -181,4 +182,4 @@ def _hotelling(differences, influence):
     scale = jnp.sqrt(groups / (groups - 1) * jnp.sum(jnp.square(influence), axis=0))
     correlation = groups / (groups - 1) * jnp.matmul((influence / scale).T, influence / scale, precision="highest")
     standardised = differences / scale
-    return standardised @ jnp.linalg.solve(correlation, standardised)
+    return standardised @ solve(correlation, standardised)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .small_matrices import triangle, upper_inverse, whiten
+from ..lm.small_linalg import triangle, upper_inverse, whiten
 
 #: Grid of the exponent, of the noise's size (nat), of its correlation from row to row, and of the drift of the slope
 #: (nat per e-fold, over the square root of an e-fold), relative to the noise.

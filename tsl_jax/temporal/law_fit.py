@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, UInt8
 
 from ..lm import LeastSquaresOptions, least_squares
+from ..lm.small_linalg import solve
 from .checks import refuse_rising
 from .history import History
 from .schedule_laws import Params, ScheduleLaw
@@ -252,7 +253,7 @@ def _starts(law, options, history, loss, weights) -> Float[Array, "starts p"]:
         if law.has_excess:
             columns.append(lagged / peak * loss**law.noise_power)
         matrix = jnp.stack(columns, axis=1) * root[:, None]
-        size = jnp.linalg.lstsq(matrix, root * loss)[0]
+        size = solve(matrix, root * loss)
         least = _LEAST_START * jnp.min(loss) * jnp.array([10.0, 1.0, jnp.min(loss) ** -law.noise_power])[: len(columns)]
         return jnp.maximum(size, least)
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from ..curves import Hyperbola
 from ..lm import Fit, Status, fit
 from ..lm.options import FitOptions
+from ..lm.small_linalg import triangle, upper_inverse
 from .position_bins import checked_position, log_bins
 
 _LAW = Hyperbola()
@@ -161,7 +162,7 @@ def _sum_of_squares(values, centre, weights):
 
 
 def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
-    """``(J'WJ)^-1`` by QR of the scaled Jacobian, which keeps float32's digits.
+    """``(J'WJ)^-1`` by the triangle of the scaled Jacobian, which keeps float32's digits.
 
     NaN for the parameters that have no error in the engine's fit; those on a bound are held there.
     """
@@ -175,8 +176,8 @@ def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
     norms = jnp.where(norms > 0, norms, 1)
     # A held parameter gets a row of its own, so that the triangle can be inverted.
     own_rows = jnp.where(held[..., None], jnp.eye(3, dtype=columns.dtype), 0)
-    triangle = jnp.linalg.qr(jnp.concatenate([columns / norms[..., None, :], own_rows], axis=-2), mode="r")
-    inverse = jnp.linalg.inv(triangle) / norms[..., None]
+    inverse_of = jnp.vectorize(lambda rows: upper_inverse(triangle(rows)), signature="(n,p)->(p,p)")
+    inverse = inverse_of(jnp.concatenate([columns / norms[..., None, :], own_rows], axis=-2)) / norms[..., None]
     covariance = jnp.einsum("...ik,...jk->...ij", inverse, inverse, precision="highest")
     return jnp.where(unknown[..., None] | unknown[..., None, :], jnp.nan, covariance)
 

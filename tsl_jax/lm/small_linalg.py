@@ -1,0 +1,165 @@
+"""Linear algebra of very many small matrices in plain array operations: one matrix each, batched by `vmap`.
+
+On the CPU a batched LAPACK call of jaxlib waits, on a thread of XLA's pool, for tasks in the same pool: as many such
+calls at once as there are threads stop a program for good. Nothing here calls LAPACK, and small matrices batch better
+without it. Elimination is by modified Gram-Schmidt, whose triangles and least-squares solutions lose no more digits
+than Householder's (A. Björck, Solving linear least squares problems by Gram-Schmidt orthogonalization, BIT 7, 1967).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+#: Sweeps after which the rotations of `jacobi_svd` end in any case; six to ten do for sizes up to ten.
+_MAX_SWEEPS = 30
+
+
+def eliminate(
+    columns: Float[Array, "n p"], right: Float[Array, "n k"]
+) -> tuple[Float[Array, "p p"], Float[Array, "p k"], Float[Array, "n k"]]:
+    """QR by modified Gram-Schmidt, with right-hand sides carried along.
+
+    Args:
+        columns: the matrix; n may be less than p.
+        right: right-hand sides.
+
+    Returns:
+        The upper triangle R with ``R'R = columns' columns`` and a diagonal of 0 or above; the part of ``right`` along
+        the columns of Q, ``Q' right``; the rest of ``right``, at right angles to all columns.
+    """
+    # Columns of order one, so that no square overflows or vanishes.
+    size = lax.stop_gradient(jnp.max(jnp.abs(columns), axis=0, initial=0))
+    size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+    columns, lines, along = columns / size, [], []
+    for k in range(len(size)):
+        column, columns = columns[:, 0], columns[:, 1:]
+        square = jnp.sum(jnp.square(column))
+        norm = jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))
+        unit = (column / jnp.where(square == 0, 1, norm))[:, None]
+        line = jnp.sum(unit * columns, axis=0)
+        lines.append(jnp.concatenate([jnp.zeros(k, columns.dtype), norm[None], line]))
+        along.append(jnp.sum(unit * right, axis=0))
+        columns, right = columns - unit * line, right - unit * along[-1]
+    return jnp.stack(lines) * size, jnp.stack(along), right
+
+
+def triangle(table: Float[Array, "n p"]) -> Float[Array, "p p"]:
+    """Upper triangle R with ``R'R = table' table``: no digits lost to the product."""
+    return eliminate(table, table[:, :0])[0]
+
+
+def back_substitute(upper: Float[Array, "p p"], right: Float[Array, "p *k"]) -> Float[Array, "p *k"]:
+    """``upper^-1 right`` of an upper triangle, by back substitution.
+
+    Where the diagonal is no more than the rounding of its column, the unknown is set to 0: a basic solution.
+    """
+    p = len(upper)
+    diagonal = jnp.diagonal(upper)
+    least = p * jnp.finfo(upper.dtype).eps * jnp.max(jnp.abs(upper), axis=0)
+    known = jnp.abs(diagonal) > least
+    inverse = jnp.where(known, 1 / jnp.where(known, diagonal, 1), 0)
+    found = []  # from the last unknown to the first
+    for i in reversed(range(p)):
+        value = right[i]
+        if found:
+            value = value - jnp.tensordot(upper[i, i + 1 :], jnp.stack(found[::-1]), 1, precision="highest")
+        found.append(value * inverse[i])
+    return jnp.stack(found[::-1])
+
+
+def upper_inverse(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:
+    """Inverse of an upper triangle, by `back_substitute`."""
+    return back_substitute(upper, jnp.eye(len(upper), dtype=upper.dtype))
+
+
+def solve(matrix: Float[Array, "n p"], right: Float[Array, " n"]) -> Float[Array, " p"]:
+    """The x that minimises ``|matrix x - right|``, n ≥ p; for a square matrix the solution of the equations.
+
+    Columns that depend on those before them, to rounding, get 0.
+    """
+    upper, along, _ = eliminate(matrix, right[:, None])
+    return back_substitute(upper, along[:, 0])
+
+
+def jacobi_svd(
+    matrix: Float[Array, "n p"],
+) -> tuple[Float[Array, "n p"], Float[Array, " p"], Float[Array, "p p"]]:
+    """Singular value decomposition ``matrix = directions · diag(sizes) · axes`` by one-sided Jacobi rotations.
+
+    Small singular values keep their digits relative to the columns they come from (J. Demmel and K. Veselić, Jacobi's
+    method is more accurate than QR, SIAM J. Matrix Anal. Appl. 13, 1992).
+
+    Returns:
+        Directions (columns; 0 where the size is), sizes in no order, and axes (rows). NaN for a matrix with NaN.
+    """
+    n, p = matrix.shape
+    pairs = (p + 1) // 2
+    largest = jnp.max(jnp.abs(matrix), initial=0)
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    # Rotations of the columns, told to the identity below.
+    table = jnp.concatenate([matrix / unit, jnp.eye(p, dtype=matrix.dtype)])
+    table = jnp.pad(table, ((0, 0), (0, 2 * pairs - p)))
+    turn = _next_round(pairs)
+    enough = 0.01 * np.sqrt(jnp.finfo(matrix.dtype).eps)  # squared by the sweep that saw it
+
+    def rotate(state, _):
+        table, most = state
+        left, right = table[:, :pairs], table[:, pairs:]
+        a, b = jnp.sum(jnp.square(left[:n]), axis=0), jnp.sum(jnp.square(right[:n]), axis=0)
+        c = jnp.sum(left[:n] * right[:n], axis=0)
+        lengths = jnp.sqrt(a) * jnp.sqrt(b)
+        turned = (c != 0) & (lengths > 0)
+        ratio = (b - a) / jnp.where(turned, 2 * c, 1)
+        # |ratio| + √(1 + ratio²) may be infinite: the tangent is 0 then, as it should be.
+        tangent = jnp.where(ratio < 0, -1, 1) / (jnp.abs(ratio) + jnp.hypot(1, ratio))
+        tangent = jnp.where(turned, tangent, 0)
+        cosine = lax.rsqrt(1 + jnp.square(tangent))
+        sine = cosine * tangent
+        table = jnp.concatenate([cosine * left - sine * right, sine * left + cosine * right], axis=1)
+        most = jnp.maximum(most, jnp.max(jnp.where(turned, jnp.abs(c) / jnp.where(turned, lengths, 1), 0)))
+        return (table[:, turn], most), None
+
+    def sweep(state):
+        table, _, number = state
+        (table, most), _ = lax.scan(rotate, (table, jnp.zeros((), table.dtype)), length=2 * pairs - 1)
+        return table, most, number + 1
+
+    def running(state):
+        return (state[1] > enough) & (state[2] < _MAX_SWEEPS)
+
+    start = (table, jnp.ones((), table.dtype), jnp.zeros((), jnp.int32))
+    table = lax.while_loop(running, sweep, start)[0][:, :p]
+    scaled = table[:n]
+    sizes = jnp.sqrt(jnp.sum(jnp.square(scaled), axis=0))
+    return scaled / jnp.where(sizes > 0, sizes, 1), sizes * unit, table[n:].T
+
+
+def _next_round(pairs: int) -> np.ndarray:
+    """The columns' order in the next round of a tournament in which each meets each: all but the first move on."""
+    upper, lower = np.arange(pairs), np.arange(pairs, 2 * pairs)
+    if pairs == 1:
+        return np.arange(2)
+    return np.concatenate([[upper[0], lower[0]], upper[1:-1], lower[1:], [upper[-1]]])
+
+
+def whiten(
+    covariance: Float[Array, "rows rows"], table: Float[Array, "rows columns"]
+) -> tuple[Float[Array, "rows columns"], Float[Array, ""]]:
+    """``L^-1 table`` and ``ln det L`` with ``L L' = covariance``, by elimination row after row.
+
+    Args:
+        covariance: symmetric, positive definite.
+        table: columns to whiten.
+    """
+    tiny = jnp.finfo(covariance.dtype).tiny
+
+    def eliminate_row(state, row):
+        matrix, columns = state
+        root = jnp.sqrt(jnp.maximum(matrix[row, row], tiny))
+        line, entry = matrix[row] / root, columns[row] / root
+        return (matrix - line[:, None] * line, columns - line[:, None] * entry), (entry, jnp.log(root))
+
+    _, (white, logs) = jax.lax.scan(eliminate_row, (covariance, table), jnp.arange(len(table)))
+    return white, jnp.sum(logs)
