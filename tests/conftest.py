@@ -14,6 +14,15 @@ def few_programs():
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def quick_to_compile():
+    """No optimisations while a file runs: for tests whose arrays are tiny, compiling is what costs time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def real_lm() -> Path:
     """Loss store of a small language model trained on real text, which lies outside the repository."""

@@ -21,14 +21,7 @@ DEFAULT_DIGITS = (8.5, 8, 9)
 MODES = (jax.jacfwd, jax.jacrev)
 X = np.linspace(0.0, 5.0, 40)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling takes nearly all the time of these small fits."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 
 @pytest.fixture(autouse=True)

@@ -16,14 +16,7 @@ from tsl_jax.temporal import compare_axes, lr_sum, schedule_from_rates, time_law
 TAU = np.geomspace(0.02, 8.0, 120)
 NUMBER = 400
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling takes nearly all the time of these small fits."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 
 def noise(correlation, seed=0, size=2e-3):
