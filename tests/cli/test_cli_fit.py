@@ -151,7 +151,7 @@ def test_other_options_are_refused_until_overwrite(tsl, losses, quick, tmp_path)
     other = ("fit", losses, tmp_path / "fits.zarr", *quick, "--starts", "3")
     refused = tsl(*other)
     assert refused.code == 1
-    assert "options.starts: was 4, now 3" in refused.err
+    assert "options.starts: was 2, now 3" in refused.err
     assert "give --overwrite" in refused.err
     again = tsl("fit", losses, tmp_path / "fits.zarr", *quick, "--overwrite", "--json")
     assert (again.code, again.json["blocks_run"]) == (0, again.json["blocks"])

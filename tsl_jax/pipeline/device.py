@@ -1,5 +1,6 @@
-"""Fitting blocks on all devices with one compiled program."""
+"""Fitting blocks on all devices, each with its share of the rows."""
 
+import concurrent.futures
 import functools
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..curves import Family
 from ..lm import Fit, FitOptions, fit, tile_size
@@ -21,7 +22,7 @@ _TOKENS = PartitionSpec("token")
 
 
 class BlockFitter:
-    """Fits blocks of one store: pads them to one shape, shards them over the devices, compiles once.
+    """Fits blocks of one store: pads them to one shape, shards them over the devices, compiles once for each.
 
     Args:
         family: what is fitted.
@@ -38,7 +39,7 @@ class BlockFitter:
         self._multiple = options.block_size or tile_size()
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
         self._rows = 0
-        self._compiled: Any = None
+        self._compiled: list[Any] = []
 
     @property
     def result_dtype(self) -> np.dtype:
@@ -67,22 +68,30 @@ class BlockFitter:
             padded = np.full((self._rows, self._num_checkpoints), np.nan, self._dtype)
             padded[: len(losses)] = losses
             losses = padded
-        result = self._compiled(jax.device_put(losses, self._sharding))
+        shards = jax.device_put(losses, self._sharding).addressable_shards
+        parts = [program(shard.data) for program, shard in zip(self._compiled, shards, strict=True)]
+        result = jax.tree.map(
+            lambda *leaves: jax.make_array_from_single_device_arrays((self._rows,), self._sharding, list(leaves)),
+            *parts,
+        )
         for leaf in jax.tree.leaves(result):
             leaf.copy_to_host_async()
         return result
 
 
 @functools.lru_cache(maxsize=16)
-def _compile(family, axis, options, devices, shape, dtype) -> Any:
-    """The program for one shape, kept for the next store with the same axis."""
+def _compile(family, axis, options, devices, shape, dtype) -> list[Any]:
+    """The program of each device for one shape, kept for the next store with the same axis."""
 
     time_axis: Any = np.asarray(axis)
 
     def fit_rows(losses: jax.Array) -> Fit:
         return fit(family, time_axis, losses, options=options)
 
-    mesh = Mesh(np.asarray(devices), ("token",))
-    losses = jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, _TOKENS))
-    sharded = jax.shard_map(fit_rows, mesh=mesh, in_specs=_TOKENS, out_specs=_TOKENS, check_vma=False)
-    return jax.jit(sharded if len(devices) > 1 else fit_rows).lower(losses).compile()
+    # One program a device: XLA partitions a program for several by other passes, which change the last bits.
+    program, rows = jax.jit(fit_rows), (shape[0] // len(devices), *shape[1:])
+    lowered = [
+        program.lower(jax.ShapeDtypeStruct(rows, dtype, sharding=SingleDeviceSharding(device))) for device in devices
+    ]
+    with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
+        return list(threads.map(lambda one: one.compile(), lowered))
