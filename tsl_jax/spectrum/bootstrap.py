@@ -126,13 +126,16 @@ def _bands(function, replicates, level, sums, key):
     padding = jnp.ones((-(replicates + 1) % _AT_ONCE, groups))
     weights = jnp.concatenate([jnp.ones((1, groups)), drawn, padding])
 
-    def replicate(weight):
+    def some(weight):
         def summed(array):
             return jnp.tensordot(weight, array.astype(jnp.float32), 1, precision=jax.lax.Precision.HIGHEST)
 
-        return function(*jax.tree.map(summed, sums))
+        # One after the other, not under `vmap`: the function may be anything, and a batched factorisation in it could
+        # block for ever (see `one_at_a_time`). Only the sums, which read the whole statistic, are taken together.
+        return jax.lax.map(lambda replicate: function(*replicate), jax.tree.map(summed, sums))
 
-    results = jax.lax.map(replicate, weights, batch_size=_AT_ONCE)
+    results = jax.lax.map(some, weights.reshape(-1, _AT_ONCE, groups))
+    results = jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:]), results)
     share = tail_share(level, groups, replicates)
     low, high = (
         jax.tree.map(lambda values, at=at: jnp.nanquantile(values[1 : replicates + 1], at, axis=0), results)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .grid import SpectrumGrid
+from .one_at_a_time import signal_of, sum_of_convolutions, transform
 
 #: Matrix products in full float32, also on devices that would round their factors to fewer digits.
 product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -65,10 +66,10 @@ def seen_of_late(grid: SpectrumGrid, sharpness: np.ndarray, distance: np.ndarray
 
 
 @functools.lru_cache(maxsize=16)
-def _transformed(grid: SpectrumGrid, beyond: int) -> tuple[np.ndarray, int]:
+def _transformed(grid: SpectrumGrid, beyond: int) -> np.ndarray:
     table = pulse_table(grid, beyond)
     size = _transform_size(grid.time_bins + table.shape[1])
-    return np.fft.rfft(table, size, axis=1).astype(np.complex64), size
+    return np.fft.rfft(table, size, axis=1).astype(np.complex64)
 
 
 def _transform_size(least: int) -> int:
@@ -86,21 +87,17 @@ def spread(grid: SpectrumGrid, drops: Float[Array, "times sharpnesses"], beyond:
     Returns:
         (time_bins + beyond,) in the same unit.
     """
-    table, size = _transformed(grid, beyond)
-    transformed = jnp.sum(jnp.fft.rfft(drops.T, size, axis=1) * table, axis=0)
+    table = _transformed(grid, beyond)
     start = grid.time_bins + beyond
-    return jnp.fft.irfft(transformed, size)[start : start + grid.time_bins + beyond]
+    return sum_of_convolutions(drops.T, table)[start : start + grid.time_bins + beyond]
 
 
-def convolve(
-    spectrum: Float[Array, " times"], pulse: Float[Array, " lags"], size: int | None = None
-) -> Float[Array, " times"]:
+def convolve(spectrum: Float[Array, " times"], pulse: Float[Array, " lags"]) -> Float[Array, " times"]:
     """``Σ_j spectrum[j] · pulse[i - j]`` by FFT, padded so that nothing wraps around.
 
     Args:
         spectrum: (n,) masses.
         pulse: (2·m + 1,) values at the lags -m ... m with m ≥ n - 1.
-        size: length of the transforms; by default the next power of two that fits both.
 
     Returns:
         (n,)
@@ -120,6 +117,5 @@ def convolve(
             f"pulse: got {len(pulse)} lags for a spectrum of {number} bins, expected an odd number of at least "
             f"{2 * number - 1}"
         )
-    size = size or _transform_size(number + len(pulse) - 1)
-    transformed = jnp.fft.rfft(spectrum, size) * jnp.fft.rfft(pulse, size)
-    return jnp.fft.irfft(transformed, size)[reach : reach + number]
+    size = _transform_size(number + len(pulse) - 1)
+    return signal_of(transform(spectrum, size) * transform(pulse, size))[reach : reach + number]

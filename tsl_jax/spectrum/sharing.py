@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from .decomposition import moments_of
 from .grid import SpectrumGrid
+from .one_at_a_time import singular_values
 from .pulses import logistic_rise, product, pulse_table
 from .statistic import Moments, Spectrum
 
@@ -199,7 +200,7 @@ def _pulse_modes(moments: Moments, unit_area: bool, groups: int | None, resoluti
         weight = moments.count if unit_area else moments.square
         rows = jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * table
     # Sums over lags as integrals: singular values do not depend on the width of the lag bins.
-    _, values, right = jnp.linalg.svd(rows * np.sqrt(step), full_matrices=False)
+    _, values, right = singular_values(rows * np.sqrt(step))
     total = jnp.sum(jnp.square(values))
     right = right[:modes]
     largest = jnp.take_along_axis(right, jnp.argmax(jnp.abs(right), 1)[:, None], 1)
