@@ -19,16 +19,17 @@ from ..spectrum import (
     bands,
     bands_of_sums,
     binning_bound,
-    compare,
     decompose,
-    fit_tail,
     group_bands,
     implied_loss,
     pulse_groups,
-    pulse_modes,
     tail_goodness,
     tail_rivals,
 )
+from ..spectrum.comparison import compare_parts
+from ..spectrum.mean_loss import loss_along
+from ..spectrum.sharing import all_pulse_modes
+from ..spectrum.tail import default_cuts, fit_cut_tails
 from .mean_loss_law import power_laws
 from .spectrum_reasons import LEAST_CHECKPOINTS, LEAST_RESAMPLES, reasons_of
 from .spectrum_results import Analysis, AnalysisOptions, Curves, GroupResult
@@ -125,26 +126,15 @@ class _CurvesOf:
         if sums is not None:
             there = jnp.where(sums["number"] > 0, sums["number"], jnp.nan)
             loss, fitted = sums["loss"] / there, sums["fit"] / there
-            comparison = compare(
-                moments,
-                np.asarray(self.time),  # type: ignore[arg-type]
-                loss,
-                fitted,
-                weighting=self.weighting,
-                outside=self.outside,
-                bandwidth=self.bandwidth,
-            )
+            time = np.asarray(self.time)
+            comparison = compare_parts(moments, parts, time, loss, fitted, bandwidth=self.bandwidth)  # type: ignore[arg-type]
         return Curves(
             parts=parts,
             density=jnp.mean(parts.spectrum.reshape(-1, self.bins, grid.time_bins // self.bins), -1),
-            implied_loss=implied_loss(moments, grid.axis(grid.edges)),  # type: ignore[arg-type]
+            implied_loss=loss_along(moments, parts.implied * grid.width, np.arange(grid.time_bins + 1.0)),  # type: ignore[arg-type]
             pulses=_near(pulse_groups(moments, number)),
-            modes={
-                "all pulses": pulse_modes(moments),
-                "unit area": pulse_modes(moments, unit_area=True),
-                "group means": pulse_modes(moments, groups=number),
-            },
-            tails={"count": fit_tail(moments), "drop": fit_tail(moments, weighting="drop")},
+            modes=all_pulse_modes(moments, number),
+            tails=fit_cut_tails(moments, default_cuts(grid)),
             outside=jnp.where(total > 0, 1 - inside / jnp.maximum(total, 1e-30), jnp.nan),
             mean_loss=loss,
             mean_fit=fitted,

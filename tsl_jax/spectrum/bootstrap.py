@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float
 
 from .statistic import Spectrum
 
@@ -118,13 +120,66 @@ def tail_share(level: float, groups: int, replicates: int) -> float:
     return max(0.0, ((replicates + 1) * share - 1) / (replicates - 1))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def poisson_weights(key: Array, replicates: int, groups: int) -> Float[Array, "replicates groups"]:
+    """How often each resample group counts in each replicate: Poisson(1), from its distribution function.
+
+    Args:
+        key: of `jax.random`.
+        replicates: number of replicates.
+        groups: number of resample groups.
+    """
+    return _poisson_weights(key, replicates, groups)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _poisson_weights(key, replicates, groups):
+    # Up to 11: larger numbers have together a probability below the spacing of float32 at 1.
+    reached = np.cumsum([np.exp(-1) / math.factorial(k) for k in range(11)])
+    uniform = jax.random.uniform(key, (replicates, groups))
+    return jnp.sum(uniform[..., None] >= reached.astype(np.float32), -1).astype(jnp.float32)
+
+
 def _bands(function, replicates, level, sums, key):
     groups = len(jax.tree.leaves(sums)[0])
-    drawn = jax.random.poisson(key, 1.0, (replicates, groups)).astype(jnp.float32)
+    share = tail_share(level, groups, replicates)
+    flat = _bands_of_weights(function, replicates, share, sums, poisson_weights(key, replicates, groups))
+    return Bands(*(_restored(flat.structure, values) for values in (flat.value, flat.low, flat.high)))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Flat:
+    """`Bands` of a pytree as vectors: a program with three results compiles in a third of the time of one with 150."""
+
+    value: Float[Array, " items"]
+    low: Float[Array, " items"]
+    high: Float[Array, " items"]
+    structure: tuple = dataclasses.field(metadata={"static": True})
+
+
+def _restored(structure, values):
+    tree, shapes = structure
+    # As NumPy's, unless inside another jitted function: slicing on the device would compile a program a shape.
+    array = values if isinstance(values, jax.core.Tracer) else np.asarray(values)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1].tolist()
+    parts = (array[start:end] for start, end in zip([0, *ends], [*ends, len(array)], strict=True))
+    return jax.tree.unflatten(
+        tree, [jnp.asarray(part.reshape(shape)) for part, shape in zip(parts, shapes, strict=True)]
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _bands_of_weights(function, replicates, share, sums, drawn):
+    groups = drawn.shape[1]
     # The value itself as the first replicate, and no shorter last batch: the function is compiled once.
     padding = jnp.ones((-(replicates + 1) % _AT_ONCE, groups))
     weights = jnp.concatenate([jnp.ones((1, groups)), drawn, padding])
+    structure = []
+
+    def flat(replicate):
+        leaves, tree = jax.tree.flatten(function(*replicate))
+        structure[:] = [tree, tuple(jnp.shape(leaf) for leaf in leaves)]
+        return jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
 
     def some(weight):
         def summed(array):
@@ -132,13 +187,25 @@ def _bands(function, replicates, level, sums, key):
 
         # One after the other, not under `vmap`: the function may be anything, and a batched factorisation in it could
         # block for ever (see `one_at_a_time`). Only the sums, which read the whole statistic, are taken together.
-        return jax.lax.map(lambda replicate: function(*replicate), jax.tree.map(summed, sums))
+        return jax.lax.map(flat, jax.tree.map(summed, sums))
 
+    # All results as one table: one sort for all bands, which is quicker to compile than one for each array.
     results = jax.lax.map(some, weights.reshape(-1, _AT_ONCE, groups))
-    results = jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:]), results)
-    share = tail_share(level, groups, replicates)
-    low, high = (
-        jax.tree.map(lambda values, at=at: jnp.nanquantile(values[1 : replicates + 1], at, axis=0), results)
-        for at in (share, 1 - share)
-    )
-    return Bands(jax.tree.map(lambda values: values[0], results), low, high)
+    results = results.reshape(-1, results.shape[-1])
+    low, high = _quantiles(results[1 : replicates + 1], (share, 1 - share))
+    return _Flat(results[0], low, high, tuple(structure))
+
+
+def _quantiles(values: Float[Array, "replicates items"], shares: tuple[float, ...]) -> list[Float[Array, " items"]]:
+    """Quantiles of what is not NaN, interpolated, as `jnp.nanquantile` has them, from one sort."""
+    ordered = jnp.sort(values.T, axis=1)  # NaN last
+    last = jnp.sum(~jnp.isnan(values), 0) - 1
+    found = []
+    for share in shares:
+        place = share * jnp.maximum(last, 0)
+        below = jnp.floor(place).astype(jnp.int32)
+        ends = [jnp.take_along_axis(ordered, at[:, None], 1)[:, 0] for at in (below, jnp.minimum(below + 1, last))]
+        between = place - below
+        # Not as a sum of shares of both ends where they are the same, infinite ones too.
+        found.append(jnp.where(ends[0] == ends[1], ends[0], (1 - between) * ends[0] + between * ends[1]))
+    return [jnp.where(last >= 0, one, jnp.nan) for one in found]

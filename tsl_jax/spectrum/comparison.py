@@ -1,14 +1,13 @@
 """A spectrum against the data: mean loss and derivative, and what causes the difference."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .decomposition import Outside, Weighting, decompose, moments_of
+from .decomposition import Decomposition, Outside, Weighting, decompose, moments_of
 from .derivative import derivative_matrix
 from .mean_loss import loss_along
 from .pulses import product
@@ -97,7 +96,20 @@ def compare(
         >>> round(float(result.scores["convolved of observed"].r2), 2)
         1.0
     """
-    moments = moments_of(spectrum)
+    parts = decompose(spectrum, weighting=weighting, outside=outside)
+    return compare_parts(moments_of(spectrum), parts, time, mean_loss, mean_fit, bandwidth=bandwidth)
+
+
+def compare_parts(
+    moments: Moments,
+    parts: Decomposition,
+    time: Float[Array, " checkpoints"],
+    mean_loss: Float[Array, " checkpoints"],
+    mean_fit: Float[Array, " checkpoints"],
+    *,
+    bandwidth: float = 0.1,
+) -> Comparison:
+    """`compare` where the spectrum is decomposed already; ``parts`` are those of ``moments``."""
     grid = moments.grid
     axis = np.asarray(time, np.float64)
     mean_loss, mean_fit = jnp.asarray(mean_loss), jnp.asarray(mean_fit)
@@ -111,31 +123,39 @@ def compare(
     u = grid.coordinate(axis[used])
     slope = (-derivative_matrix(u, grid.centres, bandwidth * grid.unit)).astype(np.float32)
     curves, scores, split = _compare(
-        moments, slope, (u - grid.origin) / grid.width, mean_loss[used], mean_fit[used], weighting, outside
+        moments, parts, slope, (u - grid.origin) / grid.width, mean_loss[used], mean_fit[used]
     )
     centres = jnp.asarray(grid.centres, jnp.float32)
     return Comparison(centres, **curves, scores=scores, split=split, bandwidth=bandwidth * grid.unit)
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6))
-def _compare(moments: Moments, slope, place, mean_loss, mean_fit, weighting: Weighting, outside: Outside):
-    parts = decompose(moments, weighting=weighting, outside=outside)
-    losses = {
-        "observed": mean_loss,
-        "fitted": mean_fit,
-        "implied": loss_along(moments, parts.implied * moments.grid.width, place),
-        "convolved": loss_along(moments, parts.convolved * moments.grid.width, place),
-    }
+_CURVES = ("observed", "fitted", "implied", "convolved")
+_SCORES = (("fitted", "observed"), ("implied", "observed"), ("convolved", "observed"), ("convolved", "implied"))
+_CAUSES = {
+    "sigmoid": ("fitted", "observed"),
+    "binning": ("implied", "fitted"),
+    "shared pulse": ("convolved", "implied"),
+    "total": ("convolved", "observed"),
+}
+
+
+@jax.jit
+def _compare(moments: Moments, parts: Decomposition, slope, place, mean_loss, mean_fit):
+    falls = [loss_along(moments, curve * moments.grid.width, place) for curve in (parts.implied, parts.convolved)]
+    losses = jnp.stack([mean_loss, mean_fit, *falls], 1)
     # Without the mean: slopes do not depend on it, and small numbers keep their digits.
-    curves = {name: product(slope, values - jnp.mean(values)) for name, values in losses.items()}
-    pairs = (("fitted", "observed"), ("implied", "observed"), ("convolved", "observed"), ("convolved", "implied"))
+    slopes = product(slope, losses - jnp.mean(losses, 0)).T
+    # All norms at once: few operations compile quickly.
+    pairs = (*_SCORES, *_CAUSES.values())
+    first, second = (np.array([_CURVES.index(pair[end]) for pair in pairs]) for end in (0, 1))
+    distance = _norm(slopes[first] - slopes[second])
+    size, spread = _norm(slopes), _norm(slopes - jnp.mean(slopes, 1, keepdims=True))
+    r2, error = 1 - _ratio(distance, spread[second]) ** 2, _ratio(distance, size[second])
     scores = {"mean fit of mean loss": score(mean_fit - mean_loss[0], mean_loss - mean_loss[0])}
-    scores |= {f"{curve} of {reference}": score(curves[curve], curves[reference]) for curve, reference in pairs}
-    causes = (("sigmoid", "fitted", "observed"), ("binning", "implied", "fitted"))
-    causes += (("shared pulse", "convolved", "implied"), ("total", "convolved", "observed"))
-    size = _norm(curves["observed"])
-    split = {name: _ratio(_norm(curves[curve] - curves[reference]), size) for name, curve, reference in causes}
-    return curves, scores, split
+    scores |= {f"{pair[0]} of {pair[1]}": Score(r2[i], error[i]) for i, pair in enumerate(_SCORES)}
+    share = _ratio(distance[len(_SCORES) :], size[0])
+    split = {name: share[i] for i, name in enumerate(_CAUSES)}
+    return dict(zip(_CURVES, slopes, strict=True)), scores, split
 
 
 def score(curve: Float[Array, " points"], reference: Float[Array, " points"]) -> Score:
@@ -145,7 +165,7 @@ def score(curve: Float[Array, " points"], reference: Float[Array, " points"]) ->
 
 
 def _norm(values):
-    return jnp.sqrt(jnp.sum(jnp.square(values)))
+    return jnp.sqrt(jnp.sum(jnp.square(values), -1))
 
 
 def _ratio(value, size):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .decomposition import moments_of
 from .derivative import derivative_matrix
 from .grid import SpectrumGrid
-from .pulses import convolve, product, pulse_table, spread
+from .pulses import convolve, product, pulse_table, share_before, spread
 from .statistic import Moments, Spectrum
 from .tail import Cuts, Tail, cuts_of, fit_cut_tail
 
@@ -136,7 +136,7 @@ def _forecast(moments: Moments, mean_loss, slope, place, cuts: Cuts, bins: int) 
         scale = jnp.where(modelled > 0, jnp.maximum(observed, 0) / jnp.where(modelled > 0, modelled, 1), jnp.nan)
 
     def fallen(drops):
-        return jnp.interp(place, jnp.arange(bins + 1.0), jnp.append(0, jnp.cumsum(drops)))
+        return product(share_before(place, bins), drops)
 
     unfolding, to_come = fallen(unfolding), fallen(to_come)
     return Forecast(place, mean_loss[-1] - scale * (unfolding + to_come), unfolding, to_come, scale, tail)

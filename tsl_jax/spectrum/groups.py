@@ -13,7 +13,7 @@ from .bootstrap import Bands, bands_of_sums
 from .events import NUM_KINDS, Kind, events_of
 from .exact import Exact, tally
 from .grid import SpectrumGrid
-from .pulses import product
+from .pulses import level_reached, product
 
 
 @jax.tree_util.register_dataclass
@@ -173,8 +173,8 @@ def _times(sums: _Sums) -> GroupTimes:
     grid, count = sums.grid, sums.events
     events = jnp.sum(count, 1)
     share = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count
-    edges, centres = (jnp.asarray((u - grid.origin) / grid.unit, jnp.float32) for u in (grid.edges, grid.centres))
-    median = jax.vmap(lambda row: jnp.interp(0.5, jnp.append(0, jnp.cumsum(row)), edges))(share)
+    centres = jnp.asarray((grid.centres - grid.origin) / grid.unit, jnp.float32)
+    median = level_reached(count, events / 2) / grid.time_bins
 
     def axis(x):
         u = grid.origin + grid.unit * x

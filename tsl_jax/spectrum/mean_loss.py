@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .decomposition import implied_drops, moments_of
 from .grid import SpectrumGrid
-from .pulses import logistic, seen_of_late
+from .pulses import logistic, product, seen_of_late, share_before
 from .statistic import Moments, Spectrum
 
 
@@ -61,9 +61,8 @@ def loss_along(
         drops: (time_bins,) nat per token.
         place: (points,) where the loss is wanted, in bins from the window's first edge.
     """
-    remaining = jnp.append(jnp.cumsum(drops[::-1])[::-1], 0)
-    edges = jnp.arange(moments.grid.time_bins + 1, dtype=jnp.float32)
-    return moments.level * moments.per_token + jnp.interp(jnp.asarray(place, jnp.float32), edges, remaining)
+    # As a product: the same as interpolating the sums at the bins' edges, and far quicker to compile.
+    return moments.level * moments.per_token + product(1 - share_before(place, moments.grid.time_bins), drops)
 
 
 @jax.tree_util.register_dataclass

@@ -24,6 +24,18 @@ def logistic_rise(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return logistic(end) * logistic(-start) * -np.expm1(start - end)
 
 
+def share_before(place: Float[Array, " points"], bins: int) -> Float[Array, "points bins"]:
+    """Share of each bin that lies before a place, which is given in bins from the first edge."""
+    return jnp.clip(jnp.asarray(place, jnp.float32)[:, None] - jnp.arange(bins), 0, 1)
+
+
+def level_reached(masses: Float[Array, "*rows bins"], level: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
+    """Where the running sum of masses reaches a level, in bins from the first edge; past bins without any there."""
+    before = jnp.cumsum(masses, -1) - masses
+    into = (level[..., None] - before) / jnp.maximum(masses, 1e-30)
+    return jnp.sum(jnp.where(masses > 0, jnp.clip(into, 0, 1), level[..., None] >= before), -1)
+
+
 @functools.lru_cache(maxsize=16)
 def pulse_table(grid: SpectrumGrid, beyond: int = 0) -> np.ndarray:
     """Unit pulses of events at a bin's centre: share of the drop that falls into the bin at each lag.

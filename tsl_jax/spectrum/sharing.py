@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .decomposition import moments_of
 from .grid import SpectrumGrid
 from .one_at_a_time import singular_values
-from .pulses import logistic_rise, product, pulse_table
+from .pulses import level_reached, logistic_rise, product, pulse_table
 from .statistic import Moments, Spectrum
 
 
@@ -112,8 +112,8 @@ def _equal_groups(moments: Moments, groups: int):
     levels = total * jnp.arange(groups + 1) / groups
     overlap = jnp.minimum(reached[1:], levels[1:, None]) - jnp.maximum(reached[:-1], levels[:-1, None])
     share = jnp.where(count > 0, jnp.clip(overlap, 0) / jnp.maximum(count, 1e-30), 0)
-    edges = jnp.arange(grid.time_bins + 1) / grid.time_bins
-    borders = jnp.where(total > 0, jnp.interp(levels, reached, edges), jnp.nan)
+    borders = level_reached(jnp.broadcast_to(count, (groups + 1, grid.time_bins)), levels) / grid.time_bins
+    borders = jnp.where(total > 0, borders, jnp.nan)
     events = product(share, count)
     return borders, share, jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)
 
@@ -184,29 +184,55 @@ def pulse_modes(
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
 def _pulse_modes(moments: Moments, unit_area: bool, groups: int | None, resolution: int, modes: int) -> PulseModes:
-    grid = moments.grid
+    return _modes_of(_pulse_rows(moments, unit_area, groups, resolution), moments.grid, resolution, modes)
+
+
+def all_pulse_modes(moments: Moments, groups: int, *, resolution: int = 64, modes: int = 4) -> dict[str, PulseModes]:
+    """`pulse_modes` of all pulses, of those of unit area, and of the means of groups, in one program."""
+    resolution, most = min(resolution, moments.grid.time_bins), moments.grid.sharpness_bins
+    kinds = {"all pulses": (False, None), "unit area": (True, None), "group means": (False, groups)}
+    ranks = [most, most, min(groups, 2 * resolution + 1)]
+    rows = [_pulse_rows(moments, *kind, resolution) for kind in kinds.values()]
+    tallest = max(len(one) for one in rows)
+    padded = jnp.stack([jnp.pad(one, ((0, tallest - len(one)), (0, 0))) for one in rows])
+    found = jax.vmap(lambda one: _modes_of(one, moments.grid, resolution, modes))(padded)
+    return {
+        name: PulseModes(found.values[i, :rank], found.energy[i, :rank], found.modes[i], found.lags[i])
+        for i, (name, rank) in enumerate(zip(kinds, ranks, strict=True))
+    }
+
+
+def _lags(grid: SpectrumGrid, resolution: int) -> tuple[float, np.ndarray]:
     step = grid.unit / resolution
-    lags = step * np.arange(-resolution, resolution + 1)
+    return step, step * np.arange(-resolution, resolution + 1)
+
+
+def _pulse_rows(moments: Moments, unit_area: bool, groups: int | None, resolution: int) -> Float[Array, "rows lags"]:
+    grid = moments.grid
+    step, lags = _lags(grid, resolution)
     s = grid.sharpnesses[:, None]
     table = jnp.asarray(logistic_rise(s * (lags - step / 2), s * (lags + step / 2)) / step, jnp.float32)
-    if groups is not None:
-        _, share, per_event = _equal_groups(moments, groups)
-        drop = (moments.drop[0] - moments.drop[1])[grid.inside]
-        rows = product(product(share, drop) * per_event[:, None], table)
-        if unit_area:
-            rows = rows / jnp.sum(rows * step, 1, keepdims=True)
-        rows = jnp.nan_to_num(rows)
-    else:
+    if groups is None:
         weight = moments.count if unit_area else moments.square
-        rows = jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * table
+        return jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * table
+    _, share, per_event = _equal_groups(moments, groups)
+    drop = (moments.drop[0] - moments.drop[1])[grid.inside]
+    rows = product(product(share, drop) * per_event[:, None], table)
+    if unit_area:
+        rows = rows / jnp.sum(rows * step, 1, keepdims=True)
+    return jnp.nan_to_num(rows)
+
+
+def _modes_of(rows: Float[Array, "rows lags"], grid: SpectrumGrid, resolution: int, modes: int) -> PulseModes:
+    step, lags = _lags(grid, resolution)
     # Sums over lags as integrals: singular values do not depend on the width of the lag bins.
     _, values, right = singular_values(rows * np.sqrt(step))
     total = jnp.sum(jnp.square(values))
     right = right[:modes]
-    largest = jnp.take_along_axis(right, jnp.argmax(jnp.abs(right), 1)[:, None], 1)
+    largest = jnp.sign(jnp.sum(jnp.where(jnp.abs(right) == jnp.max(jnp.abs(right), 1, keepdims=True), right, 0), 1))
     return PulseModes(
         values=values,
         energy=jnp.where(total > 0, jnp.square(values) / jnp.maximum(total, 1e-30), jnp.nan),
-        modes=right * jnp.sign(largest),
+        modes=right * jnp.where(largest == 0, 1, largest)[:, None],
         lags=jnp.asarray(lags, jnp.float32),
     )

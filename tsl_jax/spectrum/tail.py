@@ -128,6 +128,11 @@ def cuts_of(grid: SpectrumGrid, lower, upper, seen: float, least_events: int) ->
     )
 
 
+def default_cuts(grid: SpectrumGrid) -> Cuts:
+    """The cuts of `fit_tail` where nothing is asked for."""
+    return cuts_of(grid, None, None, 0.9, 50)
+
+
 def least_bin(grid: SpectrumGrid) -> int:
     """The first bin that a tail may have: on a linear scale a power law needs a > 0 and bins narrow in ln(a)."""
     if grid.scale == "log":
@@ -163,14 +168,22 @@ def seen_until(moments: Moments, seen: Float[Array, ""]) -> Int[Array, ""]:
 @functools.partial(jax.jit, static_argnums=2)
 def fit_cut_tail(moments: Moments, cuts: Cuts, weighting: Weighting) -> Tail:
     """`fit_tail` with checked cuts."""
-    masses = falling(moments, weighting)
-    per_mass = jnp.ones(())
-    if weighting == "drop":  # Kish's effective number: equal events that one nat of drop stands for
-        square = jnp.sum(moments.square[0, moments.grid.inside])
-        per_mass = jnp.where(square > 0, jnp.sum(masses) / jnp.maximum(square, 1e-30), 0)
+    return fit_cut_tails(moments, cuts, (weighting,))[weighting]
+
+
+def fit_cut_tails(
+    moments: Moments, cuts: Cuts, weightings: tuple[Weighting, ...] = ("count", "drop")
+) -> dict[str, Tail]:
+    """`fit_tail` for several weightings in one program."""
+    masses = jnp.stack([falling(moments, weighting) for weighting in weightings])
+    # Kish's effective number: equal events that one nat of drop stands for.
+    square = jnp.sum(moments.square[0, moments.grid.inside])
+    effective = jnp.where(square > 0, jnp.sum(masses[-1]) / jnp.maximum(square, 1e-30), 0)
+    per_mass = jnp.stack([jnp.ones(()) if weighting == "count" else effective for weighting in weightings])
     stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
-    tail = tail_of_masses(moments.grid, masses, per_mass, stop, cuts)
-    return dataclasses.replace(tail, mass=tail.mass * moments.per_token)
+    tails = jax.vmap(lambda mass, per: tail_of_masses(moments.grid, mass, per, stop, cuts))(masses, per_mass)
+    tails = dataclasses.replace(tails, mass=tails.mass * moments.per_token)
+    return {name: jax.tree.map(lambda v, i=i: v[i], tails) for i, name in enumerate(weightings)}
 
 
 def tail_of_masses(grid: SpectrumGrid, masses, per_mass, stop, cuts: Cuts) -> Tail:
