@@ -9,6 +9,7 @@ from tsl_jax.lm import Category
 from tsl_jax.pipeline import mean_curves, read_spectrum, spectrum_from_store, spectrum_store, token_groups
 from tsl_jax.pipeline.token_groups import grouping_of
 from tsl_jax.spectrum import Spectrum, SpectrumGrid, accumulate_rows, block_rows, group_times, resample_of
+from tsl_jax.spectrum.tallies import DeviceTally, HostTally, tally_on
 from tsl_jax.store import InvalidStoreError, StoreError, StoreNotFoundError, create_losses
 
 TOKENS = 430
@@ -51,13 +52,37 @@ def whole(columns, sequence):
     return accumulate_rows(Spectrum.empty(GRID), rows)
 
 
-def test_streamed_is_in_memory_to_the_bit_whatever_the_blocks(store, columns, monkeypatch):
+@pytest.mark.parametrize("tally", [DeviceTally, HostTally])
+def test_streamed_is_in_memory_to_the_bit_whatever_the_blocks(store, columns, monkeypatch, tally):
     expected = whole(columns, COORDINATES["sequence"])
+    monkeypatch.setattr(spectrum_store, "tally_on", lambda backend: tally)
     assert same(spectrum_from_store(store, grid=GRID), expected)
-    monkeypatch.setattr(spectrum_store, "MOST_ITEMS", 128)  # two chunks of 50 a block
+    monkeypatch.setattr(tally, "most", 128)  # two chunks of 50 a block
     assert same(spectrum_from_store(store.location.store, grid=GRID), expected)
-    monkeypatch.setattr(spectrum_store, "MOST_ITEMS", 32)  # less than a chunk
+    monkeypatch.setattr(tally, "most", 32)  # less than a chunk
     assert same(spectrum_from_store(store, grid=GRID), expected)
+
+
+def test_device_and_host_count_alike_to_the_bit(columns):
+    rows = block_rows(columns, columns["constant"], columns["status"], columns["category"], COORDINATES["sequence"])
+    numbers = {"domain": COORDINATES["domain"].astype("int32"), "missing": np.where(POSITION < 3, -1, POSITION % 2)}
+    tallies = [tally(GRID, {"domain": 3, "missing": 2}) for tally in (DeviceTally, HostTally)]
+    for tally in tallies:
+        for part in (slice(0, 300), slice(300, TOKENS)):
+            here = {name: number[part] for name, number in numbers.items()}
+            resample = tally.add(tuple(values[part] for values in rows), 512, here)
+            np.testing.assert_array_equal(resample, resample_of(rows[-1][part], GRID.resamples))
+    device, host = tallies
+    assert same(device.spectrum(), host.spectrum())
+    assert all(same(device.counts(name), host.counts(name)) for name in numbers)
+    assert tally_on("cpu") is HostTally
+    assert tally_on("gpu") is DeviceTally
+
+
+def test_the_host_counts_beyond_32_bits():
+    tally = HostTally(GRID, {})
+    tally._sums["count"][0, 0, 5, 5] = 2**40 + 3
+    assert tally.spectrum().count.integers()[0, 0, 5, 5] == 2**40 + 3
 
 
 def test_the_default_window_is_that_of_the_fitted_checkpoints(store):

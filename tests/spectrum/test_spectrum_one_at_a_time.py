@@ -35,7 +35,8 @@ def test_the_search_finds_batched_calls():
     assert batched_calls(jnp.linalg.svd, some)
     assert batched_calls(jax.vmap(jnp.linalg.qr), some)
     assert batched_calls(jnp.fft.rfft, signals)
-    assert not batched_calls(jnp.linalg.svd, some[0]) and not batched_calls(jnp.fft.rfft, signals[0])
+    assert not batched_calls(jnp.linalg.svd, some[0])
+    assert not batched_calls(jnp.fft.rfft, signals[0])
 
 
 def everything(moments):

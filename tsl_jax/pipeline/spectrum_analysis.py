@@ -11,22 +11,24 @@ from jaxtyping import Array
 from ..curves import PowerLaw
 from ..spectrum import (
     Bands,
-    GroupCounts,
+    BinningBound,
+    GroupTimes,
     Kind,
     Moments,
     PulseGroups,
+    Rival,
     SpectrumGrid,
-    bands,
     bands_of_sums,
     binning_bound,
     decompose,
-    group_bands,
     implied_loss,
     pulse_groups,
     tail_goodness,
     tail_rivals,
 )
+from ..spectrum.bootstrap import poisson_weights
 from ..spectrum.comparison import compare_parts
+from ..spectrum.groups import GroupSums, stacked, times_of
 from ..spectrum.mean_loss import loss_along
 from ..spectrum.sharing import all_pulse_modes
 from ..spectrum.tail import default_cuts, fit_cut_tails
@@ -79,14 +81,21 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
         pulse_groups=options.pulse_groups,
         bandwidth=options.bandwidth,
     )
-    curves = bands(function, spectrum, key, sums=compared, replicates=options.replicates, level=options.level)
-    moments = spectrum.moments()
+    by_resample = spectrum.moments_by_resample()
+    by_group = stacked([group.counts for group in read.groups.values()]) if read.groups else None
+    # All curves of all tokens and groups from one program: programs take longer to compile than to run.
+    found = bands_of_sums(
+        function, (by_resample, compared, by_group), key, replicates=options.replicates, level=options.level
+    )
+    curves, times = (Bands(*(end[i] for end in (found.value, found.low, found.high))) for i in (0, 1))
     tail = curves.value.tails["count"]
-    groups = {
-        name: GroupResult(group.grouping, _group_bands(group.counts, function.bins, key, options), group.counts.tokens)
-        for name, group in read.groups.items()
-    }
+    groups, row = {}, 0
+    for name, group in read.groups.items():
+        rows = slice(row, row := row + len(group.grouping.labels) + 1)
+        mine = jax.tree.map(lambda values, rows=rows: values[rows], times)
+        groups[name] = GroupResult(group.grouping, mine, group.counts.tokens)
     law = _mean_loss_law(read, compared, checkpoints, float(tail.lower), key, options)
+    goodness, rivals, bound = _checks(by_resample, key)
     if not banded:
         curves, law = _without_bands(curves), _without_bands(law)
         groups = {name: dataclasses.replace(one, times=_without_bands(one.times)) for name, one in groups.items()}
@@ -96,9 +105,9 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
         checkpoints=checkpoints if compared is not None else checkpoints[:0],
         curves=curves,
         mean_loss_law=law,
-        goodness=float(tail_goodness(moments, key, replicates=100)),
-        rivals=tail_rivals(moments, tail),
-        bound=binning_bound(moments),
+        goodness=float(goodness),
+        rivals=rivals,
+        bound=bound,
         groups=groups,
         resamples=resamples,
         reasons=tuple(reasons_of(read, curves.value, checkpoints, resamples)),
@@ -116,7 +125,12 @@ class _CurvesOf:
     pulse_groups: int
     bandwidth: float
 
-    def __call__(self, moments: Moments, sums: dict[str, Array] | None = None) -> Curves:
+    def __call__(
+        self, moments: Moments, sums: dict[str, Array] | None, groups: GroupSums | None
+    ) -> tuple[Curves, GroupTimes | None]:
+        return self._curves(moments, sums), None if groups is None else times_of(groups, self.bins)
+
+    def _curves(self, moments: Moments, sums: dict[str, Array] | None) -> Curves:
         parts = decompose(moments, weighting=self.weighting, outside=self.outside)
         number, grid = self.pulse_groups, moments.grid
         drops = jnp.sum(moments.drop, (0, 2))
@@ -183,25 +197,13 @@ def _usable_losses(losses: LossSums | None) -> tuple[np.ndarray, dict[str, np.nd
     }
 
 
-def _group_bands(counts: GroupCounts, bins: int, key: Array, options: AnalysisOptions) -> Bands:
-    """`group_bands`, with spectra on wider bins."""
-    grid, replicates, level = counts.grid, options.replicates, options.level
-    times = group_bands(counts, key, replicates=replicates, level=level)
-    cells = counts.count.real()[:, :, 0, grid.inside]
-    cells = jnp.swapaxes(jnp.sum(cells.reshape(*cells.shape[:2], bins, -1), -1), 0, 1)
-    spectra = bands_of_sums(_shares, (cells,), key, replicates=replicates, level=level)
-    ends = (
-        dataclasses.replace(one, spectrum=share * bins / grid.unit)
-        for one, share in zip(
-            (times.value, times.low, times.high), (spectra.value, spectra.low, spectra.high), strict=True
-        )
-    )
-    return Bands(*ends)
+def _checked(by_resample: Moments, key: Array) -> tuple[Array, dict[str, Rival], BinningBound]:
+    moments = jax.tree.map(lambda cells: jnp.sum(cells, 0), by_resample)
+    tail = fit_cut_tails(moments, default_cuts(moments.grid), ("count",))["count"]
+    return tail_goodness(moments, key, replicates=100), tail_rivals(moments, tail), binning_bound(moments)
 
 
-def _shares(cells: Array) -> Array:
-    total = jnp.sum(cells, -1, keepdims=True)
-    return jnp.where(total > 0, cells / jnp.maximum(total, 1e-30), jnp.nan)
+_checks = jax.jit(_checked)
 
 
 def _mean_loss_law(
@@ -218,9 +220,9 @@ def _mean_loss_law(
     late = np.flatnonzero(axis >= lower) if np.isfinite(lower) else np.arange(0)
     if len(late) < LEAST_CHECKPOINTS:
         return Bands(nothing, nothing, nothing)
-    # The same draws as those of `bands`, one fit of all replicates at once.
+    # The same draws as those of the bands, one fit of all replicates at once.
     resamples = read.spectrum.grid.resamples
-    drawn = jax.random.poisson(key, 1.0, (options.replicates, resamples))
+    drawn = poisson_weights(key, options.replicates, resamples)
     weights = np.concatenate([np.ones((1, resamples)), np.asarray(drawn, np.float64)])
     if sums is not None:
         with np.errstate(invalid="ignore"):
@@ -248,5 +250,5 @@ def _implied_curves(read: StoreSpectrum, weights: np.ndarray, axis: np.ndarray) 
 
 
 def _without_bands(value: Bands) -> Bands:
-    unknown = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), value.value)
+    unknown = jax.tree.map(lambda array: np.full_like(array, np.nan), value.value)
     return Bands(value.value, unknown, unknown)

@@ -9,17 +9,8 @@ import numpy as np
 
 from ..curves import Family, Sigmoid
 from ..lm import predict
-from ..spectrum import (
-    MOST_ITEMS,
-    GroupCounts,
-    Spectrum,
-    SpectrumGrid,
-    accumulate,
-    accumulate_groups,
-    block_rows,
-    resample_of,
-    token_block,
-)
+from ..spectrum import GroupCounts, Spectrum, SpectrumGrid, block_rows
+from ..spectrum.tallies import tally_on
 from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses, read_rows
 from .evaluate import family_of
 from .token_groups import Grouping, grouping_of
@@ -176,25 +167,21 @@ def read_spectrum(
     if grid.scale != family.scale:
         raise StoreError(f"grid: got scale {grid.scale!r}, expected that of the fits {fits.name}, {family.scale!r}")
     groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
-    spectrum = Spectrum.empty(grid)
-    counts = {name: GroupCounts.empty(grid, len(one.labels)) for name, one in groupings.items()}
+    tally_of = tally_on(jax.default_backend())
+    tally = tally_of(grid, {name: len(one.labels) for name, one in groupings.items()})
     sums = LossSums(*np.zeros((3, grid.resamples, len(columns)))) if losses is not None else None
-    length = min(MOST_ITEMS, 1 << max(fits.num_tokens - 1, 0).bit_length())
+    length = min(tally_of.most, 1 << max(fits.num_tokens - 1, 0).bit_length())
     for part, stored, sequence in _parts(fits, length):
         rows = block_rows(stored.params, stored.constant, stored.status, stored.category, sequence)
-        block = token_block(rows, length)
-        spectrum = accumulate(spectrum, block)
-        for name, grouping in groupings.items():
-            group = np.pad(grouping.of(fits.read_coordinate(name, part)), (0, length - len(sequence)))
-            counts[name] = accumulate_groups(counts[name], block, group)
+        numbers = {name: grouping.of(fits.read_coordinate(name, part)) for name, grouping in groupings.items()}
+        resample = tally.add(rows, length, numbers)
         if sums is not None:
             assert isinstance(losses, LossStore)
-            resample = np.asarray(resample_of(block.sequence, grid.resamples))[: len(sequence)]
             _add_losses(sums, losses, part, family, axis, columns, stored, resample)
         if progress:
             progress(part.stop, fits.num_tokens)
-    groups = {name: TokenGroups(grouping, counts[name]) for name, grouping in groupings.items()}
-    return StoreSpectrum(spectrum, groups, sums, axis, fits.axis_name, sequence_source(fits))
+    groups = {name: TokenGroups(grouping, tally.counts(name)) for name, grouping in groupings.items()}
+    return StoreSpectrum(tally.spectrum(), groups, sums, axis, fits.axis_name, sequence_source(fits))
 
 
 def sequence_source(fits: FitStore) -> str:

@@ -55,15 +55,15 @@ def folded(sequence) -> np.ndarray:
     return (number ^ (number >> 32)).astype(np.uint32)
 
 
-def token_block(rows: tuple[np.ndarray, ...], length: int) -> TokenBlock:
+def token_block(rows: tuple[np.ndarray, ...], length: int, *, most: int = MOST_ITEMS) -> TokenBlock:
     """Rows of `block_rows` padded to a block of ``length`` tokens.
 
     Raises:
-        ValueError: there are more rows, or the block would exceed `MOST_ITEMS`.
+        ValueError: there are more rows, or the block would exceed ``most``, by default `MOST_ITEMS`.
     """
     number = len(rows[0])
-    if number > length or length > MOST_ITEMS:
-        raise ValueError(f"length: got {length} for {number} tokens, expected at least these and at most {MOST_ITEMS}")
+    if number > length or length > most:
+        raise ValueError(f"length: got {length} for {number} tokens, expected at least these and at most {most}")
     padded = (jnp.asarray(np.pad(values, (0, length - number))) for values in rows)
     return TokenBlock(*padded, number=jnp.asarray(number, jnp.int32))
 

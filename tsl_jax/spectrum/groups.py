@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -66,8 +67,36 @@ class GroupCounts:
     @property
     def tokens(self) -> list[dict[str, int]]:
         """Of each group, tokens by the name of their `Kind`, exactly; the last of no group."""
-        table = self.kinds.sum(1).integers()
+        table = self.kinds.integers().sum(1)
         return [{kind.name: int(number) for kind, number in zip(Kind, row, strict=True)} for row in table]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GroupCells:
+    """Where each token is counted within its group, as flat indices (past the end: nowhere), arrays (tokens,).
+
+    Attributes:
+        event: among resample groups, signs and times.
+        kind: among resample groups and kinds.
+        resample: its resample group.
+    """
+
+    event: Int[Array, " tokens"]
+    kind: Int[Array, " tokens"]
+    resample: Int[Array, " tokens"]
+
+
+def group_cells_of(grid: SpectrumGrid, block: TokenBlock) -> GroupCells:
+    """What the tokens of a block add to the counts of their groups."""
+    events = events_of(grid, block)
+    event = (events.resample * 2 + events.rises) * grid.shape[1] + events.time
+    kind = events.resample * NUM_KINDS + events.kind
+    return GroupCells(
+        event=jnp.where(events.kind <= Kind.LATE, event, grid.resamples * 2 * grid.shape[1]),
+        kind=jnp.where(events.kind < NUM_KINDS, kind, grid.resamples * NUM_KINDS),
+        resample=events.resample,
+    )
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -81,14 +110,16 @@ def accumulate_groups(counts: GroupCounts, block: TokenBlock, group: Int[Array, 
     """
     grid = counts.grid
     rows = counts.kinds.low.shape[0]
-    events = events_of(grid, block)
+    cells = group_cells_of(grid, block)
     group = jnp.where((group >= 0) & (group < rows - 1), group, rows - 1).astype(jnp.int32)
-    past_the_end = np.iinfo(np.int32).max
-    cell = ((group * grid.resamples + events.resample) * 2 + events.rises) * grid.shape[1] + events.time
-    row = (group * grid.resamples + events.resample) * NUM_KINDS + events.kind
+
+    def added(cell, shape):
+        size = int(np.prod(shape[1:]))
+        return tally(jnp.where(cell < size, group * size + cell, rows * size), shape)
+
     return GroupCounts(
-        counts.count + tally(jnp.where(events.kind <= Kind.LATE, cell, past_the_end), counts.count.low.shape),
-        counts.kinds + tally(jnp.where(events.kind < NUM_KINDS, row, past_the_end), counts.kinds.low.shape),
+        counts.count + added(cells.event, counts.count.low.shape),
+        counts.kinds + added(cells.kind, counts.kinds.low.shape),
         grid,
     )
 
@@ -153,7 +184,7 @@ def group_bands(counts: GroupCounts, key: Array, *, replicates: int = 200, level
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class _Sums:
+class GroupSums:
     """Falling events inside the window and tokens of the mean loss, with the resample groups as first axis."""
 
     events: Float[Array, "resamples groups times"]
@@ -161,15 +192,33 @@ class _Sums:
     grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
 
 
+def stacked(counts: Sequence[GroupCounts]) -> GroupSums:
+    """The sums of several coordinates with their rows one after the other: those of each, and of no group."""
+    inside = counts[0].grid.inside
+    events = np.concatenate([one.count.integers()[:, :, 0, inside] for one in counts])
+    tokens = np.concatenate([one.kinds.integers()[:, :, : Kind.CONSTANT + 1].sum(-1) for one in counts])
+    events, tokens = (jnp.asarray(np.swapaxes(both, 0, 1), jnp.float32) for both in (events, tokens))
+    return GroupSums(events, tokens, counts[0].grid)
+
+
+def times_of(sums: GroupSums, bins: int | None = None) -> GroupTimes:
+    """`group_times` of summed sums, with spectra on wider ``bins``."""
+    times = _times(sums)
+    if bins is None:
+        return times
+    wider = jnp.mean(times.spectrum.reshape(*times.spectrum.shape[:-1], bins, -1), -1)
+    return dataclasses.replace(times, spectrum=wider)
+
+
 @jax.jit
-def _sums(counts: GroupCounts) -> _Sums:
+def _sums(counts: GroupCounts) -> GroupSums:
     events = counts.count.real()[:, :, 0, counts.grid.inside]
     tokens = jnp.sum(counts.kinds.real()[:, :, : Kind.CONSTANT + 1], -1)
-    return _Sums(jnp.swapaxes(events, 0, 1), tokens.T, counts.grid)
+    return GroupSums(jnp.swapaxes(events, 0, 1), tokens.T, counts.grid)
 
 
 @jax.jit
-def _times(sums: _Sums) -> GroupTimes:
+def _times(sums: GroupSums) -> GroupTimes:
     grid, count = sums.grid, sums.events
     events = jnp.sum(count, 1)
     share = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count

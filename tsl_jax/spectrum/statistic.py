@@ -7,7 +7,7 @@ import importlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, UInt32
 
 from ..curves import Sigmoid
 from ..lm import Fit
@@ -194,7 +194,7 @@ class Spectrum:
     @property
     def tokens(self) -> dict[str, int]:
         """Number of tokens by the name of their `Kind`, exactly."""
-        return {kind.name: int(number) for kind, number in zip(Kind, self.kinds.sum(0).integers(), strict=True)}
+        return {kind.name: int(number) for kind, number in zip(Kind, self.kinds.integers().sum(0), strict=True)}
 
     def moments(self) -> Moments:
         """The statistic as float32, summed over the resample groups."""
@@ -222,6 +222,61 @@ def _moments(spectrum: Spectrum, total: bool) -> Moments:
     return Moments(count, drop, square, kinds, level[..., 0] - level[..., 1], spectrum.grid)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """Where each token is counted, as flat indices (past the end: nowhere), and the whole numbers it adds there.
+
+    Attributes:
+        event: cell of its event, of all resample groups.
+        lower, upper: cells of the two sharpnesses that share its drop.
+        lower_drop, upper_drop: their parts, in `DROP_UNIT`.
+        square: square of the drop, in `SQUARE_UNIT`.
+        kind: cell of its `Kind`.
+        side: cell of its sign of ``level``.
+        level: size of its loss at the end of the window, in `DROP_UNIT`.
+    """
+
+    event: Int[Array, " tokens"]
+    lower: Int[Array, " tokens"]
+    upper: Int[Array, " tokens"]
+    lower_drop: UInt32[Array, " tokens"]
+    upper_drop: UInt32[Array, " tokens"]
+    square: UInt32[Array, " tokens"]
+    kind: Int[Array, " tokens"]
+    side: Int[Array, " tokens"]
+    level: UInt32[Array, " tokens"]
+
+
+def cells_of(grid: SpectrumGrid, block: TokenBlock) -> Cells:
+    """What the tokens of a block add to a spectrum."""
+    events = events_of(grid, block)
+    kind, group = events.kind, events.resample
+    size = grid.resamples * int(np.prod(grid.shape))
+
+    def whole(values, unit):
+        return jnp.round(values / unit).astype(jnp.uint32)
+
+    row = ((group * 2 + events.rises) * grid.shape[1] + events.time) * grid.sharpness_bins
+
+    def cell(sharpness):
+        return jnp.where(kind <= Kind.LATE, row + sharpness, size)
+
+    # A drop is shared between the two sharpnesses around its own, in whole units: mean ln(sharpness) and total stay.
+    upper = whole(events.drop * events.next_share, DROP_UNIT)
+    return Cells(
+        event=cell(events.sharpness),
+        lower=cell(events.nearest),
+        upper=cell(jnp.minimum(events.nearest + 1, grid.sharpness_bins - 1)),
+        lower_drop=jnp.maximum(whole(events.drop, DROP_UNIT), upper) - upper,  # never below 0, however rounded
+        upper_drop=upper,
+        square=whole(events.drop**2, SQUARE_UNIT),
+        kind=jnp.where(kind < NUM_KINDS, group * NUM_KINDS + kind, grid.resamples * NUM_KINDS),
+        side=jnp.where(kind <= Kind.CONSTANT, group * 2 + (events.level < 0), grid.resamples * 2),
+        level=whole(jnp.abs(events.level), DROP_UNIT),
+    )
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def accumulate(spectrum: Spectrum, block: TokenBlock) -> Spectrum:
     """Add a block of tokens to a spectrum, which is used up: its memory becomes the result's.
@@ -234,31 +289,15 @@ def accumulate(spectrum: Spectrum, block: TokenBlock) -> Spectrum:
         block: tokens whose fits have the scale and the axis of the spectrum's grid.
     """
     grid = spectrum.grid
-    events = events_of(grid, block)
-    kind, group, sign = events.kind, events.resample, events.rises
-    past_the_end = np.iinfo(np.int32).max
-
-    def whole(values, unit):
-        return jnp.round(values / unit).astype(jnp.uint32)
-
+    add = cells_of(grid, block)
     cells = (grid.resamples, *grid.shape)
-    row = ((group * 2 + sign) * cells[2] + events.time) * cells[3]
-
-    def cell(sharpness):
-        return jnp.where(kind <= Kind.LATE, row + sharpness, past_the_end)
-
-    # A drop is shared between the two sharpnesses around its own, in whole units: mean ln(sharpness) and total stay.
-    upper = whole(events.drop * events.next_share, DROP_UNIT)
-    lower = jnp.maximum(whole(events.drop, DROP_UNIT), upper) - upper  # never below 0, however they were rounded
-    both = jnp.concatenate([cell(events.nearest), cell(jnp.minimum(events.nearest + 1, cells[3] - 1))])
-    by_kind = jnp.where(kind < NUM_KINDS, group * NUM_KINDS + kind, past_the_end)
-    by_sign = jnp.where(kind <= Kind.CONSTANT, group * 2 + (events.level < 0), past_the_end)
+    both, drops = jnp.concatenate([add.lower, add.upper]), jnp.concatenate([add.lower_drop, add.upper_drop])
     return Spectrum(
-        spectrum.count + tally(cell(events.sharpness), cells),
-        spectrum.drop + tally(both, cells, jnp.concatenate([lower, upper])),
-        spectrum.square + tally(cell(events.sharpness), cells, whole(events.drop**2, SQUARE_UNIT)),
-        spectrum.kinds + tally(by_kind, (grid.resamples, NUM_KINDS)),
-        spectrum.level + tally(by_sign, (grid.resamples, 2), whole(jnp.abs(events.level), DROP_UNIT)),
+        spectrum.count + tally(add.event, cells),
+        spectrum.drop + tally(both, cells, drops),
+        spectrum.square + tally(add.event, cells, add.square),
+        spectrum.kinds + tally(add.kind, (grid.resamples, NUM_KINDS)),
+        spectrum.level + tally(add.side, (grid.resamples, 2), add.level),
         grid,
     )
 
