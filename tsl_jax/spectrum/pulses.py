@@ -29,7 +29,7 @@ def share_before(place: Float[Array, " points"], bins: int) -> Float[Array, "poi
     return jnp.clip(jnp.asarray(place, jnp.float32)[:, None] - jnp.arange(bins), 0, 1)
 
 
-def level_reached(masses: Float[Array, "*rows bins"], level: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
+def level_reached(masses: Float[Array, "*#rows bins"], level: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
     """Where the running sum of masses reaches a level, in bins from the first edge; past bins without any there."""
     before = jnp.cumsum(masses, -1) - masses
     into = (level[..., None] - before) / jnp.maximum(masses, 1e-30)

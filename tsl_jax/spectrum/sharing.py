@@ -14,6 +14,9 @@ from .one_at_a_time import singular_values
 from .pulses import level_reached, logistic_rise, product, pulse_table
 from .statistic import Moments, Spectrum
 
+#: Share of the largest singular value of the grid's unit pulses below which float32 sees nothing.
+_NEGLIGIBLE = 1e-7
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _equal_groups(moments: Moments, groups: int):
     levels = total * jnp.arange(groups + 1) / groups
     overlap = jnp.minimum(reached[1:], levels[1:, None]) - jnp.maximum(reached[:-1], levels[:-1, None])
     share = jnp.where(count > 0, jnp.clip(overlap, 0) / jnp.maximum(count, 1e-30), 0)
-    borders = level_reached(jnp.broadcast_to(count, (groups + 1, grid.time_bins)), levels) / grid.time_bins
+    borders = level_reached(count, levels) / grid.time_bins
     borders = jnp.where(total > 0, borders, jnp.nan)
     events = product(share, count)
     return borders, share, jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)
@@ -124,9 +127,10 @@ class PulseModes:
     """Singular values and leading modes of a matrix whose rows are aligned pulses.
 
     Attributes:
-        values: singular values, largest first.
+        values: singular values, largest first, of as many modes as float32 can tell from nothing.
         energy: share of each in the sum of squares; NaN without events.
-        modes: leading right singular vectors at ``lags``, of unit norm, positive where they are largest.
+        modes: leading right singular vectors at ``lags``, of unit norm, positive where they are largest; 0 where all
+            singular values are in front of them.
         lags: centres of the lag bins, u.
     """
 
@@ -189,10 +193,10 @@ def _pulse_modes(moments: Moments, unit_area: bool, groups: int | None, resoluti
 
 def all_pulse_modes(moments: Moments, groups: int, *, resolution: int = 64, modes: int = 4) -> dict[str, PulseModes]:
     """`pulse_modes` of all pulses, of those of unit area, and of the means of groups, in one program."""
-    resolution, most = min(resolution, moments.grid.time_bins), moments.grid.sharpness_bins
+    resolution = min(resolution, moments.grid.time_bins)
     kinds = {"all pulses": (False, None), "unit area": (True, None), "group means": (False, groups)}
-    ranks = [most, most, min(groups, 2 * resolution + 1)]
     rows = [_pulse_rows(moments, *kind, resolution) for kind in kinds.values()]
+    ranks = [min(one.shape) for one in rows]
     tallest = max(len(one) for one in rows)
     padded = jnp.stack([jnp.pad(one, ((0, tallest - len(one)), (0, 0))) for one in rows])
     found = jax.vmap(lambda one: _modes_of(one, moments.grid, resolution, modes))(padded)
@@ -202,37 +206,49 @@ def all_pulse_modes(moments: Moments, groups: int, *, resolution: int = 64, mode
     }
 
 
-def _lags(grid: SpectrumGrid, resolution: int) -> tuple[float, np.ndarray]:
+@functools.lru_cache(maxsize=16)
+def _unit_pulses(grid: SpectrumGrid, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lags (u); the sharpnesses' unit pulses there as ``coefficients @ basis`` with orthonormal rows; their areas.
+
+    Of the many lags some 17 columns are left, whatever the grid: a decomposition of those takes a hundredth of the
+    time. What lies below the digits of float32 is left out.
+    """
     step = grid.unit / resolution
-    return step, step * np.arange(-resolution, resolution + 1)
-
-
-def _pulse_rows(moments: Moments, unit_area: bool, groups: int | None, resolution: int) -> Float[Array, "rows lags"]:
-    grid = moments.grid
-    step, lags = _lags(grid, resolution)
+    lags = step * np.arange(-resolution, resolution + 1)
     s = grid.sharpnesses[:, None]
-    table = jnp.asarray(logistic_rise(s * (lags - step / 2), s * (lags + step / 2)) / step, jnp.float32)
+    table = logistic_rise(s * (lags - step / 2), s * (lags + step / 2)) / step
+    left, values, basis = np.linalg.svd(table, full_matrices=False)
+    kept = values > _NEGLIGIBLE * values[0]
+    return lags, (left * values)[:, kept], basis[kept], table.sum(1) * step
+
+
+def _pulse_rows(moments: Moments, unit_area: bool, groups: int | None, resolution: int) -> Float[Array, "rows ranks"]:
+    """The pulses in the basis of `_unit_pulses`."""
+    grid = moments.grid
+    _, coefficients, _, areas = _unit_pulses(grid, resolution)
+    coefficients = jnp.asarray(coefficients, jnp.float32)
     if groups is None:
         weight = moments.count if unit_area else moments.square
-        return jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * table
+        return jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * coefficients
     _, share, per_event = _equal_groups(moments, groups)
-    drop = (moments.drop[0] - moments.drop[1])[grid.inside]
-    rows = product(product(share, drop) * per_event[:, None], table)
+    drops = product(share, (moments.drop[0] - moments.drop[1])[grid.inside]) * per_event[:, None]
     if unit_area:
-        rows = rows / jnp.sum(rows * step, 1, keepdims=True)
-    return jnp.nan_to_num(rows)
+        drops = drops / product(drops, jnp.asarray(areas, jnp.float32))[:, None]
+    return jnp.nan_to_num(product(drops, coefficients))
 
 
-def _modes_of(rows: Float[Array, "rows lags"], grid: SpectrumGrid, resolution: int, modes: int) -> PulseModes:
-    step, lags = _lags(grid, resolution)
+def _modes_of(rows: Float[Array, "rows ranks"], grid: SpectrumGrid, resolution: int, modes: int) -> PulseModes:
+    lags, _, basis, _ = _unit_pulses(grid, resolution)
     # Sums over lags as integrals: singular values do not depend on the width of the lag bins.
-    _, values, right = singular_values(rows * np.sqrt(step))
+    _, values, right = singular_values(rows * np.sqrt(grid.unit / resolution))
     total = jnp.sum(jnp.square(values))
-    right = right[:modes]
-    largest = jnp.sign(jnp.sum(jnp.where(jnp.abs(right) == jnp.max(jnp.abs(right), 1, keepdims=True), right, 0), 1))
+    right = jnp.pad(right, ((0, max(0, modes - len(right))), (0, 0)))[:modes]
+    right = product(right, jnp.asarray(basis, jnp.float32))
+    height = jnp.max(jnp.abs(right), 1, keepdims=True)
+    largest = jnp.sum(jnp.where(jnp.abs(right) == height, right, 0), 1, keepdims=True)
     return PulseModes(
         values=values,
         energy=jnp.where(total > 0, jnp.square(values) / jnp.maximum(total, 1e-30), jnp.nan),
-        modes=right * jnp.where(largest == 0, 1, largest)[:, None],
+        modes=right * jnp.where(largest < 0, -1, 1),
         lags=jnp.asarray(lags, jnp.float32),
     )
