@@ -18,12 +18,12 @@ from ..spectrum import (
     PulseGroups,
     Rival,
     SpectrumGrid,
+    Tail,
     bands_of_sums,
     binning_bound,
     decompose,
     implied_loss,
     pulse_groups,
-    tail_goodness,
     tail_rivals,
 )
 from ..spectrum.bootstrap import poisson_weights
@@ -32,6 +32,7 @@ from ..spectrum.groups import GroupSums, stacked, times_of
 from ..spectrum.mean_loss import loss_along
 from ..spectrum.sharing import all_pulse_modes
 from ..spectrum.tail import default_cuts, fit_cut_tails
+from ..spectrum.tail_quality import goodness_of
 from .mean_loss_law import power_laws
 from .spectrum_reasons import LEAST_CHECKPOINTS, LEAST_RESAMPLES, reasons_of
 from .spectrum_results import Analysis, AnalysisOptions, Curves, GroupResult
@@ -95,7 +96,7 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
         mine = jax.tree.map(lambda values, rows=rows: values[rows], times)
         groups[name] = GroupResult(group.grouping, mine, group.counts.tokens)
     law = _mean_loss_law(read, compared, checkpoints, float(tail.lower), key, options)
-    goodness, rivals, bound = _checks(by_resample, key)
+    goodness, rivals, bound = _checks(spectrum.moments(), tail, key)
     if not banded:
         curves, law = _without_bands(curves), _without_bands(law)
         groups = {name: dataclasses.replace(one, times=_without_bands(one.times)) for name, one in groups.items()}
@@ -197,10 +198,9 @@ def _usable_losses(losses: LossSums | None) -> tuple[np.ndarray, dict[str, np.nd
     }
 
 
-def _checked(by_resample: Moments, key: Array) -> tuple[Array, dict[str, Rival], BinningBound]:
-    moments = jax.tree.map(lambda cells: jnp.sum(cells, 0), by_resample)
-    tail = fit_cut_tails(moments, default_cuts(moments.grid), ("count",))["count"]
-    return tail_goodness(moments, key, replicates=100), tail_rivals(moments, tail), binning_bound(moments)
+def _checked(moments: Moments, tail: Tail, key: Array) -> tuple[Array, dict[str, Rival], BinningBound]:
+    goodness = goodness_of(moments, tail, key, default_cuts(moments.grid), 100)
+    return goodness, tail_rivals(moments, tail), binning_bound(moments)
 
 
 _checks = jax.jit(_checked)

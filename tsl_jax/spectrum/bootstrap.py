@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from .statistic import Spectrum
 
 #: Replicates computed at once: enough to share the pass over the statistic, few enough to fit the cache.
-_AT_ONCE = 8
+_AT_ONCE = 16
 
 
 @jax.tree_util.register_dataclass
@@ -198,7 +198,7 @@ def _bands_of_weights(function, replicates, share, sums, drawn):
 
 def _quantiles(values: Float[Array, "replicates items"], shares: tuple[float, ...]) -> list[Float[Array, " items"]]:
     """Quantiles of what is not NaN, interpolated, as `jnp.nanquantile` has them, from one sort."""
-    ordered = jnp.sort(values.T, axis=1)  # NaN last
+    ordered = _sorted(values.T)
     last = jnp.sum(~jnp.isnan(values), 0) - 1
     found = []
     for share in shares:
@@ -209,3 +209,14 @@ def _quantiles(values: Float[Array, "replicates items"], shares: tuple[float, ..
         # Not as a sum of shares of both ends where they are the same, infinite ones too.
         found.append(jnp.where(ends[0] == ends[1], ends[0], (1 - between) * ends[0] + between * ends[1]))
     return [jnp.where(last >= 0, one, jnp.nan) for one in found]
+
+
+def _sorted(values: Float[Array, "items replicates"]) -> Float[Array, "items replicates"]:
+    """Rows in increasing order, NaN last: as integers of the same order, which the CPU sorts ten times as fast."""
+
+    def flipped(bits):  # the numbers below zero, whose bits grow downwards
+        return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+    bits = jax.lax.bitcast_convert_type(jnp.where(jnp.isnan(values), jnp.nan, values), jnp.int32)
+    ordered = jnp.sort(flipped(bits), axis=1, stable=False)
+    return jax.lax.bitcast_convert_type(flipped(ordered), jnp.float32)

@@ -19,6 +19,12 @@ LAWS = {
 }
 
 
+def power_law_on_bins(exponent: Array, y: Float[Array, " bins"], log_width: Array, tail: Array) -> Array:
+    """Log probabilities (bins,) of ``a^-exponent`` truncated to a tail, 0 outside it; see `law_on_bins`."""
+    log_p = jax.nn.log_softmax(jnp.where(tail, (1 - exponent) * y + log_width, -jnp.inf))
+    return jnp.where(tail, log_p, 0)
+
+
 def law_on_bins(
     law: str, masses: Float[Array, " bins"], y: Float[Array, " bins"], log_width: Float[Array, " bins"], tail: Array
 ) -> tuple[Float[Array, " bins"], Float[Array, " statistics"]]:
@@ -56,8 +62,10 @@ def law_on_bins(
         centred = scaled - expected[:, None]
         information = product(centred * p, centred.T)
         # Nearly dependent statistics (y and y² over a short tail): a little of the identity keeps the step finite.
-        ridge = 1e-7 * jnp.eye(len(theta))
-        move = solve(information + ridge, mean - expected)
+        information = information + 1e-7 * jnp.eye(len(theta))
+        gap = mean - expected
+        # A single number without elimination, which would be most of the program.
+        move = gap / information[0] if len(statistics) == 1 else solve(information, gap)
         return theta + move * jnp.minimum(1, _LONGEST / jnp.maximum(jnp.max(jnp.abs(move)), 1e-30)), None
 
     theta, _ = jax.lax.scan(step, jnp.zeros(len(statistics)), length=_STEPS * len(statistics))

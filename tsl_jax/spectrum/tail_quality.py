@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from .decomposition import moments_of
 from .statistic import Moments, Spectrum
-from .tail import Cuts, Tail, cuts_of, falling, log_axis, seen_until, tail_of_masses
-from .tail_models import LAWS, law_on_bins
+from .tail import Cuts, Tail, cuts_of, falling, fit_cut_tail, log_axis, seen_until, tail_of_masses
+from .tail_models import LAWS, law_on_bins, power_law_on_bins
 
 #: Above this mean a Poisson number is drawn as a rounded normal one.
 _MANY = 1e5
@@ -58,30 +58,32 @@ def tail_goodness(
     """
     moments = moments_of(spectrum)
     cuts = cuts_of(moments.grid, lower, upper, seen, least_events)
-    return _goodness(moments, key, cuts, replicates)
+    return _fitted_goodness(moments, key, cuts, replicates)
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _goodness(moments: Moments, key, cuts: Cuts, replicates: int):
+def _fitted_goodness(moments: Moments, key, cuts: Cuts, replicates: int):
+    return goodness_of(moments, fit_cut_tail(moments, cuts, "count"), key, cuts, replicates)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates: int) -> Float[Array, ""]:
+    """`tail_goodness` of a tail that was fitted with these cuts, by count."""
     grid, masses = moments.grid, falling(moments, "count")
     stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
-
-    def tail_of(counts) -> Tail:
-        return tail_of_masses(grid, counts, jnp.ones(()), stop, cuts)
-
-    fitted = tail_of(masses)
     y, log_width = (jnp.asarray(values, jnp.float32) for values in log_axis(grid))
-    tail = _inside(moments, fitted)
-    log_p, _ = law_on_bins("power law", masses, y, log_width, tail)
-    expected = jnp.where(tail, jnp.exp(log_p) * jnp.sum(jnp.where(tail, masses, 0)), masses)
+    inside = _inside(moments, tail)
+    p = jnp.exp(power_law_on_bins(tail.exponent, y, log_width, inside))
+    expected = jnp.where(inside, p * jnp.sum(jnp.where(inside, masses, 0)), masses)
+    expected = jnp.where(jnp.isfinite(tail.exponent), expected, 0)
 
     def distance(key):
-        return tail_of(poisson(key, expected)).distance
+        return tail_of_masses(grid, poisson(key, expected), jnp.ones(()), stop, cuts).distance
 
     distances = jax.lax.map(distance, jax.random.split(key, replicates))
     # A replicate without a tail says nothing about the fit and does not count.
-    share = jnp.sum(distances >= fitted.distance) / jnp.maximum(jnp.sum(jnp.isfinite(distances)), 1)
-    return jnp.where(jnp.isfinite(fitted.exponent), share, jnp.nan)
+    share = jnp.sum(distances >= tail.distance) / jnp.maximum(jnp.sum(jnp.isfinite(distances)), 1)
+    return jnp.where(jnp.isfinite(tail.exponent), share, jnp.nan)
 
 
 @jax.tree_util.register_dataclass
@@ -138,7 +140,7 @@ def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
     inside = _inside(moments, tail)
     number = jnp.sum(jnp.where(inside, masses, 0))
     share = jnp.where(inside, masses, 0) / jnp.maximum(number, 1e-30)
-    log_p, _ = law_on_bins("power law", masses, y, log_width, inside)
+    log_p = power_law_on_bins(tail.exponent, y, log_width, inside)
     result = {}
     for law in LAWS:
         if law == "power law":
