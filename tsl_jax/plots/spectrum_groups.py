@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Right edges of the columns of numbers beside the strips.
 _COLUMNS = (0.845, 0.92, 0.985)
+#: Strips whose heights differ by more than this factor are drawn each on its own scale.
+_MOST_UNEQUAL = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +95,18 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
     height = 1.55 + 0.55 * rows
     figure = style.new_figure(9.2, height)
     cells = figure.add_gridspec(rows, 1, left=0.2, right=0.69, top=1 - 0.9 / height, bottom=0.62 / height, hspace=0.12)
-    highest = float(np.nanmax(np.fmax(data.spectrum.value, np.nan_to_num(data.spectrum.high)), initial=1e-9))
+    heights = _heights(data)
+    ticks = [_tick(height) for height in heights]
+    # Labels stand clear of the longest number on the axes.
+    clear = 0.02 + 0.018 * max(len(f"{tick:g}") for tick in ticks)
     grid, name = data.analysis.read.spectrum.grid, data.analysis.read.axis_name
     first = None
     for index, label in enumerate(data.labels):
         axes = figure.add_subplot(cells[index], sharex=first)
         first = first or axes
         style.plain_axes(axes, 8.5)
-        _draw_strip(axes, data, index, highest)
-        style.write(axes, -0.075, 0.45, label, size=9.5, ha="right", va="center")
+        _draw_strip(axes, data, index, heights[index], ticks[index])
+        style.write(axes, -clear, 0.45, label, size=9.5, ha="right", va="center")
         axes.tick_params(labelbottom=index == rows - 1)
         for place, text in zip(_COLUMNS, _words(data, index), strict=True):
             figure.text(place, _middle(axes), text, size=8.8, ha="right", va="center", color=style.INK)
@@ -117,6 +122,8 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
     )  # fmt: skip
     words = f"density per unit of {per_u(grid, name)}, loss falls; line: median; learned: share with such an "
     words += "event; " + band_words(data.analysis)
+    if heights.min() < heights.max():
+        words += "; heights differ"
     if data.ungrouped:
         words += f"; {data.ungrouped:,} tokens of no group"
     figure.text(0.012, 1 - 0.4 / height, words, size=9.5, va="top", color=style.GREY)
@@ -130,22 +137,34 @@ def _middle(axes: "Axes") -> float:
     return (box.y0 + box.y1) / 2
 
 
-def _draw_strip(axes: "Axes", data: GroupSpectra, index: int, highest: float) -> None:
+def _heights(data: GroupSpectra) -> np.ndarray:
+    """(groups,) top of each strip: the same for all, unless some would be flat lines."""
+    tops = np.fmax(data.spectrum.value, np.nan_to_num(data.spectrum.high))
+    heights = np.array([np.nanmax(top, initial=1e-9) for top in tops])
+    known = heights[heights > 1e-9]
+    if len(known) and known.max() < _MOST_UNEQUAL * known.min():
+        return np.full(len(heights), known.max())
+    return np.where(heights > 1e-9, heights, known.max(initial=1e-9))
+
+
+def _draw_strip(axes: "Axes", data: GroupSpectra, index: int, height: float, tick: float) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
     draw_steps_band(axes, data.edges, data.spectrum[index], style.BLUE)
     median = data.median[index]
     if np.isfinite(median.low):
         axes.axvspan(float(median.low), float(median.high), color=style.VERMILION, alpha=0.25, lw=0)
     if np.isfinite(median.value):
         axes.axvline(float(median.value), color=style.VERMILION, lw=1.4)
-    axes.set_ylim(0, 1.05 * highest)
-    axes.yaxis.set_major_locator(_ticks(highest))
+    axes.set_ylim(0, 1.05 * height)
+    axes.yaxis.set_major_locator(FixedLocator([0, tick]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _ticks(highest: float):
-    from matplotlib.ticker import FixedLocator
-
-    step = 10.0 ** np.floor(np.log10(highest))
-    return FixedLocator([0, step * max(n for n in (1, 2, 4, 5) if n * step <= highest)])
+def _tick(height: float) -> float:
+    """The roundest number at most this high."""
+    step = 10.0 ** np.floor(np.log10(height))
+    return float(step * max(n for n in (1, 2, 4, 5) if n * step <= height))
 
 
 def _words(data: GroupSpectra, index: int) -> tuple[str, str, str]:

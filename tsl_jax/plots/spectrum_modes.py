@@ -8,7 +8,7 @@ import numpy as np
 from ..pipeline import Analysis
 from . import style
 from .spectrum_parts import refuse_without_events
-from .spectrum_style import Banded, band_words, banded, draw_band, lag_axis, lag_label, lag_values, reach_of, title
+from .spectrum_style import Banded, band_words, banded, draw_band, lag_axis, lag_label, lag_values, per_u, reach_of, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,8 +69,8 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     for axes in (left, right):
         style.plain_axes(axes, 9)
     lowest = 1e-4
-    for shift, (name, (colour, marker, words)) in zip((-0.12, 0, 0.12), _LOOKS.items(), strict=True):
-        share = data.energy[name]
+    for shift, (kind, (colour, marker, words)) in zip((-0.12, 0, 0.12), _LOOKS.items(), strict=True):
+        share = data.energy[kind]
         rank = np.arange(1, len(share.value) + 1) + shift
         label = words.format(data.analysis.options.pulse_groups) + f" ({share.value[0]:.1%} in the first)"
         left.plot(rank, np.maximum(share.value, lowest / 10), marker, ms=5, color=colour, label=label)
@@ -86,7 +86,7 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     left.set_ylabel("share of the energy", size=10)
     left.legend(loc="upper right", frameon=False, fontsize=8.5, borderaxespad=0)
     title(left, "a", "Singular spectrum of the aligned pulses")
-    grid = data.analysis.read.spectrum.grid
+    grid, name = data.analysis.read.spectrum.grid, data.analysis.read.axis_name
     x = lag_values(grid, data.lags)
     shares = data.energy["all pulses"].value
     for index, colour in zip(range(len(data.modes.value)), (style.BLUE, style.VERMILION, style.PURPLE), strict=False):
@@ -94,12 +94,12 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     right.axhline(0, lw=0.7, color=style.PALE, zorder=0)
     lag_axis(right, grid, reach_of(data.lags, data.modes.value, 0.9))
     right.legend(loc="upper right", frameon=False, fontsize=8.5)
-    right.set_xlabel(lag_label(grid, data.analysis.read.axis_name), size=10)
+    right.set_xlabel(lag_label(grid, name), size=10)
     right.set_ylabel("amplitude (unit norm)", size=10)
     title(right, "b", "Leading modes of single pulses")
     text = "How many pulse shapes are there?"
     figure.text(0.012, 0.97, text, size=12.5, weight="bold", va="top", color=style.INK)
     width = grid.unit / (len(data.lags) // 2)
-    what = f"pulses in bins of {style.number(width)} in u, one {len(data.lags) // 2}th of the window"
+    what = f"pulses in bins of {style.number(width)} in {per_u(grid, name)}, one {len(data.lags) // 2}th of the window"
     figure.text(0.012, 0.90, f"{what}; {band_words(data.analysis)}", size=9.5, va="top", color=style.GREY)
     return figure
