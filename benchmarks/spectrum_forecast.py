@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> dict:
     sequence = store.read_coordinate("sequence", slice(0, store.num_tokens))
     chosen = np.flatnonzero(sequence % options.sequences_of == 0)
     losses = store.read(slice(0, store.num_tokens))[chosen].astype(np.float32)
-    run = Run(step, losses, sequence[chosen])
+    run = Run(step, losses, sequence[chosen], options.law_from)
     visible = step[-1] * (1 - max(HIDDEN))
     errors = np.array(
         [[row["error"] for row in run.judged(visible * (1 - share), visible, CHOICES)] for share in HIDDEN]
@@ -64,10 +64,11 @@ class Run:
         step: (checkpoints,) training steps.
         losses: (tokens, checkpoints) nat.
         sequence: (tokens,) numbers of their sequences.
+        law_from: step from which the power law of the mean loss, the simpler rival, is fitted.
     """
 
-    def __init__(self, step: np.ndarray, losses: np.ndarray, sequence: np.ndarray) -> None:
-        self.step, self.losses, self.sequence = step, losses, sequence
+    def __init__(self, step: np.ndarray, losses: np.ndarray, sequence: np.ndarray, law_from: float) -> None:
+        self.step, self.losses, self.sequence, self.law_from = step, losses, sequence, law_from
 
     def judged(self, last: float, until: float, choices: list[dict]) -> list[dict]:
         """Forecasts from the checkpoints up to ``last`` for those up to ``until``, one for each of the choices."""
@@ -90,6 +91,9 @@ class Run:
         mean = self.losses.mean(0, dtype=np.float64)
         actual = mean[np.isin(self.step, hidden)]
         inside = time >= spectrum.grid.first * (1 - 1e-6)
+        late = time >= self.law_from
+        law = tsl.fit(tsl.PowerLaw(), time[late], mean[seen][late][None].astype(np.float32))
+        plain = np.asarray(law.predict(hidden))[0]
         found = []
         for choice in choices:
 
@@ -103,8 +107,6 @@ class Run:
             else:
                 band = bands(ahead, spectrum, jax.random.key(0), sums=parts)
                 value, low, high = band.value, band.low, band.high
-            law = tsl.fit(tsl.PowerLaw(), time[inside], mean[seen][inside][None].astype(np.float32))
-            plain = np.asarray(law.predict(hidden))[0]
             found.append(
                 {
                     "from": float(time[-1]),
@@ -161,6 +163,9 @@ def _arguments(argv) -> argparse.Namespace:
     )
     parser.add_argument("losses", help="loss store with the token coordinate sequence")
     parser.add_argument("--sequences-of", type=int, default=1, help="take every N-th sequence")
+    parser.add_argument(
+        "--law-from", type=float, default=48, help="step from which the rival power law is fitted: the end of warm-up"
+    )
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/spectrum_forecast_cpu.json")
     return parser.parse_args(argv)
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from planted_store import planted_columns, write_fit_store
 
-from tsl_jax.lm import Category
+from tsl_jax.lm import Category, Status
 
 TOKENS = 600
 
@@ -106,3 +106,51 @@ def test_wrong_usage_names_the_option(tsl, folder, arguments):
     result = tsl("spectrum", folder / "fits.zarr", *arguments)
     assert result.code == 2
     assert arguments[0] in result.err
+
+
+BAD = {
+    "empty": (0, {}, "The store has no tokens."),
+    "one token": (1, {"category": np.uint8(Category.LEARNED)}, "No bands: they need tokens in at least 8 of 64 groups"),
+    "all unlearned": (30, {"category": np.uint8(Category.UNLEARNED)}, "No event inside the window (30 UNLEARNED)"),
+    "all at a bound": (
+        30,
+        {"category": np.uint8(Category.EARLY), "status": np.uint8(Status.AT_BOUND), "learning_time": 0.25},
+        "No event inside the window (30 EARLY)",
+    ),
+    "infinite sharpness": (
+        30,
+        {"category": np.uint8(Category.LEARNED), "status": np.uint8(Status.AT_BOUND), "sharpness": np.inf},
+        "No tail",
+    ),
+    "nothing finite": (
+        30,
+        {"category": np.uint8(Category.LEARNED), "learning_time": np.nan},
+        "30 tokens are left out as UNUSABLE",
+    ),
+}
+
+
+@pytest.mark.usefixtures("quick_to_compile")
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_bad_input_is_an_empty_or_partial_result_with_its_reason(tsl, tmp_path, scale):
+    more = {} if scale == "log" else {"scale": scale, "family_fields": {"scale": scale}, "left_out_checkpoints": ()}
+    for name, (tokens, replaced, reason) in BAD.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        if scale == "linear" and replaced.get("learning_time") == 0.25:
+            replaced = replaced | {"learning_time": -20.0}
+        columns = planted_columns(tokens, **replaced)
+        losses = np.full((tokens, 10), 3.0)  # no fall to explain
+        write_fit_store(folder, columns, losses=losses, coordinates={"sequence": np.arange(tokens)}, **more)
+        out = folder / "out"
+        result = tsl(
+            "spectrum", folder / "fits.zarr", "--losses", folder / "losses.zarr", "--out", out, "--replicates", "20",
+            "--json",
+        )  # fmt: skip
+        assert result.code == 0, (name, result.err)
+        said = result.json
+        assert reason in " ".join(said["reasons"]), name
+        assert said["tokens"] == tokens
+        assert "nan" not in result.err.lower(), name
+        assert len(said["pictures"]) == (3 if said["tokens_by_kind"]["LEARNED"] else 0), name
+        assert len(list(out.iterdir())) == len(said["pictures"])

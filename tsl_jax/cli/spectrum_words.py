@@ -125,10 +125,12 @@ def print_description(console: "Console", said: dict[str, Any]) -> None:
     _print_kinds(console, said)
     share = said["outside_share"]
     if share["tokens"] is not None:
+        drops = share["visible_drop"]
+        what = "" if math.isnan(drops[0]) else f", {_percent(drops)} of the visible drops"
         say(
             console,
-            f"Outside the window: {share['tokens']:.2%} of the tokens, {_percent(share['visible_drop'])} of the "
-            f"visible drops (rule: {said['outside_rule']}). Intervals: {level}.",
+            f"Outside the window: {share['tokens']:.2%} of the tokens{what} (rule: {said['outside_rule']}). "
+            f"Intervals: {level}.",
         )
     _print_tails(console, said)
     _print_comparison(console, said)
@@ -186,7 +188,7 @@ def _against(name: str, rival: dict[str, float]) -> str:
 
 def _print_comparison(console: "Console", said: dict[str, Any]) -> None:
     comparison = said["comparison"]
-    if comparison is None:
+    if comparison is None or math.isnan(comparison["missing"]["total"][0]):
         return
     words = {
         "mean fit of mean loss": "mean of the fits against the mean loss",

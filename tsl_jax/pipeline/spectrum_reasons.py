@@ -49,4 +49,11 @@ def reasons_of(read: StoreSpectrum, curves: Curves, checkpoints: np.ndarray, res
             f"No comparison with the mean loss: {len(checkpoints)} checkpoints have one, expected at least "
             f"{LEAST_CHECKPOINTS}."
         )
+    elif counted and curves.comparison is not None and _constant(curves):
+        reasons.append("No R² and nothing to explain: the mean loss is the same at all checkpoints.")
     return reasons
+
+
+def _constant(curves: Curves) -> bool:
+    assert curves.comparison is not None
+    return not np.isfinite(curves.comparison.scores["mean fit of mean loss"].r2)

@@ -8,7 +8,18 @@ import numpy as np
 from ..pipeline import Analysis
 from . import style
 from .spectrum_parts import refuse_without_events
-from .spectrum_style import Banded, band_words, banded, draw_band, lag_axis, lag_label, lag_values, per_u, reach_of, title
+from .spectrum_style import (
+    Banded,
+    band_words,
+    banded,
+    draw_band,
+    lag_axis,
+    lag_label,
+    lag_values,
+    per_u,
+    reach_of,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

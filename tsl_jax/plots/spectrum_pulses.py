@@ -149,7 +149,8 @@ def _draw_moments(upper: "Axes", lower: "Axes", data: AlignedPulses) -> None:
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     lower.yaxis.set_minor_formatter(NullFormatter())
     lower.set_ylabel(f"sharpness (per {per_u(grid, name)})", size=10)
-    top = float(np.nanmax(wide[1])) / float(np.nanmin(wide[0]))
-    lower.set_ylim(float(np.nanmin(wide[0])) / top**0.05, float(np.nanmax(wide[1])) * top**0.12)
+    lowest, highest = float(np.nanmin(wide[0])), float(np.nanmax(wide[1]))
+    top = max(highest / lowest, 4.0)  # also where all are alike
+    lower.set_ylim(lowest / top**0.05, highest * top**0.12)
     lower.legend(loc="upper left", frameon=False, fontsize=8, handlelength=1.4, borderaxespad=0, labelspacing=0.3)
     lower.set_xlabel(f"learning time ({style.axis_label(name)})", size=10)

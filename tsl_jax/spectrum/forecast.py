@@ -49,7 +49,7 @@ def forecast(
     *,
     lower: float | None = None,
     upper: float | None = None,
-    seen: float = 0.9,
+    seen: float = 0.8,
     least_events: int = 50,
     anchored: bool = True,
     bandwidth: float = 0.2,
@@ -66,7 +66,8 @@ def forecast(
         time: (checkpoints,) axis values of the data that the spectrum was made from.
         mean_loss: (checkpoints,) their mean loss, nat; the forecast starts from the last.
         until: (points,) axis values after the last checkpoint at which the loss is wanted, increasing.
-        lower, upper, seen, least_events: the tail, see `fit_tail`.
+        lower, upper, seen, least_events: the tail, see `fit_tail`; it ends earlier here, since what is missing near
+            the end of the data is continued with it.
         anchored: multiply the fall by the ratio of the observed to the modelled slope at the last checkpoint. Fits
             see only a part of the fall near the end of the data; this takes the same part to be missing beyond.
         bandwidth: of the observed slope, as a share of the window; see `derivative_matrix`.
