@@ -80,11 +80,11 @@ class Run:
 
         seen = self.step <= last * (1 + 1e-6)
         hidden = self.step[~seen & (self.step <= until * (1 + 1e-6))]
-        time, losses = self.step[seen], self.losses[:, seen]
-        fit = tsl.fit(tsl.Sigmoid(scale="log"), time, losses)
-        spectrum = Spectrum.from_fits(fit, time, self.sequence)
+        time, losses, until_then = self.step[seen], self.losses[:, seen], jnp.asarray(hidden)
+        fit = tsl.fit(tsl.Sigmoid(scale="log"), jnp.asarray(time), jnp.asarray(losses))
+        spectrum = Spectrum.from_fits(fit, jnp.asarray(time), self.sequence)
         resamples = spectrum.grid.resamples
-        group = np.asarray(resample_of(folded(self.sequence), resamples))
+        group = np.asarray(resample_of(jnp.asarray(folded(self.sequence)), resamples))
         sums = np.zeros((resamples, len(time)))
         np.add.at(sums, group, losses.astype(np.float64))
         number = np.bincount(group, minlength=resamples)
@@ -92,13 +92,14 @@ class Run:
         actual = mean[np.isin(self.step, hidden)]
         inside = time >= spectrum.grid.first * (1 - 1e-6)
         late = time >= self.law_from
-        law = tsl.fit(tsl.PowerLaw(), time[late], mean[seen][late][None].astype(np.float32))
-        plain = np.asarray(law.predict(hidden))[0]
+        law = tsl.fit(tsl.PowerLaw(), jnp.asarray(time[late]), jnp.asarray(mean[seen][late][None], jnp.float32))
+        plain = np.asarray(law.predict(until_then))[0]
         found = []
         for choice in choices:
 
             def ahead(moments, sums, choice=choice):
-                return forecast(moments, time[inside], (sums["loss"] / sums["number"])[inside], hidden, **choice).loss
+                loss = (sums["loss"] / sums["number"])[inside]
+                return forecast(moments, time[inside], loss, hidden, **choice).loss  # pyright: ignore[reportArgumentType]
 
             parts = {"loss": jnp.asarray(sums, jnp.float32), "number": jnp.asarray(number, jnp.float32)}
             if len(choices) > 1:

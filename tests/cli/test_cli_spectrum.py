@@ -7,6 +7,7 @@ from planted_store import planted_columns, write_fit_store
 
 from tsl_jax.lm import Category, Status
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 TOKENS = 600
 
 
@@ -130,11 +131,13 @@ BAD = {
 }
 
 
-@pytest.mark.usefixtures("quick_to_compile")
 @pytest.mark.parametrize("scale", ["log", "linear"])
 def test_bad_input_is_an_empty_or_partial_result_with_its_reason(tsl, tmp_path, scale):
     more = {} if scale == "log" else {"scale": scale, "family_fields": {"scale": scale}, "left_out_checkpoints": ()}
-    for name, (tokens, replaced, reason) in BAD.items():
+    # Most of them differ from one scale to the other in nothing.
+    names = BAD if scale == "log" else ("one token", "all at a bound", "infinite sharpness")
+    for name in names:
+        tokens, replaced, reason = BAD[name]
         folder = tmp_path / name
         folder.mkdir()
         if scale == "linear" and replaced.get("learning_time") == 0.25:

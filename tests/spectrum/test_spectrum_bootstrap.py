@@ -180,7 +180,7 @@ def test_bands_of_90_percent_hold_the_truth_in_90_percent_of_200_seeds():
     @jax.jit
     def held(key):
         draw, resample = jax.random.split(key)
-        band = bands(measured, spectrum_of_draw(draw, SEQUENCES), resample, replicates=100)
+        band = bands(measured, spectrum_of_draw(draw, SEQUENCES), resample, replicates=63)
         return jax.tree.map(lambda low, high, true: (low <= true) & (true <= high), band.low, band.high, truth)
 
     covered = jax.lax.map(held, jax.random.split(jax.random.key(7), SEEDS))

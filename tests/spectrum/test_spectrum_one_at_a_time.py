@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from planted_tokens import LOG, mixed, spectrum_of
 
-from tsl_jax.spectrum import bands, compare, decompose, implied_loss, pulse_modes
+from tsl_jax.spectrum import bands, compare, decompose, fit_tail, forecast, implied_loss, pulse_modes
 from tsl_jax.spectrum.one_at_a_time import signal_of, singular_values, sum_of_convolutions, transform
 
 STEP = np.geomspace(1.0, 1000.0, 12)
+LAST = LOG.axis(np.linspace(LOG.edges[0], LOG.edges[-1], 12))  # ends at the window's end to the last digit
 
 
 def batched_calls(function, *args) -> list[str]:
@@ -47,6 +48,8 @@ def everything(moments):
         compare(moments, STEP, losses, losses),
         implied_loss(moments, STEP),
         modes,
+        fit_tail(moments, least_events=20),
+        forecast(moments, LAST, losses, [2000.0], least_events=20).loss,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .statistic import Spectrum
@@ -160,7 +161,7 @@ class _Flat:
 def _restored(structure, values):
     tree, shapes = structure
     # As NumPy's, unless inside another jitted function: slicing on the device would compile a program a shape.
-    array = values if isinstance(values, jax.core.Tracer) else np.asarray(values)
+    array = values if isinstance(values, Tracer) else np.asarray(values)
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1].tolist()
     parts = (array[start:end] for start, end in zip([0, *ends], [*ends, len(array)], strict=True))
     return jax.tree.unflatten(

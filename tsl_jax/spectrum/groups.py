@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from .blocks import TokenBlock
 from .bootstrap import Bands, bands_of_sums
-from .events import NUM_KINDS, Kind, events_of
+from .cells import group_cells_of
+from .events import NUM_KINDS, Kind
 from .exact import Exact, tally
 from .grid import SpectrumGrid
 from .pulses import level_reached, product
@@ -69,34 +70,6 @@ class GroupCounts:
         """Of each group, tokens by the name of their `Kind`, exactly; the last of no group."""
         table = self.kinds.integers().sum(1)
         return [{kind.name: int(number) for kind, number in zip(Kind, row, strict=True)} for row in table]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GroupCells:
-    """Where each token is counted within its group, as flat indices (past the end: nowhere), arrays (tokens,).
-
-    Attributes:
-        event: among resample groups, signs and times.
-        kind: among resample groups and kinds.
-        resample: its resample group.
-    """
-
-    event: Int[Array, " tokens"]
-    kind: Int[Array, " tokens"]
-    resample: Int[Array, " tokens"]
-
-
-def group_cells_of(grid: SpectrumGrid, block: TokenBlock) -> GroupCells:
-    """What the tokens of a block add to the counts of their groups."""
-    events = events_of(grid, block)
-    event = (events.resample * 2 + events.rises) * grid.shape[1] + events.time
-    kind = events.resample * NUM_KINDS + events.kind
-    return GroupCells(
-        event=jnp.where(events.kind <= Kind.LATE, event, grid.resamples * 2 * grid.shape[1]),
-        kind=jnp.where(events.kind < NUM_KINDS, kind, grid.resamples * NUM_KINDS),
-        resample=events.resample,
-    )
 
 
 @functools.partial(jax.jit, donate_argnums=0)

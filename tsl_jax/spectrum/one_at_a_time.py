@@ -13,7 +13,8 @@ from jaxtyping import Array, Complex, Float
 @jax.custom_batching.sequential_vmap
 def singular_values(matrix: Float[Array, "rows columns"]) -> tuple[Array, Array, Array]:
     """Thin singular value decomposition ``U, s, Vᵀ`` of one matrix, or of each of a batch in turn."""
-    return jnp.linalg.svd(matrix, full_matrices=False)
+    left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+    return left, values, right
 
 
 @jax.custom_batching.sequential_vmap

@@ -195,7 +195,7 @@ def all_pulse_modes(moments: Moments, groups: int, *, resolution: int = 64, mode
     """`pulse_modes` of all pulses, of those of unit area, and of the means of groups, in one program."""
     resolution = min(resolution, moments.grid.time_bins)
     kinds = {"all pulses": (False, None), "unit area": (True, None), "group means": (False, groups)}
-    rows = [_pulse_rows(moments, *kind, resolution) for kind in kinds.values()]
+    rows = [_pulse_rows(moments, unit_area, number, resolution) for unit_area, number in kinds.values()]
     ranks = [min(one.shape) for one in rows]
     tallest = max(len(one) for one in rows)
     padded = jnp.stack([jnp.pad(one, ((0, tallest - len(one)), (0, 0))) for one in rows])

@@ -7,12 +7,13 @@ import importlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float
 
 from ..curves import Sigmoid
 from ..lm import Fit
 from .blocks import TokenBlock, block_rows, token_block
-from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind, events_of
+from .cells import cells_of
+from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind
 from .exact import MOST_ITEMS, Exact, tally
 from .grid import SpectrumGrid, grid_over
 
@@ -220,61 +221,6 @@ def _moments(spectrum: Spectrum, total: bool) -> Moments:
         (part.sum(0) if total else part).real(unit) for part, unit in zip(parts, _UNITS, strict=True)
     )
     return Moments(count, drop, square, kinds, level[..., 0] - level[..., 1], spectrum.grid)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Cells:
-    """Where each token is counted, as flat indices (past the end: nowhere), and the whole numbers it adds there.
-
-    Attributes:
-        event: cell of its event, of all resample groups.
-        lower, upper: cells of the two sharpnesses that share its drop.
-        lower_drop, upper_drop: their parts, in `DROP_UNIT`.
-        square: square of the drop, in `SQUARE_UNIT`.
-        kind: cell of its `Kind`.
-        side: cell of its sign of ``level``.
-        level: size of its loss at the end of the window, in `DROP_UNIT`.
-    """
-
-    event: Int[Array, " tokens"]
-    lower: Int[Array, " tokens"]
-    upper: Int[Array, " tokens"]
-    lower_drop: UInt32[Array, " tokens"]
-    upper_drop: UInt32[Array, " tokens"]
-    square: UInt32[Array, " tokens"]
-    kind: Int[Array, " tokens"]
-    side: Int[Array, " tokens"]
-    level: UInt32[Array, " tokens"]
-
-
-def cells_of(grid: SpectrumGrid, block: TokenBlock) -> Cells:
-    """What the tokens of a block add to a spectrum."""
-    events = events_of(grid, block)
-    kind, group = events.kind, events.resample
-    size = grid.resamples * int(np.prod(grid.shape))
-
-    def whole(values, unit):
-        return jnp.round(values / unit).astype(jnp.uint32)
-
-    row = ((group * 2 + events.rises) * grid.shape[1] + events.time) * grid.sharpness_bins
-
-    def cell(sharpness):
-        return jnp.where(kind <= Kind.LATE, row + sharpness, size)
-
-    # A drop is shared between the two sharpnesses around its own, in whole units: mean ln(sharpness) and total stay.
-    upper = whole(events.drop * events.next_share, DROP_UNIT)
-    return Cells(
-        event=cell(events.sharpness),
-        lower=cell(events.nearest),
-        upper=cell(jnp.minimum(events.nearest + 1, grid.sharpness_bins - 1)),
-        lower_drop=jnp.maximum(whole(events.drop, DROP_UNIT), upper) - upper,  # never below 0, however rounded
-        upper_drop=upper,
-        square=whole(events.drop**2, SQUARE_UNIT),
-        kind=jnp.where(kind < NUM_KINDS, group * NUM_KINDS + kind, grid.resamples * NUM_KINDS),
-        side=jnp.where(kind <= Kind.CONSTANT, group * 2 + (events.level < 0), grid.resamples * 2),
-        level=whole(jnp.abs(events.level), DROP_UNIT),
-    )
 
 
 @functools.partial(jax.jit, donate_argnums=0)

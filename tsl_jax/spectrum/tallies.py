@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .blocks import resample_of, token_block
+from .cells import cells_of, group_cells_of
 from .events import NUM_KINDS
 from .exact import MOST_ITEMS, Exact
 from .grid import SpectrumGrid
-from .groups import GroupCounts, accumulate_groups, group_cells_of
-from .statistic import Spectrum, accumulate, cells_of
+from .groups import GroupCounts, accumulate_groups
+from .statistic import Spectrum, accumulate
 
 
 class DeviceTally:
