@@ -156,7 +156,7 @@ def test_sums_for_the_mean_loss_by_resample_group(store, losses_of, monkeypatch)
 
 def test_sequences_come_from_positions_where_they_have_no_number(tmp_path, columns, monkeypatch):
     store = write_fit_store(tmp_path, columns, coordinates={"position": POSITION})
-    monkeypatch.setattr(spectrum_store, "MOST_ITEMS", 64)  # sequences of 10 lie across blocks of 50 and 64
+    monkeypatch.setattr(HostTally, "most", 64)  # sequences of 10 lie across blocks of 50 and 64
     read = read_spectrum(store, grid=GRID)
     assert read.sequences == "position"
     assert same(read.spectrum, whole(columns, np.arange(TOKENS) // 10))
