@@ -98,7 +98,8 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
     heights = _heights(data)
     ticks = [_tick(height) for height in heights]
     # Labels stand clear of the longest number on the axes.
-    clear = 0.02 + 0.018 * max(len(f"{tick:g}") for tick in ticks)
+    clear = 0.02 + 0.0175 * max(len(f"{tick:g}") for tick in ticks)
+    size = 9.5 if clear < 0.09 else 8.8
     grid, name = data.analysis.read.spectrum.grid, data.analysis.read.axis_name
     first = None
     for index, label in enumerate(data.labels):
@@ -106,7 +107,7 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
         first = first or axes
         style.plain_axes(axes, 8.5)
         _draw_strip(axes, data, index, heights[index], ticks[index])
-        style.write(axes, -clear, 0.45, label, size=9.5, ha="right", va="center")
+        style.write(axes, -clear, 0.45, label, size=size, ha="right", va="center")
         axes.tick_params(labelbottom=index == rows - 1)
         for place, text in zip(_COLUMNS, _words(data, index), strict=True):
             figure.text(place, _middle(axes), text, size=8.8, ha="right", va="center", color=style.INK)
@@ -120,10 +121,9 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
         0.012, 1 - 0.1 / height, f"When tokens are learned, by {what}", size=12.5, weight="bold", va="top",
         color=style.INK,
     )  # fmt: skip
-    words = f"density per unit of {per_u(grid, name)}, loss falls; line: median; learned: share with such an "
-    words += "event; " + band_words(data.analysis)
-    if heights.min() < heights.max():
-        words += "; heights differ"
+    unequal = ", heights differ" if heights.min() < heights.max() else ""
+    words = f"density per unit of {per_u(grid, name)}{unequal}, loss falls; line: median; learned: with such an event; "
+    words += band_words(data.analysis)
     if data.ungrouped:
         words += f"; {data.ungrouped:,} tokens of no group"
     figure.text(0.012, 1 - 0.4 / height, words, size=9.5, va="top", color=style.GREY)
