@@ -1,9 +1,9 @@
 """Forecasts from the first 10 to 40% of real training runs, beside simpler ones: errors and coverage of the bands.
 
-The default prior is no blind choice: fits to whole runs of these families were known when it was made, and three values
-were tried. The prior of the other size is learned from finished runs of that size alone, under the same schedules: it
-shows what carries over between sizes. Rows of a run are correlated and several runs share their young part, so that
-coverages are rough.
+Forecasts of a run of arXiv 2503.12811 use the prior that finished runs of the other model size give, with the options
+that the other size chose (`benchmarks.forecast_prior`): nothing of the judged size. Those of real_lm use the default
+prior, which has seen neither it nor anything like it. Rows of a run are correlated and several runs share their young
+part, so that coverages are rough.
 """
 
 import argparse
@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 
 from tsl_jax.cli.runs import Run, rates_until, read_run
-from tsl_jax.temporal import ForecastPrior, forecast, forecast_positions, prior_from_runs
+from tsl_jax.temporal import ForecastPrior, forecast, forecast_positions
 from tsl_jax.temporal.rank import seen_part
 
 from . import record
+from .forecast_prior import SIZES, learned, runs_of
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4)
-#: Linear warm-up that the curves of arXiv 2503.12811 leave out.
-WARMUP = 2160
-#: Runs of the other model size from which one of the priors is learned: those that the paper fits on.
-LEARNED_FROM = ("cosine_24000", "constant_24000", "wsdcon_9")
-METHODS = ("tsl", "tsl, prior of the other size", "two-stage (2404.17785)", "power law with offset", "last value")
+#: Options of the prior that forecasts of each size use, chosen on the other by ``python -m benchmarks.forecast_prior``.
+CHOSEN = {"25": {"share": 0.15, "drift": 0.001}, "100": {"share": 0.15, "drift": 0.003}}
+METHODS = ("tsl", "two-stage (2404.17785)", "power law with offset", "last value")
+#: The same at single positions.
+POSITION_METHODS = ("tsl, single positions", "two-stage, single positions")
 
 
 def power_law(step: np.ndarray, loss: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -48,42 +49,37 @@ def errors(mean: Any, loss: np.ndarray, found: Any = None) -> dict[str, float]:
     error = np.asarray(mean) - loss
     out = {"mse": float(np.mean(np.square(error))), "mae": float(np.mean(np.abs(error)))}
     if found is not None:
-        inside = np.mean((loss >= found.lower) & (loss <= found.upper), axis=1)
+        inside = [np.mean((loss >= low) & (loss <= high)) for low, high in zip(found.lower, found.upper, strict=True)]
         out |= {"coverage50": float(inside[0]), "coverage90": float(inside[1])}
     return out
 
 
-def judge(run: Run, rates: Any, fraction: float, priors: dict[str, ForecastPrior]) -> dict[str, Any]:
+def judge(run: Run, rates: Any, fraction: float, prior: ForecastPrior) -> dict[str, Any]:
     """All methods on one run and fraction; nothing hidden is handed to any of them."""
     seen = run.until(run.step[seen_part(run.step, fraction)][-1])
     hidden = run.step > seen.step[-1]
     at, loss, results = run.step[hidden], run.loss[hidden], {}
-    for name, prior in priors.items():
+    if seen.positions is None or run.positions is None:
         found = forecast(seen.step, seen.loss, at, learning_rate=rates, prior=prior)
-        results[name] = errors(found.mean, loss, found)
-    if seen.positions is not None:
+    else:
         table = seen.positions
-        two = forecast_positions(table.axis, table.position, table.mean, table.stderr, at, learning_rate=rates)
-        results[METHODS[2]] = errors(two.two_stage, loss)
-    results[METHODS[3]] = errors(power_law(seen.step, seen.loss, at), loss)
-    results[METHODS[4]] = errors(np.full(len(loss), seen.loss[-1]), loss)
+        given = table.axis, table.position, table.mean, table.stderr
+        by_position = forecast_positions(*given, at, learning_rate=rates, prior=prior)
+        found, truth = by_position.total, run.positions.mean[hidden]
+        results[METHODS[1]] = errors(by_position.two_stage.mean(axis=1), loss)
+        results[POSITION_METHODS[0]] = errors(by_position.loss, truth, by_position)
+        results[POSITION_METHODS[1]] = errors(by_position.two_stage, truth)
+    results[METHODS[0]] = errors(found.mean, loss, found)
+    results[METHODS[2]] = errors(power_law(seen.step, seen.loss, at), loss)
+    results[METHODS[3]] = errors(np.full(len(loss), seen.loss[-1]), loss)
     return {"run": run.name, "fraction": fraction, "seen": len(seen.step), "hidden": len(at), "methods": results}
-
-
-def learned_prior(folder: Path) -> ForecastPrior:
-    """The prior from the finished runs of one model size."""
-    runs = [read_run(str(folder / f"{name}.csv")) for name in LEARNED_FROM]
-    rates = [rates_until(run, run.step[-1], warmup=WARMUP) for run in runs]
-    return prior_from_runs(
-        [{"step": run.step, "loss": run.loss, "learning_rate": rate} for run, rate in zip(runs, rates, strict=True)]
-    )
 
 
 def summary(entries: list[dict[str, Any]]) -> list[list[str]]:
     """Means over runs, a row for each fraction and method."""
     rows = []
     for fraction in FRACTIONS:
-        for name in METHODS:
+        for name in (*METHODS, *POSITION_METHODS):
             here = [entry["methods"] for entry in entries if entry["fraction"] == fraction]
             cells = [methods[name] for methods in here if name in methods]
             if not cells:
@@ -103,21 +99,19 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--quick", action="store_true", help="one curve only")
     options = parser.parse_args(argv)
     groups: dict[str, list[dict[str, Any]]] = {}
-    for size, other in (("25", "100"), ("100", "25")):
-        curves = options.data / "loss_curves"
-        priors = {METHODS[0]: ForecastPrior(), METHODS[1]: learned_prior(curves / other)}
-        for path in sorted((curves / size).glob("*.csv"))[: 1 if options.quick else None]:
-            run = read_run(str(path))
-            print(f"{size}/{path.stem}", file=sys.stderr, flush=True)
-            rates = rates_until(run, run.step[-1], warmup=WARMUP)
-            entries = [judge(run, rates, fraction, priors) for fraction in FRACTIONS]
-            groups.setdefault("loss_curves", []).extend(entry | {"run": f"{size}/{path.stem}"} for entry in entries)
+    sizes = {size: runs_of(options.data / "loss_curves" / size) for size in SIZES}
+    for size, other in zip(SIZES, SIZES[::-1], strict=True):
+        prior = learned(sizes[other], **CHOSEN[size])
+        for name, (run, rates) in list(sizes[size].items())[: 1 if options.quick else None]:
+            print(f"{size}/{name}", file=sys.stderr, flush=True)
+            entries = [judge(run, rates, fraction, prior) for fraction in FRACTIONS]
+            groups.setdefault("loss_curves", []).extend(entry | {"run": f"{size}/{name}"} for entry in entries)
         if options.quick:
             break
     if not options.quick:
         run = read_run(str(options.data / "real_lm" / "constant.zarr"))
         rates = rates_until(run, run.step[-1])
-        entries = [judge(run, rates, fraction, {METHODS[0]: ForecastPrior()}) for fraction in FRACTIONS]
+        entries = [judge(run, rates, fraction, ForecastPrior()) for fraction in FRACTIONS]
         groups["real_lm"] = [entry | {"run": "real_lm/constant"} for entry in entries]
     header = ["seen", "method", "MSE", "worst run", "MAE", "in 50% band", "in 90% band"]
     for name, entries in groups.items():

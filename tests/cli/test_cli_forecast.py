@@ -57,8 +57,8 @@ def test_rank_of_two_csvs(tmp_path):
     [
         (["1,0.1,nan"], "step,lr,loss", (), "line 2"),
         (["1,0.1,"], "step,lr,loss", (), "line 2"),
-        (["1,0.1,3", "1,0.1,2"], "step,lr,loss", (), "step 1 twice"),
-        (["1,3"], "when,loss", (), "step is missing"),
+        (["1,0.1,3", "1,0.1,2"], "step,lr,loss", (), "step 1 comes twice"),
+        (["1,3"], "when,loss", (), "no column 'step'"),
         (["100,0.1,3"], "step,lr,loss", ("--schedule", "none"), "got 1 rows"),
         (None, "step,lr,loss", ("--fraction", "0"), "fraction: got 0.0"),
         (None, "step,lr,loss", ("--fraction", "1"), "fraction: got 1.0"),

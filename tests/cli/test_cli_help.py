@@ -14,7 +14,17 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def test_the_commands_are_these(tsl):
-    assert list(COMMANDS) == ["demo", "info", "validate", "fit", "spectrum", "forecast", "timescale", "rank"]
+    assert list(COMMANDS) == [
+        "demo",
+        "info",
+        "validate",
+        "fit",
+        "spectrum",
+        "positions",
+        "forecast",
+        "timescale",
+        "rank",
+    ]
     text = tsl("--help").out
     for name in COMMANDS:
         assert re.search(rf"\b{name}\b", text)

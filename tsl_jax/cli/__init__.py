@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, fit, forecast, info, rank, spectrum, timescale, validate
+from . import demo, fit, forecast, info, positions, rank, spectrum, timescale, validate
 
 app = typer.Typer(
     name="tsl",
@@ -20,6 +20,7 @@ app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("fit")(fit.fit)
 app.command("spectrum")(spectrum.spectrum)
+app.command("positions")(positions.positions)
 app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)

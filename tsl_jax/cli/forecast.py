@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..temporal.forecast import Forecast, ForecastPrior
+    from ..temporal.position_forecast import PositionForecast
 
 #: Steps of a forecast without hidden rows.
 _POINTS = 60
@@ -47,7 +48,10 @@ def forecast(
         ),
     ] = None,
     positions: Annotated[
-        bool, typer.Option("--positions", help="Forecast the loss at every position too (loss stores).")
+        bool,
+        typer.Option(
+            "--positions", help="Forecast the loss at every position too (loss stores), and draw it beside --picture."
+        ),
     ] = False,
     picture: Annotated[Path | None, typer.Option(help="Draw the forecast into this file.", show_default="none")] = None,
     as_json: Json = False,
@@ -73,21 +77,21 @@ def forecast(
         at = np.union1d(at[at > seen.step[-1]], run.step[hidden])
         rates = rates_until(seen, until, schedule, warmup)
         prior = _prior(like or [], warmup)
-        found, by_position = _forecast(seen, at, rates, prior, positions)
+        by_position = _by_position(seen, at, rates, prior) if positions else None
+        found = by_position.total if by_position else _of_mean(seen, at, rates, prior)
         said = describe(run.name, seen, found, fraction) | {"schedule": schedule if rates is not None else "unknown"}
         if hidden.size:
             said["hidden"] = judge(found, run.step[hidden], run.loss[hidden])
         if by_position is not None:
-            said["positions"] = by_position
+            said["warnings"] = list(by_position.warnings)
+            said["positions"] = describe_positions(by_position, run, hidden)
         _print(said)
         if picture is not None:
-            from ..plots.forecast import draw_forecast, forecast_data
-            from ..plots.style import save
-
-            data = forecast_data(seen.step, seen.loss, found, (run.step[hidden], run.loss[hidden]), rates)
-            save(draw_forecast(data), picture)
-            say(stderr_console(), f"Written: {picture}", "green")
-            said["picture"] = str(picture)
+            hidden_losses = run.step[hidden], run.loss[hidden]
+            said["pictures"] = [_draw(picture, seen, found, hidden_losses, rates)]
+            if by_position is not None:
+                said["pictures"].append(_draw_positions(picture, run, seen, by_position))
+            say(stderr_console(), "Written: " + ", ".join(said["pictures"]), "green")
         if as_json:
             write_json(said)
 
@@ -106,25 +110,64 @@ def _prior(like: list[str], warmup: int | None) -> "ForecastPrior":
     return prior_from_runs(runs)
 
 
-def _forecast(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior", positions: bool):
-    from ..store import StoreError
+def _of_mean(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "Forecast":
     from ..temporal.forecast import forecast as forecast_mean
+
+    return forecast_mean(seen.step, seen.loss, at, learning_rate=rates, prior=prior)
+
+
+def _by_position(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "PositionForecast":
+    from ..store import StoreError
     from ..temporal.position_forecast import forecast_positions
 
-    if not positions:
-        return forecast_mean(seen.step, seen.loss, at, learning_rate=rates, prior=prior), None
     table = seen.positions
     if table is None:
         raise StoreError(
             f"position: {seen.name} has no token coordinate of this name, which says where in its context a token is; "
             "leave out --positions, or write it with create_losses(..., tokens={'position': ...})"
         )
-    found = forecast_positions(
+    return forecast_positions(
         table.axis, table.position, table.mean, table.stderr, at, learning_rate=rates, prior=prior
     )
-    last = {"position": found.position.tolist(), "loss": found.loss[-1].tolist()}
-    last |= {f"{side}90": getattr(found, side)[1, -1].tolist() for side in ("lower", "upper")}
-    return found.total, last | {"step": float(found.total.step[-1]), "two_stage_mean": float(found.two_stage[-1])}
+
+
+def describe_positions(found: "PositionForecast", run: Run, hidden: "np.ndarray") -> dict[str, Any]:
+    """Losses over positions at the last step, and how good all hidden ones are predicted."""
+    import numpy as np
+
+    said = {"position": found.position.tolist(), "step": float(found.total.step[-1]), "loss": found.loss[-1].tolist()}
+    for k, level in enumerate((50, 90)):
+        said |= {f"lower{level}": found.lower[k, -1].tolist(), f"upper{level}": found.upper[k, -1].tolist()}
+    if hidden.size and run.positions is not None:
+        rows, truth = np.searchsorted(found.total.step, run.step[hidden]), run.positions.mean[hidden]
+        inside = (truth >= found.lower[:, rows]) & (truth <= found.upper[:, rows])
+        said["hidden"] = {
+            "mse": np.nanmean(np.square(found.loss[rows] - truth)),
+            "mse_two_stage": np.nanmean(np.square(found.two_stage[rows] - truth)),
+            "coverage50": np.mean(inside[0][np.isfinite(truth)]),
+            "coverage90": np.mean(inside[1][np.isfinite(truth)]),
+        }
+    return said
+
+
+def _draw(picture: Path, seen: Run, found: "Forecast", hidden: Any, rates: Any) -> str:
+    from ..plots.forecast import draw_forecast, forecast_data
+    from ..plots.style import save
+
+    save(draw_forecast(forecast_data(seen.step, seen.loss, found, hidden, rates)), picture)
+    return str(picture)
+
+
+def _draw_positions(picture: Path, run: Run, seen: Run, found: "PositionForecast") -> str:
+    """Beside the picture of the mean, under its name with ``_positions``."""
+    from ..plots.position_forecast import draw_position_forecast, position_forecast_data
+    from ..plots.style import save
+
+    measured = {} if run.positions is None else dict(zip(run.step.tolist(), run.positions.mean, strict=True))
+    last, end = float(seen.step[-1]), float(found.total.step[-1])
+    path = picture.with_stem(f"{picture.stem}_positions")
+    save(draw_position_forecast(position_forecast_data(found, last, measured[last], measured.get(end))), path)
+    return str(path)
 
 
 def describe(name: str, seen: Run, found: "Forecast", fraction: float | None) -> dict[str, Any]:
@@ -188,6 +231,13 @@ def _print(said: dict[str, Any]) -> None:
             console,
             f"Against {hidden['rows']} hidden losses: MSE {hidden['mse']:.2g}, mean absolute error {hidden['mae']:.4f} "
             f"nat; inside the 50% band {hidden['coverage50']:.0%}, the 90% band {hidden['coverage90']:.0%}",
+        )
+    if "hidden" in said.get("positions", {}):
+        hidden = said["positions"]["hidden"]
+        say(
+            console,
+            f"Single positions: MSE {hidden['mse']:.2g} (two-stage procedure alone: {hidden['mse_two_stage']:.2g}); "
+            f"inside the 50% band {hidden['coverage50']:.0%}, the 90% band {hidden['coverage90']:.0%}",
         )
     for warning in said["warnings"]:
         say(console, f"Outside the data: {warning}", "yellow")

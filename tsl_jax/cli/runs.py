@@ -1,6 +1,5 @@
 """Training runs as the commands take them: a CSV loss curve or a loss store, and the schedule of its learning rate."""
 
-import csv
 import dataclasses
 import os
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,56 +72,16 @@ def read_run(path: str) -> Run:
     """Read a CSV loss curve (a file ending in .csv) or a loss store.
 
     Raises:
-        RunError: a CSV without the columns step and loss, with a row that is no number, or with too few rows.
-        StoreError: what is wrong with a store.
+        StoreError: what is wrong with the file or the store.
+        RunError: a checkpoint of the store without any loss.
     """
     if path.lower().endswith(".csv"):
-        columns = read_columns(path, ("step", "loss"), ("lr",))
-        rate = columns.get("lr")
+        from ..store import read_columns
+
+        columns = read_columns(path, ("step", "loss"), ("learning_rate",))
+        rate = columns.get("learning_rate")
         return Run(path, columns["step"], columns["loss"], None if rate is None else columns["step"], rate)
     return _store_run(path)
-
-
-def read_columns(path: str, needed: tuple[str, ...], others: tuple[str, ...] = ()) -> "dict[str, np.ndarray]":
-    """Columns of a CSV file with a header, as float64; every value a finite number, steps increasing.
-
-    Raises:
-        RunError: what is wrong, with its line.
-    """
-    import numpy as np
-
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = csv.DictReader(file)
-        header = [name.strip().lower() for name in lines.fieldnames or []]
-        lines.fieldnames = header
-        missing = [name for name in needed if name not in header]
-        if missing:
-            raise RunError(
-                f"{path}: has columns {', '.join(header) or 'none'}, expected {', '.join(needed)} "
-                f"in its first line; {missing[0]} is missing"
-            )
-        names = [name for name in (*needed, *others) if name in header]
-        rows = [[_number(path, lines.line_num, name, line[name]) for name in names] for line in lines]
-    if not rows:
-        raise RunError(f"{path}: has no rows below its header, expected one a checkpoint")
-    columns = dict(zip(names, np.asarray(rows, np.float64).T, strict=True))
-    step = columns.get("step", np.arange(len(rows)))
-    wrong = np.flatnonzero(np.diff(step) <= 0)
-    if wrong.size:
-        before, after = step[wrong[0]], step[wrong[0] + 1]
-        what = f"step {after:g} twice" if before == after else f"step {after:g} after {before:g}"
-        raise RunError(f"{path}: has {what} (row {wrong[0] + 2}), expected increasing steps; sort it, keep one of each")
-    return columns
-
-
-def _number(path: str, line: int, name: str, text: Any) -> float:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        raise RunError(f"{path}: line {line} has {text!r} as {name}, expected a number; repair or drop it") from None
-    if value - value != 0:
-        raise RunError(f"{path}: line {line} has {text} as {name}, expected a finite number; drop that line")
-    return value
 
 
 def _store_run(path: str) -> Run:
@@ -176,8 +135,10 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
     if schedule == "none" or (schedule == "recorded" and run.rate is None):
         return None
     if schedule.lower().endswith(".csv") or os.path.exists(schedule):
-        columns = read_columns(schedule, ("step", "lr"))
-        return _recorded(columns["step"], columns["lr"], end, warmup, schedule)
+        from ..store import read_columns
+
+        columns = read_columns(schedule, ("step", "learning_rate"))
+        return _recorded(columns["step"], columns["learning_rate"], end, warmup, schedule)
     if kind not in ("recorded", "constant", "cosine", "linear") or (final and kind not in ("cosine", "linear")):
         raise RunError(
             f"--schedule: got {schedule!r}, expected recorded, constant, cosine[:FINAL], linear[:FINAL], none or a CSV "

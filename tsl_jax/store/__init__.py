@@ -18,7 +18,7 @@ from .ledger import BlockState, Ledger
 from .location import Location, StoreLike, locate
 from .lock import LEASE_SECONDS, writer_lock
 from .loss_creation import create_losses
-from .loss_curve_csv import LossCurveError, LossCurveRows, read_loss_curve
+from .loss_curve_csv import LossCurveError, LossCurveRows, read_columns, read_loss_curve
 from .losses import LossStore, open_losses
 from .reading import read_rows, read_rows_with_gaps
 from .schema import FORMAT_VERSION
@@ -54,6 +54,7 @@ __all__ = [
     "locate",
     "open_fits",
     "open_losses",
+    "read_columns",
     "read_loss_curve",
     "read_rows",
     "read_rows_with_gaps",

@@ -1,6 +1,7 @@
 """Loss curves as CSV files: columns step, loss and (where recorded) lr, in any order, others ignored."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,32 @@ def read_loss_curve(path: str | Path) -> LossCurveRows:
         ...     read_loss_curve(file.name).loss.tolist()
         [5.0, 4.5]
     """
+    columns = read_columns(path, ("step", "loss"), ("learning_rate",))
+    return LossCurveRows(columns["step"].astype(np.int64), columns["loss"], columns.get("learning_rate"))
+
+
+def read_columns(path: str | Path, needed: Sequence[str], others: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Read columns of a CSV file with a header line, as float64, among them the step.
+
+    Args:
+        path: of the file.
+        needed: columns that it must have: of ``step``, ``loss`` and ``learning_rate``, however the file spells it.
+        others: columns that are read where they are there.
+
+    Returns:
+        (rows,) array of each.
+
+    Raises:
+        LossCurveError: see `read_loss_curve`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     _ = file.write("step,lr\\n1,1e-3\\n200,1e-4\\n")
+        ...     file.flush()
+        ...     read_columns(file.name, ["step", "learning_rate"])["learning_rate"].tolist()
+        [0.001, 0.0001]
+    """
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -66,18 +93,19 @@ def read_loss_curve(path: str | Path) -> LossCurveRows:
         raise LossCurveError(f"{path}: is not text; give a CSV file with columns step, lr and loss") from error
     if not lines:
         raise LossCurveError(f"{path}: is empty, expected a header line such as 'step,lr,loss' and a row a checkpoint")
-    places = _places(path, [name.strip().lower() for name in lines[0][1]])
+    places = _places(path, [name.strip().lower() for name in lines[0][1]], needed, others)
     if len(lines) == 1:
         raise LossCurveError(f"{path}: has a header line but no rows, expected one a checkpoint")
     columns = {name: _numbers(path, lines[1:], name, place) for name, place in places.items()}
     _check_steps(path, columns["step"], [line for line, _ in lines[1:]])
-    return LossCurveRows(columns["step"].astype(np.int64), columns["loss"], columns.get("learning_rate"))
+    return columns
 
 
-def _places(path, header) -> dict[str, int]:
+def _places(path, header, needed, others) -> dict[str, int]:
     """Which column holds what."""
     places = {}
-    for name, spellings in _COLUMNS.items():
+    for name in (*needed, *others):
+        spellings = _COLUMNS[name]
         found = [place for place, column in enumerate(header) if column in spellings]
         if len(found) > 1:
             raise LossCurveError(
@@ -85,9 +113,10 @@ def _places(path, header) -> dict[str, int]:
             )
         if found:
             places[name] = found[0]
-        elif name != "learning_rate":
+        elif name in needed:
+            expected = ",".join(_COLUMNS[column][0] for column in needed)
             raise LossCurveError(
-                f"{path}: no column {spellings[0]!r} among {header}, expected a header line such as 'step,lr,loss'; "
+                f"{path}: no column {spellings[0]!r} among {header}, expected a header line such as {expected!r}; "
                 f"add it or name the column that holds the {name} so"
             )
     return places

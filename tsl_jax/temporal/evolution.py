@@ -21,6 +21,8 @@ _FIRST_ORIGIN, _LAST_ORIGIN = 0.3, 0.9
 _STARTS = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
 #: Fewest checkpoints, and fewest that a prediction may know.
 _FEWEST, _FEWEST_KNOWN = 6, 5
+#: Checkpoints are padded to a multiple of this.
+_MULTIPLE = 32
 
 
 @jax.tree_util.register_dataclass
@@ -152,7 +154,8 @@ def evolution(
     starts = np.asarray(_STARTS) * at[-1] if start is None else np.asarray([start], np.float64)
     known = _known_at_origins(at, origins)
     x = np.where(at > 0, at, at[-1]) / at[-1]  # where the axis is 0, the weight is
-    found = compare_forms(tuple(forms), x, at >= starts[:, None], known, values, weights, covariates)
+    rows = x, at >= starts[:, None], known, values, weights, covariates
+    found = compare_forms(tuple(forms), *_padded(rows, len(at)))
     if select in CRITERIA:
         by = {"rolling_origin": found.rolling_error, "aicc": found.aicc, "bic": found.bic}
         chosen = jnp.argmin(by[select], axis=-1)
@@ -178,6 +181,18 @@ def _checked(axis, values, stderr):
         raise ValueError(f"stderr: got shape {errors.shape}, expected that of values, {values.shape}")
     counts = jnp.isfinite(values) & (errors > 0) & jnp.asarray(at > 0)
     return at, values, jnp.where(counts, 1 / jnp.square(jnp.where(counts, errors, 1)), 0)
+
+
+def _padded(rows: PyTree, checkpoints: int) -> PyTree:
+    """The same with checkpoints of weight 0 at the end, so that what is compiled serves runs of other lengths."""
+    more = -checkpoints % _MULTIPLE
+
+    def pad(array):
+        return jnp.pad(array, [(0, 0)] * (jnp.ndim(array) - 1) + [(0, more)])
+
+    x, *masks, covariates = rows
+    covariates = jax.tree.map(lambda a: jnp.pad(a, [(0, more)] + [(0, 0)] * (jnp.ndim(a) - 1), mode="edge"), covariates)
+    return (jnp.pad(x, (0, more), mode="edge"), *map(pad, masks), covariates)
 
 
 def _known_at_origins(axis: np.ndarray, origins: int) -> np.ndarray:

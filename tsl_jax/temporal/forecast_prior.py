@@ -12,15 +12,18 @@ from .forecast import DEFAULT_PRIOR, ForecastPrior
 from .forecast_posterior import EXPONENTS, Prior, Rows, posterior
 from .forecast_rows import LAWS, Times, checked_curve, law_rows, rates_of, thinned
 
-#: Least spreads that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the exponent).
+#: Least spreads that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the exponent): the next
+#: run may be of another size or schedule.
 _LEAST_GAIN, _LEAST_EXPONENT = 0.15, 0.15
+#: Spreads with which the finished runs are fitted, so wide that each says what it shows and nothing else.
+_WIDE_GAIN, _WIDE_EXPONENT = 0.5, 1.0
 
 
 def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DEFAULT_PRIOR) -> ForecastPrior:
     """Replaces the prior of the gain and of the exponent by what other, finished runs show.
 
-    Each run is fitted by the multi-power law; means are weighted by what each run tells, and the scatter between runs
-    and their own uncertainty make the spread.
+    Each run is fitted by the multi-power law. Runs count as draws from a family with a scatter of its own (random
+    effects), which is the spread of the next run's gain and exponent.
 
     Args:
         runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates.
@@ -44,7 +47,8 @@ def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DE
     """
     if not runs:
         raise ValueError("runs: got none, expected at least one finished run")
-    found = [_fitted(run, number, prior) for number, run in enumerate(runs)]
+    wide = dataclasses.replace(prior, gain_spread=_WIDE_GAIN, exponent_spread=_WIDE_EXPONENT)
+    found = [_fitted(run, number, wide) for number, run in enumerate(runs)]
     (gain, gain_spread), (exponent, exponent_spread) = (_pooled(np.asarray(each)) for each in zip(*found, strict=True))
     return dataclasses.replace(
         prior,
@@ -85,8 +89,25 @@ def _moments(rows: Rows, loss, known, prior: Prior):
 
 
 def _pooled(each: np.ndarray) -> tuple[float, float]:
-    """Mean and spread of the next run's value, from (runs, 2) means and spreads."""
-    weight = 1 / np.square(each[:, 1])
-    mean = np.sum(weight * each[:, 0]) / np.sum(weight)
-    between = np.sum(weight * np.square(each[:, 0] - mean)) / np.sum(weight)
-    return mean, float(np.sqrt(between + 1 / np.sum(weight)))
+    """Mean and spread of the next run's value, from (runs, 2) means and standard errors.
+
+    The scatter between runs is the one at which the weighted squares add up to their degrees of freedom.
+
+    Source: R. C. Paule and J. Mandel, J. Res. Natl. Bur. Stand. 87 (1982).
+    """
+    value, error = each.T
+    low, high = 0.0, float(np.ptp(value)) ** 2
+
+    def at(between: float) -> tuple[float, float]:
+        weight = 1 / (np.square(error) + between)
+        mean = np.sum(weight * value) / np.sum(weight)
+        return float(mean), float(np.sum(weight * np.square(value - mean)))
+
+    if at(low)[1] > len(value) - 1:
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at(middle)[1] > len(value) - 1 else (low, middle)
+    else:
+        high = 0.0
+    mean = at(high)[0]
+    return mean, float(np.sqrt(high + 1 / np.sum(1 / (np.square(error) + high))))

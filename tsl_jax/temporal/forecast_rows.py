@@ -4,15 +4,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .dynamic_time import schedule_from_rates
 from .forecast_posterior import Rows
-from .schedule_response import ANNEALING, MULTI_POWER, response
+from .history import history
+from .schedule_laws import AnnealingLaw, MultiPowerLaw, Params, ScheduleLaw
 
 #: Laws that a forecast averages, the first of which needs no schedule.
 LAWS = ("step power law", "time power law", "annealing law", "multi-power law")
 #: How likely each is before any data: that annealing lowers the loss is the common finding, and a run that has not
 #: annealed yet cannot tell the laws apart.
 PRIOR_WEIGHTS = {"step power law": 0.04, "time power law": 0.08, "annealing law": 0.44, "multi-power law": 0.44}
-_KERNELS = {"annealing law": ANNEALING, "multi-power law": MULTI_POWER}
+
+#: Shapes of the two laws that a forecast tries, for a highest rate of 1: a forecast's few rows cannot determine them.
+#: Those of the multi-power law lie around its published exponents.
+_SHAPES: dict[str, tuple[ScheduleLaw, tuple[Params, ...]]] = {
+    "annealing law": (AnnealingLaw(), tuple({"memory": updates} for updates in (100.0, 400.0, 1000.0, 3000.0))),
+    "multi-power law": (
+        MultiPowerLaw(),
+        tuple(
+            {"speed": 1 / updates, "slowness": slowness, "rate_exponent": 0.65}
+            for updates, slowness in ((3.0, 0.4), (10.0, 0.6), (100.0, 0.4), (100.0, 0.8))
+        ),
+    ),
+}
 #: What is compiled is compiled for few sizes: seen rows are padded to one of these, and averaged in neighbouring pairs,
 #: threes, ... beyond the last; forecasts are made at this many steps, and paths are straight between them.
 _SIZES, _LATER = (64,), 96
@@ -103,19 +117,31 @@ def rates_of(learning_rate: Any, last: float) -> np.ndarray | None:
 
 
 def law_rows(laws: tuple[str, ...], step: np.ndarray, rates: np.ndarray | None) -> Rows:
-    """Clocks and responses of all laws at these steps, kernels padded with ones of weight 0."""
-    number = max(len(_KERNELS.get(law, ())) for law in laws) or 1
-    clocks, responses, weights = [], [], []
+    """Clocks and responses of all laws at these steps, shapes padded with ones of weight 0."""
+    number = max(len(_SHAPES[law][1]) if law in _SHAPES else 1 for law in laws)
+    clocks, answers, weights = [], [], []
     passed = None if rates is None else np.concatenate([[0.0], np.cumsum(rates / rates.max())])
     for law in laws:
         clock = step if law == LAWS[0] or passed is None else np.interp(step, np.arange(len(passed)), passed)
-        kernels = _KERNELS.get(law, ())
-        answers = [response(rates, step, kernel) for kernel in kernels] if rates is not None else []
-        answers = answers or [np.zeros(len(step))]
+        known = law in _SHAPES and rates is not None
+        answer = responses(law, step, rates) if known else np.zeros((1, len(step)))
         clocks.append(np.log(np.maximum(clock, 1e-3)))
-        responses.append(np.stack([*answers, *[np.zeros(len(step))] * (number - len(answers))]))
-        weights.append(np.where(np.arange(number) < len(answers), -np.log(len(answers)), -np.inf))
-    return Rows(np.stack(clocks), np.stack(responses), np.stack(weights))
+        answers.append(np.pad(answer, ((0, number - len(answer)), (0, 0))))
+        weights.append(np.where(np.arange(number) < len(answer), -np.log(len(answer)), -np.inf))
+    return Rows(np.stack(clocks), np.stack(answers), np.stack(weights))
+
+
+def responses(law: str, step: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """(shapes, rows) what the learning rate's falls have brought by each step, for each shape of a law.
+
+    ``1 - lagged_rate/highest``: 1 when a rate that fell from its highest value to 0 long ago has had its full effect.
+    """
+    schedule = schedule_from_rates(rates / rates.max())
+    least = int(np.argmax(rates > 0)) + 1  # before it nothing has happened
+    whole, place = np.unique(np.maximum(np.round(step), least), return_inverse=True)
+    seen = history(schedule, whole)
+    of_law, shapes = _SHAPES[law]
+    return np.stack([1 - np.asarray(of_law.lagged_rate(shape, seen), np.float64)[place] for shape in shapes])
 
 
 def thinned(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,7 +86,7 @@ def rank(
         >>> from tsl_jax.temporal import rank
         >>> step = np.arange(100.0, 2100.0, 50.0)
         >>> runs = [{"step": step, "loss": floor + 20 * step**-0.5} for floor in (3.2, 3.0)]
-        >>> found = rank(runs, 4000.0, fractions=[1.0], paths=200)
+        >>> found = rank(runs, 4000.0, fractions=[1.0])
         >>> found.order.tolist(), round(float(found.probability[1]), 2)
         ([1, 0], 1.0)
     """

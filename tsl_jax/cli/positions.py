@@ -1,0 +1,149 @@
+"""`tsl positions`: the position law of a loss store, its evolution, separation and evenness."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+
+if TYPE_CHECKING:
+    from ..pipeline.position_losses import PositionLosses
+
+#: Rows that people are shown.
+_ROWS = 10
+
+
+def positions(
+    losses: Annotated[
+        str,
+        typer.Argument(
+            metavar="LOSSES", help="Loss store with positions: a directory, a zip file or a URL.", show_default=False
+        ),
+    ],
+    axis: Annotated[str, typer.Option(help="Checkpoint coordinate that counts training.")] = "step",
+    since: Annotated[
+        float | None,
+        typer.Option(
+            "--from",
+            metavar="VALUE",
+            help="Test from here on whether the loss falls evenly over positions.",
+            show_default="a third of training, or the separation point where it is reached",
+        ),
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap over sequences.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write mean losses as a loss store, a row a checkpoint, for tsl fit --family hyperbola --axis "
+            "position.",
+            show_default="none",
+        ),
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fit the mean loss over positions, amplitude/(1 + rate * i) + floor, at every checkpoint of LOSSES.
+
+    One pass over LOSSES, in bounded memory. Says how the three parameters evolve, from where on amplitude and rate are
+    constant, and whether the loss then falls alike at all positions.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    """
+    with reporting(as_json, debug):
+        from ..pipeline.position_losses import position_losses
+        from ..store import create_losses
+
+        means = position_losses(losses, axis=axis)
+        if table is not None:
+            create_losses(table, means.mean, checkpoints={"position": means.position}, tokens={axis: means.axis})
+        said = {"losses": losses, "axis": axis} | _analysed(means, since, replicates, seed, picture)
+        _print(said)
+        for what, path in (("table", table), ("picture", picture)):
+            if path is not None:
+                said[what] = str(path)
+                say(stderr_console(), f"Written: {path}", "green")
+        if as_json:
+            write_json(said)
+
+
+def _analysed(means: "PositionLosses", since: float | None, replicates: int, seed: int, picture: Path | None):
+    import jax
+    import numpy as np
+
+    from ..temporal import evenness, evolution, position_law, resample_position_law, separation
+
+    law = position_law(means.position, means.mean, means.stderr)
+    courses = evolution(means.axis, law.params, law.stderr)
+    again = resample_position_law(
+        *(means.position, means.group_mean, means.group_count, means.stderr, jax.random.key(seed)),
+        replicates=replicates,
+    )
+    point = separation(means.axis, law, again)
+    if since is None:
+        since = float(point.point) if bool(point.reached) else float(means.axis[-1]) / 3
+    even = evenness(means.axis, means.position, means.group_mean, means.group_count, start=since)
+    if picture is not None:
+        from ..plots.position_law import draw_position_law, position_law_data
+        from ..plots.style import save
+
+        save(draw_position_law(position_law_data(means, law, courses, point)), picture)
+    fits = {"r2": law.r2, "r2_ceiling": law.r2_ceiling, "r2_binned": law.r2_binned, "chi2_reduced": law.chi2_reduced}
+    fits |= {f"{name}_stderr": np.asarray(again.params[name]).std(axis=0) for name in law.params}
+    names = ("point", "lower", "upper", "change_p_value", "amplitude", "amplitude_stderr", "rate", "rate_stderr")
+    tests = ("unevenness", "p_value", "trend", "trend_stderr", "mean_slope", "mean_slope_stderr")
+    bins = ("first", "last", "ratio", "ratio_stderr")
+    return {
+        "positions": len(means.position),
+        "checkpoints": {"axis": means.axis.tolist()}
+        | {name: np.asarray(values).tolist() for name, values in (law.params | fits).items()},
+        "evolution": {
+            name: {
+                "form": str(found.chosen_name),
+                "start": float(found.start),
+                "params": {key: float(value) for key, value in found.fits[str(found.chosen_name)].params.items()},
+            }
+            for name, found in courses.items()
+        },
+        "separation": {name: float(getattr(point, name)) for name in names} | {"reached": bool(point.reached)},
+        "evenness": {"from": since}
+        | {name: float(getattr(even, name)) for name in tests}
+        | {name: np.asarray(getattr(even, name)).tolist() for name in bins},
+    }
+
+
+def _print(said: dict[str, Any]) -> None:
+    import numpy as np
+    from rich.table import Table
+
+    console, law = stderr_console(), said["checkpoints"]
+    table = Table(box=None, pad_edge=False)
+    columns = ("amplitude", "rate", "floor", "r2", "r2_ceiling", "chi2_reduced", "r2_binned")
+    for name in (said["axis"], *columns):
+        table.add_column(name.replace("_", " ").replace("r2", "R²"), justify="right", no_wrap=True)
+    axis = np.asarray(law["axis"])
+    there = np.flatnonzero(axis > 0)
+    picked = np.geomspace(max(axis[there[0]], axis[-1] / 32), axis[-1], _ROWS)
+    for row in np.unique([there[np.abs(np.log(axis[there] / at)).argmin()] for at in picked]):
+        table.add_row(f"{axis[row]:,g}", *(f"{law[name][row]:.4g}" for name in columns))
+    console.print(table)
+    for name, found in said["evolution"].items():
+        numbers = ", ".join(f"{key} {value:.4g}" for key, value in found["params"].items())
+        say(console, f"{name}: {found['form'].replace('_', ' ')} from {found['start']:,g} on ({numbers})")
+    point, even = said["separation"], said["evenness"]
+    if point["reached"]:
+        interval = f"{point['lower']:,.0f} to {point['upper']:,.0f}"
+        say(console, f"Amplitude and rate are constant from {point['point']:,.0f} on (90%: {interval}).", "bold")
+    else:
+        say(console, "Amplitude and rate still change at the end: the separation point is not reached.", "bold")
+    ratios = ", ".join(
+        f"{first:g}-{last:g}: {ratio:.2f}±{error:.2f}"
+        for first, last, ratio, error in zip(
+            *(even[k] for k in ("first", "last", "ratio", "ratio_stderr")), strict=True
+        )
+    )
+    verdict = "unevenly" if even["p_value"] < 0.05 else "as far as can be seen evenly"
+    say(console, f"From {even['from']:,.0f} on the loss falls {verdict} over positions (p = {even['p_value']:.2g}).")
+    say(console, f"Rate of its fall over the mean rate, by position: {ratios}")
