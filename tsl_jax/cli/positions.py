@@ -1,14 +1,11 @@
 """`tsl positions`: the position law of a loss store, its evolution, separation and evenness."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
-
-if TYPE_CHECKING:
-    from ..pipeline.position_losses import PositionLosses
 
 #: Rows that people are shown.
 _ROWS = 10
@@ -69,7 +66,8 @@ def positions(
             write_json(said)
 
 
-def _analysed(means: "PositionLosses", since: float | None, replicates: int, seed: int, picture: Path | None):
+def _analysed(means: Any, since: float | None, replicates: int, seed: int, picture: Path | None) -> dict[str, Any]:
+    """Everything that is said; ``means`` are `PositionLosses`."""
     import jax
     import numpy as np
 

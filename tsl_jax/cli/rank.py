@@ -77,6 +77,7 @@ def describe(names: list[str], found: "Ranking") -> dict[str, Any]:
                 "probability_best": found.probability[k],
                 "gap": found.gap[k],
                 "gap_stderr": found.gap_stderr[k],
+                "warnings": list(found.warnings[k]),
             }
             for k in found.order
         ],
@@ -110,6 +111,10 @@ def _print(said: dict[str, Any]) -> None:
             f"{run['gap']:.4f} ± {run['gap_stderr']:.4f}",
         )
     console.print(table)
+    for warning in dict.fromkeys(text for run in said["runs"] for text in run["warnings"]):
+        concerned = [short[run["run"]] for run in said["runs"] if warning in run["warnings"]]
+        who = "all runs" if len(concerned) == len(said["runs"]) else ", ".join(concerned)
+        say(console, f"Outside the data ({who}): {warning}", "yellow")
     settled = said["settled_after"]
     if settled == settled:
         say(console, f"The choice has not changed since {settled:.0%} of the training up to that step.")

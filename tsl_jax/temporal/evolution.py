@@ -63,7 +63,7 @@ class Evolution:
         return np.asarray([form.name for form in self.forms])[np.asarray(self.chosen)]
 
     def predict(
-        self, axis: Float[Array, " times"], covariates: PyTree = None, form: str | None = None
+        self, axis: Float[Array | np.ndarray, " times"], covariates: PyTree = None, form: str | None = None
     ) -> Float[Array, "*batch times"]:
         """Values at ``axis``, by the chosen form of every batch element or by one form for all.
 
@@ -91,7 +91,7 @@ class Evolution:
 
 
 def evolution(
-    axis: Float[Array, " checkpoints"],
+    axis: Float[Array | np.ndarray, " checkpoints"],
     values: Any,
     stderr: Any = None,
     *,

@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .forecast_posterior import Prior, Rows, draw, picked, posterior
 from .forecast_rows import LAWS, PRIOR_WEIGHTS, Times, checked_curve, law_rows, origins_of, rates_of, thinned
@@ -78,7 +78,9 @@ class Forecast:
             annealing brings is the prior's.
         reach: the last clock of the forecast over the last one seen.
         unseen_fall: how much further the learning rate falls than was seen, as a share of its highest value.
+        unseen_rise: how much higher the learning rate gets than was seen, as a share of the highest seen.
         num_seen: rows that were seen.
+        scheduled: whether the schedule was known.
         laws: names of the laws (static).
     """
 
@@ -92,7 +94,9 @@ class Forecast:
     gain_known: Float[np.ndarray, ""]
     reach: Float[np.ndarray, ""]
     unseen_fall: Float[np.ndarray, ""]
+    unseen_rise: Float[np.ndarray, ""]
     num_seen: Float[np.ndarray, ""]
+    scheduled: Bool[np.ndarray, ""]
     laws: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
     @property
@@ -109,6 +113,13 @@ class Forecast:
                 f"the learning rate will fall by {float(self.unseen_fall):.0%} of its highest value more than was "
                 "seen: what that brings is a prior, not data"
             )
+        if float(self.unseen_rise) > 0.02:
+            said.append(
+                f"the learning rate will rise {float(self.unseen_rise):.0%} above the highest that was seen: no law "
+                "here knows what that does"
+            )
+        if not self.scheduled:
+            said.append("the schedule is unknown: if the learning rate falls, the loss will end below this forecast")
         if int(self.num_seen) < 8:
             said.append(f"only {int(self.num_seen)} losses were seen: the law's exponent is mostly the prior's")
         return tuple(said)
@@ -196,9 +207,16 @@ def forecast(
         gain_known=np.asarray(found["gain_known"]),
         reach=np.exp(rows.log_clock[-1, -1] - rows.log_clock[-1, len(known_step) - 1]),
         unseen_fall=np.maximum(later_response.max() - seen_response.max(), 0.0),
+        unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
         num_seen=np.asarray(len(step)),
+        scheduled=np.asarray(rates is not None),
         laws=names,
     )
+
+
+def _highest(rates: np.ndarray, last: float) -> float:
+    """The highest rate up to a step; the first above 0 where that is still to come."""
+    return float(rates[: max(int(last), int(np.argmax(rates > 0)) + 1)].max())
 
 
 def _chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from .dynamic_time import schedule_from_rates
 from .forecast_posterior import Rows
 from .history import history
-from .schedule_laws import AnnealingLaw, MultiPowerLaw, Params, ScheduleLaw
+from .schedule_laws import AnnealingLaw, MultiPowerLaw, ScheduleLaw
 
 #: Laws that a forecast averages, the first of which needs no schedule.
 LAWS = ("step power law", "time power law", "annealing law", "multi-power law")
@@ -17,7 +17,7 @@ PRIOR_WEIGHTS = {"step power law": 0.04, "time power law": 0.08, "annealing law"
 
 #: Shapes of the two laws that a forecast tries, for a highest rate of 1: a forecast's few rows cannot determine them.
 #: Those of the multi-power law lie around its published exponents.
-_SHAPES: dict[str, tuple[ScheduleLaw, tuple[Params, ...]]] = {
+_SHAPES: dict[str, tuple[ScheduleLaw, tuple[dict[str, Any], ...]]] = {
     "annealing law": (AnnealingLaw(), tuple({"memory": updates} for updates in (100.0, 400.0, 1000.0, 3000.0))),
     "multi-power law": (
         MultiPowerLaw(),
@@ -123,8 +123,7 @@ def law_rows(laws: tuple[str, ...], step: np.ndarray, rates: np.ndarray | None) 
     passed = None if rates is None else np.concatenate([[0.0], np.cumsum(rates / rates.max())])
     for law in laws:
         clock = step if law == LAWS[0] or passed is None else np.interp(step, np.arange(len(passed)), passed)
-        known = law in _SHAPES and rates is not None
-        answer = responses(law, step, rates) if known else np.zeros((1, len(step)))
+        answer = np.zeros((1, len(step))) if rates is None or law not in _SHAPES else responses(law, step, rates)
         clocks.append(np.log(np.maximum(clock, 1e-3)))
         answers.append(np.pad(answer, ((0, number - len(answer)), (0, 0))))
         weights.append(np.where(np.arange(number) < len(answer), -np.log(len(answer)), -np.inf))

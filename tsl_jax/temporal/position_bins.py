@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 
-def log_bins(position: Float[Array, " positions"], bins: int = 12) -> Int[np.ndarray, " positions"]:
+def log_bins(position: Float[Array | np.ndarray, " positions"], bins: int = 12) -> Int[np.ndarray, " positions"]:
     """Which of the log-spaced bins every position falls into, from 0; bins without a position are left out.
 
     Args:

@@ -145,12 +145,10 @@ def _position_law(places, values, errors) -> PositionLaw:
     number = len(values)
 
     def padded(table):
-        if table is None:
-            return None
         more = np.full((-number % _MULTIPLE, table.shape[1]), np.nan)
         return jnp.asarray(np.concatenate([table, more]), jnp.float32)
 
-    law = position_law(places, padded(values), padded(errors))
+    law = position_law(places, padded(values), None if errors is None else padded(errors))
     return jax.tree.map(lambda leaf: leaf[:number], law)
 
 

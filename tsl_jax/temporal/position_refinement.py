@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..lm import LeastSquaresFit, LeastSquaresOptions, least_squares
@@ -42,7 +43,7 @@ class ShapeCourse:
         self, step: Float[Array, " times"], position: Float[Array, " positions"]
     ) -> tuple[Float[Array, "times positions"], Float[Array, "times positions"]]:
         """Deviation from the mean over positions and its standard error, nat."""
-        flat, restore = jax.flatten_util.ravel_pytree(self.fit.params)
+        flat, restore = ravel_pytree(self.fit.params)
         x, covariance = step / self.reference, jnp.nan_to_num(self.fit.covariance) * self.inflation
 
         def at(values):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .forecast import DEFAULT_PRIOR, LEVELS, ForecastPrior, forecast
+from .forecast import DEFAULT_PRIOR, LEVELS, Forecast, ForecastPrior, forecast
 
 #: Fractions of the seen part at which the choice is made again.
 FRACTIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -33,6 +33,7 @@ class Ranking:
         settled: fraction of all training, up to the step, after which the choice stopped changing; NaN if it changed
             at the last one.
         step: the step of the comparison.
+        warnings: of each run, in which ways its forecast lies outside what the data support (static).
     """
 
     order: np.ndarray
@@ -47,6 +48,7 @@ class Ranking:
     choice: np.ndarray
     settled: np.ndarray
     step: np.ndarray
+    warnings: tuple[tuple[str, ...], ...] = dataclasses.field(metadata={"static": True})
 
 
 def rank(
@@ -97,13 +99,14 @@ def rank(
         raise ValueError(f"fractions: got {list(fractions)}, expected increasing ones above 0, the last of them 1")
     key = jax.random.key(0) if key is None else key
 
-    def drawn(fraction: float) -> np.ndarray:
-        return np.stack([_drawn(run, k, fraction, at, prior, key, paths) for k, run in enumerate(runs)])
+    def forecasts(fraction: float) -> list[Forecast]:
+        return [_forecast(run, k, fraction, at, prior, key, paths) for k, run in enumerate(runs)]
 
-    losses = drawn(1.0)
+    found = forecasts(1.0)
+    losses = np.stack([each.paths[:, 0] for each in found])
     mean = losses.mean(axis=1)
     order = np.argsort(mean)
-    choices = [_choice(drawn, fraction) for fraction in parts[:-1]] + [int(order[0])]
+    choices = [_choice(forecasts, fraction) for fraction in parts[:-1]] + [int(order[0])]
     spread = losses - losses[order[0]]
     lower, upper = (np.quantile(losses, [0.5 + sign * level / 2 for level in LEVELS], axis=1) for sign in (-1, 1))
     return Ranking(
@@ -119,6 +122,7 @@ def rank(
         choice=np.asarray(choices),
         settled=_settled(parts, np.asarray(choices), max(float(np.max(run["step"])) for run in runs) / at),
         step=np.asarray(at),
+        warnings=tuple(each.warnings for each in found),
     )
 
 
@@ -126,14 +130,14 @@ class _TooYoung(ValueError):
     """A part of a run is too short for a forecast."""
 
 
-def _drawn(run: Mapping[str, Any], number: int, fraction: float, at: float, prior, key, paths: int) -> np.ndarray:
-    """Losses drawn at the step, from the first rows of one run."""
+def _forecast(run: Mapping[str, Any], number: int, fraction: float, at: float, prior, key, paths: int) -> Forecast:
+    """The forecast for the step, from the first rows of one run."""
     step, loss = np.asarray(run["step"], np.float64), np.asarray(run["loss"], np.float64)
     seen = seen_part(step, fraction) if fraction < 1 else np.ones(len(step), bool)
     if fraction < 1 and np.sum(seen & (step > 0)) < 5:
         raise _TooYoung(f"runs[{number}]: {int(seen.sum())} rows")
     try:
-        found = forecast(
+        return forecast(
             *(step[seen], loss[seen], np.asarray([at])),
             learning_rate=run.get("learning_rate"),
             prior=prior,
@@ -143,13 +147,12 @@ def _drawn(run: Mapping[str, Any], number: int, fraction: float, at: float, prio
         )
     except ValueError as error:
         raise (_TooYoung if fraction < 1 else ValueError)(f"runs[{number}]: {error}") from error
-    return found.paths[:, 0]
 
 
-def _choice(drawn, fraction: float) -> int:
+def _choice(forecasts, fraction: float) -> int:
     """The run of the lowest expected loss; -1 where a part of a run cannot be forecast."""
     try:
-        return int(np.argmin(drawn(fraction).mean(axis=1)))
+        return int(np.argmin([each.mean[0] for each in forecasts(fraction)]))
     except _TooYoung:
         return -1
 
