@@ -57,17 +57,20 @@ def test_bands_widen_and_nest(planted_forecasts):
         width = found.upper - found.lower
         assert np.all(width[1] > width[0])
         assert np.all(width[:, -1] > 1.5 * width[:, 0])
-        assert np.all(width[:, 1:] > 0.9 * width[:, :-1])  # up to the scatter of drawn paths
         assert np.isclose(found.weight.sum(), 1, atol=1e-5)
 
 
 def test_a_fall_never_seen_is_said_to_be_prior(planted_forecasts):
     found, _ = planted_forecasts[0]
     assert any("prior" in text for text in found.warnings)
+    unknown = forecast(STEP, planted(STEP, constant_then(1.0)), LATER)
+    assert any("schedule is unknown" in text for text in unknown.warnings)
     assert found.gain_known < 0.2
     rates = constant_then(1.0)
     steady = forecast(STEP, planted(STEP, rates), LATER[:1], learning_rate=rates)
     assert steady.warnings == ()
+    rising = forecast(STEP, planted(STEP, rates), LATER, learning_rate=constant_then(1.5))
+    assert any("will rise 50%" in text for text in rising.warnings)
 
 
 def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
@@ -77,11 +80,10 @@ def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
         forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_spread=0.001))
         for gain in (0.0, 0.2)
     )
-    # What each law says of the fall since the last seen loss.
-    answers = [np.diff(responses(law, np.r_[STEP[-1], LATER], rates)[:, [0, -1]])[:, 0].mean() for law in LAWS[2:]]
-    expected = 0.2 * high.weight[2:] @ np.asarray(answers)
-    assert 0.08 < expected < 0.2 * 0.8
-    assert np.isclose(low.mean[-1] - high.mean[-1], expected, rtol=0.1)
+    # What each shape of each law says of the fall since the last seen loss.
+    answers = np.stack([np.diff(responses(law, np.r_[STEP[-1], LATER], rates)[:, [0, -1]])[:, 0] for law in LAWS[2:]])
+    least, most = (0.2 * high.weight[2:] @ side for side in (answers.min(axis=1), answers.max(axis=1)))
+    assert 0.03 < least < low.mean[-1] - high.mean[-1] < 1.1 * most < 0.2 * 0.8
     assert abs(low.mean[0] - high.mean[0]) < 0.005
 
 

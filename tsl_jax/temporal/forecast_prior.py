@@ -15,8 +15,9 @@ from .forecast_rows import LAWS, Times, checked_curve, law_rows, rates_of, thinn
 #: Least spreads that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the exponent): the next
 #: run may be of another size or schedule.
 _LEAST_GAIN, _LEAST_EXPONENT = 0.15, 0.15
-#: Spreads with which the finished runs are fitted, so wide that each says what it shows and nothing else.
-_WIDE_GAIN, _WIDE_EXPONENT = 0.5, 1.0
+#: Spreads with which the finished runs are fitted, so wide that each says what it shows and nothing else, and how much
+#: their slope may drift (nat): no law is exact, and a run whose law has no room to err claims to know its gain too well.
+_WIDE_GAIN, _WIDE_EXPONENT, _WIDE_DRIFT = 0.5, 1.0, 0.01
 
 
 def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DEFAULT_PRIOR) -> ForecastPrior:
@@ -47,7 +48,8 @@ def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DE
     """
     if not runs:
         raise ValueError("runs: got none, expected at least one finished run")
-    wide = dataclasses.replace(prior, gain_spread=_WIDE_GAIN, exponent_spread=_WIDE_EXPONENT)
+    spreads = {"gain_spread": _WIDE_GAIN, "exponent_spread": _WIDE_EXPONENT, "drift": _WIDE_DRIFT}
+    wide = dataclasses.replace(prior, **spreads)
     found = [_fitted(run, number, wide) for number, run in enumerate(runs)]
     (gain, gain_spread), (exponent, exponent_spread) = (_pooled(np.asarray(each)) for each in zip(*found, strict=True))
     return dataclasses.replace(
