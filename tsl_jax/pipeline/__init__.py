@@ -3,6 +3,7 @@
 from .evaluate import MeanCurves, family_of, mean_curves, predict_store
 from .job import fit_store
 from .plan import DEFAULT_MEMORY, Block, blocks_of, bytes_per_token, device_rows, plan_layout
+from .position_losses import PositionLosses, position_losses
 from .spectrum_analysis import analyse, coarse_lags
 from .spectrum_results import Analysis, AnalysisOptions
 from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_from_store
@@ -19,6 +20,7 @@ __all__ = [
     "Grouping",
     "LossSums",
     "MeanCurves",
+    "PositionLosses",
     "Progress",
     "StoreSpectrum",
     "TokenGroups",
@@ -31,6 +33,7 @@ __all__ = [
     "fit_store",
     "mean_curves",
     "plan_layout",
+    "position_losses",
     "predict_store",
     "read_spectrum",
     "spectrum_from_store",

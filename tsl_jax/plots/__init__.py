@@ -1,37 +1,57 @@
-"""Pictures of fits: for each first the data that would be drawn, then the drawing."""
+"""Pictures of fits and forecasts: for each first the data that would be drawn, then the drawing."""
 
+from .forecast import ForecastCurves, draw_forecast, forecast_data
 from .learning_times import GroupTimes, LearningTimes, draw_learning_times, learning_times_data
 from .mean_loss import MeanLoss, draw_mean_loss, mean_loss_data
+from .position_forecast import PositionForecastCurves, draw_position_forecast, position_forecast_data
+from .position_law import PositionCurves, draw_position_law, position_law_data
+from .rank import RankBars, draw_rank, rank_data
 from .spectrum_groups import GroupSpectra, draw_group_spectra, group_spectra_data
 from .spectrum_modes import SingularSpectrum, draw_singular_spectrum, singular_spectrum_data
 from .spectrum_parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_data
 from .spectrum_pulses import AlignedPulses, aligned_pulses_data, draw_aligned_pulses
 from .style import save
+from .timescale import TimescaleLine, draw_timescale, timescale_data
 from .tokens import TokenGrid, TokenPanel, draw_tokens, tokens_data
 
 __all__ = [
     "AlignedPulses",
+    "ForecastCurves",
     "GroupSpectra",
     "GroupTimes",
     "LearningTimes",
     "MeanLoss",
+    "PositionCurves",
+    "PositionForecastCurves",
+    "RankBars",
     "SingularSpectrum",
     "SpectrumParts",
+    "TimescaleLine",
     "TokenGrid",
     "TokenPanel",
     "aligned_pulses_data",
     "draw_aligned_pulses",
+    "draw_forecast",
     "draw_group_spectra",
     "draw_learning_times",
     "draw_mean_loss",
+    "draw_position_forecast",
+    "draw_position_law",
+    "draw_rank",
     "draw_singular_spectrum",
     "draw_spectrum_parts",
+    "draw_timescale",
     "draw_tokens",
+    "forecast_data",
     "group_spectra_data",
     "learning_times_data",
     "mean_loss_data",
+    "position_forecast_data",
+    "position_law_data",
+    "rank_data",
     "save",
     "singular_spectrum_data",
     "spectrum_parts_data",
+    "timescale_data",
     "tokens_data",
 ]

@@ -21,8 +21,8 @@ _FIRST_ORIGIN, _LAST_ORIGIN = 0.3, 0.9
 _STARTS = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
 #: Fewest checkpoints, and fewest that a prediction may know.
 _FEWEST, _FEWEST_KNOWN = 6, 5
-#: Checkpoints are padded to a multiple of this.
-_MULTIPLE = 32
+#: Checkpoints are padded to the first number, or to a multiple of the second.
+_FEW_CHECKPOINTS, _MULTIPLE = 32, 128
 
 
 @jax.tree_util.register_dataclass
@@ -138,11 +138,12 @@ def evolution(
     Source: arXiv 2404.17785 (that parameters evolve regularly); N. Sugiura 1978 (AICc), G. Schwarz 1978 (BIC).
     """
     if isinstance(values, dict):
-        names = list(values)
-        both = [None if tree is None else jnp.stack([jnp.asarray(tree[k]) for k in names]) for tree in (values, stderr)]
         options = {"forms": forms, "select": select, "start": start, "origins": origins, "covariates": covariates}
-        found = evolution(axis, *both, **options)
-        return {name: _element(found, k) for k, name in enumerate(names)}
+        # One by one: a program of one parameter serves any number of them.
+        return {
+            name: evolution(axis, each, None if stderr is None else stderr[name], **options)
+            for name, each in values.items()
+        }
     at, values, weights = _checked(axis, values, stderr)
     names = [form.name for form in forms]
     if len(set(names)) < len(names) or not names:
@@ -185,7 +186,7 @@ def _checked(axis, values, stderr):
 
 def _padded(rows: PyTree, checkpoints: int) -> PyTree:
     """The same with checkpoints of weight 0 at the end, so that what is compiled serves runs of other lengths."""
-    more = -checkpoints % _MULTIPLE
+    more = -checkpoints % (_FEW_CHECKPOINTS if checkpoints <= _FEW_CHECKPOINTS else _MULTIPLE)
 
     def pad(array):
         return jnp.pad(array, [(0, 0)] * (jnp.ndim(array) - 1) + [(0, more)])
@@ -208,9 +209,3 @@ def _form_named(forms: tuple[Form, ...], name: str) -> Form:
         if form.name == name:
             return form
     raise ValueError(f"form: got {name!r}, expected one of {', '.join(form.name for form in forms)}")
-
-
-def _element(found: Evolution, k: int) -> Evolution:
-    """One element of a batch."""
-    batched = ("fits", "aicc", "bic", "rolling_error", "origin_error", "chosen", "start")
-    return dataclasses.replace(found, **{name: jax.tree.map(lambda a: a[k], getattr(found, name)) for name in batched})

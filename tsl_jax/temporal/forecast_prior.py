@@ -16,7 +16,7 @@ from .forecast_rows import LAWS, Times, checked_curve, law_rows, rates_of, thinn
 #: run may be of another size or schedule.
 _LEAST_GAIN, _LEAST_EXPONENT = 0.15, 0.15
 #: Spreads with which the finished runs are fitted, so wide that each says what it shows and nothing else, and how much
-#: their slope may drift (nat): no law is exact, and a run whose law has no room to err claims to know its gain too well.
+#: their slope may drift (nat): no law is exact, and a run whose law has no room to err claims too much of its gain.
 _WIDE_GAIN, _WIDE_EXPONENT, _WIDE_DRIFT = 0.5, 1.0, 0.01
 
 
