@@ -7,8 +7,8 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 
-#: Rows that people are shown.
-_ROWS = 10
+#: Rows that people are shown, and fewest checkpoints, which the separation point needs.
+_ROWS, _FEWEST = 10, 8
 
 
 def positions(
@@ -72,7 +72,9 @@ def _analysed(means: Any, since: float | None, replicates: int, seed: int, pictu
     import numpy as np
 
     from ..temporal import evenness, evolution, position_law, resample_position_law, separation
+    from ..temporal.training_axis import checked_axis
 
+    checked_axis(means.axis, _FEWEST)
     law = position_law(means.position, means.mean, means.stderr)
     courses = evolution(means.axis, law.params, law.stderr)
     again = resample_position_law(

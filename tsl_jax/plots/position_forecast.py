@@ -15,27 +15,25 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class PositionForecastCurves:
-    """What is drawn; measured losses are means in log-spaced bins of positions.
+    """What is drawn: means in log-spaced bins of positions.
 
     Attributes:
-        position: (positions,) from 1.
-        loss: (positions,) forecast at the last step, nat; likewise the following.
-        lower: (2, positions) lower ends of the 50 and 90% bands.
-        upper: (2, positions) upper ends.
-        two_stage: (positions,) the two-stage procedure alone.
-        place: (bins,) mean positions.
+        place: (bins,) mean positions, from 1.
+        loss: (bins,) forecast at the last step, nat; likewise the following.
+        lower: (2, bins) lower ends of the 50 and 90% bands, means over those of single positions.
+        upper: (2, bins) upper ends.
+        two_stage: (bins,) the two-stage procedure alone.
         seen: (bins,) losses at the last seen checkpoint.
         hidden: (bins,) losses at the last step, empty if it was not measured.
         seen_step: last seen step.
         step: step of the forecast.
     """
 
-    position: np.ndarray
+    place: np.ndarray
     loss: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     two_stage: np.ndarray
-    place: np.ndarray
     seen: np.ndarray
     hidden: np.ndarray
     seen_step: float
@@ -52,7 +50,7 @@ def position_forecast_data(
         seen_step: the last seen step.
         seen: (positions,) measured losses there.
         hidden: (positions,) measured losses at the last step of the forecast, if there are any.
-        bins: log-spaced bins in which measured losses are pooled.
+        bins: log-spaced bins in which losses are pooled, so that single positions' noise does not hide the rest.
     """
     from ..temporal import log_bins
 
@@ -64,12 +62,11 @@ def position_forecast_data(
             return np.bincount(bin_of, np.where(known, values, 0)) / np.bincount(bin_of, known)
 
     return PositionForecastCurves(
-        position=np.asarray(found.position),
-        loss=found.loss[-1],
-        lower=found.lower[:, -1],
-        upper=found.upper[:, -1],
-        two_stage=found.two_stage[-1],
         place=pooled(np.asarray(found.position)),
+        loss=pooled(found.loss[-1]),
+        lower=np.stack([pooled(side) for side in found.lower[:, -1]]),
+        upper=np.stack([pooled(side) for side in found.upper[:, -1]]),
+        two_stage=pooled(found.two_stage[-1]),
         seen=pooled(np.asarray(seen)),
         hidden=np.zeros(0) if hidden is None else pooled(np.asarray(hidden)),
         seen_step=float(seen_step),
@@ -84,16 +81,16 @@ def draw_position_forecast(data: PositionForecastCurves) -> "Figure":
     style.plain_axes(axes, 9)
     for k, (alpha, level) in reversed(list(enumerate(((0.35, 50), (0.16, 90))))):
         axes.fill_between(
-            data.position, data.lower[k], data.upper[k], color=style.BLUE, alpha=alpha, lw=0, label=f"{level}% band"
+            data.place, data.lower[k], data.upper[k], color=style.BLUE, alpha=alpha, lw=0, label=f"{level}% band"
         )
-    axes.plot(data.position, data.loss, color=style.BLUE, lw=1.4, label=f"forecast at step {data.step:,.0f}")
-    axes.plot(data.position, data.two_stage, color=style.GREY, lw=1.2, ls="--", label="two-stage procedure alone")
-    label = f"seen, step {data.seen_step:,.0f} (bins)"
+    axes.plot(data.place, data.loss, color=style.BLUE, lw=1.4, label=f"forecast at step {data.step:,.0f}")
+    axes.plot(data.place, data.two_stage, color=style.GREY, lw=1.2, ls="--", label="two-stage procedure alone")
+    label = f"seen, step {data.seen_step:,.0f}"
     axes.plot(data.place, data.seen, "o", ms=4.5, mfc="white", mec=style.INK, label=label)
     if data.hidden.size:
-        label = f"hidden, step {data.step:,.0f} (bins)"
+        label = f"hidden, step {data.step:,.0f}"
         axes.plot(data.place, data.hidden, "o", ms=4.5, color=style.VERMILION, label=label)
-    style.axis_of_fit(axes, "log", data.position[0], data.position[-1])
+    style.axis_of_fit(axes, "log", data.place[0], data.place[-1])
     inside = np.concatenate([data.lower[1], data.upper[1], data.seen, data.hidden])
     low, high = np.nanmin(inside), np.nanmax(inside)
     axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))

@@ -84,8 +84,8 @@ def position_law_data(
 
     kept = np.flatnonzero(table.axis > 0)
     axis = table.axis[kept]
-    # The first checkpoints know no position yet: the curves begin where the last hundredth of training lies behind.
-    targets = np.geomspace(max(axis[0], axis[-1] / 32), axis[-1], curves)
+    # The first checkpoints hardly know positions yet.
+    targets = np.geomspace(axis[-1], max(axis[0], axis[-1] / 32), curves)
     rows = np.unique([int(np.abs(np.log(axis / target)).argmin()) for target in targets])
     bin_of = np.asarray(log_bins(table.position, bins))
     into = np.eye(bin_of[-1] + 1)[bin_of]
@@ -184,10 +184,11 @@ def _draw_course(axes: "Axes", data: PositionCurves, name: str) -> None:
 def _draw_r2(axes: "Axes", data: PositionCurves) -> None:
     style.plain_axes(axes, 8.5)
     axes.plot(data.axis, data.binned, color=style.GREEN, lw=1.4, label="in bins")
-    axes.plot(data.axis, data.ceiling, color=style.INK, lw=1.2, ls="--", label="ceiling that noise allows")
+    axes.plot(data.axis, data.ceiling, color=style.INK, lw=1.2, ls="--", label="what noise leaves of it")
     axes.plot(data.axis, data.r2, color=style.BLUE, lw=1.4, label="single positions")
-    axes.set_ylim(0, 1.03)
+    axes.set_ylim(0, 1.5)
+    axes.set_yticks(np.linspace(0, 1, 6))
     style.axis_of_fit(axes, "log", max(data.axis[0], data.axis[-1] / 64), data.axis[-1])
     axes.set_xlabel(style.axis_label(data.axis_name), size=9.5)
-    axes.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.93))
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
     axes.set_title("R² of the hyperbola", size=10, loc="left", color=style.INK, pad=5)

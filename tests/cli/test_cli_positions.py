@@ -1,0 +1,82 @@
+"""`tsl positions`, and positions in `tsl forecast`: from a loss store to laws, a table, pictures; clear refusals."""
+
+import numpy as np
+import pytest
+
+from tsl_jax.store import create_losses, open_fits, open_losses
+
+STEP = np.round(np.geomspace(10, 1000, 20))
+SEQUENCES, LENGTH = 40, 16
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Losses per sequence and position: hyperbolas, an easy or hard text, noise."""
+    rng, position = np.random.default_rng(0), np.arange(1, LENGTH + 1)
+    level = 2 + 8 * STEP**-0.3
+    mean = 2 / (1 + 0.3 * position[:, None]) + level
+    losses = mean + 0.3 * rng.normal(size=(SEQUENCES, 1, 1)) + 0.05 * rng.normal(size=(SEQUENCES, LENGTH, len(STEP)))
+    path = tmp_path_factory.mktemp("positions") / "losses.zarr"
+    create_losses(
+        path,
+        losses.reshape(-1, len(STEP)),
+        checkpoints={"step": STEP},
+        tokens={
+            "sequence": np.repeat(np.arange(SEQUENCES), LENGTH),
+            "position": np.tile(np.arange(LENGTH), SEQUENCES),
+        },
+    )
+    return path
+
+
+def test_the_law_of_a_store(tsl, planted, tmp_path):
+    table, picture = tmp_path / "table.zarr", tmp_path / "law.png"
+    done = tsl("positions", planted, "--replicates", 20, "--table", table, "--picture", picture, "--json")
+    assert done.code == 0, done.err
+    law = done.json["checkpoints"]
+    assert law["axis"] == STEP.tolist()
+    np.testing.assert_allclose(law["amplitude"], 2, rtol=0.2)
+    np.testing.assert_allclose(law["rate"], 0.3, rtol=0.3)
+    assert set(done.json["evolution"]) == {"amplitude", "rate", "floor"}
+    assert done.json["evolution"]["amplitude"]["form"] == "constant"
+    assert done.json["evenness"]["p_value"] > 0.001
+    assert "single" not in done.err
+    assert picture.stat().st_size > 10_000
+    assert open_losses(table).num_tokens == len(STEP)
+    fitted = tsl("fit", table, tmp_path / "fits.zarr", "--family", "hyperbola", "--axis", "position")
+    assert fitted.code == 0, fitted.err
+    rate = open_fits(tmp_path / "fits.zarr").read(slice(0, len(STEP))).params["rate"]
+    np.testing.assert_allclose(rate, 0.3, rtol=0.3)
+
+
+def test_a_forecast_of_every_position(tsl, planted, tmp_path):
+    picture = tmp_path / "forecast.png"
+    done = tsl(
+        *("forecast", planted, "--until", 1000, "--fraction", 0.3, "--schedule", "none"),
+        *("--positions", "--picture", picture, "--json"),
+    )
+    assert done.code == 0, done.err
+    said = done.json["positions"]
+    assert said["hidden"]["mse"] < 0.02
+    assert said["hidden"]["coverage90"] > 0.8
+    assert len(said["loss"]) == LENGTH
+    assert done.json["pictures"] == [str(picture), str(tmp_path / "forecast_positions.png")]
+    assert (tmp_path / "forecast_positions.png").stat().st_size > 10_000
+    assert any("schedule is unknown" in text for text in done.json["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("steps", "tokens", "command", "says"),
+    [
+        ([100], {"position": [0, 1, 2, 3]}, ("positions",), "got 1 checkpoints"),
+        ([10, 100], {}, ("positions",), "has no such token coordinate"),
+        ([10, 100], {}, ("forecast", "--until", 900, "--positions"), "no token coordinate of this name"),
+        ([100], {}, ("forecast", "--until", 900), "got 1 rows"),
+    ],
+)
+def test_refusals(tsl, tmp_path, steps, tokens, command, says):
+    losses = np.linspace(5, 3, len(steps)) + np.zeros((4, 1))
+    create_losses(tmp_path / "a.zarr", losses, checkpoints={"step": steps}, tokens=tokens)
+    done = tsl(command[0], tmp_path / "a.zarr", *command[1:], "--json")
+    assert done.code == 1
+    assert says in done.json["error"]["message"]
