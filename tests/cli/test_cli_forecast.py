@@ -99,3 +99,30 @@ def test_timescale_without_rates_is_in_steps(tmp_path):
     assert "lr_sum" not in json.loads(done.stdout)["runs"][0]
     few = run("timescale", tmp_path / "a.csv", "--from", 3900, "--json")
     assert "lower --from" in json.loads(few.stdout)["error"]["message"]
+
+
+def test_a_schedule_of_ones_own_must_reach_as_far(tmp_path):
+    short = tmp_path / "short.csv"
+    short.write_text("step,lr\n0,0.001\n5000,0.001\n")
+    done = run("forecast", curve(tmp_path / "a.csv"), "--until", 9000, "--schedule", short, "--json")
+    assert done.exit_code == 1
+    assert "short.csv end at step 5000, the forecast at 9000" in json.loads(done.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("command", "loss", "says"),
+    [
+        (("rank", "--at", 9000, "--schedule", "none"), STEP / 1000, "runs[0]: loss: rises"),
+        (("rank", "--at", 300, "--schedule", "none"), 20 / STEP, "after the last seen one"),
+        (("rank", "--at", 9000), 20 / STEP, "end at step 4000"),
+        (("timescale", "--warmup", 0), STEP / 1000, "loss: rises"),
+        (("timescale", "--warmup", 9000), 20 / STEP, "warmup_steps: got 9000"),
+        (("timescale",), 20 / STEP, "warmup_steps: the rows begin at step 100"),
+    ],
+)
+def test_rank_and_timescale_refuse_too(tmp_path, command, loss, says):
+    rows = [f"{step},0.001,{value:.6f}" for step, value in zip(STEP, loss, strict=True)]
+    files = [curve(tmp_path / name, rows=rows) for name in ("a.csv", "b.csv")]
+    done = run(command[0], *files, *command[1:], "--json")
+    assert done.exit_code == 1, done.output
+    assert says in json.loads(done.stdout)["error"]["message"]
