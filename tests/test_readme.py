@@ -61,7 +61,7 @@ def usage_error(words):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where a reader stands: `losses.zarr` is two sequences of the sample."""
+    """Where a reader stands: `losses.zarr` is two sequences of the sample, `validation.zarr` all, the rest two runs."""
     folder = tmp_path_factory.mktemp("readme")
     sample = open_losses(sample_path())
     first = slice(0, 512)
@@ -72,6 +72,10 @@ def folder(tmp_path_factory):
         tokens={name: sample.read_coordinate(name, first) for name in sample.token_coordinates},
         attributes={"domains": sample.attributes["domains"]},
     )
+    (folder / "validation.zarr").symlink_to(sample_path())
+    for name, floor in (("young", 3.0), ("other", 3.1)):
+        rows = [f"{step},0.001,{floor + 20 * step**-0.5:.5f}" for step in range(200, 5001, 100)]
+        (folder / f"{name}.csv").write_text("\n".join(["step,lr,loss", *rows]) + "\n")
     return folder
 
 

@@ -8,6 +8,8 @@ from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positio
 from tsl_jax.temporal.forecast_rows import LAWS, responses
 from tsl_jax.temporal.rank import seen_part
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 STEP = np.arange(100.0, 2001.0, 50.0)
 LATER = np.array([3000.0, 5000.0, 8000.0])
 

@@ -171,6 +171,7 @@ def _draw_course(axes: "Axes", data: PositionCurves, name: str) -> None:
         axes.set_yscale("log")
         axes.set_ylim(max(seen.min() / 2, 1e-3), seen.max() * 2)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
     style.axis_of_fit(axes, "log", max(data.axis[0], data.axis[-1] / 64), data.axis[-1])
     unit = {"rate": "1/position"}.get(name, "nat")
     axes.set_title(f"{name} ({unit}): {data.form[name]}", size=10, loc="left", color=style.INK, pad=5)
