@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 from tsl_jax.cli import forecast, rank, timescale
 from tsl_jax.store import create_losses
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("forecast")(forecast.forecast)
 app.command("rank")(rank.rank)

@@ -5,8 +5,6 @@ import pytest
 
 from tsl_jax.store import create_losses, open_fits, open_losses
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 STEP = np.round(np.geomspace(10, 1000, 20))
 SEQUENCES, LENGTH = 40, 16
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsl_jax.store import StoreError, read_loss_curve
+from tsl_jax.store import StoreError, read_columns, read_loss_curve
 
 
 @pytest.fixture
@@ -61,3 +61,11 @@ def test_files_that_are_none_or_no_text(csv, tmp_path):
         read_loss_curve(tmp_path / "absent.csv")
     with pytest.raises(StoreError, match="is not text"):
         read_loss_curve(csv("step,loss\n1,5.0\n", encoding="utf-16"))
+
+
+def test_a_schedule_is_read_by_the_same_reader(csv):
+    columns = read_columns(csv("lr,step\n0.1,0\n0.2,50\n"), ["step", "learning_rate"])
+    np.testing.assert_array_equal(columns["learning_rate"], [0.1, 0.2])
+    np.testing.assert_array_equal(columns["step"], [0, 50])
+    with pytest.raises(StoreError, match=r"no column 'lr' among .*'step,lr'"):
+        read_columns(csv("step,loss\n1,2\n"), ["step", "learning_rate"])

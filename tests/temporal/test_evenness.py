@@ -11,8 +11,6 @@ from scipy import stats
 from tests.temporal.planted_positions import POSITION, STEP, curves, groups_of, truth
 from tsl_jax.temporal import evenness, log_bins
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 GROUPS, SEEDS = 40, 400
 #: Falls equally at all positions, or the less the earlier the position.
 EVEN = curves(truth() | {"amplitude": np.full(len(STEP), 2.0), "rate": np.full(len(STEP), 0.2)})

@@ -13,8 +13,6 @@ import tsl_jax as tsl
 from tsl_jax.temporal import FORMS, Form, evolution
 from tsl_jax.temporal.forms import CONSTANT, LOGARITHM
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 STEP = np.linspace(100.0, 4000.0, 40)
 X = STEP / STEP[-1]
 ERROR = 0.01

@@ -8,8 +8,6 @@ from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positio
 from tsl_jax.temporal.forecast_rows import LAWS, responses
 from tsl_jax.temporal.rank import seen_part
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 STEP = np.arange(100.0, 2001.0, 50.0)
 LATER = np.array([3000.0, 5000.0, 8000.0])
 
@@ -128,6 +126,27 @@ def test_positions_share_out_the_mean():
     assert np.allclose(found.loss[0] - found.loss[0].mean(), 3 * (shape - shape.mean()), atol=0.01)
     assert np.all(found.lower[1] < found.loss)
     assert np.all(found.loss < found.upper[1])
+
+
+def test_joint_refinement_follows_a_shape_that_changes():
+    position = np.arange(1.0, 33.0)
+    shape = 1 / (1 + 0.5 * position)
+
+    def exact(step):
+        return (3 + 0.5 * np.log(step / 2000))[:, None] * shape + planted(step, constant_then(1.0))[:, None]
+
+    loss = exact(STEP) + np.random.default_rng(2).normal(0, 0.05, (len(STEP), 32))
+    found = forecast_positions(STEP, position, loss, np.full_like(loss, 0.05), LATER[:1])
+    deviation, error = found.shape.deviation(np.float32(LATER[:1]), np.float32(position))
+    truth = exact(LATER[:1])
+    truth = truth - truth.mean()
+    assert np.all(np.abs(deviation - truth) < 4 * error + 0.005)
+    assert float(found.shape.inflation) < 1.5  # the planted noise is independent from checkpoint to checkpoint
+    alone = found.two_stage - found.two_stage.mean()
+    assert np.sqrt(np.mean(np.square(deviation - truth))) < 0.02
+    assert np.mean(np.square(deviation - truth)) < np.mean(np.square(alone - truth))
+    assert int(found.determined) == len(STEP)
+    assert found.warnings == found.total.warnings
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from tests.temporal.planted_positions import NOISE, POSITION, STEP, curves, nois
 from tests.tolerances import FORMULA, RECOVERY
 from tsl_jax.temporal import log_bins, position_law
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 NAMES = ("amplitude", "rate", "floor")
 ERRORS = np.full_like(POSITION, NOISE)
 

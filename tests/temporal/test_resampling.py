@@ -20,8 +20,6 @@ from tests.temporal.planted_positions import (
 )
 from tsl_jax.temporal import position_law, resample_position_law, separation
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 GROUPS, REPLICATES = 40, 30
 ERRORS = spread_of_means(GROUPS)
 ONCE = np.ones((SEEDS, GROUPS), np.float32)
