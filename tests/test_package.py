@@ -47,6 +47,7 @@ PUBLIC = {
     "position_law",
     "predict_store",
     "rank",
+    "score_store",
     "separation",
     "time_law",
     "validate",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         fit,
         least_squares,
     )
-    from .pipeline import FitSummary, fit_store, predict_store
+    from .pipeline import FitSummary, fit_store, predict_store, score_store
     from .spectrum import Spectrum, decompose
     from .store import create_losses, open_fits, open_losses, validate
     from .temporal import evolution, forecast, lr_sum, position_law, rank, separation, time_law
@@ -52,6 +52,7 @@ __all__ = [
     "position_law",
     "predict_store",
     "rank",
+    "score_store",
     "separation",
     "time_law",
     "validate",
@@ -64,7 +65,7 @@ _PACKAGES = {
         *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "Status"),
         *("curve_counts", "fit", "least_squares"),
     ),
-    "pipeline": ("FitSummary", "fit_store", "predict_store"),
+    "pipeline": ("FitSummary", "fit_store", "predict_store", "score_store"),
     "spectrum": ("Spectrum", "decompose"),
     "store": ("create_losses", "open_fits", "open_losses", "validate"),
     "temporal": ("evolution", "forecast", "lr_sum", "position_law", "rank", "separation", "time_law"),

@@ -24,6 +24,7 @@ def test_the_commands_are_these(tsl):
         "forecast",
         "timescale",
         "rank",
+        "score",
     ]
     text = tsl("--help").out
     for name in COMMANDS:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, fit, forecast, info, positions, rank, spectrum, timescale, validate
+from . import demo, fit, forecast, info, positions, rank, score, spectrum, timescale, validate
 
 app = typer.Typer(
     name="tsl",
@@ -24,6 +24,7 @@ app.command("positions")(positions.positions)
 app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
+app.command("score")(score.score)
 
 
 def _print_version(wanted: bool) -> None:

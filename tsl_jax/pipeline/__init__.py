@@ -4,6 +4,7 @@ from .evaluate import MeanCurves, family_of, mean_curves, predict_store
 from .job import fit_store
 from .plan import DEFAULT_MEMORY, Block, blocks_of, bytes_per_token, device_rows, plan_layout
 from .position_losses import PositionLosses, position_losses
+from .sample_weights import SampleWeights, bucket_losses, score_store
 from .spectrum_analysis import analyse, coarse_lags
 from .spectrum_results import Analysis, AnalysisOptions
 from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_from_store
@@ -22,10 +23,12 @@ __all__ = [
     "MeanCurves",
     "PositionLosses",
     "Progress",
+    "SampleWeights",
     "StoreSpectrum",
     "TokenGroups",
     "analyse",
     "blocks_of",
+    "bucket_losses",
     "bytes_per_token",
     "coarse_lags",
     "device_rows",
@@ -36,5 +39,6 @@ __all__ = [
     "position_losses",
     "predict_store",
     "read_spectrum",
+    "score_store",
     "spectrum_from_store",
 ]

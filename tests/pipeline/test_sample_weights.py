@@ -1,0 +1,130 @@
+"""Scores of a store's sequences against direct sums over its tokens, and the command that writes the weights."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from typer.testing import CliRunner
+
+import tsl_jax as tsl
+from tests.planted_store import STEP, planted_columns, planted_losses, write_fit_store
+from tsl_jax.cli import app
+from tsl_jax.lm import Category, Status
+from tsl_jax.pipeline import bucket_losses, score_store, sequences
+from tsl_jax.store import StoreError
+
+SEQUENCES, TOKENS = 24, 10
+WINDOW = (4.0, 32.0)
+
+
+@pytest.fixture
+def columns():
+    return planted_columns(SEQUENCES * TOKENS)
+
+
+def number_of_token():
+    """Sequences whose numbers do not count from 0 and whose tokens lie apart."""
+    return np.tile(100 + 3 * np.arange(SEQUENCES), TOKENS).astype("int32")
+
+
+def test_scores_are_the_shares_of_tokens_learned_in_the_window(tmp_path, columns, monkeypatch):
+    monkeypatch.setattr("tsl_jax.pipeline.sample_weights._BLOCK_TOKENS", 50)
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    found = score_store(fits, WINDOW, buckets=4)
+    # The planted standard errors are 0: every token counts whole or not at all.
+    time, event = columns["learning_time"], columns["category"] != Category.UNLEARNED
+    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & event & (columns["loss_drop"] > 0)
+    want = inside.reshape(TOKENS, SEQUENCES).mean(0)
+    assert np.array_equal(found.sequence, 100 + 3 * np.arange(SEQUENCES))
+    assert np.allclose(found.score, want)
+    assert want.max() > want.min()
+    assert np.isclose(found.weight.sum(), SEQUENCES)
+    assert found.effective_sample_size < SEQUENCES
+    order = np.argsort(found.score, kind="stable")
+    assert np.all(np.diff(found.weight[order]) >= 0)
+
+
+def test_sequences_end_where_position_does_not_increase(tmp_path, columns):
+    position = np.tile(np.arange(TOKENS), SEQUENCES).astype("int32")
+    fits = write_fit_store(tmp_path, columns, coordinates={"position": position})
+    found = [sequence for _, sequence in sequences.sequence_blocks(fits, 50)]
+    assert len(found) > 1
+    assert np.array_equal(np.unique(np.concatenate(found), return_counts=True)[1], np.full(SEQUENCES, TOKENS))
+
+
+def test_losses_of_buckets_are_direct_means(tmp_path, columns, monkeypatch):
+    monkeypatch.setattr("tsl_jax.pipeline.sample_weights._LOSS_BYTES", 8 * len(STEP) * 50)
+    losses = planted_losses(columns)
+    losses[3, 2] = np.nan
+    write_fit_store(tmp_path, columns, losses=losses, coordinates={"sequence": number_of_token()})
+    weights = score_store(tmp_path / "fits.zarr", WINDOW, buckets=3)
+    axis, found = bucket_losses(tmp_path / "losses.zarr", weights)
+    assert axis.tolist() == STEP.tolist()
+    bucket = np.tile(weights.bucket, TOKENS)
+    for k in range(3):
+        want = np.nanmean(losses.astype("float16").astype(float)[bucket == k], axis=0)
+        assert np.allclose(found[k], want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "coordinates", "options", "error", "says"),
+    [
+        ({}, {}, {}, StoreError, "neither 'sequence' nor 'position'"),
+        ({"category": np.uint8(Category.UNLEARNED)}, "sequence", {}, StoreError, "no token .* is learned"),
+        ({"status": np.uint8(Status.PENDING)}, "sequence", {}, StoreError, "not all tokens are fitted"),
+        ({}, "sequence", {"window": (9.0, 9.0)}, ValueError, "window"),
+        ({}, "sequence", {"buckets": 25}, ValueError, "24 sequences"),
+        ({}, "sequence", {"strength": 2.0}, ValueError, "strength"),
+    ],
+)
+def test_bad_input_is_named(tmp_path, replaced, coordinates, options, error, says):
+    coordinates = {"sequence": number_of_token()} if coordinates else {}
+    write_fit_store(tmp_path, planted_columns(SEQUENCES * TOKENS, **replaced), coordinates=coordinates)
+    with pytest.raises(error, match=says):
+        tsl.score_store(tmp_path / "fits.zarr", **({"window": WINDOW} | options))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_writes_weights_and_a_picture(tmp_path, columns):
+    write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    fits, picture = tmp_path / "fits.zarr", tmp_path / "buckets.png"
+    given = ("score", fits, "--window", "4:32", "--buckets", 4, "--losses", tmp_path / "losses.zarr")
+    done = run(*given, "--picture", picture, "--out", tmp_path / "w.npz", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    found = score_store(fits, WINDOW, buckets=4)
+    written = np.load(tmp_path / "w.npz")
+    for name, values in found.columns().items():
+        assert np.array_equal(written[name], values)
+    assert written["window"] == "4:32"
+    assert np.isclose(said["effective_sample_size"], found.effective_sample_size)
+    assert len(said["fall_within_window"]) == len(said["buckets"]) == 4
+    assert picture.stat().st_size > 10_000
+    assert run(*given, "--out", tmp_path / "w.parquet").exit_code == 0
+    table = parquet.read_table(tmp_path / "w.parquet")
+    assert np.array_equal(table["weight"].to_numpy(), found.weight)
+    assert table.schema.metadata[b"window"] == b"4:32"
+    assert {path.name for path in tmp_path.glob("*w.*")} == {"w.npz", "w.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--window", "4", "--out", "w.npz"), 2, "A:B"),
+        (("--window", "9:4", "--out", "w.npz"), 2, "A:B"),
+        (("--window", "4:32", "--out", "w.txt"), 1, ".npz or .parquet"),
+        (("--window", "4:32", "--out", "w.npz", "--picture", "p.png"), 2, "--losses"),
+        (("--window", "4:32", "--out", "nowhere/w.npz"), 1, "Nothing was written"),
+    ],
+)
+def test_what_cannot_be_done_says_why(tmp_path, columns, monkeypatch, arguments, code, says):
+    write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    monkeypatch.chdir(tmp_path)
+    done = run("score", "fits.zarr", *arguments)
+    assert done.exit_code == code, done.output
+    assert says in " ".join(done.output.replace("│", " ").split())
+    assert not list(tmp_path.glob("w.*"))

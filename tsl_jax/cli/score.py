@@ -1,0 +1,156 @@
+"""`tsl score`: from a fit store to sampling weights of its sequences."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+
+if TYPE_CHECKING:
+    from ..pipeline import SampleWeights
+
+
+def score(
+    fits: Annotated[
+        str,
+        typer.Argument(
+            metavar="FITS", help="Fit store of sigmoids: a directory, a zip file or a URL.", show_default=False
+        ),
+    ],
+    window: Annotated[
+        str,
+        typer.Option(
+            metavar="A:B", help="Part of training whose events count, in units of the fits' axis.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="WEIGHTS", help="File to write: .npz or .parquet.", show_default=False)],
+    buckets: Annotated[int, typer.Option(min=2, help="Buckets of equal size, by score.")] = 10,
+    strength: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="From 0 (all alike) to 1 (lowest bucket left out, highest drawn twice as often)."
+        ),
+    ] = 0.5,
+    losses: Annotated[
+        str | None, typer.Option(help="Loss store of the fits, to follow the buckets' mean loss.", show_default="none")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw the buckets' mean loss into this file; needs --losses.", show_default="none"),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score every sequence by the share of its tokens that are learned within a window, and weigh it for sampling.
+
+    A token counts by the probability that its event lies in the window, from the standard error of its learning time.
+    Weights are 1 on average: lower in the bottom buckets, higher in the top ones.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    """
+    bounds = parse_window(window)
+    if picture is not None and losses is None:
+        raise typer.BadParameter("needs the losses to draw: give --losses, too", param_hint="--picture")
+    with reporting(as_json, debug):
+        from ..pipeline import score_store
+        from ..store import open_fits
+        from ..store.weights import write_weights
+
+        store = open_fits(fits)
+        found = score_store(store, bounds, buckets=buckets, strength=strength)
+        attributes = {"window": window, "axis": store.axis_name, "strength": f"{strength:g}", "fits": fits}
+        said = describe(found, bounds, store.axis_name)
+        if losses is not None:
+            said |= _follow(losses, found, bounds, store.axis_name, store.scale, picture)
+        write_weights(out, found.columns(), attributes)
+        said["written"] = str(out)
+        _print(said)
+        if as_json:
+            write_json(said)
+
+
+def parse_window(text: str) -> tuple[float, float]:
+    """``A:B`` as two numbers."""
+    first, colon, last = text.partition(":")
+    try:
+        bounds = float(first), float(last)
+    except ValueError:
+        bounds = None
+    if not colon or bounds is None or not bounds[0] < bounds[1]:
+        raise typer.BadParameter(f"got {text!r}, expected A:B with A below B, such as 100:1000", param_hint="--window")
+    return bounds
+
+
+def describe(found: "SampleWeights", window: tuple[float, float], axis: str) -> dict[str, Any]:
+    """What the scores say, as JSON can hold it."""
+    import numpy as np
+
+    rows = []
+    for k in range(int(found.bucket.max()) + 1):
+        inside = found.bucket == k
+        rows.append(
+            {
+                "bucket": k + 1,
+                "sequences": int(inside.sum()),
+                "lowest_score": float(found.score[inside].min()),
+                "mean_score": float(found.score[inside].mean()),
+                "highest_score": float(found.score[inside].max()),
+                "weight": float(found.weight[inside][0]),
+            }
+        )
+    return {
+        "axis": axis,
+        "window": list(window),
+        "sequences": len(found.sequence),
+        "tokens": int(found.tokens.sum()),
+        "events": float(np.sum(found.events)),
+        "effective_sample_size": found.effective_sample_size,
+        "buckets": rows,
+    }
+
+
+def _follow(losses, found, window, axis_name, scale, picture: Path | None) -> dict[str, Any]:
+    from ..pipeline import bucket_losses
+    from ..plots.buckets import buckets_data, draw_buckets
+    from ..plots.style import save
+
+    axis, loss = bucket_losses(losses, found, axis=axis_name)
+    data = buckets_data(axis_name, scale, axis, loss, window, found.bucket, found.score, found.weight)
+    said: dict[str, Any] = {"fall_within_window": data.fall.tolist()}
+    if picture is not None:
+        save(draw_buckets(data), picture)
+        said["picture"] = str(picture)
+    return said
+
+
+def _print(said: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = stderr_console()
+    table = Table(box=None, pad_edge=False)
+    falls = said.get("fall_within_window")
+    for name in (
+        "bucket",
+        "sequences",
+        "lowest score",
+        "mean",
+        "highest",
+        "weight",
+        *(["fall (nat)"] if falls else []),
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for k, row in enumerate(said["buckets"]):
+        cells = [str(row["bucket"]), f"{row['sequences']:,}"]
+        cells += [f"{row[name]:.4f}" for name in ("lowest_score", "mean_score", "highest_score")]
+        cells += [f"{row['weight']:.3f}", *([f"{falls[k]:.4f}"] if falls else [])]
+        table.add_row(*cells)
+    console.print(table)
+    share = said["effective_sample_size"] / said["sequences"]
+    console.print(
+        f"{said['events']:,.1f} of {said['tokens']:,} tokens are learned within the window. Effective sample size "
+        f"{said['effective_sample_size']:,.1f} of {said['sequences']:,} sequences ({share:.1%})."
+    )
+    for name in ("picture", "written"):
+        if name in said:
+            say(console, f"Written: {said[name]}", "green")

@@ -1,0 +1,141 @@
+"""Scores of sequences: the share of their tokens that are learned within a window of training."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from ..lm import Category, has_parameters
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SequenceScores:
+    """What is known of each sequence.
+
+    Attributes:
+        sequence: (sequences,) their numbers, increasing.
+        tokens: (sequences,) tokens with a fit.
+        events: (sequences,) expected number of them that are learned within the window.
+    """
+
+    sequence: Int[np.ndarray, " sequences"]
+    tokens: Int[np.ndarray, " sequences"]
+    events: Float[np.ndarray, " sequences"]
+
+    @property
+    def score(self) -> Float[np.ndarray, " sequences"]:
+        """(sequences,) share of a sequence's tokens that are learned within the window; 0 without tokens."""
+        return self.events / np.maximum(self.tokens, 1)
+
+
+def event_probability(
+    params: dict[str, ArrayLike],
+    stderr: dict[str, ArrayLike],
+    status: ArrayLike,
+    category: ArrayLike,
+    window: tuple[float, float],
+    *,
+    scale: str = "log",
+) -> Float[Array, " tokens"]:
+    """Probability that a token is learned within a window, from its fitted sigmoid.
+
+    ``Φ((u_end - u_learn)/s) - Φ((u_start - u_learn)/s)``, s the standard error of u_learn: to first order the fit is
+    normal in the fitted coordinate u. A token without a standard error (its transition lies between two checkpoints)
+    counts whole or not at all. A token without a significant event, or whose loss rises at its event, counts not.
+
+    Args:
+        params: ``learning_time`` (axis units) and ``loss_drop`` (nat) of each token, (tokens,).
+        stderr: ``learning_time`` (axis units), (tokens,), NaN where it is not known.
+        status: (tokens,) of the fits.
+        category: (tokens,) of the fits.
+        window: its start (not included) and end, axis units.
+        scale: ``"log"`` or ``"linear"``, that of the fits.
+
+    Returns:
+        (tokens,) probabilities, 0 where there is no fit.
+
+    Raises:
+        ValueError: an empty window, or one that starts below 0 on a log scale.
+
+    Example:
+        >>> from tsl_jax import Category, Status
+        >>> found = {"learning_time": [100.0, 900.0, 100.0], "loss_drop": [2.0, 2.0, -1.0]}
+        >>> known = {"learning_time": [10.0, float("nan"), 10.0]}
+        >>> ended, lies = [Status.CONVERGED] * 3, [Category.LEARNED] * 3
+        >>> event_probability(found, known, ended, lies, (100, 1000)).round(2).tolist()
+        [0.5, 1.0, 0.0]
+
+    Source: the score of arXiv 2606.29858, with the uncertainty of the fits.
+    """
+    start, end = check_window(window, scale)
+    time = jnp.asarray(params["learning_time"], float)
+    error = jnp.asarray(stderr["learning_time"], float)
+    falls = jnp.asarray(params["loss_drop"]) > 0
+    category = jnp.asarray(category)
+    counts = (
+        has_parameters(jnp.asarray(status)) & falls & (category != Category.UNLEARNED) & (category != Category.NONE)
+    )
+    if scale == "log":
+        time = jnp.where(time > 0, time, 1.0)
+        u, spread = jnp.log(time), error / time
+    else:
+        u, spread = time, error
+    known = spread > 0
+    spread = jnp.where(known, spread, 1.0)
+    normal = jax.scipy.stats.norm.cdf
+    likely = normal((end - u) / spread) - normal((start - u) / spread)
+    return jnp.where(counts, jnp.where(known, likely, (start < u) & (u <= end)), 0.0)
+
+
+def check_window(window: tuple[float, float], scale: str) -> tuple[float, float]:
+    """Start and end of a window in the fitted coordinate."""
+    start, end = map(float, window)
+    if not start < end:
+        raise ValueError(f"window: got {start:g} to {end:g}, expected a start below the end")
+    if scale == "linear":
+        return start, end
+    if start < 0:
+        raise ValueError(f"window: starts at {start:g}, expected 0 or above on a log scale")
+    return float(np.log(start)) if start > 0 else -np.inf, float(np.log(end))
+
+
+def score_sequences(probability: ArrayLike, fitted: ArrayLike, sequence: ArrayLike) -> SequenceScores:
+    """Sum the probabilities of the tokens of each sequence, in float64.
+
+    Args:
+        probability: (tokens,) that a token is learned within the window.
+        fitted: (tokens,) whether it has a fit.
+        sequence: (tokens,) number of its sequence.
+
+    Returns:
+        `SequenceScores` of the sequences that occur.
+
+    Example:
+        >>> score_sequences([0.5, 1.0, 0.0], [True, True, True], [7, 7, 9]).score.tolist()
+        [0.75, 0.0]
+    """
+    number, place = np.unique(np.asarray(sequence), return_inverse=True)
+    fitted = np.asarray(fitted, bool)
+    events = np.bincount(place, np.where(fitted, np.asarray(probability, np.float64), 0), len(number))
+    return SequenceScores(number, np.bincount(place, fitted, len(number)).astype(np.int64), events)
+
+
+def merge_scores(parts: Sequence[SequenceScores]) -> SequenceScores:
+    """Scores of the parts of a store together; a sequence may lie in several.
+
+    Example:
+        >>> part = score_sequences([1.0, 0.0], [True, True], [3, 4])
+        >>> merge_scores([part, part]).tokens.tolist()
+        [2, 2]
+    """
+    number, place = np.unique(np.concatenate([part.sequence for part in parts]), return_inverse=True)
+    tokens = np.zeros(len(number), np.int64)
+    np.add.at(tokens, place, np.concatenate([part.tokens for part in parts]))
+    return SequenceScores(
+        number, tokens, np.bincount(place, np.concatenate([part.events for part in parts]), len(number))
+    )

@@ -1,0 +1,57 @@
+"""Tables of sampling weights as files: NumPy's ``.npz`` or Parquet."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .errors import StoreError, writing
+
+
+def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
+    """Write columns of one length; the file appears whole or not at all.
+
+    Args:
+        path: ends with ``.npz`` (an array a column, attributes as strings under their names) or ``.parquet`` (a column
+            each, attributes in the schema's metadata; needs pyarrow).
+        columns: by name, (sequences,).
+        attributes: what the weights come from.
+
+    Raises:
+        StoreError: another ending, or Parquet without pyarrow.
+        WriteError: the file could not be written.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_weights(f"{folder}/weights.npz", {"weight": np.ones(2)}, {"window": "1:2"})
+        ...     np.load(f"{folder}/weights.npz")["weight"].tolist()
+        [1.0, 1.0]
+    """
+    path = Path(path)
+    write = {".npz": _write_npz, ".parquet": _write_parquet}.get(path.suffix)
+    if write is None:
+        raise StoreError(f"{path}: got a file ending {path.suffix!r}, expected .npz or .parquet")
+    part = path.with_name(f".{path.name}.part")
+    with writing(str(path), "the weights", kept="Nothing was written.", again="run the same command again"):
+        try:
+            write(part, columns, attributes)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _write_npz(path: Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **dict(columns), **{name: np.array(text) for name, text in attributes.items()})
+
+
+def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise StoreError("Parquet files need pyarrow: pip install 'tsl_jax[parquet]', or write .npz") from error
+    table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
+    pyarrow.parquet.write_table(table.replace_schema_metadata(dict(attributes)), path)
