@@ -21,6 +21,8 @@ from tsl_jax.store import create_losses, open_fits, open_losses
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
+TOKENS = 12 * 256
+
 PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 _WITHOUT_BLOCKS = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
 _CODE_LINES = [line.partition(" #")[0].strip() for line in re.findall(r"^    (\S.*)$", _WITHOUT_BLOCKS, re.MULTILINE)]
@@ -61,10 +63,10 @@ def usage_error(words):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where a reader stands: `losses.zarr` is two sequences of the sample, `validation.zarr` all, the rest two runs."""
+    """Where a reader stands: `losses.zarr` is twelve sequences of the sample, `validation.zarr` all; and two runs."""
     folder = tmp_path_factory.mktemp("readme")
     sample = open_losses(sample_path())
-    first = slice(0, 512)
+    first = slice(0, TOKENS)
     create_losses(
         folder / "losses.zarr",
         sample.read(first),
@@ -101,7 +103,8 @@ def test_the_python_runs_and_gives_what_it_promises(names, folder):
     assert np.all(names["gompertz"].r2 > 0.9)
     fits = open_fits(folder / "fits.zarr")
     assert fits.complete
-    assert fits.num_tokens == 512
+    assert fits.num_tokens == TOKENS
+    assert set(names["drawn"]) <= set(fits.read_coordinate("sequence"))
     own = open_losses(folder / "my_losses.zarr")
     np.testing.assert_array_equal(own.read(), names["losses"])
 
@@ -113,7 +116,7 @@ def test_the_library_takes_ten_lines():
 
 def test_the_commands_exist_with_these_options():
     commands = commands_of("tsl")
-    assert {words[1] for words in commands if len(words) > 2} >= {"info", "validate", "fit"}
+    assert {words[1] for words in commands if len(words) > 2} >= {"info", "validate", "fit", "score"}
     for words in commands:
         assert usage_error(words) is None, shlex.join(words)
 
@@ -133,7 +136,7 @@ def test_the_commands_on_stores_run(folder, monkeypatch):
             result = CliRunner().invoke(app, words[1:], env={"COLUMNS": "200", "TERM": "dumb"})
             assert result.exit_code == 0, result.stderr
             ran.add(words[1])
-    assert ran >= {"info", "validate", "fit"}
+    assert ran >= {"info", "validate", "fit", "score"}
 
 
 def test_every_option_named_alone_exists():
