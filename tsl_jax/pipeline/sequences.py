@@ -1,32 +1,18 @@
 """Which tokens of a store form a sequence, read a block at a time."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 
-
-class TokenStore(Protocol):
-    """What loss stores and fit stores have in common."""
-
-    @property
-    def num_tokens(self) -> int: ...
-
-    @property
-    def chunk_tokens(self) -> int: ...
-
-    @property
-    def token_coordinates(self): ...
-
-    def read_coordinate(self, name: str, tokens: slice = ...) -> np.ndarray: ...
+from ..store import FitStore, LossStore
 
 
-def sequence_source(store: TokenStore) -> str:
+def sequence_source(store: LossStore | FitStore) -> str:
     """What tells sequences apart in a store: ``"sequence"``, ``"position"``, or nothing, each ``"token"`` alone."""
     return next((name for name in ("sequence", "position") if name in store.token_coordinates), "token")
 
 
-def sequence_blocks(store: TokenStore, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
+def sequence_blocks(store: LossStore | FitStore, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Consecutive tokens and the numbers of their sequences.
 
     Without the coordinate `sequence`, a new one begins wherever `position` does not increase.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attribute
 
 def _write_npz(path: Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
     with path.open("wb") as file:
-        np.savez_compressed(file, **dict(columns), **{name: np.array(text) for name, text in attributes.items()})
+        arrays: dict[str, Any] = {**columns, **{name: np.array(text) for name, text in attributes.items()}}
+        np.savez_compressed(file, **arrays)
 
 
 def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
