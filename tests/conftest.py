@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Programs that several files, workers and commands need are compiled once; `make clean` forgets them.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
 import jax
 import pytest
 

@@ -136,7 +136,8 @@ def test_the_lagged_rate_lies_between_zero_and_the_highest_and_ends_at_the_last(
     for law in (AnnealingLaw(), MemoryLaw()):
         lagged = np.asarray(law.lagged_rate(shape, seen))
         assert np.all((lagged > 0) & (lagged <= rates.max() * (1 + 1e-5)))
-        assert lagged[-1] == pytest.approx(rates[-1], rel=1e-5)
+        # to a few float32 roundings of the highest rate, from which it came down
+        assert lagged[-1] == pytest.approx(rates[-1], rel=1e-5, abs=1e-6 * rates.max())
 
 
 def test_laws_are_static():

