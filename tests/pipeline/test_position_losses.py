@@ -95,7 +95,8 @@ def test_blocks_change_nothing_and_stay_small(monkeypatch):
     monkeypatch.setattr(module, "_COORDINATE_ROWS", 33)
     streamed = position_losses(memory, groups=8)
     assert len(rows) > 5
-    assert set(rows) == {48}
+    assert set(rows[:-1]) == {48}
+    assert rows[-1] <= 48
     for name in ("mean", "stderr", "group_mean"):
         np.testing.assert_allclose(getattr(streamed, name), getattr(at_once, name), rtol=1e-6)
     np.testing.assert_array_equal(streamed.group_count, at_once.group_count)
