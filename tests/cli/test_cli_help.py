@@ -1,5 +1,6 @@
 """Help: every command, every option, with unit and default."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 import typer
 
 from tsl_jax import __version__
-from tsl_jax.cli import app
+from tsl_jax.cli import app, keep_programs
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -70,3 +71,15 @@ def test_help_imports_nothing_slow(words):
     done = subprocess.run([sys.executable, "-c", HELP, *words.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_command_keeps_compiled_programs_where_the_environment_says(monkeypatch, tmp_path):
+    name = "JAX_COMPILATION_CACHE_DIR"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    keep_programs()
+    assert os.environ[name] == "elsewhere"
+    monkeypatch.delenv(name)
+    keep_programs()
+    assert os.environ[name] == str(tmp_path / "tsl_jax" / "programs")

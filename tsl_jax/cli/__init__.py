@@ -1,5 +1,7 @@
 """The command `tsl`: one file a sub-command; what takes long to import is imported when it is used."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,8 +47,19 @@ def _tsl(
     pass
 
 
+def keep_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder; the environment has the last word.
+
+    `JAX_COMPILATION_CACHE_DIR` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tsl_jax" / "programs"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
 def main() -> None:
     """Run the command `tsl` with the arguments of this process."""
+    keep_programs()
     app()
 
 
