@@ -4,12 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from tsl_jax import __version__
-from tsl_jax.cli import app, keep_programs
+from tsl_jax.cli import _instruction_set, app, keep_programs
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -82,4 +83,23 @@ def test_the_command_keeps_compiled_programs_where_the_environment_says(monkeypa
     assert os.environ[name] == "elsewhere"
     monkeypatch.delenv(name)
     keep_programs()
-    assert os.environ[name] == str(tmp_path / "tsl_jax" / "programs")
+    folder = Path(os.environ[name])
+    assert folder.is_dir()
+    assert folder.parent == tmp_path / "tsl_jax"
+
+
+def test_without_a_place_for_programs_the_command_still_runs(monkeypatch, tmp_path):
+    occupied = tmp_path / "file"
+    occupied.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    keep_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+def test_processors_of_unlike_instructions_keep_their_programs_apart(monkeypatch):
+    names = []
+    for text in ("processor : 0\nflags : sse2 avx2", "processor : 7\nflags : sse2 avx2", "flags : sse2"):
+        monkeypatch.setattr(Path, "read_text", lambda _, text=text: text)
+        names.append(_instruction_set())
+    assert names[0] == names[1] != names[2]

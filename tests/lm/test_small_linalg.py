@@ -58,6 +58,14 @@ def test_solve_is_least_squares(shape):
     assert np.allclose(np.asarray(solve(table, right)) * scale, want, rtol=1e-9, atol=1e-12)
 
 
+def test_what_is_hardly_determined_has_a_large_inverse_not_none():
+    """A solution may leave an unknown out; an inverse that did so would call it exact."""
+    upper = jnp.array([[1.0, 1.0], [0.0, 1e-18]])
+    assert np.allclose(back_substitute(upper, jnp.array([1.0, 1.0])), [1, 0])
+    assert np.allclose(upper_inverse(upper), [[1, -1e18], [0, 1e18]])
+    assert not np.isfinite(upper_inverse(jnp.array([[1.0, 1.0], [0.0, 0.0]]))).all()
+
+
 def test_digits_are_not_lost_to_normal_equations():
     """Nearly parallel columns (condition 1e9) whose exact solution is known."""
     small = 2.0**-30

@@ -85,6 +85,12 @@ def test_bad_input_is_named(tmp_path, replaced, coordinates, options, error, say
         tsl.score_store(tmp_path / "fits.zarr", **({"window": WINDOW} | options))
 
 
+def test_a_store_without_tokens_is_refused(tmp_path):
+    write_fit_store(tmp_path, planted_columns(0), coordinates={"sequence": np.zeros(0, "int32")})
+    with pytest.raises(StoreError, match="no tokens"):
+        score_store(tmp_path / "fits.zarr", WINDOW)
+
+
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 

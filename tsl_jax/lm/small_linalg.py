@@ -59,22 +59,23 @@ def back_substitute(upper: Float[Array, "p p"], right: Float[Array, "p *k"]) -> 
 
     Where the diagonal is no more than the rounding of its column, the unknown is set to 0: a basic solution.
     """
-    p = len(upper)
     diagonal = jnp.diagonal(upper)
-    least = p * jnp.finfo(upper.dtype).eps * jnp.max(jnp.abs(upper), axis=0)
+    least = len(upper) * jnp.finfo(upper.dtype).eps * jnp.max(jnp.abs(upper), axis=0)
     known = jnp.abs(diagonal) > least
-    inverse = jnp.where(known, 1 / jnp.where(known, diagonal, 1), 0)
-
-    def one(found, i):
-        value = (right[i] - jnp.tensordot(upper[i], found, 1, precision="highest")) * inverse[i]
-        return found.at[i].set(value), None
-
-    return lax.scan(one, jnp.zeros_like(right), jnp.arange(p), reverse=True)[0]
+    return _substitute(upper, jnp.where(known, 1 / jnp.where(known, diagonal, 1), 0), right)
 
 
 def upper_inverse(upper: Float[Array, "p p"]) -> Float[Array, "p p"]:
-    """Inverse of an upper triangle, by `back_substitute`."""
-    return back_substitute(upper, jnp.eye(len(upper), dtype=upper.dtype))
+    """Inverse of an upper triangle; infinite or NaN where its diagonal has a 0, which no solution hides."""
+    return _substitute(upper, 1 / jnp.diagonal(upper), jnp.eye(len(upper), dtype=upper.dtype))
+
+
+def _substitute(upper, inverse_diagonal, right):
+    def one(found, i):
+        value = (right[i] - jnp.tensordot(upper[i], found, 1, precision="highest")) * inverse_diagonal[i]
+        return found.at[i].set(value), None
+
+    return lax.scan(one, jnp.zeros_like(right), jnp.arange(len(upper)), reverse=True)[0]
 
 
 def solve(matrix: Float[Array, "n p"], right: Float[Array, " n"]) -> Float[Array, " p"]:

@@ -169,6 +169,8 @@ def _check(fits: FitStore) -> None:
         raise StoreError(f"{fits.name}: family {fits.family!r} has no event to score by; expected {Sigmoid.name!r}")
     if sequence_source(fits) == "token":
         raise StoreError(f"{fits.name}: {_NO_SEQUENCES}")
+    if fits.num_tokens == 0:
+        raise StoreError(f"{fits.name}: it has no tokens, so there is nothing to score; fit a loss store that has some")
 
 
 def _padded(values: dict[str, np.ndarray], length: int) -> tuple[Any, ...]:

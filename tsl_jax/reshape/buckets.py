@@ -34,7 +34,7 @@ def bucket_of(score: ArrayLike, buckets: int = 10) -> Int[Array, " sequences"]:
     if not jnp.all(jnp.isfinite(score)):
         raise ValueError("score: some are not finite; leave those sequences out")
     rank = jnp.argsort(jnp.argsort(score, stable=True))
-    # In integers of the host's width only sizes matter: rank * buckets may pass 2^31.
+    # Divided, never multiplied: rank * buckets may pass 2^31.
     size, larger = divmod(len(score), buckets)
     edge = (size + 1) * larger
     return jnp.where(rank < edge, rank // (size + 1), larger + (rank - edge) // max(size, 1))
