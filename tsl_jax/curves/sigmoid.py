@@ -50,10 +50,11 @@ class Sigmoid(Family):
     def move(self, x, theta, step):
         # With few checkpoints on the transition, sharpness and centre trade off along a curved valley on which the
         # checkpoint nearest to the centre keeps its loss. Steps hold that checkpoint's logit while sharpness changes.
-        after = jnp.clip(jnp.searchsorted(x, theta[0], method="scan_unrolled"), 1, len(x) - 1)
-        left, right = x[after - 1], x[after]
-        anchor = jax.lax.stop_gradient(jnp.where(theta[0] - left < right - theta[0], left, right))
-        return jnp.stack([anchor - (anchor - theta[0] - step[0]) * jnp.exp(-step[1]), theta[1] + step[1]])
+        gap = x.reshape(-1, *(1,) * jnp.ndim(theta[0])) - jax.lax.stop_gradient(theta[0])
+        up = jnp.min(jnp.where(gap < 0, jnp.inf, gap), axis=0)
+        down = jnp.max(jnp.where(gap < 0, gap, -jnp.inf), axis=0)
+        anchor = jnp.where(up < -down, up, down)
+        return jnp.stack([theta[0] + anchor - (anchor - step[0]) * jnp.exp(-step[1]), theta[1] + step[1]])
 
     def bounds(self, x):
         # Up to one window outside on both sides; from nearly straight across the window to a step between the two
@@ -69,9 +70,10 @@ class Sigmoid(Family):
         ends = jnp.maximum(jnp.stack([x[1] - x[0], x[-1] - x[-2]]), 1 / (len(x) - 1))
 
         def at(i):
-            inside = jnp.interp(i, jnp.arange(len(x), dtype=x.dtype), x)
-            before, after = jnp.minimum(i, 0), jnp.maximum(i - (len(x) - 1), 0)
-            return inside + before * ends[0] + after * ends[1]
+            left = np.clip(i.astype(int), 0, len(x) - 2)
+            parts = np.clip(i - left, 0, 1), np.minimum(i, 0), np.maximum(i - (len(x) - 1), 0)
+            share, before, after = (part.astype(x.dtype) for part in parts)
+            return x[left] + share * (x[left + 1] - x[left]) + before * ends[0] + after * ends[1]
 
         centre, width = at(index), at(index + spread) - at(index - spread)
         lower, upper = self.bounds(x)

@@ -21,6 +21,8 @@ from .statistics import categorise, covariance_factor, has_event, named_and_erro
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
 PLATEAU_REACH = 1000.0
+#: Fewer curves are padded to as many.
+_FEWEST_CURVES = 256
 
 
 def fit(
@@ -75,8 +77,18 @@ def fit(
     rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
     if weights is not None:
         rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
+    number = len(rows[0])
+    if not isinstance(losses, Tracer):
+        rows = [jnp.pad(a, ((0, _compiled_for(number) - number), (0, 0)), constant_values=jnp.nan) for a in rows]
     result = fit_rows(family, options, axis, *rows)
-    return jax.tree.map(lambda a: a.reshape(shape), result)
+    return jax.tree.map(lambda a: a[:number].reshape(shape), result)
+
+
+def _compiled_for(number: int) -> int:
+    """Few sizes up to a block, so that a call with another number of curves compiles nothing."""
+    if number <= tile_size():
+        return max(_FEWEST_CURVES, 1 << (number - 1).bit_length())
+    return -(-number // tile_size()) * tile_size() if number <= default_block_size() else number
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

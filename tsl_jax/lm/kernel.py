@@ -65,20 +65,22 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
         state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, part, s, limits), state)
         return state, starts, gains
 
-    state, starts, gains = over_tiles(lockstep, block)
-    nothing = state.point._replace(rss=jnp.full_like(state.point.rss, jnp.inf))
-    state = finish(family, options, block, state, ~state.done, nothing)
-    if options.starts == 1:
-        return state
-    unseen, spread = over_tiles(functools.partial(doubts, family), block, state.point)
+    first, starts, gains = over_tiles(lockstep, block)
+    doubtful = functools.partial(doubts, family)
 
-    def attempt(k, best):
+    def attempt(k, carry):
+        best, unseen, spread = carry
+        unseen, spread = lax.cond(k == 1, lambda: over_tiles(doubtful, block, best.point), lambda: (unseen, spread))
         worth = unseen | (spread - gains[k] < PROMISING * best.point.rss)
-        rival = best.point._replace(rss=jnp.where(best.point.rss < PERFECT * spread, jnp.inf, best.point.rss))
-        trial = finish(family, options, block, start(block, starts[k]), worth, rival)
-        return select(trial.done & (trial.point.rss < best.point.rss), trial, best)
+        unrivalled = (k == 0) | (best.point.rss < PERFECT * spread)
+        rival = best.point._replace(rss=jnp.where(unrivalled, jnp.inf, best.point.rss))
+        # One call for all, the first start too: it is most of the program, which so compiles once.
+        trial = select(k == 0, first, start(block, starts[k]))
+        trial = finish(family, options, block, trial, (k == 0) | worth, rival)
+        return select((k == 0) | (trial.done & (trial.point.rss < best.point.rss)), trial, best), unseen, spread
 
-    return lax.fori_loop(1, len(starts), attempt, state)
+    nothing = jnp.zeros_like(first.damping)
+    return lax.fori_loop(0, len(starts), attempt, (first, nothing > 0, nothing))[0]
 
 
 def tile_size() -> int:
@@ -127,11 +129,13 @@ def advance(family: Family, block: Block, state: State, limits: Limits) -> State
     """One trial step for every curve that is not done."""
     point = state.point
     frozen = on_bound(point, limits)
-    newton = damped_step(point.normal, point.descent, jnp.zeros_like(state.damping), frozen)
+    # The undamped step, which tells how much is left to gain, and the damped one, by one elimination.
+    damping = jnp.stack([jnp.zeros_like(state.damping), state.damping])
+    newton, step = jnp.moveaxis(damped_step(point.normal, point.descent, damping, frozen), 1, 0)
     possible = jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0)
     evaluated = point.rss < jnp.inf
     converged = evaluated & (possible <= limits.tolerance * point.rss + limits.floor)
-    step = within_room(point, damped_step(point.normal, point.descent, state.damping, frozen), state.damping, limits)
+    step = within_room(point, step, state.damping, limits)
     theta = jnp.clip(family.move(block.x, point.theta, step), limits.lower, limits.upper)
     trial = project(family, block, theta, point.low, point.high)
     better = trial.rss < point.rss
@@ -152,7 +156,15 @@ def on_bound(point: Point, limits: Limits) -> Bool[Array, "theta curves"]:
 
 
 def damped_step(normal, descent, damping, frozen):
-    """Solve ``(H + damping·diag H) step = descent`` for the free components, by elimination, a curve a lane."""
+    """Solve ``(H + damping·diag H) step = descent`` for the free components, by elimination, a curve a lane.
+
+    Args:
+        normal: (theta, theta, curves) H. descent: (theta, curves). frozen: (theta, curves), components that stay.
+        damping: (\\*dampings, curves).
+
+    Returns:
+        (theta, \\*dampings, curves) steps.
+    """
     size = len(descent)
     info = jnp.finfo(descent.dtype)
     h = [[jnp.where(frozen[i] | frozen[j], 0, normal[i, j]) for j in range(size)] for i in range(size)]
@@ -169,7 +181,7 @@ def damped_step(normal, descent, damping, frozen):
                 h[j][k] = h[j][k] - factor * h[i][k]
     step = []
     for i in reversed(range(size)):
-        known = sum((h[i][size - 1 - m] * s for m, s in enumerate(step)), jnp.zeros_like(rhs[i]))
+        known = sum((h[i][size - 1 - m] * s for m, s in enumerate(step)), jnp.zeros_like(damping))
         step.append((rhs[i] - known) / h[i][i])
     return jnp.stack(step[::-1])
 

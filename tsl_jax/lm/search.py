@@ -43,9 +43,10 @@ def _best_of_runs(gain: Float[Array, "templates curves"]):
     bits = lax.bitcast_convert_type(jnp.maximum(gain, jnp.finfo(gain.dtype).tiny), kind)
     place = jnp.arange(len(gain), dtype=kind)[:, None] % length
     packed = lax.bitcast_convert_type((bits & ~low_bits) | place, gain.dtype)
-    best = jnp.stack([jnp.max(packed[k : k + length], axis=0) for k in range(0, len(gain), length)])
-    start = jnp.arange(0, len(gain), length)[:, None]
-    return best, start + (lax.bitcast_convert_type(best, kind) & low_bits)
+    runs = -(-len(gain) // length)
+    packed = jnp.pad(packed, ((0, runs * length - len(gain)), (0, 0)))
+    best = jnp.max(packed.reshape(runs, length, -1), axis=1)
+    return best, length * jnp.arange(runs)[:, None] + (lax.bitcast_convert_type(best, kind) & low_bits)
 
 
 def _gain_even(f: Float[Array, "templates checkpoints"], block: Block) -> Float[Array, "templates curves"]:

@@ -1,22 +1,22 @@
 """Forecast of the mean loss for the rest of training, from its beginning."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .forecast_posterior import Prior, Rows, draw, picked, posterior
+from .forecast_mixture import mixed_forecast
+from .forecast_posterior import Prior, Rows
 from .forecast_rows import LAWS, PRIOR_WEIGHTS, Times, checked_curve, law_rows, origins_of, rates_of, thinned
 
 #: Levels of the bands.
 LEVELS = (0.5, 0.9)
 #: Fractions of the seen clock before which rows are left out, each tried.
 STARTS = (0.0, 0.125, 0.25, 0.5)
-#: Rolling origins within the seen part, and paths drawn for each of their predictions.
-_ORIGINS, _PATHS = 5, 128
+#: Rolling origins within the seen part.
+_ORIGINS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,27 +191,34 @@ def forecast(
     of_prior = Prior(**{name: jnp.float32(value) for name, value in dataclasses.asdict(prior).items()})
     as_floats = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (rows, values, masks))
     log_laws = jnp.log(jnp.asarray([PRIOR_WEIGHTS[name] for name in names], jnp.float32))
-    found = _forecast(*as_floats, log_laws, of_prior, key, own_key, paths, times.num_seen)
+    found = mixed_forecast(*as_floats, log_laws, of_prior, key, own_key, paths, times.num_seen)
     nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
-    drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found["paths"])[:, ends]])
+    drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found.paths)[:, ends]])
     lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
-    seen_response, later_response = rows.response[-1, 0, : len(known_step)], rows.response[-1, 0, times.num_seen :]
     return Forecast(
         step=at,
         mean=drawn.mean(axis=0),
         lower=lower,
         upper=upper,
         paths=drawn,
-        weight=np.asarray(found["weight"]),
-        rolling_error=np.asarray(found["rolling_error"]),
-        gain_known=np.asarray(found["gain_known"]),
-        reach=np.exp(rows.log_clock[-1, -1] - rows.log_clock[-1, len(known_step) - 1]),
-        unseen_fall=np.maximum(later_response.max() - seen_response.max(), 0.0),
-        unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
+        weight=np.asarray(found.weight),
+        rolling_error=np.asarray(found.rolling_error),
+        gain_known=np.asarray(found.gain_known),
         num_seen=np.asarray(len(step)),
         scheduled=np.asarray(rates is not None),
         laws=names,
+        **_beyond(rows, slice(len(known_step)), slice(times.num_seen, None)),
+        unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
     )
+
+
+def _beyond(rows: Rows, seen: slice, later: slice) -> dict[str, np.ndarray]:
+    """How far the forecast goes beyond what was seen, in the clock and the response of the last law."""
+    clock, response = rows.log_clock[-1], rows.response[-1, 0]
+    return {
+        "reach": np.exp(clock[later][-1] - clock[seen][-1]),
+        "unseen_fall": np.maximum(response[later].max() - response[seen].max(), 0.0),
+    }
 
 
 def _highest(rates: np.ndarray, last: float) -> float:
@@ -230,82 +237,3 @@ def _chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ..
     if not names:
         raise ValueError("laws: got none, expected at least one")
     return names
-
-
-@functools.partial(jax.jit, static_argnums=(7, 8))
-def _forecast(rows: Rows, loss, masks, log_laws, prior: Prior, key, own_key, paths: int, seen: int):
-    """Posterior of every law, start and origin; weights from the origins; paths from all rows.
-
-    The last of the origins is the whole seen part; the first ``seen`` rows may be seen.
-    """
-    known = masks[..., :seen]
-    early = Rows(rows.log_clock[:, :seen], rows.response[..., :seen], rows.log_kernel)
-
-    def at_mask(law: Rows, mask):
-        return posterior(law, loss[:seen], mask, prior)
-
-    over_origins = jax.vmap(at_mask, in_axes=(None, 0))
-    over_starts = jax.vmap(over_origins, in_axes=(None, 0))
-    found = jax.vmap(over_starts, in_axes=(0, None))(early, known)
-    keys = jax.random.split(key)
-    score, square = _scores(found, early, loss[:seen], masks[..., :seen], keys[0])
-    weight = jax.nn.softmax((score + log_laws[:, None]).reshape(-1))
-    by_law = weight.reshape(score.shape).sum(axis=1)
-    share = weight.reshape(score.shape) / by_law[:, None]
-    whole = jax.tree.map(lambda a: a[:, :, -1].reshape(-1, *a.shape[3:]), found)
-    later = Rows(rows.log_clock[:, seen:], rows.response[..., seen:], rows.log_kernel)
-    drawn = _mixture(whole, later, weight, masks.shape[0], keys[1], own_key, paths)
-    return {
-        "paths": drawn,
-        "weight": by_law,
-        "rolling_error": jnp.sqrt(jnp.sum(share * square, axis=1)),
-        "gain_known": 1 - _gain_spread(whole, weight) / prior.gain_spread,
-    }
-
-
-def _scores(found, rows: Rows, loss, masks, key):
-    """Mean log density of what each law and start did not know at each origin, and mean squares of its errors.
-
-    Judged at three places: the last seen row, and those between it and the origin at thirds of the way. Errors along
-    one path are close to one error, so that each origin counts as one observation.
-    """
-    seen = masks[0, -1]
-    last = jnp.argmax(jnp.where(seen > 0, jnp.arange(len(loss)), -1))
-    origin = jnp.argmax(jnp.where(masks[0, :-1] > 0, jnp.arange(len(loss)), -1), axis=-1)
-    places = jnp.stack([origin + (last - origin) // 3, origin + 2 * (last - origin) // 3, last + 0 * origin], axis=-1)
-
-    def of_one(found, law: Rows, places):
-        there = law._replace(log_clock=law.log_clock[places], response=law.response[:, places])
-        shared, own = jax.random.split(key)
-        drawn = draw(found, there, shared, own, _PATHS)
-        centre, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-4
-        error = loss[places] - centre
-        return jnp.mean(-0.5 * jnp.square(error / spread) - jnp.log(spread)), jnp.mean(jnp.square(error))
-
-    earlier = jax.tree.map(lambda a: a[:, :, :-1], found)
-    over = jax.vmap(of_one, in_axes=(0, None, 0))
-    over = jax.vmap(over, in_axes=(0, None, None))
-    density, square = jax.vmap(over, in_axes=(0, 0, None))(earlier, rows, places)
-    return jnp.sum(density, axis=-1), jnp.mean(square, axis=-1)
-
-
-def _mixture(whole, rows: Rows, weight, starts: int, key, own_key, paths: int):
-    """Paths from all laws and starts, each as often as its weight says."""
-    keys = jax.random.split(key, 2)
-    chosen = picked(weight, jax.random.uniform(keys[0], (paths,)))
-
-    def one(candidate, key, own_key):
-        found = jax.tree.map(lambda a: a[candidate], whole)
-        law = jax.tree.map(lambda a: a[candidate // starts], rows)
-        return draw(found, law, key, own_key, 1)[0]
-
-    each = chosen, jax.random.split(keys[1], paths), jax.random.split(own_key, paths)
-    return jax.lax.map(lambda triple: one(*triple), each, batch_size=100)
-
-
-def _gain_spread(whole, weight):
-    """Standard deviation of the gain over all laws that have one."""
-    share = weight[:, None, None, None, None, None] * jnp.exp(whole.log_weight)
-    mean = jnp.sum(share * whole.mean[..., 3])
-    own = jnp.sum(jnp.square(whole.factor[..., 3, :]), axis=-1)
-    return jnp.sqrt(jnp.sum(share * (own + jnp.square(whole.mean[..., 3] - mean))))
