@@ -9,25 +9,22 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
+import jax
+import pytest
 
-def _compile_quickly() -> None:
+
+def pytest_configure():
     """Let XLA's older emitters write the CPU's programs: they compile in half the time and run slower.
 
     Compiling is most of what the tests take. A version of XLA that does not know the flag would abort, so it is
     asked first, in a process of its own; workers and commands inherit the answer.
     """
+    if "XLA_FLAGS" in os.environ:
+        return
     flag = "--xla_cpu_use_fusion_emitters=false"
-    known = subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"], env=os.environ | {"XLA_FLAGS": flag}, capture_output=True
-    )
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    known = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flag}, capture_output=True)
     os.environ["XLA_FLAGS"] = flag if known.returncode == 0 else ""
-
-
-if "XLA_FLAGS" not in os.environ:
-    _compile_quickly()
-
-import jax
-import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
