@@ -8,6 +8,8 @@ from pathlib import Path
 # Programs that several files, workers and commands need are compiled once; `make clean` forgets them.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Arrays are tiny here: compiling is most of what the tests take. Commands and workers inherit the choice.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
 import jax
 import pytest
@@ -16,8 +18,7 @@ import pytest
 def pytest_configure():
     """Let XLA's older emitters write the CPU's programs: they compile in half the time and run slower.
 
-    Compiling is most of what the tests take. A version of XLA that does not know the flag would abort, so it is
-    asked first, in a process of its own; workers and commands inherit the answer.
+    A version of XLA that does not know the flag would abort, so it is asked first, in a process of its own.
     """
     if "XLA_FLAGS" in os.environ:
         return
@@ -37,10 +38,10 @@ def few_programs():
 
 
 @pytest.fixture(scope="module")
-def quick_to_compile():
-    """No optimisations while a file runs: for tests whose arrays are tiny, compiling is what costs time."""
+def optimised():
+    """Programs as users run them: for files that compute more than they compile."""
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
 

@@ -7,7 +7,6 @@ from planted_store import planted_columns, write_fit_store
 
 from tsl_jax.lm import Category, Status
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 TOKENS = 600
 
 

@@ -11,10 +11,8 @@ from tsl_jax import FitOptions, Sigmoid, fit
 CHECKPOINTS, CURVES = 24, 16
 SIGMOID = Sigmoid()
 AXIS = np.geomspace(1.0, 1e4, CHECKPOINTS)
-#: One start instead of four compiles in two thirds of the time; the curves here are easy.
+#: The curves here are easy.
 ONE_START = FitOptions(starts=1)
-
-QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
 
 
 def truth(num=CURVES):
@@ -62,7 +60,7 @@ def _compiled(family, options, axis):
     def fit_on_axis(losses, weights):
         return fit(family, np.array(axis), losses, weights, options=options)
 
-    return jax.jit(fit_on_axis, compiler_options=QUICK_TO_COMPILE)
+    return jax.jit(fit_on_axis)
 
 
 def scipy_fit(losses, start, axis=AXIS, **options):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, QUICK_TO_COMPILE, sigmoid, truth
+from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, sigmoid, truth
 from tests.tolerances import DERIVATIVE
 from tsl_jax import FitOptions, Sigmoid, Status, fit
 
@@ -32,7 +32,7 @@ def compiled():
     def pull(losses, weights, cotangent):
         return jax.vjp(lambda y, w: outputs(y, w)[0], losses, weights)[1](cotangent)
 
-    return [jax.jit(f, compiler_options=QUICK_TO_COMPILE) for f in (outputs, push, pull)]
+    return [jax.jit(f) for f in (outputs, push, pull)]
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,6 @@ DEFAULT_DIGITS = (8.5, 8, 9)
 MODES = (jax.jacfwd, jax.jacrev)
 X = np.linspace(0.0, 5.0, 40)
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 
 @pytest.fixture(autouse=True)
 def double_precision():

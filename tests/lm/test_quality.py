@@ -13,6 +13,8 @@ from tests.problems import QUALITY_CURVES, Cell, identifiable, quality_rows, sig
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import fit
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 # No cell of the table may hide behind the others.
 _UNSOLVED_PER_CELL = 1
 

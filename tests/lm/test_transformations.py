@@ -11,7 +11,6 @@ from tests.lm.planted import (
     AXIS,
     CHECKPOINTS,
     ONE_START,
-    QUICK_TO_COMPILE,
     SIGMOID,
     assert_same_minimum,
     fitter,
@@ -27,21 +26,21 @@ def fit_row(row):
 def test_nested_vmap_over_single_curves():
     axes = (4, 4)
     mapped = jax.vmap(jax.vmap(fit_row))
-    found = jax.jit(mapped, compiler_options=QUICK_TO_COMPILE)(noisy().reshape(*axes, CHECKPOINTS))
+    found = jax.jit(mapped)(noisy().reshape(*axes, CHECKPOINTS))
     assert found.rss.shape == axes
     assert_same_minimum(jax.tree.map(lambda a: np.asarray(a).reshape(-1), found), fitter()(noisy()))
 
 
 def test_the_axis_may_be_traced():
     # Then nothing can be said about its values beforehand, and float32 is all it has.
-    call = jax.jit(lambda time, y: fit(SIGMOID, time, y, options=ONE_START), compiler_options=QUICK_TO_COMPILE)
+    call = jax.jit(lambda time, y: fit(SIGMOID, time, y, options=ONE_START))
     assert_same_minimum(jax.tree.map(np.asarray, call(AXIS, noisy())), fitter()(noisy()))
 
 
 SHARDED = """
 import jax, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
-from tests.lm.planted import AXIS, ONE_START, QUICK_TO_COMPILE, SIGMOID, assert_same_minimum, fitter, noisy
+from tests.lm.planted import AXIS, ONE_START, SIGMOID, assert_same_minimum, fitter, noisy
 from tsl_jax import fit
 
 assert len(jax.devices()) == 4
@@ -50,7 +49,7 @@ for check_vma in (True, False):
     sharded = jax.shard_map(
         lambda y: fit(SIGMOID, AXIS, y, options=ONE_START), mesh=mesh, check_vma=check_vma, **specs
     )
-    found = jax.jit(sharded, compiler_options=QUICK_TO_COMPILE)(noisy())
+    found = jax.jit(sharded)(noisy())
     assert len(found.rss.sharding.device_set) == 4
     assert_same_minimum(jax.tree.map(np.asarray, found), fitter()(noisy()))
 """

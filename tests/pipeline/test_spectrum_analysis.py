@@ -15,7 +15,6 @@ from tsl_jax.pipeline.spectrum_analysis import shown_bins
 from tsl_jax.plots import spectrum_parts_data
 from tsl_jax.spectrum import SpectrumGrid, decompose
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 GRID = SpectrumGrid(1.0, 256.0, "log", time_bins=64, sharpness_bins=12, resamples=16)
 OPTIONS = AnalysisOptions(replicates=20, pulse_groups=5)
 

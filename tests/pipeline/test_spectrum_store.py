@@ -12,7 +12,6 @@ from tsl_jax.spectrum import Spectrum, SpectrumGrid, accumulate_rows, block_rows
 from tsl_jax.spectrum.tallies import DeviceTally, HostTally, tally_on
 from tsl_jax.store import InvalidStoreError, StoreError, StoreNotFoundError, create_losses
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 TOKENS = 430
 GRID = SpectrumGrid(1.0, 256.0, "log", time_bins=64, sharpness_bins=12, resamples=16)
 POSITION = np.arange(TOKENS, dtype="int32") % 10

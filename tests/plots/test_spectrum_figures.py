@@ -24,7 +24,6 @@ from tsl_jax.plots import (
 )
 from tsl_jax.spectrum import SpectrumGrid
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 TOKENS = 1200
 GRID = SpectrumGrid(1.0, 256.0, "log", time_bins=64, sharpness_bins=12, resamples=16)
 OPTIONS = AnalysisOptions(replicates=20, pulse_groups=5)

@@ -17,8 +17,6 @@ from tsl_jax.plots import (
 )
 from tsl_jax.temporal import FORMS, evolution, position_law
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 STEP, POSITION = np.geomspace(10.0, 1000.0, 12), np.arange(1.0, 33.0)
 AMPLITUDE = np.linspace(1.0, 2.0, 12)[:, None]
 MEAN = AMPLITUDE / (1 + 0.2 * POSITION) + 2 + 6 * STEP[:, None] ** -0.3

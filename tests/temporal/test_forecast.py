@@ -1,12 +1,17 @@
 """Forecasts of planted runs: the truth lies where the bands say, and bad input is refused by name."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positions, prior_from_runs, rank
-from tsl_jax.temporal.forecast_rows import LAWS, responses
+from tsl_jax.temporal.forecast import _arrays
+from tsl_jax.temporal.forecast_mixture import mixed_forecast
+from tsl_jax.temporal.forecast_rows import LAWS, Times, law_rows, responses
 from tsl_jax.temporal.rank import seen_part
+
+pytestmark = pytest.mark.usefixtures("optimised")
 
 STEP = np.arange(100.0, 2001.0, 50.0)
 LATER = np.array([3000.0, 5000.0, 8000.0])
@@ -50,6 +55,21 @@ def test_bands_hold_the_truth_as_often_as_they_say(planted_forecasts):
     # Of 10 runs, fewer than 7 lie inside the 90% band with a chance of 1.3%.
     assert 0.2 <= share[0] <= 0.9
     assert share[1] >= 0.7
+
+
+def test_runs_are_batched_by_vmap():
+    laws, times, key = LAWS[:1], Times.of(STEP, LATER), jax.random.key(0)
+    rows = law_rows(laws, times.step, None)
+
+    def one(run):
+        return mixed_forecast(*run, key, key, 100, times.num_seen)
+
+    seen = [planted(STEP, constant_then(1.0), floor=floor) for floor in (2.5, 3.5)]
+    runs = [_arrays(rows, loss, times, laws, ForecastPrior()) for loss in seen]
+    found = jax.vmap(one)(jax.tree.map(lambda *each: jnp.stack(each), *runs))
+    for k, run in enumerate(runs):
+        jax.tree.map(lambda a, b, k=k: np.testing.assert_allclose(a[k], b, rtol=1e-3, atol=1e-3), found, one(run))
+    assert found.paths[1].mean() - found.paths[0].mean() > 0.9
 
 
 def test_bands_widen_and_nest(planted_forecasts):

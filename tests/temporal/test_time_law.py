@@ -16,8 +16,6 @@ from tsl_jax.temporal import compare_axes, lr_sum, schedule_from_rates, time_law
 TAU = np.geomspace(0.02, 8.0, 120)
 NUMBER = 400
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 
 def noise(correlation, seed=0, size=2e-3):
     """(curves, rows) Gaussian noise with this correlation between neighbours."""

@@ -184,14 +184,9 @@ def forecast(
     known_step, known_loss = thinned(step, loss)
     times = Times.of(known_step, at)
     rows = law_rows(names, times.step, rates)
-    masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
     key = jax.random.key(0) if key is None else key
     own_key = jax.random.fold_in(key, 1) if own_key is None else own_key
-    values = np.pad(known_loss, (0, len(times.step) - len(known_loss)))
-    of_prior = Prior(**{name: jnp.float32(value) for name, value in dataclasses.asdict(prior).items()})
-    as_floats = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (rows, values, masks))
-    log_laws = jnp.log(jnp.asarray([PRIOR_WEIGHTS[name] for name in names], jnp.float32))
-    found = mixed_forecast(*as_floats, log_laws, of_prior, key, own_key, paths, times.num_seen)
+    found = mixed_forecast(*_arrays(rows, known_loss, times, names, prior), key, own_key, paths, times.num_seen)
     nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
     drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found.paths)[:, ends]])
     lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
@@ -210,6 +205,15 @@ def forecast(
         **_beyond(rows, slice(len(known_step)), slice(times.num_seen, None)),
         unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
     )
+
+
+def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], prior: ForecastPrior) -> tuple:
+    """The first arguments of `mixed_forecast`, in float32: of one shape for all runs with as many laws."""
+    masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
+    log_laws = np.log([PRIOR_WEIGHTS[law] for law in laws])
+    padded = np.pad(loss, (0, len(times.step) - len(loss)))
+    arrays = rows, padded, masks, log_laws, Prior(**dataclasses.asdict(prior))
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 
 def _beyond(rows: Rows, seen: slice, later: slice) -> dict[str, np.ndarray]:
