@@ -39,11 +39,14 @@ def few_programs():
 
 @pytest.fixture(scope="module")
 def optimised():
-    """Programs as users run them: for files that compute more than they compile."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    """Programs and commands as users run them: where they compute more than they compile, or bits are compared."""
+    name = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+    before = jax.config.read(name.lower())
+    jax.config.update(name.lower(), False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, "false")
+        yield
+    jax.config.update(name.lower(), before)
 
 
 @pytest.fixture(scope="session")

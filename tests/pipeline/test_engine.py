@@ -7,12 +7,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 from small_job import STEPS
 
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import FitOptions, fit
 from tsl_jax.pipeline.stream import fit_columns
 from tsl_jax.store import open_fits
+
+pytestmark = pytest.mark.usefixtures("optimised")
 
 CHILD = """
 import sys
