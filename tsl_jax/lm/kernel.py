@@ -31,8 +31,9 @@ BARELY_SEEN, CLEAR, PROMISING = 2.5, 0.01, 1.02
 #: A further start is in the valley of the best fit where its rss follows that fit's quadratic model this closely,
 #: relative to the model's rise and to the best rss.
 SAME_RISE, SAME_RSS = 0.2, 1e-4
-#: Of a best fit that leaves less than this share of the variance no quadratic model is a judge: all starts go on.
-PERFECT = 1e-6
+#: Of a best fit that leaves less than this share of the variance no quadratic model is a judge: all starts go on, and
+#: as long as it is not perfect to rounding there are more of them.
+PERFECT, MOST_STARTS = 1e-5, 8
 #: No step is longer than this share of theta's range.
 LONGEST_STEP = 0.25
 
@@ -60,27 +61,38 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
 
     def lockstep(part: Block):
         limits = make_limits(family, options, part)
-        starts, gains = ranked_starts(family, part, options.starts)
+        starts, gains = ranked_starts(family, part, most)
         state = start(part, starts[0])
         state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, part, s, limits), state)
         return state, starts, gains
 
+    most = options.starts if options.starts == 1 else max(options.starts, MOST_STARTS)
     first, starts, gains = over_tiles(lockstep, block)
+    floor = make_limits(family, options, block).floor
     doubtful = functools.partial(doubts, family)
 
-    def attempt(k, carry):
-        best, unseen, spread = carry
+    def imperfect(best, spread):
+        return (best.point.rss < PERFECT * spread) & (best.point.rss > floor)
+
+    def going(carry):
+        k, best, _, spread = carry
+        return (k < options.starts) | ((k < len(starts)) & jnp.any(imperfect(best, spread)))
+
+    def attempt(carry):
+        k, best, unseen, spread = carry
         unseen, spread = lax.cond(k == 1, lambda: over_tiles(doubtful, block, best.point), lambda: (unseen, spread))
         worth = unseen | (spread - gains[k] < PROMISING * best.point.rss)
+        worth = (k == 0) | jnp.where(k < options.starts, worth, imperfect(best, spread))
         unrivalled = (k == 0) | (best.point.rss < PERFECT * spread)
         rival = best.point._replace(rss=jnp.where(unrivalled, jnp.inf, best.point.rss))
         # One call for all, the first start too: it is most of the program, which so compiles once.
         trial = select(k == 0, first, start(block, starts[k]))
-        trial = finish(family, options, block, trial, (k == 0) | worth, rival)
-        return select((k == 0) | (trial.done & (trial.point.rss < best.point.rss)), trial, best), unseen, spread
+        trial = finish(family, options, block, trial, worth, rival)
+        best = select((k == 0) | (trial.done & (trial.point.rss < best.point.rss)), trial, best)
+        return k + 1, best, unseen, spread
 
     nothing = jnp.zeros_like(first.damping)
-    return lax.fori_loop(0, len(starts), attempt, (first, nothing > 0, nothing))[0]
+    return lax.while_loop(going, attempt, (0, first, nothing > 0, nothing))[1]
 
 
 def tile_size() -> int:

@@ -24,7 +24,8 @@ class FitOptions:
         max_steps: most Levenberg-Marquardt steps per curve and start, rounded up to whole rounds of 3; a curve that
             needs more gets `Status.MAX_STEPS` and the best point found.
         starts: most starts for a curve whose best fit is in doubt (noisy, or with an event near or past an end of the
-            window), at most 16; all others have one.
+            window), at most 16; all others have one. A curve that is matched all but perfectly, as only losses
+            without noise are, has up to 8, unless this is 1.
         tolerance: a curve has converged when the next step would lower its rss by less than this fraction.
             ``None`` (default): 1e-6 in float32, 1e-12 in float64.
         block_size: curves fitted together; ``None`` (default) picks it for the device.
