@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "simulate": {"curves", "lm"},
     "store": set(),
     "data": set(),
-    "pipeline": {"store", "curves", "lm", "spectrum", "temporal", "reshape"},
+    "pipeline": {"store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate"},
     "collect": {"store", "curves", "lm"},
 }
 NUMERICAL = ("curves", "lm", "spectrum", "temporal", "reshape", "simulate")

@@ -5,6 +5,7 @@ from .job import fit_store
 from .plan import DEFAULT_MEMORY, Block, blocks_of, bytes_per_token, device_rows, plan_layout
 from .position_losses import PositionLosses, position_losses
 from .sample_weights import SampleWeights, bucket_losses, score_store
+from .simulated_losses import planted_tokens, simulate_store
 from .spectrum_analysis import analyse, coarse_lags
 from .spectrum_results import Analysis, AnalysisOptions
 from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_from_store
@@ -36,9 +37,11 @@ __all__ = [
     "fit_store",
     "mean_curves",
     "plan_layout",
+    "planted_tokens",
     "position_losses",
     "predict_store",
     "read_spectrum",
     "score_store",
+    "simulate_store",
     "spectrum_from_store",
 ]
