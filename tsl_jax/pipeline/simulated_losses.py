@@ -1,6 +1,7 @@
 """A loss store of any size with known truth."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -96,6 +97,8 @@ def planted_tokens(store: LossStore, rows: slice) -> Trajectories:
     start, stop, step = rows.indices(store.num_tokens)
     if step != 1 or stop <= start:
         raise ValueError(f"rows: got {rows} of {store.num_tokens} tokens, expected at least one, without a step")
-    ranges = {name: tuple(value) if isinstance(value, list) else value for name, value in planted["law"].items()}
+    ranges: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in planted["law"].items()
+    }
     time = store.axis(planted["axis"])
     return trajectories(time, stop - start, PlantedLaw(**ranges), seed=planted["seed"], first=start)
