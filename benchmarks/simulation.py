@@ -1,0 +1,212 @@
+"""Softmax students of peaked teachers: all temperatures at once against one at a time, and the laws they follow.
+
+    python -m benchmarks.simulation [--temperatures 8] [--speed-steps 300] [--law-steps 30000] [--out FILE] [--quick]
+
+Speed: seconds of a run over all temperatures in one program, and of one run for each of them, compile time apart,
+medians of the repeats; all share inputs and teachers in both. Laws (width 32, 128 classes): at high temperature the
+correlation of ln(loss) with dynamic time and with its logarithm; at low temperature the exponents of the loss and of
+the logit spread in dynamic time, from a spread of `FROZEN` on; how well runs of several learning rates fall on one
+line in dynamic time and in steps.
+"""
+
+import argparse
+import statistics
+import time
+
+from . import record
+
+#: Logit spread from which rows count: 2.6 times where a landscape of 128 classes freezes, √(2 ln 128) = 3.1.
+FROZEN = 8.0
+COLD, HOT = (0.001, 0.01), (0.3, 1.0)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Run the benchmark, print its tables, write its JSON."""
+    options = _arguments(argv)
+    result = {
+        "benchmark": "simulation",
+        "environment": record.environment(),
+        "speed": [_speed(optimizer, options) for optimizer in ("adam", "sgd")],
+        "laws": {optimizer: _laws(optimizer, options) for optimizer in ("sgd", "adam")},
+    }
+    print(_speed_table(result["speed"]))
+    print(f"\n{_law_table(result['laws'])}")
+    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
+    if options.out:
+        print(f"written: {record.write(options.out, result)}")
+    return result
+
+
+def _speed(optimizer: str, options: argparse.Namespace) -> dict:
+    import numpy as np
+
+    from tsl_jax.simulate import TeacherStudentOptions
+
+    setting = TeacherStudentOptions(batch=options.batch, optimizer=optimizer)
+    temperatures = np.geomspace(0.01, 1.0, options.temperatures)
+    steps = [options.speed_steps]
+    together = _seconds(lambda: [_run(temperatures, 1e-2, steps, setting)], options.repeats)
+    apart = _seconds(lambda: [_run(t, 1e-2, steps, setting) for t in temperatures], options.repeats)
+    return {
+        "optimizer": optimizer,
+        "temperatures": options.temperatures,
+        "steps": options.speed_steps,
+        "batch": options.batch,
+        "together": together,
+        "apart": apart,
+        "ratio": apart["seconds"] / together["seconds"],
+    }
+
+
+def _run(temperature, rate, steps, setting, seeds=1):
+    from tsl_jax.simulate import teacher_student
+
+    return teacher_student(temperature, rate, steps, seeds=seeds, options=setting)
+
+
+def _seconds(run, repeats: int) -> dict:
+    """Median of the repeats, and what the first one took on top."""
+    import jax
+
+    taken = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        jax.block_until_ready(run())
+        taken.append(time.perf_counter() - begin)
+    seconds = statistics.median(taken[1:])
+    return {"seconds": seconds, "compile_seconds": max(0.0, taken[0] - seconds), "all": taken[1:]}
+
+
+def _laws(optimizer: str, options: argparse.Namespace) -> dict:
+    import jax
+    import numpy as np
+
+    from tsl_jax.simulate import TeacherStudentOptions
+
+    setting = TeacherStudentOptions(batch=options.batch, evaluation=4096, optimizer=optimizer)
+    fastest = {"sgd": options.sgd_rate, "adam": options.adam_rate}[optimizer]
+    steps = np.unique(np.geomspace(1, options.law_steps, 100).astype(int))
+    temperatures = np.array([*COLD, COLD[-1], COLD[-1], *HOT])
+    # The hot ones slower, so that their decay spans many rows.
+    rates = fastest * np.array([1.0, 1.0, 0.5, 0.25, 0.05, 0.05])
+    begin = time.perf_counter()
+    runs = jax.tree.map(np.asarray, _run(temperatures, rates, steps, setting, options.seeds))
+    seconds = time.perf_counter() - begin
+    cold = [_cold(runs, i, seed) for i in range(len(COLD)) for seed in range(options.seeds)]
+    hot = [_hot(runs, i, seed) for i in (-2, -1) for seed in range(options.seeds)]
+    same = [i for i, t in enumerate(temperatures) if t == COLD[-1]]
+    return {
+        "seconds": seconds,
+        "steps": options.law_steps,
+        "batch": options.batch,
+        "cold": cold,
+        "hot": hot,
+        "collapse": [_collapsed(runs, same, seed) for seed in range(options.seeds)],
+    }
+
+
+def _cold(runs, setting: int, seed: int) -> dict:
+    from tsl_jax.temporal import growth_exponent, time_law
+
+    spread, tau = runs.logit_spread[setting, seed], runs.lr_sum[setting]
+    temperature = float(runs.temperature[setting])
+    rows = (spread > FROZEN) & (spread < 0.5 / temperature)
+    law, growth = time_law(tau[rows], runs.loss[setting, seed][rows]), growth_exponent(tau[rows], spread[rows])
+    return {
+        "temperature": temperature,
+        "seed": seed,
+        "rows": int(rows.sum()),
+        "lr_sum": [float(tau[rows][0]), float(tau[rows][-1])],
+        "spread": [float(spread[rows][0]), float(spread[rows][-1])],
+        "exponent": float(law.params["exponent"]),
+        "stderr": float(law.stderr["exponent"]),
+        "interval": [float(law.exponent_lower), float(law.exponent_upper)],
+        "floor": float(law.params["floor"]),
+        "r2": float(law.r2),
+        "third_p_value": float(law.third_p_value),
+        "growth": float(growth.exponent),
+        "growth_stderr": float(growth.exponent_stderr),
+    }
+
+
+def _hot(runs, setting: int, seed: int) -> dict:
+    import numpy as np
+
+    loss, tau = runs.loss[setting, seed], runs.lr_sum[setting]
+    rows = (loss > 1e-9) & (loss < 1e-2 * loss[0])
+    y = np.log(loss[rows])
+    found = {"temperature": float(runs.temperature[setting]), "seed": seed, "rows": int(rows.sum())}
+    if rows.sum() < 5:
+        return found
+    found |= {"r2_exponential": float(np.corrcoef(tau[rows], y)[0, 1] ** 2)}
+    return found | {"r2_power_law": float(np.corrcoef(np.log(tau[rows]), y)[0, 1] ** 2)}
+
+
+def _collapsed(runs, settings: list[int], seed: int) -> dict:
+    from tsl_jax.temporal import collapse
+
+    losses = [runs.loss[i, seed] for i in settings]
+    time, step = collapse([runs.lr_sum[i] for i in settings], losses), collapse([runs.step] * len(settings), losses)
+    return {
+        "seed": seed,
+        "learning_rates": [float(runs.learning_rate[i]) for i in settings],
+        "dynamic_time": {"spread": float(time.spread), "unexplained": float(time.unexplained)},
+        "step": {"spread": float(step.spread), "unexplained": float(step.unexplained)},
+    }
+
+
+def _speed_table(entries: list[dict]) -> str:
+    header = ["optimizer", "temperatures", "all at once (s)", "one at a time (s)", "ratio", "compile (s)"]
+    rows = [
+        [
+            entry["optimizer"],
+            str(entry["temperatures"]),
+            f"{entry['together']['seconds']:.2f}",
+            f"{entry['apart']['seconds']:.2f}",
+            f"{entry['ratio']:.1f}",
+            f"{entry['together']['compile_seconds']:.1f}",
+        ]
+        for entry in entries
+    ]
+    return record.table(header, rows)
+
+
+def _law_table(laws: dict[str, dict]) -> str:
+    rows = []
+    for optimizer, entry in laws.items():
+        for cold in entry["cold"]:
+            low, high = cold["interval"]
+            exponent = f"{cold['exponent']:.3f} ± {cold['stderr']:.3f} ({low:.3f} to {high:.3f})"
+            spread = f"{cold['growth']:.3f} ± {cold['growth_stderr']:.3f}"
+            reach = f"{cold['spread'][0]:.0f} to {cold['spread'][1]:.0f}"
+            rows.append([optimizer, f"{cold['temperature']:g}", reach, f"loss {exponent}, spread {spread}"])
+        for hot in entry["hot"]:
+            if "r2_exponential" in hot:
+                fits = f"R² of ln(loss): exponential {hot['r2_exponential']:.5f}, power law {hot['r2_power_law']:.3f}"
+                rows.append([optimizer, f"{hot['temperature']:g}", "", fits])
+        for found in entry["collapse"]:
+            parts = (f"{name} {found[name]['spread']:.4f}" for name in ("dynamic_time", "step"))
+            rows.append([optimizer, f"{COLD[-1]:g}", "", "rates apart (nat): " + ", ".join(parts)])
+    return record.table(["optimizer", "temperature", "logit spread", "found"], rows)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.simulation", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--temperatures", type=int, default=8, help="from 0.01 to 1, for the speed")
+    parser.add_argument("--speed-steps", type=int, default=300, help="steps of each run that is timed")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--law-steps", type=int, default=30_000, help="steps of the runs that laws are fitted to")
+    parser.add_argument("--sgd-rate", type=float, default=30.0, help="highest learning rate of SGD")
+    parser.add_argument("--adam-rate", type=float, default=0.03, help="highest learning rate of Adam")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", help="JSON file, such as benchmarks/results/simulation_cpu.json")
+    parser.add_argument("--quick", action="store_true", help="few steps")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.speed_steps, options.law_steps, options.repeats = 50, 10_000, 1
+    return options
+
+
+if __name__ == "__main__":
+    main()
