@@ -27,6 +27,7 @@ def test_the_commands_are_these(tsl):
         "timescale",
         "rank",
         "score",
+        "simulate",
     ]
     text = tsl("--help").out
     for name in COMMANDS:

@@ -160,7 +160,7 @@ def test_a_law_that_is_none_is_refused(arguments, message):
         (lambda: trajectories(TIME, 2.5), "tokens: got 2.5"),
         (lambda: trajectories(TIME, 3, first=-1), "first: got -1"),
         (lambda: trajectories(TIME, 3, seed=-1), "seed: got -1"),
-        (lambda: list(trajectory_blocks(TIME, 3, block=0)), "block: got 0"),
+        (lambda: trajectory_blocks(TIME, 3, block=0), "block: got 0"),
         (lambda: position_curves([0, 1], 3), "step: starts at 0, expected above 0"),
         (lambda: position_curves([1, 2], 0), "positions: got 0"),
         (lambda: position_curves([1, 2], 3, noise=-1.0), "noise: got -1.0, expected a number 0 or above"),

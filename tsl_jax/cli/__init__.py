@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, fit, forecast, info, positions, rank, score, spectrum, timescale, validate
+from . import demo, fit, forecast, info, positions, rank, score, simulate, spectrum, timescale, validate
 
 app = typer.Typer(
     name="tsl",
@@ -29,6 +29,7 @@ app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
 app.command("score")(score.score)
+app.command("simulate")(simulate.simulate)
 
 
 def _print_version(wanted: bool) -> None:

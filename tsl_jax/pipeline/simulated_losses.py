@@ -57,7 +57,7 @@ def simulate_store(
     """
     law = PlantedLaw() if law is None else law
     time = np.asarray(time)
-    trajectories(time, 1, law, seed=seed)  # its checks, before anything is written
+    trajectory_blocks(time, tokens, law, seed=seed)  # its checks, before anything is written
     planted = {"seed": seed, "law": dataclasses.asdict(law), "axis": axis}
     store = create_losses(
         out,

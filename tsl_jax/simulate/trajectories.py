@@ -110,11 +110,9 @@ def trajectories(
 
     Source: the token law of arXiv 2606.29858.
     """
-    law = PlantedLaw() if law is None else law
-    time = checks.increasing("time", time, 0.0 if law.scale == "log" else -np.inf, above=law.scale == "log")
+    time, law = _checked(time, law, seed)
     checks.whole("first", first, 0, _MOST_TOKENS)
     checks.whole("tokens", tokens, 1, _MOST_AT_ONCE)
-    checks.whole("seed", seed, 0)
     start = np.array(divmod(first, 2**_LOW_BITS), np.int32)
     return _made(jnp.asarray(time, float), jax.random.key(seed), start, tokens, law)
 
@@ -145,12 +143,23 @@ def trajectory_blocks(
         >>> bool(np.isfinite(whole).all())
         True
     """
+    time, law = _checked(time, law, seed)
     checks.whole("tokens", tokens, 1, _MOST_TOKENS)
-    block = min(checks.whole("block", block), tokens)
+    return _blocks(time, tokens, law, seed, min(checks.whole("block", block, 1, _MOST_AT_ONCE), tokens))
+
+
+def _blocks(time, tokens: int, law: PlantedLaw, seed: int, block: int) -> Iterator[tuple[slice, Trajectories]]:
     for start in range(0, tokens, block):
         number = min(block, tokens - start)
         made = trajectories(time, block, law, seed=seed, first=start)  # of one length: one program
         yield slice(start, start + number), jax.tree.map(lambda rows, number=number: rows[:number], made)
+
+
+def _checked(time: ArrayLike, law: PlantedLaw | None, seed: int) -> tuple[np.ndarray, PlantedLaw]:
+    law = PlantedLaw() if law is None else law
+    checks.whole("seed", seed, 0)
+    log = law.scale == "log"
+    return checks.increasing("time", time, 0.0 if log else -np.inf, above=log), law
 
 
 @functools.partial(jax.jit, static_argnames=("tokens", "law"))
