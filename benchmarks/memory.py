@@ -55,21 +55,14 @@ def _measure(tokens: int, options: argparse.Namespace) -> dict:
 
 
 def _write(path: Path, tokens: int, checkpoints: int) -> None:
-    """A store of any size: one set of curves again and again, each time with other noise."""
-    import numpy as np
-
-    from tsl_jax.store import create_losses
+    """A store of any size, made block after block."""
+    from tsl_jax.pipeline import simulate_store
+    from tsl_jax.simulate import PlantedLaw
 
     from . import problems
 
-    problem = problems.sigmoids(0, 32_768, checkpoints, "geometric")
-    store = create_losses(path, (tokens, checkpoints), checkpoints={"step": np.asarray(problem.time)})
-    rng = np.random.default_rng(1)
-    shard = store.shard_tokens or tokens
-    for start in range(0, tokens, shard):
-        rows = np.arange(start, min(start + shard, tokens)) % len(problem)
-        noise = rng.standard_normal((len(rows), checkpoints), np.float32)
-        store.losses[start : start + shard] = (problem.losses[rows] + 0.01 * noise).astype(np.float16)
+    time = problems.checkpoints(checkpoints, "geometric")
+    simulate_store(path, time, tokens, PlantedLaw(sharpness=problems.SHARPNESS_RANGE, rising=0.25, noise=(0.01, 1.0)))
 
 
 def _fit(folder: str, memory: int | None) -> dict:

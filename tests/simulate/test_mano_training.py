@@ -18,7 +18,7 @@ from tsl_jax.simulate import (
     train_mano,
     transformer_states,
 )
-from tsl_jax.simulate.mano import draw_expressions, split_key
+from tsl_jax.simulate.expressions import draw_expressions, split_key
 
 TASK = Mano(5, (1, 2))
 SIZE = Transformer(2, 2, 16)

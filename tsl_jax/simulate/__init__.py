@@ -1,7 +1,8 @@
 """Systems whose truth is known: planted losses, a softmax student and its teacher, modular arithmetic."""
 
 from .energies import Flow, Landscape, inverse_temperature_flow, landscape, low_temperature_constant
-from .mano import Expressions, Mano, mano_batches, mano_expressions
+from .expressions import Expressions, mano_batches, mano_expressions
+from .mano import Mano
 from .mano_training import ManoTraining, mano_loss, train_mano
 from .positions import PlantedEvolution, PositionCurves, position_curves
 from .teacher_student import TeacherStudent, TeacherStudentOptions, divergence, teacher_student

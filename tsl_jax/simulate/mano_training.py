@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from . import checks
-from .mano import Mano, draw_expressions, split_key
+from .expressions import draw_expressions, split_key
+from .mano import Mano
 from .transformer import Params, Transformer, init_transformer, transformer_states
 
 
