@@ -5,7 +5,7 @@
 Speed: seconds of a run over all temperatures in one program, and of one run for each of them, compile time apart,
 medians of the repeats; all share inputs and teachers in both. Laws (width 32, 128 classes): at high temperature the
 correlation of ln(loss) with dynamic time and with its logarithm; at low temperature the exponents of the loss and of
-the logit spread in dynamic time, from a spread of `FROZEN` on; how well runs of several learning rates fall on one
+the logit spread in dynamic time, from a spread of `FROZEN` on, beside those of the landscape's gradient flow; how well runs of several learning rates fall on one
 line in dynamic time and in steps.
 """
 
@@ -93,7 +93,7 @@ def _laws(optimizer: Literal["adam", "sgd"], options: argparse.Namespace) -> dic
     runs = jax.tree.map(np.asarray, _run(temperatures, rates, steps, setting, options.seeds))
     short = jax.tree.map(np.asarray, _run(HOT, fastest / 3, np.arange(5, 2000, 5), setting, options.seeds))
     seconds = time.perf_counter() - begin
-    cold = [_cold(runs, i, seed) for i in range(len(COLD)) for seed in range(options.seeds)]
+    cold = [_cold(runs, i, seed, setting.classes) for i in range(len(COLD)) for seed in range(options.seeds)]
     hot = [_hot(short, i, seed) for i in range(len(HOT)) for seed in range(options.seeds)]
     same = [i for i, t in enumerate(temperatures) if t == COLD[-1]]
     return {
@@ -106,13 +106,20 @@ def _laws(optimizer: Literal["adam", "sgd"], options: argparse.Namespace) -> dic
     }
 
 
-def _cold(runs, setting: int, seed: int) -> dict:
+def _cold(runs, setting: int, seed: int, classes: int) -> dict:
+    import numpy as np
+
+    from tsl_jax.simulate import inverse_temperature_flow
     from tsl_jax.temporal import growth_exponent, time_law
 
     spread, tau = runs.logit_spread[setting, seed], runs.lr_sum[setting]
     temperature = float(runs.temperature[setting])
     rows = (spread > FROZEN) & (spread < 0.5 / temperature)
     law, growth = time_law(tau[rows], runs.loss[setting, seed][rows]), growth_exponent(tau[rows], spread[rows])
+    # What gradient flow along the teacher's direction gives over the same range of the spread.
+    flow = inverse_temperature_flow(np.geomspace(1e-1, 1e8, 400), 1 / temperature, classes=classes, samples=8192)
+    same = (flow.beta > spread[rows][0]) & (flow.beta < spread[rows][-1])
+    theory = time_law(flow.time[same], flow.loss[same]), growth_exponent(flow.time[same], flow.beta[same])
     return {
         "temperature": temperature,
         "seed": seed,
@@ -127,6 +134,7 @@ def _cold(runs, setting: int, seed: int) -> dict:
         "third_p_value": float(law.third_p_value),
         "growth": float(growth.exponent),
         "growth_stderr": float(growth.exponent_stderr),
+        "theory": {"exponent": float(theory[0].params["exponent"]), "growth": float(theory[1].exponent)},
     }
 
 
@@ -182,7 +190,10 @@ def _law_table(laws: dict[str, dict]) -> str:
             exponent = f"{cold['exponent']:.3f} ± {cold['stderr']:.3f} ({low:.3f} to {high:.3f})"
             spread = f"{cold['growth']:.3f} ± {cold['growth_stderr']:.3f}"
             reach = f"{cold['spread'][0]:.0f} to {cold['spread'][1]:.0f}"
-            rows.append([optimizer, f"{cold['temperature']:g}", reach, f"loss {exponent}, spread {spread}"])
+            found = f"loss {exponent}, spread {spread}"
+            if optimizer == "sgd":
+                found += "; gradient flow: {exponent:.3f}, {growth:.3f}".format(**cold["theory"])
+            rows.append([optimizer, f"{cold['temperature']:g}", reach, found])
         for hot in entry["hot"]:
             if "r2_exponential" in hot:
                 fits = f"R² of ln(loss): exponential {hot['r2_exponential']:.5f}, power law {hot['r2_power_law']:.3f}"
