@@ -43,14 +43,14 @@ def test_its_energies_are_independent_normal_ones():
     """Means over plain draws, with their errors: any β, any number of classes."""
     rng = np.random.default_rng(1)
     for classes in (2, CLASSES):
-        energy = rng.normal(size=(100_000, classes))
+        energy = rng.normal(size=(40_000, classes))
         found = landscape([0.5, 3.0, 12.0], TEACHER, classes=classes, samples=4096, seed=1)
         for i, beta in enumerate(np.asarray(found.beta, np.float64)):
             parts = np.array([direct(beta, TEACHER, part) for part in np.split(energy, 20)])
             mean, error = parts.mean(axis=0), parts.std(axis=0, ddof=1) / np.sqrt(20)
             own = np.array([found.free_energy[i], found.internal_energy[i], found.loss[i], found.gradient[i]])
             # Its own sampling error is of the order of that of 4,096 draws.
-            assert np.all(np.abs(own - mean) < 4 * np.hypot(error, error * np.sqrt(100_000 / 4096))), (classes, beta)
+            assert np.all(np.abs(own - mean) < 4 * np.hypot(error, error * np.sqrt(40_000 / 4096))), (classes, beta)
 
 
 def test_the_free_energy_is_the_known_one_at_high_temperature():
@@ -74,9 +74,9 @@ def test_low_temperature_laws_and_their_constant(classes):
     constant = low_temperature_constant(classes)
     # Density of the gap at 0, from the spacing of plain draws.
     rng = np.random.default_rng(0)
-    lowest = np.sort(rng.normal(size=(200_000, classes)), axis=1)[:, :2]
-    density = np.mean(np.diff(lowest) < 0.02) / 0.02
-    assert constant == pytest.approx(np.pi**2 / 12 * density, rel=0.06)
+    lowest = np.partition(rng.normal(size=(60_000, classes)), 1, axis=1)[:, :2]
+    density = np.mean(np.diff(lowest) < 0.03) / 0.03
+    assert constant == pytest.approx(np.pi**2 / 12 * density, rel=0.1)
     cold = landscape(np.geomspace(80, 800, 5), 1e5, classes=classes, samples=8192)
     np.testing.assert_allclose(cold.loss * cold.beta, constant, rtol=0.03)
     np.testing.assert_allclose(cold.gradient * cold.beta**2, constant, rtol=0.04)
@@ -103,7 +103,7 @@ def test_the_flow_is_that_of_an_ode_solver():
 
 def test_beta_and_loss_follow_the_cube_root_of_time():
     time = np.geomspace(1e5, 1e8, 40)
-    flow = inverse_temperature_flow(time, 1e5, classes=128, samples=8192)
+    flow = inverse_temperature_flow(time, 1e5, classes=128, samples=4096)
     constant = low_temperature_constant(128)
     np.testing.assert_allclose(flow.beta, np.cbrt(3 * constant * time), rtol=0.02)
     np.testing.assert_allclose(flow.loss, constant / np.cbrt(3 * constant * time), rtol=0.03)
