@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .collect import collect
     from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
     from .lm import (
         Category,
@@ -38,6 +39,7 @@ __all__ = [
     "Sigmoid",
     "Spectrum",
     "Status",
+    "collect",
     "create_losses",
     "curve_counts",
     "decompose",
@@ -60,6 +62,7 @@ __all__ = [
 
 # Names are loaded when first used: `tsl --help` needs no JAX, and `tsl.fit` no Zarr.
 _PACKAGES = {
+    "collect": ("collect",),
     "curves": ("FAMILIES", "Family", "Hyperbola", "Parameter", "PowerLaw", "Sigmoid"),
     "lm": (
         *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "Status"),

@@ -21,6 +21,7 @@ from .loss_creation import create_losses
 from .loss_curve_csv import LossCurveError, LossCurveRows, read_columns, read_loss_curve
 from .losses import LossStore, open_losses
 from .reading import read_rows, read_rows_with_gaps
+from .rechunking import UnfinishedLosses, begin_losses, copy_tokens, rechunk
 from .schema import FORMAT_VERSION
 from .validation import validate
 from .writing import FitWriter
@@ -47,9 +48,12 @@ __all__ = [
     "StoreLike",
     "StoreNotFoundError",
     "StoredFit",
+    "UnfinishedLosses",
     "Violation",
     "WriteError",
+    "begin_losses",
     "block_digest",
+    "copy_tokens",
     "create_losses",
     "locate",
     "open_fits",
@@ -58,6 +62,7 @@ __all__ = [
     "read_loss_curve",
     "read_rows",
     "read_rows_with_gaps",
+    "rechunk",
     "refuse_foreign",
     "resume_or_create",
     "validate",

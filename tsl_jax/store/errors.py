@@ -58,11 +58,11 @@ class LockedError(StoreError, BlockingIOError):
 class ChangedError(StoreError):
     """An unfinished output was begun from other input or with other options; `differences` says which."""
 
-    def __init__(self, name: str, differences: Sequence[str]) -> None:
+    def __init__(self, name: str, differences: Sequence[str], what: str = "fits") -> None:
         self.differences = tuple(differences)
         listing = "\n".join(f"  - {difference}" for difference in differences)
         super().__init__(
-            f"{name} holds fits that were begun otherwise:\n{listing}\n"
+            f"{name} holds {what} that were begun otherwise:\n{listing}\n"
             "Go back to the same input and options, write to another output, delete this one, "
             "or pass overwrite=True to begin anew."
         )

@@ -13,7 +13,7 @@ from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
 
-_CHUNK_BYTES, _SHARD_BYTES, _COORDINATE_CHUNK = 2**20, 2**25, 2**20
+_CHUNK_BYTES, _SHARD_BYTES, COORDINATE_CHUNK = 2**20, 2**25, 2**20
 
 
 def create_losses(
@@ -61,7 +61,7 @@ def create_losses(
     """
     values = None if isinstance(losses, tuple) else np.asarray(losses)
     shape, dtype = _shape_and_dtype(losses if values is None else values, dtype)
-    rows = _rows(shape, dtype.itemsize, chunk_tokens, shard_tokens)
+    rows = rows_of(shape, dtype.itemsize, chunk_tokens, shard_tokens)
     tokens = {name: np.asarray(column) for name, column in (tokens or {}).items()}
     checkpoints = {name: np.asarray(column) for name, column in checkpoints.items()}
     _check_lengths(shape, tokens, checkpoints)
@@ -71,11 +71,11 @@ def create_losses(
         own = {"tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": " ".join([*checkpoints, *tokens])}
         own = {**(attributes or {}), **own}
         group = zarr.create_group(location.store, path=location.path, attributes=own, overwrite=replaced)
-        array = _create_array(group, shape, dtype, *rows)
+        array = create_losses_array(group, shape, dtype, *rows)
         for name, column in checkpoints.items():
             group.create_array(name, data=column, dimension_names=(CHECKPOINT,))
         for name, column in tokens.items():
-            chunks = (max(1, min(_COORDINATE_CHUNK, len(column))),)
+            chunks = (max(1, min(COORDINATE_CHUNK, len(column))),)
             group.create_array(name, data=column, chunks=chunks, dimension_names=(TOKEN,))
         location.consolidate()
         if values is not None:
@@ -85,7 +85,10 @@ def create_losses(
     return open_losses_at(location, location.open_group("r+"))
 
 
-def _create_array(group: zarr.Group, shape: tuple[int, int], dtype: np.dtype, chunk: int, shard: int) -> zarr.Array:
+def create_losses_array(
+    group: zarr.Group, shape: tuple[int, int], dtype: np.dtype, chunk: int, shard: int
+) -> zarr.Array:
+    """The array `losses` of whole trajectories, empty."""
     columns = max(1, shape[1])
     return group.create_array(
         "losses",
@@ -100,7 +103,7 @@ def _create_array(group: zarr.Group, shape: tuple[int, int], dtype: np.dtype, ch
     )
 
 
-def _rows(shape: tuple[int, int], itemsize: int, chunk: int | None, shard: int | None) -> tuple[int, int]:
+def rows_of(shape: tuple[int, int], itemsize: int, chunk: int | None, shard: int | None) -> tuple[int, int]:
     """Tokens in a chunk and in a shard."""
     row = max(1, shape[1]) * itemsize
     chunk = chunk or max(1, min(_CHUNK_BYTES // row, shape[0]))

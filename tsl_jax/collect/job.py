@@ -1,0 +1,240 @@
+"""The whole job: checkpoints and batches to a loss store, resumable."""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..store import ChangedError, Location, LossStore, StoreError, StoreLike, locate, open_losses, writer_lock
+from ..store.fingerprint import differences
+from ..store.rechunking import checked_dtype
+from .batches import Batches, BatchReader, Tokens
+from .checkpoints import Checkpoint, in_order
+from .collection import PLACE, Collection, clear, is_finished, mark, open_collection, remove
+from .jax_losses import Evaluator, JaxEvaluator
+
+#: Batches that are begun before the first is waited for.
+_AHEAD = 3
+LOGITS = ("logit_mean", "logit_spread")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointReport:
+    """One checkpoint that is done.
+
+    Attributes:
+        step: its step.
+        tokens: tokens with a loss.
+        mean_loss: nat, over the finite losses.
+        seconds: computing and writing it, loading apart; 0 for one that an earlier run collected.
+        resumed: whether an earlier run collected it.
+    """
+
+    step: float
+    tokens: int
+    mean_loss: float
+    seconds: float
+    resumed: bool
+
+
+Report = Callable[[CheckpointReport], None]
+
+
+def collect(
+    loss_fn: Callable[[Any, Any], Any],
+    checkpoints: Iterable[Any],
+    batches: Batches,
+    out: StoreLike,
+    *,
+    coordinates: Callable[[float], Mapping[str, float]] | None = None,
+    logits: bool = False,
+    dtype: Any = np.float16,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> LossStore:
+    """Measure every token's loss at every checkpoint of a model, and write a loss store.
+
+    A checkpoint at a time is appended on disk, one column a chunk; when the checkpoints end, the columns are rewritten
+    as whole trajectories. Kill it at any moment and run it again: checkpoints that are done are not computed again,
+    and none that is half-written counts. Memory holds one checkpoint's parameters and a few batches.
+
+    Args:
+        loss_fn: ``loss_fn(params, batch)`` returns losses (sequences, positions) in nat; it is jitted here. With
+            ``logits`` it returns ``(losses, logits)``, logits (sequences, positions, vocabulary).
+        checkpoints: ``(step, params)`` in order of steps, from a list, a generator that trains, or
+            `orbax_checkpoints`; a `Checkpoint` loads its parameters only when they are needed.
+        batches: the validation data, the same for every checkpoint: a list of mappings of arrays, or a function that
+            returns them anew. Of each batch `token_id` (sequences, positions) are the tokens whose losses are measured;
+            `mask`, True where a token counts, leaves out padding; `domain`, `sequence`, `position`,
+            `token_frequency`, one value a token or one a sequence, are recorded; sequences and positions are counted
+            from 0 where they are not given. Other arrays are for ``loss_fn`` alone. Batches of one shape compile once.
+        out: where the loss store goes: a path, a URL or a Zarr store.
+        coordinates: from a step to other coordinates of its checkpoint, such as
+            ``lambda step: {"tokens_seen": 4096 * step}``.
+        logits: whether to record `logit_mean` and `logit_spread` a checkpoint: the mean of the logits, and the root of
+            their variance over the vocabulary, both over all tokens.
+        dtype: float16, float32 or float64, of the losses.
+        attributes: group attributes, such as the names of the domains.
+        overwrite: delete losses that are there and begin anew.
+        progress: called with a `CheckpointReport` after each checkpoint.
+
+    Returns:
+        The open loss store.
+
+    Raises:
+        StoreError: ``loss_fn`` returns another shape, checkpoints are out of order or come twice, a batch is not as it
+            should be, or something else is at the output. Its subclasses: `ChangedError` (other batches or options than
+            those of the losses that are there), `LockedError`, `WriteError`. What was collected is kept.
+        TypeError: an argument is of another kind.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np, zarr
+        >>> def loss_fn(params, batch):
+        ...     logits = params["table"][batch["token_before"]]
+        ...     return -jnp.take_along_axis(jax.nn.log_softmax(logits), batch["token_id"][..., None], -1)[..., 0]
+        >>> text = np.array([[0, 1, 2, 1, 0]])
+        >>> batches = [{"token_before": text[:, :-1], "token_id": text[:, 1:]}]
+        >>> checkpoints = [(step, {"table": step * jnp.eye(3)}) for step in (0, 1, 2)]
+        >>> store = collect(loss_fn, checkpoints, batches, zarr.storage.MemoryStore(), dtype="float32")
+        >>> store.read().astype(float).round(2)[0].tolist(), store.read_coordinate("token_id").tolist()
+        ([1.1, 1.55, 2.24], [1, 2, 1, 0])
+
+    Source: the logits' spread, which should grow as the cube root of dynamic time: arXiv 2602.03685; see
+    `tsl_jax.temporal.growth_exponent`.
+    """
+    evaluator = JaxEvaluator(loss_fn, checked_dtype(dtype), logits)
+    options: dict[str, Any] = {"coordinates": coordinates, "attributes": attributes, "progress": progress}
+    return run(evaluator, checkpoints, batches, out, logits=logits, dtype=dtype, overwrite=overwrite, **options)
+
+
+def run(
+    evaluator: Evaluator,
+    checkpoints: Iterable[Any],
+    batches: Batches,
+    out: StoreLike,
+    *,
+    coordinates: Callable[[float], Mapping[str, float]] | None,
+    logits: bool,
+    dtype: Any,
+    attributes: Mapping[str, Any] | None,
+    overwrite: bool,
+    progress: Report | None,
+) -> LossStore:
+    """`collect` with any way to compute losses."""
+    location = locate(out, writable=True)
+    is_finished(location)  # refuses what is foreign before anything is computed
+    reader = BatchReader(batches)
+    summary = reader.summary()
+    with writer_lock(Location(location.store, location.key(PLACE), location.name)):
+        if overwrite:
+            clear(location)
+        mark(location)
+        store = open_losses(location.open_group()) if is_finished(location) else None
+        job = _Job(evaluator, reader, summary, location, store, checked_dtype(dtype), logits, coordinates, progress)
+        for checkpoint in in_order(checkpoints):
+            job.add(checkpoint)
+        return job.finish(attributes or {})
+
+
+class _Job:
+    """One run over the checkpoints."""
+
+    def __init__(self, evaluator, reader, summary, location, store, dtype, logits, coordinates, progress) -> None:
+        self._evaluator, self._reader, self._summary, self._location = evaluator, reader, summary, location
+        self._dtype, self._logits, self._coordinates, self._progress = dtype, logits, coordinates, progress
+        self._collection: Collection | None = None
+        self._store: LossStore | None = store
+        self._told = {"batches": len(summary.digests), "tokens": summary.tokens, "digest": summary.digest}
+        if store is not None:
+            before: Any = store.attributes.get("collected", {"batches": "not written by collect"})
+            changes = differences(before, self._told, "batches: ")
+            if changes:
+                raise ChangedError(location.name, changes, "losses")
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Collect one checkpoint, if that is not done."""
+        values = {"step": float(checkpoint.step)}
+        done, means = self._done()
+        if values["step"] in done:
+            return self._tell(checkpoint, means[done.index(values["step"])])
+        if done and values["step"] < done[-1]:
+            raise StoreError(
+                f"checkpoints: got {checkpoint} now, expected steps after {done[-1]:g}, which is collected already. "
+                "What was collected is kept. To collect a step before it, write to another output or pass overwrite=True."
+            )
+        if self._coordinates is not None:
+            values |= {name: float(value) for name, value in self._coordinates(checkpoint.step).items()}
+        if self._collection is None:
+            self._collection = self._open((*values, *(LOGITS if self._logits else ()), "mean_loss"))
+            return self.add(checkpoint)  # which may be done
+        params = self._evaluator.prepare(checkpoint.load(), next(iter(self._reader)))
+        begun, column = time.perf_counter(), _Column(self._evaluator, params, self._reader)
+        self._collection.append(column, lambda: values | column.summary())
+        return self._tell(checkpoint, column.summary()["mean_loss"], time.perf_counter() - begun)
+
+    def finish(self, attributes: Mapping[str, Any]) -> LossStore:
+        """Rewrite as whole trajectories."""
+        if self._collection is None and self._store is None:
+            raise StoreError("checkpoints: there was none, expected at least one (step, params)")
+        if self._collection is not None:
+            return self._collection.finish({**attributes, "collected": self._told})
+        remove(self._location)
+        self._location.consolidate()
+        return open_losses(self._location.open_group())
+
+    def _open(self, entries: tuple[str, ...]) -> Collection:
+        return open_collection(self._location, self._reader, self._summary, self._dtype, entries, self._store)
+
+    def _done(self) -> tuple[list[float], list[float]]:
+        """Steps that are done, and their mean losses."""
+        if self._collection is not None:
+            return self._collection.steps, self._collection.rows[:, -1].tolist()
+        if self._store is not None:
+            columns = self._store.checkpoint_coordinates
+            return columns["step"].tolist(), columns["mean_loss"].tolist()
+        return [], []
+
+    def _tell(self, checkpoint: Checkpoint, mean_loss: float, seconds: float | None = None) -> None:
+        if self._progress is not None:
+            report = (checkpoint.step, self._summary.tokens, mean_loss, seconds or 0.0, seconds is None)
+            self._progress(CheckpointReport(*report))
+
+
+class _Column:
+    """Losses of one checkpoint, computed a few batches ahead while it is iterated; then `summary`."""
+
+    def __init__(self, evaluator: Evaluator, params: Any, reader: BatchReader) -> None:
+        self._evaluator, self._params, self._reader = evaluator, params, reader
+        self._loss, self._measured, self._tokens, self._logits = 0.0, 0, 0, None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        waiting: collections.deque[tuple[Any, Tokens]] = collections.deque()
+        for tokens in self._reader:
+            waiting.append((self._evaluator.submit(self._params, tokens), tokens))
+            if len(waiting) > _AHEAD:
+                yield self._fetch(*waiting.popleft())
+        while waiting:
+            yield self._fetch(*waiting.popleft())
+
+    def summary(self) -> dict[str, float]:
+        """Mean loss, and of the logits mean and spread."""
+        found = {"mean_loss": self._loss / self._measured if self._measured else float("nan")}
+        if self._logits is not None:
+            mean, variance = self._logits / self._tokens
+            found |= {"logit_mean": float(mean), "logit_spread": float(np.sqrt(variance))}
+        return found
+
+    def _fetch(self, pending: Any, tokens: Tokens) -> np.ndarray:
+        losses, logits = self._evaluator.fetch(pending)
+        flat = losses[tokens.mask]
+        finite = np.isfinite(flat)
+        self._loss += float(np.sum(flat, dtype=np.float64, where=finite))
+        self._measured += int(np.sum(finite))
+        self._tokens += len(flat)
+        if logits is not None:
+            self._logits = logits + (0.0 if self._logits is None else self._logits)
+        return flat
