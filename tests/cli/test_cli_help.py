@@ -12,11 +12,21 @@ import typer
 from tsl_jax import __version__
 from tsl_jax.cli import _instruction_set, app, keep_programs
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+TOP = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def _flat(commands, before=""):
+    """Every command by the words that call it; a group stands for those in it."""
+    for name, command in commands.items():
+        inner = getattr(command, "commands", None)
+        yield from _flat(inner, f"{before}{name} ") if inner else [(before + name, command)]
+
+
+COMMANDS = dict(_flat(TOP))
 
 
 def test_the_commands_are_these(tsl):
-    assert list(COMMANDS) == [
+    assert list(TOP) == [
         "demo",
         "info",
         "validate",
@@ -28,16 +38,17 @@ def test_the_commands_are_these(tsl):
         "rank",
         "score",
         "simulate",
+        "collect",
     ]
     text = tsl("--help").out
-    for name in COMMANDS:
+    for name in TOP:
         assert re.search(rf"\b{name}\b", text)
     assert tsl("--version").out.strip() == __version__
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_every_option_with_its_default(tsl, name):
-    text = tsl(name, "--help").out
+    text = tsl(*name.split(), "--help").out
     assert "Exit codes: 0" in " ".join(text.split())
     for parameter in COMMANDS[name].params:
         if parameter.name == "help":

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from . import demo, fit, forecast, info, positions, rank, score, simulate, spectrum, timescale, validate
+from . import (
+    collect,
+    demo,
+    fit,
+    forecast,
+    info,
+    positions,
+    rank,
+    score,
+    simulate,
+    spectrum,
+    timescale,
+    validate,
+)
 
 app = typer.Typer(
     name="tsl",
@@ -30,6 +43,7 @@ app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
 app.command("score")(score.score)
 app.command("simulate")(simulate.simulate)
+app.add_typer(collect.app)
 
 
 def _print_version(wanted: bool) -> None:

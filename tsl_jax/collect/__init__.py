@@ -7,9 +7,10 @@ import sys
 import types
 
 from .checkpoints import Checkpoint, orbax_checkpoints
+from .hf import collect_hf
 from .job import CheckpointReport, collect
 
-__all__ = ["Checkpoint", "CheckpointReport", "collect", "orbax_checkpoints"]
+__all__ = ["Checkpoint", "CheckpointReport", "collect", "collect_hf", "orbax_checkpoints"]
 
 
 class _Callable(types.ModuleType):

@@ -6,9 +6,7 @@ checkpoint: its step, its other coordinates, and a checksum. The row is written 
 killed run left half-written has none, and is written anew.
 """
 
-import contextlib
 import dataclasses
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -30,11 +28,10 @@ from ..store import (
 )
 from ..store.errors import writing
 from ..store.fingerprint import differences
-from ..store.rechunking import UNFINISHED
 from .batches import RECORDED, BatchReader, Summary, changed_batches
+from .output import COLUMNS, remove
 
-#: The group inside the output, and what it is called.
-PLACE, KIND = "collecting", "losses being collected"
+KIND = "losses being collected"
 _SHARD_TOKENS, _CHUNK_TOKENS = 2**20, 2**16
 
 
@@ -125,91 +122,62 @@ class Collection:
         self.rows = np.concatenate([self.rows, row[None]])
 
 
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a resumed run must be given again.
+
+    Attributes:
+        reader: the batches.
+        summary: of the batches.
+        dtype: of the losses.
+        identity: what else must be the same.
+    """
+
+    reader: BatchReader
+    summary: Summary
+    dtype: np.dtype
+    identity: Mapping[str, Any]
+
+    def described(self) -> dict[str, Any]:
+        """As the attributes of a collection."""
+        names = sorted(self.summary.names)
+        return {"dtype": str(self.dtype), "token_coordinates": names, "identity": dict(self.identity)}
+
+
 def open_collection(
-    location: Location,
-    reader: BatchReader,
-    summary: Summary,
-    dtype: np.dtype,
-    entries: tuple[str, ...],
-    store: LossStore | None = None,
+    location: Location, given: Given, entries: tuple[str, ...], store: LossStore | None = None
 ) -> Collection:
     """The collection to go on with; without a finished checkpoint it is begun anew.
 
     Args:
         location: of the output.
-        reader: the batches.
-        summary: of the batches.
-        dtype: of the losses.
+        given: what is collected.
         entries: what is recorded of a checkpoint, by name.
         store: the finished loss store at the output, whose checkpoints a new collection begins with.
 
     Raises:
         ChangedError: it was begun from other batches, or with other options.
     """
-    described = {"dtype": str(dtype), "entries": list(entries), "token_coordinates": sorted(summary.names)}
+    described = {**given.described(), "entries": list(entries)}
     found, changes = _resumed(location, entries), []
     if store is not None:
         known = {"dtype": str(store.losses.dtype), "token_coordinates": sorted(store.token_coordinates)}
         known["entries"] = sorted(store.checkpoint_coordinates)
-        changes = differences(known, {**described, "entries": sorted(entries)})
+        now = described | {"entries": sorted(entries)}
+        changes = differences(known, {name: now[name] for name in known})
         found = found if found is not None and len(found.rows) > store.num_checkpoints else None
     if found is not None and len(found.rows):
         stored = found.group.attrs.asdict()
-        changes = changed_batches(np.asarray(_array(found.group, "batches")[:]), summary.digests)
+        changes = changed_batches(np.asarray(_array(found.group, "batches")[:]), given.summary.digests)
         changes += differences({name: stored.get(name) for name in described}, described)
     if changes:
         raise ChangedError(location.name, changes, "losses")
     if found is not None and len(found.rows):
         return found
-    created = _create(location, reader, summary, dtype, described)
+    created = _create(location, given, described)
     if store is not None:
         created.append_store(store)
     return created
-
-
-def is_finished(location: Location) -> bool:
-    """Whether a loss store is at the output; raises at anything else that does not belong here.
-
-    Raises:
-        StoreError: something is there that `collect` did not write.
-    """
-    try:
-        kind = location.open_group().attrs.get("tsl_kind")
-    except StoreNotFoundError as error:
-        directory = location.directory
-        if directory is not None and directory.exists():
-            others = sorted(set(os.listdir(directory)) - {PLACE}) if directory.is_dir() else ["it is a file"]
-            if others:
-                held = ", ".join(others[:3])
-                raise StoreError(f"{location.name}: holds other files ({held}); give a new directory") from error
-        return False
-    if kind not in ("losses", UNFINISHED):
-        raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses; give another place")
-    return kind == "losses"
-
-
-def mark(location: Location) -> None:
-    """Say at the output what is being made, unless a loss store is there; the caller holds `writer_lock`."""
-    with writing(location.name, "the empty collection", kept="Nothing is collected yet."):
-        for path in (location.path, location.key(PLACE)):
-            try:
-                Location(location.store, path, location.name).open_group()
-            except StoreNotFoundError:
-                zarr.create_group(location.store, path=path, attributes={"tsl_kind": UNFINISHED})
-
-
-def clear(location: Location) -> None:
-    """Give up what is collected, and the loss store if there is one."""
-    remove(location)
-    with writing(location.name, "its attributes"), contextlib.suppress(StoreNotFoundError):
-        location.open_group("r+").attrs["tsl_kind"] = UNFINISHED
-
-
-def remove(location: Location) -> None:
-    """Remove the columns of a collection that is finished or given up."""
-    with writing(location.name, "the end of the collection"):
-        sync(location.store.delete_dir(location.key(f"{PLACE}/columns/ledger")))  # without it, nothing counts
-        sync(location.store.delete_dir(location.key(PLACE)))
 
 
 def in_blocks(pieces: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
@@ -241,22 +209,17 @@ def _resumed(location: Location, entries: tuple[str, ...]) -> Collection | None:
     return Collection(location, group, _array(group, "losses"), entries, table[:count, :-1])
 
 
-def _create(
-    location: Location, reader: BatchReader, summary: Summary, dtype: np.dtype, described: Mapping[str, Any]
-) -> Collection:
+def _create(location: Location, given: Given, described: Mapping[str, Any]) -> Collection:
     """An empty collection; its ledger, made last, stands for one that is ready."""
-    place, entries = _place(location), tuple(described["entries"])
+    place, entries, num_tokens = _place(location), tuple(described["entries"]), given.summary.tokens
     with writing(location.name, "the empty collection", kept="Nothing is collected yet."):
         sync(place.store.delete_dir(place.path))
         group = zarr.create_group(place.store, path=place.path, attributes={"tsl_kind": KIND, **described})
-        losses = _over_tokens(group, "losses", (summary.tokens, 0), dtype)
-        group.create_array("batches", data=summary.digests, dimension_names=("batch", "entry"))
-        columns = {}
-        for name in summary.names:
-            columns[name] = _over_tokens(group, name, (summary.tokens,), RECORDED[name])
-        for name, array in columns.items():
-            start = 0
-            for block in in_blocks((tokens.columns[name] for tokens in reader), _SHARD_TOKENS):
+        losses = _over_tokens(group, "losses", (num_tokens, 0), given.dtype)
+        group.create_array("batches", data=given.summary.digests, dimension_names=("batch", "entry"))
+        for name in given.summary.names:
+            array, start = _over_tokens(group, name, (num_tokens,), RECORDED[name]), 0
+            for block in in_blocks((tokens.columns[name] for tokens in given.reader), _SHARD_TOKENS):
                 array[start : start + len(block)] = block
                 start += len(block)
         shape = (0, len(entries) + 1)
@@ -278,7 +241,7 @@ def _over_tokens(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np
 
 
 def _place(location: Location) -> Location:
-    return Location(location.store, location.key(f"{PLACE}/columns"), location.name)
+    return Location(location.store, location.key(COLUMNS), location.name)
 
 
 def _tokens(group: zarr.Group) -> dict[str, zarr.Array]:

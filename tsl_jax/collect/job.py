@@ -13,8 +13,9 @@ from ..store.fingerprint import differences
 from ..store.rechunking import checked_dtype
 from .batches import Batches, BatchReader, Tokens
 from .checkpoints import Checkpoint, in_order
-from .collection import PLACE, Collection, clear, is_finished, mark, open_collection, remove
+from .collection import Collection, Given, open_collection
 from .jax_losses import Evaluator, JaxEvaluator
+from .output import PLACE, clear, is_finished, mark, remove
 
 #: Batches that are begun before the first is waited for.
 _AHEAD = 3
@@ -123,8 +124,9 @@ def run(
     attributes: Mapping[str, Any] | None,
     overwrite: bool,
     progress: Report | None,
+    identity: Mapping[str, Any] | None = None,
 ) -> LossStore:
-    """`collect` with any way to compute losses."""
+    """`collect` with any way to compute losses; a resumed run must have the same ``identity``."""
     location = locate(out, writable=True)
     is_finished(location)  # refuses what is foreign before anything is computed
     reader = BatchReader(batches)
@@ -134,7 +136,8 @@ def run(
             clear(location)
         mark(location)
         store = open_losses(location.open_group()) if is_finished(location) else None
-        job = _Job(evaluator, reader, summary, location, store, checked_dtype(dtype), logits, coordinates, progress)
+        given = Given(reader, summary, checked_dtype(dtype), dict(identity or {}))
+        job = _Job(evaluator, given, location, store, logits, coordinates, progress)
         for checkpoint in in_order(checkpoints):
             job.add(checkpoint)
         return job.finish(attributes or {})
@@ -143,12 +146,14 @@ def run(
 class _Job:
     """One run over the checkpoints."""
 
-    def __init__(self, evaluator, reader, summary, location, store, dtype, logits, coordinates, progress) -> None:
-        self._evaluator, self._reader, self._summary, self._location = evaluator, reader, summary, location
-        self._dtype, self._logits, self._coordinates, self._progress = dtype, logits, coordinates, progress
+    def __init__(self, evaluator, given, location, store, logits, coordinates, progress) -> None:
+        self._evaluator, self._location, self._logits = evaluator, location, logits
+        self._coordinates, self._progress = coordinates, progress
+        self._given: Given = given
         self._collection: Collection | None = None
         self._store: LossStore | None = store
-        self._told = {"batches": len(summary.digests), "tokens": summary.tokens, "digest": summary.digest}
+        self._told = {"batches": len(given.summary.digests), "tokens": given.summary.tokens}
+        self._told |= {"digest": given.summary.digest, **given.identity}
         if store is not None:
             before: Any = store.attributes.get("collected", {"batches": "not written by collect"})
             changes = differences(before, self._told, "batches: ")
@@ -164,15 +169,16 @@ class _Job:
         if done and values["step"] < done[-1]:
             raise StoreError(
                 f"checkpoints: got {checkpoint} now, expected steps after {done[-1]:g}, which is collected already. "
-                "What was collected is kept. To collect a step before it, write to another output or pass overwrite=True."
+                "What was collected is kept. For a step before it write to another output or pass overwrite=True."
             )
         if self._coordinates is not None:
             values |= {name: float(value) for name, value in self._coordinates(checkpoint.step).items()}
         if self._collection is None:
-            self._collection = self._open((*values, *(LOGITS if self._logits else ()), "mean_loss"))
+            entries = (*values, *(LOGITS if self._logits else ()), "mean_loss")
+            self._collection = open_collection(self._location, self._given, entries, self._store)
             return self.add(checkpoint)  # which may be done
-        params = self._evaluator.prepare(checkpoint.load(), next(iter(self._reader)))
-        begun, column = time.perf_counter(), _Column(self._evaluator, params, self._reader)
+        params = self._evaluator.prepare(checkpoint.load(), next(iter(self._given.reader)))
+        begun, column = time.perf_counter(), _Column(self._evaluator, params, self._given.reader)
         self._collection.append(column, lambda: values | column.summary())
         return self._tell(checkpoint, column.summary()["mean_loss"], time.perf_counter() - begun)
 
@@ -186,9 +192,6 @@ class _Job:
         self._location.consolidate()
         return open_losses(self._location.open_group())
 
-    def _open(self, entries: tuple[str, ...]) -> Collection:
-        return open_collection(self._location, self._reader, self._summary, self._dtype, entries, self._store)
-
     def _done(self) -> tuple[list[float], list[float]]:
         """Steps that are done, and their mean losses."""
         if self._collection is not None:
@@ -200,7 +203,7 @@ class _Job:
 
     def _tell(self, checkpoint: Checkpoint, mean_loss: float, seconds: float | None = None) -> None:
         if self._progress is not None:
-            report = (checkpoint.step, self._summary.tokens, mean_loss, seconds or 0.0, seconds is None)
+            report = (checkpoint.step, self._given.summary.tokens, mean_loss, seconds or 0.0, seconds is None)
             self._progress(CheckpointReport(*report))
 
 

@@ -1,0 +1,158 @@
+"""Per-token losses of the revisions of a causal language model in `transformers`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..store import LossStore, StoreError, StoreLike
+from .checkpoints import Checkpoint
+from .hf_losses import TorchEvaluator
+from .hf_text import Tokenize, read_texts, rows_of, steps_of, token_ids
+from .job import Report, run
+
+_BLOCK_BYTES = 2**28
+
+
+def collect_hf(
+    model: str,
+    revisions: Sequence[str],
+    text: str | Path | Sequence[str | Path],
+    out: StoreLike,
+    *,
+    steps: Sequence[int] | None = None,
+    context: int = 1024,
+    batch: int = 8,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    devices: Sequence[str] | None = None,
+    logits: bool = False,
+    dtype: Any = np.float16,
+    block_bytes: int = _BLOCK_BYTES,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> LossStore:
+    """Measure every token's loss at every revision of a Hugging Face model, and write a loss store.
+
+    A text is cut into rows of ``context`` tokens, and each of its tokens is predicted once: with what comes before it
+    in its row. Revisions are computed one after another and resumed as in `tsl_jax.collect`.
+
+    Args:
+        model: name on the Hugging Face Hub, or a local folder that holds one folder a revision, each as
+            ``save_pretrained`` writes it: ``MODEL/step1000/config.json`` and so on. A tokenizer may lie in each of
+            them, or once in the folder itself.
+        revisions: branches, tags or commits on the Hub, folders in a local one, in order of training.
+        text: text files (UTF-8) to measure on; each is a domain, called as the file.
+        out: where the loss store goes: a path, a URL or a Zarr store.
+        steps: training step of each revision; by default the number in its name, as in ``step1000``.
+        context: tokens that the model reads at most for one loss.
+        batch: rows computed at a time, over all devices.
+        precision: of the model's weights and products; the log-softmax is float32 always, in blocks of tokens, so that
+            the logits of a large vocabulary never are in memory whole (models that cap or scale their logits apart).
+        devices: PyTorch devices; all GPUs by default, or the CPU. Each gets a copy of the model and some of the rows.
+        logits: whether to record `logit_mean` and `logit_spread` a checkpoint.
+        dtype: float16, float32 or float64, of the losses.
+        block_bytes: float32 logits in memory at a time.
+        overwrite: delete losses that are there and begin anew.
+        progress: called with a `CheckpointReport` after each revision.
+
+    Returns:
+        The open loss store, with token coordinates `sequence`, `position`, `token_id`, `domain`.
+
+    Raises:
+        StoreError: the extra ``hf`` is not installed, a revision is unknown, the tokenizers of two revisions disagree,
+            a text is empty, or as `tsl_jax.collect`.
+
+    Example:
+        >>> from tsl_jax.collect import collect_hf
+        >>> def pythia(text):
+        ...     revisions = [f"step{step}" for step in (1000, 2000, 4000)]
+        ...     return collect_hf("EleutherAI/pythia-70m", revisions, text, "losses.zarr")
+    """
+    for name, value in (("context", context), ("batch", batch)):
+        if value < 1:
+            raise StoreError(f"{name}: got {value}, expected at least 1")
+    numbers = steps_of(revisions, steps)
+    torch, _ = _import()
+    texts = read_texts([text] if isinstance(text, str | Path) else text)
+    sources = {revision: _source(model, revision) for revision in revisions}
+    tokenizers = {revision: _tokenizer(model, revision, *source) for revision, source in sources.items()}
+    first_id = _first_id(next(iter(tokenizers.values())))
+    ids = token_ids(texts, {revision: _tokenize(tokenizer) for revision, tokenizer in tokenizers.items()})
+
+    def load(revision: str) -> Any:
+        name, keywords = sources[revision]
+        return _from("AutoModelForCausalLM", model, revision, name, {"dtype": getattr(torch, precision), **keywords})
+
+    checkpoints = [
+        Checkpoint(step, lambda revision=revision: load(revision), f"revision {revision!r} (step {step})")
+        for step, revision in zip(numbers, revisions, strict=True)
+    ]
+    where = list(devices or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"])
+    identity = {"model": model, "context": context, "precision": precision}
+    return run(
+        TorchEvaluator(where, logits, block_bytes),
+        checkpoints,
+        rows_of(ids, context, batch, first_id),
+        out,
+        coordinates=None,
+        logits=logits,
+        dtype=dtype,
+        attributes={"domains": list(texts), "revisions": list(revisions)},
+        overwrite=overwrite,
+        progress=progress,
+        identity=identity,
+    )
+
+
+def _import() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise StoreError(
+            f"collect_hf: needs PyTorch and transformers ({error}). Install them with: pip install 'tsl_jax[hf]'"
+        ) from error
+    return torch, transformers
+
+
+def _source(model: str, revision: str) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained` is given for a revision."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return model, {"revision": revision}
+    if not (folder / revision / "config.json").is_file():
+        there = sorted(path.parent.name for path in folder.glob("*/config.json"))
+        raise StoreError(
+            f"revisions: {model} has no folder {revision!r} with a model, expected one of {', '.join(there) or 'none'}"
+        )
+    return str(folder / revision), {}
+
+
+def _tokenizer(model: str, revision: str, name: str, keywords: dict[str, Any]) -> Any:
+    lies_there = keywords or (Path(name) / "tokenizer_config.json").is_file()
+    return _from("AutoTokenizer", model, revision, name if lies_there else model, keywords)
+
+
+def _from(kind: str, model: str, revision: str, name: str, keywords: dict[str, Any]) -> Any:
+    """``from_pretrained`` of a class, its failures in the words of this package."""
+    import transformers
+
+    try:
+        return getattr(transformers, kind).from_pretrained(name, **keywords)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise StoreError(
+            f"revisions: {revision!r} of {model} cannot be loaded ({kind}: {reason}). Check the names of the model "
+            "and of the revision, and the connection."
+        ) from error
+
+
+def _tokenize(tokenizer: Any) -> Tokenize:
+    return lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def _first_id(tokenizer: Any) -> int | None:
+    """What the tokenizer puts before a text by itself, if it does."""
+    ids = tokenizer("a")["input_ids"]
+    return ids[0] if ids and tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None
