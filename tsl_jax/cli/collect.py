@@ -110,3 +110,42 @@ def words_of(report: "CheckpointReport") -> str:
     if report.resumed:
         return f"{said}, collected before"
     return f"{said}, {report.tokens:,} tokens in {report.seconds:.1f} s ({report.tokens / report.seconds:,.0f}/s)"
+
+
+@app.command("frontier")
+def frontier(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Loss stores of the same tokens.", show_default=False)
+    ],
+    out: Annotated[str, typer.Option(metavar="LOSSES", help="Loss store to write.", show_default=False)],
+    axis: Annotated[
+        str, typer.Option(help="data_budget (D, tokens trained on) or flops_per_token (M, FLOP per token).")
+    ] = "data_budget",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a loss store that is there; off by default.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take the best of many runs at each budget, and write their final losses as one loss store over the budget.
+
+    What a run spent is a number in the attributes of its store, under the name of the axis. The best run of a budget
+    has the lowest mean loss at its last checkpoint. Runs of other tokens are refused. Fit the result with tsl fit
+    --axis data_budget.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    """
+    with reporting(as_json, debug):
+        from ..collect import frontier as assemble
+
+        store = assemble(runs, out, axis=axis, overwrite=overwrite)  # pyright: ignore[reportArgumentType]
+        columns = store.checkpoint_coordinates
+        best = [
+            {"run": run, axis: float(columns[axis][at]), "mean_loss": float(columns["mean_loss"][at])}
+            for at, run in enumerate(store.attributes["runs"])
+        ]
+        for row in best:
+            say(stderr_console(), f"{axis} {row[axis]:g}: mean loss {row['mean_loss']:.4f} nat, {row['run']}")
+        say(stderr_console(), f"Written: {out}, the best of {len(runs)} runs at {len(best)} budgets", "green")
+        if as_json:
+            write_json({"axis": axis, "tokens": store.num_tokens, "runs": len(runs), "best": best, "written": out})

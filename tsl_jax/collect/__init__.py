@@ -6,11 +6,12 @@
 import sys
 import types
 
+from .budgets import frontier
 from .checkpoints import Checkpoint, orbax_checkpoints
 from .hf import collect_hf
 from .job import CheckpointReport, collect
 
-__all__ = ["Checkpoint", "CheckpointReport", "collect", "collect_hf", "orbax_checkpoints"]
+__all__ = ["Checkpoint", "CheckpointReport", "collect", "collect_hf", "frontier", "orbax_checkpoints"]
 
 
 class _Callable(types.ModuleType):
