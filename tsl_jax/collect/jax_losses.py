@@ -1,5 +1,6 @@
 """Losses of batches by a JAX function, computed ahead of where they are read."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -44,16 +45,7 @@ class JaxEvaluator:
         if not callable(loss_fn):
             raise TypeError(f"loss_fn: got {type(loss_fn).__name__}, expected a function (params, batch) -> losses")
         self._loss_fn, self._logits = loss_fn, logits
-        small = dtype == np.float16  # half of what is copied; a wider one is stored as it comes
-
-        def measure(params: Any, batch: Mapping[str, Any], mask: jax.Array):
-            if not logits:
-                losses = loss_fn(params, batch)
-                return losses.astype(dtype) if small else losses, None
-            losses, values = loss_fn(params, batch)
-            return losses.astype(dtype) if small else losses, logit_sums(values, mask)
-
-        self._measure = jax.jit(measure)
+        self._small = dtype == np.float16
 
     def prepare(self, params: Any, tokens: Tokens) -> Any:
         """Parameters on the device, after a look at what the function returns for one batch.
@@ -81,12 +73,27 @@ class JaxEvaluator:
 
     def submit(self, params: Any, tokens: Tokens) -> Any:
         """Begin a batch."""
-        return self._measure(params, tokens.batch, tokens.mask)
+        return _measure(self._loss_fn, self._small, self._logits, params, tokens.batch, tokens.mask)
 
     def fetch(self, pending: Any) -> Measured:
         """Losses, and sums of the logits' mean and variance."""
         losses, sums = pending
         return np.asarray(losses), None if sums is None else np.asarray(sums, np.float64)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _measure(
+    loss_fn: Callable[[Any, Any], Any],
+    small: bool,
+    logits: bool,
+    params: Any,
+    batch: Mapping[str, Any],
+    mask: jax.Array,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Losses, as float16 where they are stored so, which halves what is copied; and sums of the logits' moments."""
+    found = loss_fn(params, batch)
+    losses, values = found if logits else (found, None)
+    return losses.astype(jnp.float16) if small else losses, None if values is None else logit_sums(values, mask)
 
 
 def logit_sums(logits: jax.Array, mask: jax.Array) -> jax.Array:
