@@ -40,7 +40,7 @@ def test_any_chunks_become_trajectories(tokens, checkpoints, chunk, rows, memory
         *(source, zarr.storage.MemoryStore()),
         chunk_tokens=rows[0],
         shard_tokens=rows[0] * rows[1],
-        memory=memory,
+        memory=2 * memory,
         progress=lambda now, total: done.append((now, total)),
     )
     np.testing.assert_array_equal(found.read(), losses)
@@ -65,7 +65,7 @@ def test_memory_is_bounded_by_blocks(monkeypatch):
         return values
 
     monkeypatch.setattr(zarr.Array, "__getitem__", counted)
-    rechunk(source, zarr.storage.MemoryStore(), chunk_tokens=10, shard_tokens=100, memory=100 * 6 * 4)
+    rechunk(source, zarr.storage.MemoryStore(), chunk_tokens=10, shard_tokens=100, memory=2 * 100 * 6 * 4)
     assert max(read) == 100
 
 
