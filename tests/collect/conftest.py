@@ -1,34 +1,12 @@
-"""A tiny language model in JAX, and a disk that dies at a chosen write."""
+"""Batches and checkpoints of a tiny model, and a disk that dies at a chosen write."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_model import VOCABULARY, plain_loss
 from zarr.storage import LocalStore
-
-VOCABULARY = 7
-
-
-def logits_of(params, batch):
-    return params["table"][batch["before"]] * params["scale"]
-
-
-def loss_fn(params, batch):
-    logs = jax.nn.log_softmax(logits_of(params, batch))
-    return -jnp.take_along_axis(logs, batch["token_id"][..., None], -1)[..., 0]
-
-
-def with_logits(params, batch):
-    return loss_fn(params, batch), logits_of(params, batch)
-
-
-def plain_loss(params, before, token):
-    """One loss in float64 NumPy."""
-    row = np.asarray(params["table"], np.float64)[before] * float(params["scale"])
-    return np.log(np.sum(np.exp(row - row.max()))) + row.max() - row[token]
 
 
 @pytest.fixture
@@ -54,9 +32,7 @@ def model():
     expected = np.array(
         [[plain_loss(params, text[r, p], text[r, p + 1]) for _, params in checkpoints] for r, p in places]
     )
-    return SimpleNamespace(
-        batches=batches, checkpoints=checkpoints, expected=expected, places=places, text=text, loss_fn=loss_fn
-    )
+    return SimpleNamespace(batches=batches, checkpoints=checkpoints, expected=expected, places=places, text=text)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import zarr
-from conftest import VOCABULARY, logits_of, loss_fn, plain_loss, with_logits
+from tiny_model import VOCABULARY, logits_of, loss_fn, plain_loss, with_logits
 
 import tsl_jax as tsl
 from tsl_jax.collect import Checkpoint, collect

@@ -18,7 +18,7 @@ from .jax_losses import Evaluator, JaxEvaluator
 from .output import PLACE, clear, is_finished, mark, remove
 
 #: Batches that are begun before the first is waited for.
-_AHEAD = 3
+_AHEAD = 2
 LOGITS = ("logit_mean", "logit_spread")
 
 
