@@ -56,7 +56,7 @@ def hf(
     """Measure every token's loss at revisions of a causal language model, and write a loss store.
 
     Each revision is appended on disk when it is done: run the same command again after a stop, and it goes on. All GPUs
-    share the rows. Needs the extra hf: pip install 'tsl_jax[hf]'.
+    share the rows. Needs PyTorch and the extra hf.
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """

@@ -107,8 +107,8 @@ def collect_hf(
 
 def _import() -> tuple[Any, Any]:
     try:
-        import torch
-        import transformers
+        import torch  # pyright: ignore[reportMissingImports]
+        import transformers  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise StoreError(
             f"collect_hf: needs PyTorch and transformers ({error}). Install them with: pip install 'tsl_jax[hf]'"
@@ -136,7 +136,7 @@ def _tokenizer(model: str, revision: str, name: str, keywords: dict[str, Any]) -
 
 def _from(kind: str, model: str, revision: str, name: str, keywords: dict[str, Any]) -> Any:
     """``from_pretrained`` of a class, its failures in the words of this package."""
-    import transformers
+    import transformers  # pyright: ignore[reportMissingImports]
 
     try:
         return getattr(transformers, kind).from_pretrained(name, **keywords)

@@ -58,7 +58,7 @@ class TorchEvaluator:
 
     def _measure(self, copied: tuple[Any, Any], batch: dict[str, np.ndarray]) -> Measured:
         """Losses of a few rows: the log-softmax in float32, a block of tokens at a time."""
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         model, head = copied
         with torch.inference_mode():
@@ -88,7 +88,7 @@ def _head(model: Any, ids: np.ndarray) -> Any:
 
     Models that do more after it (scale, cap) are told by their logits; None for them, whose logits are taken whole.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     head = model.get_output_embeddings()
     if head is None or model.base_model is model:
