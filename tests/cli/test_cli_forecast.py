@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from tsl_jax.cli import forecast, rank, timescale
 from tsl_jax.store import create_losses
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("forecast")(forecast.forecast)
 app.command("rank")(rank.rank)

@@ -13,6 +13,8 @@ from tsl_jax import Status
 from tsl_jax.temporal import PositionLaw, position_law, separation
 from tsl_jax.temporal.change_point import COEFFICIENTS, profile
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 def laws(seed, params=None) -> PositionLaw:
     return position_law(POSITION, noisy(seed, params), np.full_like(POSITION, NOISE))
