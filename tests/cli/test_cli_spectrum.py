@@ -7,6 +7,8 @@ from planted_store import planted_columns, write_fit_store
 
 from tsl_jax.lm import Category, Status
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 TOKENS = 600
 
 

@@ -6,6 +6,8 @@ import tsl_jax as tsl
 from tsl_jax.pipeline import read_spectrum
 from tsl_jax.spectrum import compare
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 @pytest.fixture(scope="module")
 def comparison(real_lm, tmp_path_factory):
