@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/tsl demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -18,8 +18,6 @@ from tsl_jax.cli import app
 from tsl_jax.data import sample_path
 from tsl_jax.store import create_losses, open_fits, open_losses
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
