@@ -100,13 +100,15 @@ def test_the_command_keeps_compiled_programs_where_the_environment_says(monkeypa
     assert folder.parent == tmp_path / "tsl_jax"
 
 
-def test_without_a_place_for_programs_the_command_still_runs(monkeypatch, tmp_path):
-    occupied = tmp_path / "file"
-    occupied.touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
+@pytest.mark.parametrize("place", ["file", "~/.cache"])
+def test_without_a_place_for_programs_the_command_still_runs(monkeypatch, tmp_path, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file") if place == "file" else place)
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     keep_programs()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_processors_of_unlike_instructions_keep_their_programs_apart(monkeypatch):

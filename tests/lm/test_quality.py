@@ -21,7 +21,7 @@ _UNSOLVED_PER_CELL = 1
 
 def test_999_of_1000_noisy_sigmoids_are_solved():
     total, failures = 0, {}
-    for row in (row for row in quality_rows() if row[0].checkpoints in QUALITY_CURVES):
+    for row in quality_rows():
         for cell, problem, _, _, solved in judge(row, QUALITY_CURVES[row[0].checkpoints]):
             total += len(problem)
             if not solved.all():

@@ -75,10 +75,12 @@ def keep_programs() -> None:
         return
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     programs = cache / "tsl_jax" / f"programs-{_instruction_set()}"
+    if not cache.is_absolute():
+        return  # no home is known: nothing is written below the working directory
     try:
         programs.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return  # a machine without a home of one's own: every command compiles
+        return  # a home that cannot be written: every command compiles
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(programs)
 
 

@@ -122,7 +122,7 @@ def _student(
     from ..store.errors import writing
 
     if out.exists() and not overwrite:
-        raise StoreError(f"{out}: something is here already; pass overwrite=True to replace it")
+        raise StoreError(f"{out}: something is here already; pass --overwrite to replace it")
     record = np.unique(np.r_[0, np.round(np.geomspace(1, max(steps, 1), 120)).astype(int)])
     runs = teacher_student(
         temperature, rate, record, seed=seed, options=TeacherStudentOptions(optimizer=optimizer, evaluation=4096)
