@@ -1,6 +1,7 @@
 """Per-token losses of the revisions of a causal language model in `transformers`."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,15 +80,7 @@ def collect_hf(
     tokenizers = {revision: _tokenizer(model, revision, *source) for revision, source in sources.items()}
     first_id = _first_id(next(iter(tokenizers.values())))
     ids = token_ids(texts, {revision: _tokenize(tokenizer) for revision, tokenizer in tokenizers.items()})
-
-    def load(revision: str) -> Any:
-        name, keywords = sources[revision]
-        return _from("AutoModelForCausalLM", model, revision, name, {"dtype": getattr(torch, precision), **keywords})
-
-    checkpoints = [
-        Checkpoint(step, lambda revision=revision: load(revision), f"revision {revision!r} (step {step})")
-        for step, revision in zip(numbers, revisions, strict=True)
-    ]
+    checkpoints = _checkpoints(model, zip(numbers, revisions, strict=True), sources, getattr(torch, precision))
     where = list(devices or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"])
     identity = {"model": model, "context": context, "precision": precision}
     return run(
@@ -103,6 +96,21 @@ def collect_hf(
         progress=progress,
         identity=identity,
     )
+
+
+def _checkpoints(
+    model: str, revisions: Iterable[tuple[int, str]], sources: dict[str, tuple[str, dict[str, Any]]], dtype: Any
+) -> list[Checkpoint]:
+    """Revisions by step, each loaded only when it is needed."""
+
+    def load(revision: str) -> Any:
+        name, keywords = sources[revision]
+        return _from("AutoModelForCausalLM", model, revision, name, {"dtype": dtype, **keywords})
+
+    return [
+        Checkpoint(step, functools.partial(load, revision), f"revision {revision!r} (step {step})")
+        for step, revision in revisions
+    ]
 
 
 def _import() -> tuple[Any, Any]:
