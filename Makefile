@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/tsl demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
