@@ -30,13 +30,11 @@ class Judged(NamedTuple):
     solved: NDArray
 
 
-def judge(row: list[Cell], num_curves: int) -> Iterator[Judged]:
-    """Fit the cells of a row with `tsl_jax` and compare with the best known, ``num_curves`` a cell."""
-    # All noise levels at once: the search makes its templates and the engine compiles once a row.
-    problem = join([cell.problem(num_curves) for cell in row])
+def judge(row: list[Cell], problem: Problem, best: oracle.Best) -> Iterator[Judged]:
+    """Fit the cells of a row, joined in one problem, with `tsl_jax` and compare with the best known."""
     rss = oracle.rss_of(problem, tsl_jax_fit(problem)(problem.losses))
-    best = oracle.best_known(problem)
     good = oracle.solved(problem, rss, best)
+    num_curves = len(problem) // len(row)
     for index, cell in enumerate(row):
         part = slice(index * num_curves, (index + 1) * num_curves)
         yield Judged(cell, problem[part], rss[part], best[part], good[part])
@@ -73,7 +71,9 @@ def main(argv: list[str] | None = None) -> dict:
     for row in quality_rows(options.scale):
         # The search costs in proportion to the checkpoints; fewer long curves keep the run short.
         num_curves = max(options.curves * 64 // max(row[0].checkpoints, 64), 16)
-        results += [_entry(judged, options.scipy) for judged in judge(row, num_curves)]
+        # All noise levels at once: the search makes its templates and the engine compiles once a row.
+        problem = join([cell.problem(num_curves) for cell in row])
+        results += [_entry(judged, options.scipy) for judged in judge(row, problem, oracle.best_known(problem))]
     for scale in options.scale:
         print(_table([cell for cell in results if cell["scale"] == scale]))
     result = {"benchmark": "quality", "environment": record.environment(), "cells": results}

@@ -126,17 +126,28 @@ def test_a_command_that_does_not_exist_would_be_seen(line):
     assert usage_error(_words(line)) is not None
 
 
-@pytest.mark.usefixtures("names")
-def test_the_commands_on_stores_run(folder, monkeypatch):
-    """`tsl demo` runs in tests/cli/test_cli_demo.py; `tsl fit` goes on with what the README's Python fitted."""
+def run_commands(folder, monkeypatch, wanted):
+    """Runs the README's commands that have arguments and are wanted, in their order; their names."""
     monkeypatch.chdir(folder)
     ran = set()
     for words in commands_of("tsl"):
-        if len(words) > 2:
+        if len(words) > 2 and wanted(words[1]):
             result = CliRunner().invoke(app, words[1:], env={"COLUMNS": "200", "TERM": "dumb"})
             assert result.exit_code == 0, result.stderr
             ran.add(words[1])
+    return ran
+
+
+@pytest.mark.usefixtures("names")
+def test_the_commands_on_stores_run(folder, monkeypatch):
+    """`tsl demo` runs in tests/cli/test_cli_demo.py; `tsl fit` goes on with what the README's Python fitted."""
+    ran = run_commands(folder, monkeypatch, lambda name: name != "simulate")
     assert ran >= {"info", "validate", "fit", "score"}
+
+
+@pytest.mark.usefixtures("optimised")  # they compute more than they compile
+def test_the_simulations_run(folder, monkeypatch):
+    assert run_commands(folder, monkeypatch, lambda name: name == "simulate")
 
 
 def test_every_option_named_alone_exists():

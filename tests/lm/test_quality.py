@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import oracle
+from benchmarks import certified, oracle
 from benchmarks.peers import tsl_jax_fit
 from benchmarks.quality import judge
 from benchmarks.tolerances import ORACLE_AGREEMENT, P_VALUE, SOLVED_FRACTION
-from tests.problems import QUALITY_CURVES, Cell, identifiable, quality_rows, sigmoids
+from tests.problems import Cell, identifiable, quality_rows, sigmoids
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import fit
-
-pytestmark = pytest.mark.usefixtures("optimised")
 
 # No cell of the table may hide behind the others.
 _UNSOLVED_PER_CELL = 1
@@ -22,7 +20,8 @@ _UNSOLVED_PER_CELL = 1
 def test_999_of_1000_noisy_sigmoids_are_solved():
     total, failures = 0, {}
     for row in quality_rows():
-        for cell, problem, _, _, solved in judge(row, QUALITY_CURVES[row[0].checkpoints]):
+        joined = certified.problem_of(row)
+        for cell, problem, _, _, solved in judge(row, joined, certified.best_of(row, joined)):
             total += len(problem)
             if not solved.all():
                 failures[cell] = np.flatnonzero(~solved).tolist()
@@ -30,6 +29,15 @@ def test_999_of_1000_noisy_sigmoids_are_solved():
     print(f"{total - unsolved} of {total} solved; unsolved curves: {failures}")
     assert unsolved <= (1 - SOLVED_FRACTION) * total, failures
     assert all(len(curves) <= _UNSOLVED_PER_CELL for curves in failures.values()), failures
+
+
+@pytest.mark.parametrize("row", list(quality_rows()), ids=lambda row: str(row[0][:3]))
+def test_what_is_kept_of_the_search_is_what_it_finds(row):
+    problem = certified.problem_of(row)
+    some = np.random.default_rng(len(problem)).integers(0, len(problem), 6)
+    kept, found = certified.best_of(row, problem)[some], oracle.best_known(problem[some])
+    np.testing.assert_allclose(kept.rss, found.rss, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(oracle.rss_of(problem[some], kept.params(problem)), kept.rss, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize(
