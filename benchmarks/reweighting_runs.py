@@ -1,0 +1,101 @@
+"""Byte-level transformers trained on rows of text, one after another or side by side."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tsl_jax.simulate import Transformer, init_transformer, transformer_states
+
+BYTES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What all runs share: AdamW at a constant rate after a linear warm-up, gradients clipped to norm 1.
+
+    Attributes:
+        size: of the transformer.
+        batch: sequences a step.
+        warmup: steps of it.
+        rate: learning rate after it.
+    """
+
+    size: Transformer
+    batch: int
+    warmup: int
+    rate: float
+
+    @property
+    def rule(self) -> optax.GradientTransformation:
+        """The optimizer."""
+        rate = optax.linear_schedule(self.rate / self.warmup, self.rate, self.warmup - 1)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=0.01))
+
+
+def begin(seed: int, training: Training):
+    """Parameters and the optimizer's state, and the key that sequences are drawn with."""
+    first, draws = jax.random.split(jax.random.key(seed))
+    params = init_transformer(first, training.size, BYTES)
+    return (params, training.rule.init(params)), draws
+
+
+def losses(params, before, target, size: Transformer):
+    """(sequences, positions) losses of bytes, nat, each given those before it in its row."""
+    logits = transformer_states(params, before.astype(jnp.int32), size) @ params["output"]
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), target.astype(jnp.int32)[..., None], -1)[..., 0]
+
+
+@functools.partial(jax.jit, static_argnames="training")
+def advance(state, key, chances, first, last, text, training: Training):
+    """The state after the steps from ``first`` to ``last``, on sequences drawn with replacement.
+
+    Args:
+        state: of `begin`.
+        key: of the draws; the same step draws the same random numbers.
+        chances: (sequences,) cumulated probabilities of the rows of ``text``.
+        first: updates done.
+        last: updates to be done then.
+        text: (sequences, context + 1) bytes.
+        training: `Training`.
+    """
+    rule = training.rule
+
+    def objective(params, rows):
+        return jnp.mean(losses(params, rows[:, :-1], rows[:, 1:], training.size))
+
+    def step(count, state):
+        params, memory = state
+        drawn = jnp.searchsorted(chances, jax.random.uniform(jax.random.fold_in(key, count), (training.batch,)))
+        rows = text[jnp.minimum(drawn, len(text) - 1)]
+        update, memory = rule.update(jax.grad(objective)(params, rows), memory, params)
+        return optax.apply_updates(params, update), memory
+
+    return jax.lax.fori_loop(first, last, step, state)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def mean_loss(params, text, size: Transformer):
+    """Mean loss of all bytes of a text, nat."""
+    return jnp.mean(losses(params, text[:, :-1], text[:, 1:], size))
+
+
+def for_each(function: Callable, together: bool) -> Callable:
+    """A function of one run as a function of arrays stacked over runs: side by side, or one after another."""
+    if together:
+        return jax.vmap(function)
+
+    def one_by_one(*stacked):
+        number = len(jax.tree.leaves(stacked)[0])
+        found = [function(*jax.tree.map(lambda values, k=k: values[k], stacked)) for k in range(number)]
+        return stack(found)
+
+    return one_by_one
+
+
+def stack(trees: list):
+    """Arrays of several runs, stacked along a first axis."""
+    return jax.tree.map(lambda *values: jnp.stack(values), *trees)
