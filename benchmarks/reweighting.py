@@ -21,11 +21,11 @@ from . import record
 #: Sizes of an experiment: for two CPU cores (within 30 minutes), for one GPU, and for a look at the code (a minute).
 PRESETS = {
     "cpu": {
-        "size": (2, 4, 64), "context": 64, "batch": 32, "rate": 2e-3, "warmup": 50, "window": (250, 1000), "seeds": 5,
-        "checkpoints": 24, "every": 25, "reference": 40_000, "candidates": 8192, "validation": 512,
+        "size": (2, 4, 48), "context": 64, "batch": 32, "rate": 2e-3, "warmup": 50, "window": (200, 700), "seeds": 5,
+        "checkpoints": 20, "every": 25, "reference": 40_000, "candidates": 4096, "validation": 384,
     },
     "gpu": {
-        "size": (4, 8, 256), "context": 256, "batch": 64, "rate": 1e-3, "warmup": 100, "window": (500, 4000),
+        "size": (4, 8, 256), "context": 128, "batch": 128, "rate": 1e-3, "warmup": 100, "window": (500, 4000),
         "seeds": 8, "checkpoints": 50, "every": 100, "reference": 40_000, "candidates": 16_384, "validation": 1024,
     },
     "quick": {
@@ -99,6 +99,9 @@ def _weights(rows: dict, preset: dict, strengths: list[float]) -> tuple[dict, di
             checkpoints,
             batches,
             collected,
+            progress=lambda report: print(
+                f"reference run, step {report.step:g}: {report.mean_loss:.3f} nat", flush=True
+            ),
         )
         mean_losses = store.checkpoint_coordinates["mean_loss"].round(5).tolist()
         summary = tsl.fit_store(collected, fits, tsl.Sigmoid(scale="log"))

@@ -17,7 +17,7 @@ def split_texts(
     """Cut text into splits that have no file in common.
 
     Files that are equal byte by byte count once. Each gives one passage from a random place, so that no long file
-    dominates; passages are as short as the text at hand allows.
+    dominates, and passages are as short as they may be, so that each split has text from many files.
 
     Args:
         folder: of text files; by default what comes with Python.
@@ -36,31 +36,32 @@ def split_texts(
     rng = np.random.default_rng(seed)
     texts = [contents[digest] for digest in sorted(contents)]
     order = rng.permutation(len(texts))
-    needed = {name: number * (context + 1) for name, number in sequences.items()}
-    longest = max(map(len, texts), default=0)
-    passage = 2 * _LEAST_BYTES
-    while sum(min(len(text), passage) for text in texts) < 1.05 * sum(needed.values()) + passage * len(needed):
-        if passage > longest:
-            raise SystemExit(
-                f"text: {sum(map(len, texts)):,} bytes in {len(texts):,} files, {sum(needed.values()):,} wanted; name "
-                "a folder with more (--text FOLDER)"
-            )
-        passage *= 2
-    pieces = iter([_passage(texts[index], passage, rng) for index in order])
+    # The smaller splits get more of the files than of the bytes.
+    shares = np.array(list(sequences.values()), float) ** 0.5
+    ends = np.round(np.cumsum(shares) / np.sum(shares) * len(texts)).astype(int)
     rows, files = {}, {}
-    for name, size in needed.items():
-        held = []
-        while sum(map(len, held)) < size:
-            held.append(next(pieces))
-        rows[name] = np.frombuffer(b"".join(held), np.uint8)[:size].reshape(-1, context + 1)
-        files[name] = len(held)
+    for (name, number), part in zip(sequences.items(), np.split(order, ends[:-1]), strict=True):
+        files[name] = len(part)
+        rows[name] = _rows([texts[index] for index in part], number, context, rng)
     return rows, {
         "source": "a folder of files" if folder else "Python's standard library, documents of installed packages",
-        "files": len(texts),
-        "passage_bytes": passage,
+        "files": files,
         "digest": hashlib.blake2b(b"".join(map(np.ndarray.tobytes, rows.values())), digest_size=8).hexdigest(),
-        "files_of_splits": files,
     }
+
+
+def _rows(texts: list[bytes], number: int, context: int, rng: np.random.Generator) -> np.ndarray:
+    size, lengths = number * (context + 1), np.array([len(text) for text in texts])
+    if lengths.sum() < size:
+        raise SystemExit(
+            f"text: {lengths.sum():,} bytes in {len(texts):,} files where {size:,} are wanted; name a folder with more "
+            "(--text FOLDER)"
+        )
+    passage = -(-size // len(texts))
+    while np.minimum(lengths, passage).sum() < size:
+        passage += -(-passage // 50)
+    joined = b"".join(_passage(text, passage, rng) for text in texts)
+    return np.frombuffer(joined, np.uint8)[:size].reshape(-1, context + 1)
 
 
 def _passage(text: bytes, size: int, rng: np.random.Generator) -> bytes:
