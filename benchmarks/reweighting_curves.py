@@ -9,17 +9,19 @@ def compared(curves: dict, arm: str) -> dict:
     """An arm against the uniform one, seed by seed, with means and 95% t-intervals.
 
     Args:
-        curves: ``step`` (rows,), and ``loss`` by arm, (seeds, rows), nat.
+        curves: ``step`` (rows,); ``loss`` by arm, (seeds, rows), nat; ``last_loss_of_thirds`` by arm, (seeds, thirds).
         arm: its name.
     """
     steps = np.array(curves["step"], float)
     plain, other = (np.array(curves["loss"][name], float) for name in (UNIFORM, arm))
     smooth = [np.array([smoothed(steps, curve) for curve in part]) for part in (plain, other)]
     pairs, raw = list(zip(*smooth, strict=True)), zip(plain, other, strict=True)
+    thirds = np.subtract(*(curves["last_loss_of_thirds"][name] for name in (UNIFORM, arm)))
     return {
         "speed_up_percent": summary([speed_up_percent(steps, *pair) for pair in pairs]),
         "speed_up_percent_without_smoothing": summary([speed_up_percent(steps, *pair) for pair in raw]),
         "last_loss_lower_by": summary([a[-1] - b[-1] for a, b in pairs]),
+        "last_loss_of_thirds_lower_by": [summary(third.tolist()) for third in thirds.T],
         "noise_of_curves": float(np.std(np.concatenate([plain - smooth[0], other - smooth[1]]))),
     }
 
@@ -64,7 +66,7 @@ def draw(result: dict, path: str) -> str:
 
     curves, arms = result["curves"], result["arms"]
     steps = np.array(curves["step"], float)
-    colours = dict(zip(curves["loss"], (style.GREY, style.SKY, style.BLUE, style.VERMILION), strict=False))
+    colours = dict(zip(curves["loss"], (style.GREY, style.SKY, style.BLUE, style.ORANGE), strict=False))
     figure = style.new_figure(9.6, 3.9)
     grid = figure.add_gridspec(
         1, 3, width_ratios=(1.5, 1.5, 1), left=0.065, right=0.985, top=0.88, bottom=0.14, wspace=0.33

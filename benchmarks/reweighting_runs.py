@@ -77,10 +77,10 @@ def advance(state, key, chances, first, last, text, training: Training):
     return jax.lax.fori_loop(first, last, step, state)
 
 
-@functools.partial(jax.jit, static_argnames="size")
-def mean_loss(params, text, size: Transformer):
-    """Mean loss of all bytes of a text, nat."""
-    return jnp.mean(losses(params, text[:, :-1], text[:, 1:], size))
+@functools.partial(jax.jit, static_argnames=("size", "parts"))
+def mean_losses(params, text, size: Transformer, parts: int):
+    """(parts,) mean losses of equally many rows of a text each, nat."""
+    return jnp.mean(losses(params, text[:, :-1], text[:, 1:], size).reshape(parts, -1), axis=1)
 
 
 def for_each(function: Callable, together: bool) -> Callable:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reweighting_curves import UNIFORM, compared, smoothed, speed_up_percent, summary
-from benchmarks.reweighting_runs import BYTES, Training, advance, begin, for_each, losses, mean_loss, stack
+from benchmarks.reweighting_runs import BYTES, Training, advance, begin, for_each, losses, mean_losses, stack
 from benchmarks.texts import split_texts
 from tsl_jax.simulate import Transformer
 
@@ -67,11 +67,14 @@ def test_arms_are_compared_seed_by_seed():
             UNIFORM: (plain + noise[0]).tolist(),
             "strength 1": ([falling(1.25) + shift for shift in (0.0, 0.3, -0.2)] + noise[1]).tolist(),
         },
+        "last_loss_of_thirds": {UNIFORM: [[2.0, 2.5, 3.0]] * 3, "strength 1": [[2.1, 2.5, 2.8]] * 3},
     }
     found = compared(curves, "strength 1")
     gain = found["speed_up_percent"]
     assert gain["interval"][0] < 20 < gain["interval"][1]
     assert gain["mean"] == pytest.approx(20, abs=1.5)
+    thirds = [third["mean"] for third in found["last_loss_of_thirds_lower_by"]]
+    np.testing.assert_allclose(thirds, [-0.1, 0.0, 0.2], atol=1e-9)
     assert found["noise_of_curves"] == pytest.approx(1e-3, rel=1.0)
     assert found["last_loss_lower_by"]["mean"] == pytest.approx(falling()[-1] - falling(1.25)[-1], abs=5e-3)
 
@@ -112,4 +115,4 @@ def test_the_loss_is_that_of_the_next_byte():
     # Other last bytes change the last loss alone.
     other = text.at[:, -1].set(text[:, -1] ^ 1)
     np.testing.assert_array_equal(losses(params, other[:, :-1], other[:, 1:], TRAINING.size)[:, :-1], found[:, :-1])
-    assert float(mean_loss(params, text, TRAINING.size)) == pytest.approx(float(found.mean()), rel=1e-5)
+    np.testing.assert_allclose(mean_losses(params, text, TRAINING.size, 2), found.mean(axis=1), rtol=1e-5)
