@@ -1,9 +1,8 @@
 """The whole job: checkpoints and batches to a loss store, resumable."""
 
-import collections
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,14 @@ import numpy as np
 from ..store import ChangedError, Location, LossStore, StoreError, StoreLike, locate, open_losses, writer_lock
 from ..store.fingerprint import differences
 from ..store.rechunking import checked_dtype
-from .batches import Batches, BatchReader, Tokens
+from .batches import Batches, BatchReader
 from .checkpoints import Checkpoint, in_order
-from .collection import Collection, Given, open_collection
+from .collection import Collection
+from .column import Column
 from .jax_losses import Evaluator, JaxEvaluator
+from .opening import Given, open_collection
 from .output import PLACE, clear, is_finished, mark, remove
 
-#: Batches that are begun before the first is waited for.
-_AHEAD = 2
 LOGITS = ("logit_mean", "logit_spread")
 
 
@@ -178,7 +177,7 @@ class _Job:
             self._collection = open_collection(self._location, self._given, entries, self._store)
             return self.add(checkpoint)  # which may be done
         params = self._evaluator.prepare(checkpoint.load(), next(iter(self._given.reader)))
-        begun, column = time.perf_counter(), _Column(self._evaluator, params, self._given.reader)
+        begun, column = time.perf_counter(), Column(self._evaluator, params, self._given.reader)
         self._collection.append(column, lambda: values | column.summary())
         return self._tell(checkpoint, column.summary()["mean_loss"], time.perf_counter() - begun)
 
@@ -205,39 +204,3 @@ class _Job:
         if self._progress is not None:
             report = (checkpoint.step, self._given.summary.tokens, mean_loss, seconds or 0.0, seconds is None)
             self._progress(CheckpointReport(*report))
-
-
-class _Column:
-    """Losses of one checkpoint, computed a few batches ahead while it is iterated; then `summary`."""
-
-    def __init__(self, evaluator: Evaluator, params: Any, reader: BatchReader) -> None:
-        self._evaluator, self._params, self._reader = evaluator, params, reader
-        self._loss, self._measured, self._tokens, self._logits = 0.0, 0, 0, None
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        waiting: collections.deque[tuple[Any, Tokens]] = collections.deque()
-        for tokens in self._reader:
-            waiting.append((self._evaluator.submit(self._params, tokens), tokens))
-            if len(waiting) > _AHEAD:
-                yield self._fetch(*waiting.popleft())
-        while waiting:
-            yield self._fetch(*waiting.popleft())
-
-    def summary(self) -> dict[str, float]:
-        """Mean loss, and of the logits mean and spread."""
-        found = {"mean_loss": self._loss / self._measured if self._measured else float("nan")}
-        if self._logits is not None:
-            mean, variance = self._logits / self._tokens
-            found |= {"logit_mean": float(mean), "logit_spread": float(np.sqrt(variance))}
-        return found
-
-    def _fetch(self, pending: Any, tokens: Tokens) -> np.ndarray:
-        losses, logits = self._evaluator.fetch(pending)
-        flat = losses[tokens.mask]
-        finite = np.isfinite(flat)
-        self._loss += float(np.sum(flat, dtype=np.float64, where=finite))
-        self._measured += int(np.sum(finite))
-        self._tokens += len(flat)
-        if logits is not None:
-            self._logits = logits + (0.0 if self._logits is None else self._logits)
-        return flat

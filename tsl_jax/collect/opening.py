@@ -1,0 +1,127 @@
+"""Begins a collection, or finds the one that an earlier run left."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.sync import sync
+
+from ..store import ChangedError, Location, LossStore, StoreNotFoundError, read_rows_with_gaps
+from ..store.errors import writing
+from ..store.fingerprint import differences
+from .batches import RECORDED, BatchReader, Summary, changed_batches
+from .collection import SHARD_TOKENS, Collection, array_of, checksum, in_blocks
+from .output import COLUMNS
+
+KIND = "losses being collected"
+_CHUNK_TOKENS = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a resumed run must be given again.
+
+    Attributes:
+        reader: the batches.
+        summary: of the batches.
+        dtype: of the losses.
+        identity: what else must be the same.
+    """
+
+    reader: BatchReader
+    summary: Summary
+    dtype: np.dtype
+    identity: Mapping[str, Any]
+
+    def described(self) -> dict[str, Any]:
+        """As the attributes of a collection."""
+        names = sorted(self.summary.names)
+        return {"dtype": str(self.dtype), "token_coordinates": names, "identity": dict(self.identity)}
+
+
+def open_collection(
+    location: Location, given: Given, entries: tuple[str, ...], store: LossStore | None = None
+) -> Collection:
+    """The collection to go on with; without a finished checkpoint it is begun anew.
+
+    Args:
+        location: of the output.
+        given: what is collected.
+        entries: what is recorded of a checkpoint, by name.
+        store: the finished loss store at the output, whose checkpoints a new collection begins with.
+
+    Raises:
+        ChangedError: it was begun from other batches, or with other options.
+    """
+    described = {**given.described(), "entries": list(entries)}
+    found, changes = _resumed(location, entries), []
+    if store is not None:
+        known = {"dtype": str(store.losses.dtype), "token_coordinates": sorted(store.token_coordinates)}
+        known["entries"] = sorted(store.checkpoint_coordinates)
+        now = described | {"entries": sorted(entries)}
+        changes = differences(known, {name: now[name] for name in known})
+        found = found if found is not None and len(found.rows) > store.num_checkpoints else None
+    if found is not None and len(found.rows):
+        stored = found.group.attrs.asdict()
+        changes = changed_batches(np.asarray(array_of(found.group, "batches")[:]), given.summary.digests)
+        changes += differences({name: stored.get(name) for name in described}, described)
+    if changes:
+        raise ChangedError(location.name, changes, "losses")
+    if found is not None and len(found.rows):
+        return found
+    created = _create(location, given, described)
+    if store is not None:
+        created.append_store(store)
+    return created
+
+
+def _resumed(location: Location, entries: tuple[str, ...]) -> Collection | None:
+    try:
+        group = _place(location).open_group("r+")
+    except StoreNotFoundError:
+        return None
+    if group.attrs.get("tsl_kind") != KIND or "ledger" not in group:
+        return None
+    ledger = array_of(group, "ledger")
+    table, _ = read_rows_with_gaps(ledger, 0, ledger.shape[0])
+    good = [checksum(at, row[:-1]) == row[-1] for at, row in enumerate(table)]
+    count = good.index(False) if False in good else len(good)
+    return Collection(location, group, array_of(group, "losses"), entries, table[:count, :-1])
+
+
+def _create(location: Location, given: Given, described: Mapping[str, Any]) -> Collection:
+    """An empty collection; its ledger, made last, stands for one that is ready."""
+    place, entries, num_tokens = _place(location), tuple(described["entries"]), given.summary.tokens
+    with writing(location.name, "the empty collection", kept="Nothing is collected yet."):
+        sync(place.store.delete_dir(place.path))
+        group = zarr.create_group(place.store, path=place.path, attributes={"tsl_kind": KIND, **described})
+        losses = _over_tokens(group, "losses", (num_tokens, 0), given.dtype)
+        group.create_array("batches", data=given.summary.digests, dimension_names=("batch", "entry"))
+        for name in given.summary.names:
+            array, start = _over_tokens(group, name, (num_tokens,), RECORDED[name]), 0
+            for block in in_blocks((tokens.columns[name] for tokens in given.reader), SHARD_TOKENS):
+                array[start : start + len(block)] = block
+                start += len(block)
+        shape = (0, len(entries) + 1)
+        group.create_array("ledger", shape=shape, chunks=(1, shape[1]), dtype="float64", fill_value=0, compressors=None)
+    return Collection(location, group, losses, entries, np.empty((0, len(entries))))
+
+
+def _over_tokens(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=(_CHUNK_TOKENS, 1)[: len(shape)],
+        shards=(SHARD_TOKENS, 1)[: len(shape)],
+        fill_value=np.nan if dtype.kind == "f" else 0,
+        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+        dimension_names=("token", "checkpoint")[: len(shape)],
+    )
+
+
+def _place(location: Location) -> Location:
+    return Location(location.store, location.key(COLUMNS), location.name)
