@@ -216,7 +216,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--text", help="folder of text files; by default what comes with Python and its packages")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/reweighting_cpu.json")
     parser.add_argument("--picture", help="draw the curves into this file")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if any(not 0 < abs(strength) <= 1 for strength in options.strengths):
+        parser.error(f"--strengths: got {options.strengths}, expected numbers from -1 to 1 without 0, the uniform arm")
+    return options
 
 
 if __name__ == "__main__":

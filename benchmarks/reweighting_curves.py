@@ -64,40 +64,51 @@ def draw(result: dict, path: str) -> str:
     """Draw the mean curves, and what each arm and seed gains over the uniform arm; return the path."""
     from tsl_jax.plots import style
 
-    curves, arms = result["curves"], result["arms"]
-    steps = np.array(curves["step"], float)
-    colours = dict(zip(curves["loss"], (style.GREY, style.SKY, style.BLUE, style.ORANGE), strict=False))
-    figure = style.new_figure(9.6, 3.9)
+    figure = style.new_figure(12.4, 3.7)
     grid = figure.add_gridspec(
-        1, 3, width_ratios=(1.5, 1.5, 1), left=0.065, right=0.985, top=0.88, bottom=0.14, wspace=0.33
+        1, 4, width_ratios=(1.35, 1.35, 1, 1), left=0.05, right=0.99, top=0.88, bottom=0.15, wspace=0.36
     )
     axes = [figure.add_subplot(place) for place in grid]
-    plain = np.array(curves["loss"][UNIFORM])
-    for name, losses in curves["loss"].items():
-        losses, colour = np.array(losses), colours[name]
-        axes[0].plot(steps, losses.mean(0), color=colour, lw=1.5, label=name)
-        if name != UNIFORM:
-            apart = losses - plain
-            axes[1].plot(steps, apart.T, color=colour, lw=0.6, alpha=0.45)
-            axes[1].plot(steps, apart.mean(0), color=colour, lw=2)
-    axes[1].axhline(0, color=style.GREY, lw=1)
-    for at, (name, found) in enumerate(arms.items()):
-        gain = found["speed_up_percent"]
-        axes[2].plot([at, at], gain["interval"], color=colours[name], lw=2)
-        axes[2].plot(at, gain["mean"], "o", color=colours[name], ms=7)
-        axes[2].plot(
-            np.full(len(gain["seeds"]), at + 0.2), gain["seeds"], "o", color=colours[name], ms=3, alpha=0.6, mew=0
-        )
-    axes[2].axhline(0, color=style.GREY, lw=1)
-    axes[2].set_xlim(-0.6, len(arms) - 0.4)
-    axes[2].set_xticks(range(len(arms)), [name.replace(" ", "\n") for name in arms])
-    titles = ("Validation loss", "Less that of the uniform arm", "Steps saved (%)")
-    for each, title in zip(axes, titles, strict=True):
+    titles = ("Validation loss", "Lower than uniform by", "The same at the end, by score", "Steps saved, 95% interval")
+    for each, title, label in zip(axes, titles, ("nat per byte",) * 3 + ("%",), strict=True):
         style.plain_axes(each, 9)
         each.set_title(title, size=10.5, loc="left", color=style.INK, pad=7)
-    for each in axes[:2]:
-        each.set_xlabel("training step", size=9.5)
-        each.set_ylabel("nat per byte", size=9.5)
-    axes[0].legend(frameon=False, fontsize=9)
+        each.set_ylabel(label, size=9.5)
+    for each in axes[1:]:
+        each.axhline(0, color=style.GREY, lw=1)
+    arms = list(result["arms"])
+    palette = (style.BLUE, style.ORANGE, style.SKY, style.VERMILION, style.GREEN, style.PURPLE)
+    colours = {name: palette[at % len(palette)] for at, name in enumerate(arms)} | {UNIFORM: style.GREY}
+    _draw_curves(axes[:2], result["curves"], colours)
+    for at, name in enumerate(arms):
+        found, colour = result["arms"][name], colours[name]
+        thirds = found["last_loss_of_thirds_lower_by"]
+        _draw_points(axes[2], np.arange(len(thirds)) + 0.16 * (at - (len(arms) - 1) / 2), thirds, colour)
+        _draw_points(axes[3], [at], [found["speed_up_percent"]], colour)
+    axes[2].set_xticks(range(3), ["lowest\nthird", "middle", "highest\nthird"])
+    axes[3].set_xticks(range(len(arms)), [name.removeprefix("strength ").replace("-", "−") for name in arms])
+    axes[3].set_xlim(-0.6, len(arms) - 0.4)
+    axes[3].set_xlabel("strength", size=9.5)
     style.save(figure, path)
     return path
+
+
+def _draw_curves(axes, curves: dict, colours: dict) -> None:
+    plain = np.array(curves["loss"][UNIFORM])
+    for name, losses in curves["loss"].items():
+        axes[0].plot(curves["step"], np.mean(losses, axis=0), color=colours[name], lw=1.6, label=name.replace("-", "−"))
+        if name != UNIFORM:
+            lower = plain - np.array(losses)
+            axes[1].plot(curves["step"], lower.T, color=colours[name], lw=0.6, alpha=0.4)
+            axes[1].plot(curves["step"], lower.mean(0), color=colours[name], lw=2)
+    axes[0].legend(frameon=False, fontsize=9)
+    for each in axes:
+        each.set_xlabel("training step", size=9.5)
+
+
+def _draw_points(axes, places, found: list[dict], colour: str) -> None:
+    """Means with their intervals, and the seeds beside them."""
+    for x, each in zip(places, found, strict=True):
+        axes.plot([x, x], each["interval"], color=colour, lw=2)
+        axes.plot(x, each["mean"], "o", color=colour, ms=5)
+        axes.plot(np.full(len(each["seeds"]), x + 0.06), each["seeds"], "o", color=colour, ms=2.5, alpha=0.6, mew=0)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.reweighting_curves import UNIFORM, compared, smoothed, speed_up_percent, summary
+from benchmarks import reweighting
+from benchmarks.reweighting_curves import UNIFORM, compared, draw, smoothed, speed_up_percent, summary
 from benchmarks.reweighting_runs import BYTES, Training, advance, begin, for_each, losses, mean_losses, stack
 from benchmarks.texts import split_texts
 from tsl_jax.simulate import Transformer
@@ -57,7 +58,7 @@ def test_the_speed_up_is_the_planted_one(speed):
     assert speed_up_percent(STEPS, falling(speed), falling()) == pytest.approx(100 * (1 - speed), abs=0.4)
 
 
-def test_arms_are_compared_seed_by_seed():
+def test_arms_are_compared_seed_by_seed(tmp_path):
     rng = np.random.default_rng(0)
     plain = [falling() + shift for shift in (0.0, 0.3, -0.2)]
     noise = rng.normal(size=(2, 3, len(STEPS))) * 1e-3
@@ -76,7 +77,16 @@ def test_arms_are_compared_seed_by_seed():
     thirds = [third["mean"] for third in found["last_loss_of_thirds_lower_by"]]
     np.testing.assert_allclose(thirds, [-0.1, 0.0, 0.2], atol=1e-9)
     assert found["noise_of_curves"] == pytest.approx(1e-3, rel=1.0)
+    draw({"curves": curves, "arms": {"strength 1": found}}, str(tmp_path / "picture.png"))
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
     assert found["last_loss_lower_by"]["mean"] == pytest.approx(falling()[-1] - falling(1.25)[-1], abs=5e-3)
+
+
+@pytest.mark.parametrize("strength", ["0", "1.5"])
+def test_strengths_that_no_weights_have_are_refused_at_once(strength, capsys):
+    with pytest.raises(SystemExit):
+        reweighting.main(["--quick", "--strengths", strength])
+    assert "expected numbers from -1 to 1" in capsys.readouterr().err
 
 
 def test_a_cubic_is_smoothed_to_itself():
