@@ -17,20 +17,6 @@ from tsl_jax.lm import fit
 _UNSOLVED_PER_CELL = 1
 
 
-def test_999_of_1000_noisy_sigmoids_are_solved():
-    total, failures = 0, {}
-    for row in quality_rows():
-        joined = certified.problem_of(row)
-        for cell, problem, _, _, solved in judge(row, joined, certified.best_of(row, joined)):
-            total += len(problem)
-            if not solved.all():
-                failures[cell] = np.flatnonzero(~solved).tolist()
-    unsolved = sum(map(len, failures.values()))
-    print(f"{total - unsolved} of {total} solved; unsolved curves: {failures}")
-    assert unsolved <= (1 - SOLVED_FRACTION) * total, failures
-    assert all(len(curves) <= _UNSOLVED_PER_CELL for curves in failures.values()), failures
-
-
 @pytest.mark.parametrize("row", list(quality_rows()), ids=lambda row: str(row[0][:3]))
 def test_what_is_kept_of_the_search_is_what_it_finds(row):
     problem = certified.problem_of(row)
@@ -79,3 +65,18 @@ def test_errors_match_the_standard_errors():
         assert abs(z.mean()) < 4 / np.sqrt(num)
         assert abs(z.std() - 1) < 4 / np.sqrt(2 * num)
         assert p_value > P_VALUE
+
+
+@pytest.mark.usefixtures("optimised")  # to the end of this file: what users run is what is judged
+def test_999_of_1000_noisy_sigmoids_are_solved():
+    total, failures = 0, {}
+    for row in quality_rows():
+        joined = certified.problem_of(row)
+        for cell, problem, _, _, solved in judge(row, joined, certified.best_of(row, joined)):
+            total += len(problem)
+            if not solved.all():
+                failures[cell] = np.flatnonzero(~solved).tolist()
+    unsolved = sum(map(len, failures.values()))
+    print(f"{total - unsolved} of {total} solved; unsolved curves: {failures}")
+    assert unsolved <= (1 - SOLVED_FRACTION) * total, failures
+    assert all(len(curves) <= _UNSOLVED_PER_CELL for curves in failures.values()), failures

@@ -107,13 +107,17 @@ class Family(abc.ABC):
         """``1 - shape``; override it where that difference would cancel (shapes that approach 1)."""
         return 1 - self.shape(x, theta)
 
+    def anchor(self, x: Float[Array, " checkpoints"], theta: Float[Array, "theta curves"]) -> Float[Array, " curves"]:
+        """What `move` needs to know of the checkpoints around ``theta``; nothing, unless a family says so."""
+        return jnp.zeros_like(theta[0])
+
     def move(
         self,
-        x: Float[Array, " checkpoints"],
+        anchor: Float[Array, " curves"],
         theta: Float[Array, "theta curves"],
         step: Float[Array, "theta curves"],
     ) -> Float[Array, "theta curves"]:
-        """Where a step leads: the engine differentiates and walks along ``move(x, theta, step)`` at ``step = 0``.
+        """Where a step leads: the engine differentiates and walks along ``move(anchor, theta, step)`` at ``step = 0``.
 
         ``theta + step`` unless a family knows coordinates in which its curves change more nearly linearly.
         """

@@ -1,7 +1,7 @@
-"""Levenberg-Marquardt on many curves: all in lockstep first, the stragglers and further starts packed after.
+"""Levenberg-Marquardt on many curves: all in lockstep first, the stragglers and further starts from a queue after.
 
 Curves are worked on in tiles that stay in a CPU's cache. A batched loop runs until its slowest curve ends, so that all
-curves take the few steps that most of them need, and the others are then gathered from all tiles into full ones.
+curves take the few steps that most of them need; the others then pass through one tile that is always full.
 """
 
 import functools
@@ -14,12 +14,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..curves import Family
 from .options import FitOptions
-from .projection import Block, Point, project
+from .projection import Block, Point, Rooted, project, rooted
 from .search import ranked_starts
 
 #: Steps that all curves take together, about the median number that curves need (the first only evaluates the start).
 LOCKSTEP = 5
-#: Steps between two gatherings of the curves that need more.
+#: Steps of the curves that need more before those that are done make room.
 PACKED_STEPS = 3
 #: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
 #: fails is as good as its floating-point numbers allow.
@@ -62,8 +62,8 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
     def lockstep(part: Block):
         limits = make_limits(family, options, part)
         starts, gains = ranked_starts(family, part, most)
-        state = start(part, starts[0])
-        state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, part, s, limits), state)
+        weighted = rooted(part)
+        state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, weighted, s, limits), start(part, starts[0]))
         return state, starts, gains
 
     most = options.starts if options.starts == 1 else max(options.starts, MOST_STARTS)
@@ -133,11 +133,11 @@ def start(block: Block, theta) -> State:
     zero = jnp.zeros_like(theta[0])
     mean = jnp.sum(block.weight * block.loss, axis=0) / jnp.maximum(jnp.sum(block.weight, axis=0), 1e-30)
     normal = jnp.zeros_like(theta)[:, None] + jnp.zeros_like(theta)[None]
-    point = Point(theta, mean, mean, zero + jnp.inf, normal, jnp.zeros_like(theta))
+    point = Point(theta, zero, mean, mean, zero + jnp.inf, normal, jnp.zeros_like(theta))
     return State(point, zero + FIRST_DAMPING, zero.astype(jnp.int32), zero > 0)
 
 
-def advance(family: Family, block: Block, state: State, limits: Limits) -> State:
+def advance(family: Family, block: Rooted, state: State, limits: Limits) -> State:
     """One trial step for every curve that is not done."""
     point = state.point
     frozen = on_bound(point, limits)
@@ -148,7 +148,7 @@ def advance(family: Family, block: Block, state: State, limits: Limits) -> State
     evaluated = point.rss < jnp.inf
     converged = evaluated & (possible <= limits.tolerance * point.rss + limits.floor)
     step = within_room(point, step, state.damping, limits)
-    theta = jnp.clip(family.move(block.x, point.theta, step), limits.lower, limits.upper)
+    theta = jnp.clip(family.move(point.anchor, point.theta, step), limits.lower, limits.upper)
     trial = project(family, block, theta, point.low, point.high)
     better = trial.rss < point.rss
     creeping = evaluated & better & (point.rss - trial.rss <= limits.tolerance * point.rss)
@@ -217,31 +217,32 @@ def within_room(point: Point, step, damping, limits: Limits) -> Float[Array, "th
 
 
 def finish(family: Family, options: FitOptions, block: Block, state: State, active, rival: Point) -> State:
-    """Iterate the active curves to their end, gathered into full tiles: a few slow curves do not hold up the rest.
+    """Iterate the active curves to their end in one tile: where a curve is done, the next one takes its lane.
 
-    A curve that after a round of steps does not promise to end below its rival, or to end elsewhere, is given up.
+    A curve that after a few steps does not promise to end below its rival, or to end elsewhere, is given up.
     """
     curves = block.loss.shape[1]
-    packed = min(curves, tile_size())
+    queue = jnp.nonzero(active & ~state.done, size=curves, fill_value=curves)[0]
 
-    def level(carry):
-        waiting = jnp.nonzero(carry[1], size=-(-curves // packed) * packed, fill_value=curves)[0]
+    def some_steps(carry):
+        state, chosen, taken = carry
 
-        def some_steps(i, carry):
-            chosen = lax.dynamic_slice(waiting, (i * packed,), (packed,))
+        def take(tree):
+            return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
 
-            def take(tree):
-                return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
+        part, lanes = Block(block.x, *take(block[1:])), take(state)
+        limits = make_limits(family, options, part)
+        weighted = rooted(part)
+        lanes = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, weighted, s, limits), lanes)
+        going = ~lanes.done & (lanes.steps < options.max_steps) & promises(lanes.point, take(rival), limits)
+        state = jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), state, lanes)
+        free = ~going | (chosen == curves)
+        following = jnp.take(queue, taken + jnp.cumsum(free) - 1, mode="fill", fill_value=curves)
+        return state, jnp.where(free, following, chosen), taken + jnp.sum(free)
 
-            part, state = Block(block.x, *take(block[1:])), take(carry[0])
-            limits = make_limits(family, options, part)
-            state = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, part, s, limits), state)
-            going = ~state.done & (state.steps < options.max_steps) & promises(state.point, take(rival), limits)
-            return jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), carry, (state, going))
-
-        return lax.fori_loop(0, -(-jnp.sum(carry[1]) // packed), some_steps, carry)
-
-    return lax.while_loop(lambda carry: jnp.any(carry[1]), level, (state, active & ~state.done))[0]
+    first = queue[: tile_size()]
+    carry = (state, first, jnp.full_like(queue[0], len(first)))
+    return lax.while_loop(lambda carry: jnp.any(carry[1] < curves), some_steps, carry)[0]
 
 
 def promises(point: Point, rival: Point, limits: Limits) -> Bool[Array, " curves"]:

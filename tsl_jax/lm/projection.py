@@ -26,15 +26,32 @@ class Block(NamedTuple):
     most: Curves
 
 
+class Rooted(NamedTuple):
+    """A block's columns times the square roots of the weights, so that all weighted sums are plain ones."""
+
+    x: Float[Array, " checkpoints"]
+    loss: Float[Array, "checkpoints curves"]
+    root: Float[Array, "checkpoints curves"]
+    least: Curves
+    most: Curves
+
+
 class Point(NamedTuple):
     """Theta with its best plateaus, and the normal equations there."""
 
     theta: Float[Array, "theta curves"]
+    anchor: Curves  # for the family's `move` from theta
     low: Curves
     high: Curves
     rss: Curves
     normal: Float[Array, "theta theta curves"]  # Schur complement of the plateaus in J^T W J
     descent: Float[Array, "theta curves"]  # J^T W r, minus half the gradient of rss
+
+
+def rooted(block: Block) -> Rooted:
+    """The block as `project` takes it."""
+    root = jnp.sqrt(block.weight)
+    return Rooted(block.x, root * block.loss, root, block.least, block.most)
 
 
 def shape_and_slopes(shape, theta):
@@ -46,7 +63,7 @@ def shape_and_slopes(shape, theta):
     return shape(theta), slopes
 
 
-def project(family: Family, block: Block, theta, low, high) -> Point:
+def project(family: Family, block: Rooted, theta, low, high) -> Point:
     """One pass over the data: best plateaus for ``theta`` within their bounds, rss and normal equations.
 
     The plateaus are solved for as a correction to the given ones (those of the step before), and all that follows is
@@ -55,22 +72,23 @@ def project(family: Family, block: Block, theta, low, high) -> Point:
     outside the window) still move.
     """
 
-    def total(terms):
-        return jnp.sum(terms, axis=0)
+    def dot(a, b):
+        return jnp.sum(a * b, axis=0)
 
     x = block.x[:, None]
+    anchor = family.anchor(block.x, theta)
 
     def shape(step):
-        return family.shape(x, family.move(block.x, theta, step)[:, None])
+        return family.shape(x, family.move(anchor, theta, step)[:, None])
 
     f, slopes = shape_and_slopes(shape, jnp.zeros_like(theta))
-    e = family.complement(x, theta[:, None])
-    we, wf = block.weight * e, block.weight * f
+    e, f = block.root * family.complement(x, theta[:, None]), block.root * f
+    slopes = [block.root * g for g in slopes]
     r = block.loss - (low * e + high * f)
-    a00, a01, a11 = total(we * e), total(we * f), total(wf * f)
+    a00, a01, a11 = dot(e, e), dot(e, f), dot(f, f)
     d_low, d_high, held_low, held_high = box_step(
         (a00, a01, a11),
-        (total(we * r), total(wf * r)),
+        (dot(e, r), dot(f, r)),
         (block.least - low, block.least - high),
         (block.most - low, block.most - high),
     )
@@ -86,20 +104,14 @@ def project(family: Family, block: Block, theta, low, high) -> Point:
     det = positive(a00 * a11 - a01 * a01, a00 * a11)
     projected = []
     for g in slopes:
-        c0, c1 = jnp.where(held_low, 0, total(we * g)), jnp.where(held_high, 0, total(wf * g))
+        c0, c1 = jnp.where(held_low, 0, dot(e, g)), jnp.where(held_high, 0, dot(f, g))
         projected.append(g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f))
     drop = high - low
-    weighted = [block.weight * g for g in projected]
-    normal = [[drop * drop * total(wg * g) for g in projected] for wg in weighted]
-    descent = [drop * total(wg * r) for wg in weighted]
-    return Point(
-        theta,
-        low,
-        high,
-        total(block.weight * r * r),
-        jnp.stack([jnp.stack(row) for row in normal]),
-        jnp.stack(descent),
-    )
+    size = len(projected)
+    products = {(i, j): drop * drop * dot(projected[i], projected[j]) for i in range(size) for j in range(i, size)}
+    normal = [jnp.stack([products[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)]
+    descent = [drop * dot(g, r) for g in projected]
+    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(descent))
 
 
 def box_step(matrix, vector, least, most):
