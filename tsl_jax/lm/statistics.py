@@ -39,11 +39,11 @@ def covariance_factor(family: Family, block: Block, solution: Solution) -> Float
     size, eps = len(columns), jnp.finfo(p.dtype).eps
     upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
     for i in range(size):
-        held, before = solution.held[i], _norm(jnp.where(solution.held[i], 1, columns[i]))
+        held, before = solution.held[i], _norm(columns[i])
         for k in range(i):
             upper[k][i] = jnp.where(held, 0, jnp.sum(columns[k] * columns[i], axis=0))
             columns[i] = columns[i] - upper[k][i] * columns[k]
-        length = _norm(jnp.where(held, 1, columns[i]))
+        length = _norm(columns[i])
         dependent = length <= 30 * eps * before
         upper[i][i] = jnp.where(held, 1, jnp.where(dependent, jnp.nan, length))
         columns[i] = jnp.where(held, 0, columns[i] / length)
