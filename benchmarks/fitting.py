@@ -1,47 +1,61 @@
 """Fits per second and solved fraction of `tsl_jax` and its peers on the same problems in one run.
 
     python -m benchmarks.fitting [--curves N] [--checkpoints 64] [--out FILE] [--quick]
+    python -m benchmarks.fitting --suite [--problems NAME ...] [--out FILE] [--quick]
 
-On one CPU core (the process is pinned to it before NumPy and JAX start); on a GPU if JAX finds one. Compile
-time is apart from run time, which is the median of the repeats. Every method is judged on the first curves of
-the same problem; solved means rss within 1% of the best known over all methods that keep plateaus at 0 or
-above: the exhaustive search of `benchmarks.search`, and `tsl_jax`. The peers leave plateaus free, which can
-only help them here.
+One problem, or with ``--suite`` the table of problems in `benchmarks.suite`. On one CPU core (the process is pinned to
+it before NumPy and JAX start); on a GPU if JAX finds one. Compile time is apart from run time, which is the median of
+the repeats; the spread is that of slowest and fastest over it. Every method is judged on the first curves of the same
+problem; solved means rss within 1% of the best known over all methods that keep plateaus at 0 or above: an exhaustive
+search, and `tsl_jax`. The peers leave plateaus free, which can only help them here. Beside each rate stand the
+operations that were counted (`benchmarks.operations`) and the bytes that a fit cannot do without, beside the copy
+bandwidth and the speed of a matrix product that were measured on the same core. Gpufit takes part where
+`TSL_GPUFIT_LIBRARY` names its library; see `benchmarks.gpufit`.
 """
 
 import argparse
-import statistics
-import time
 
 from . import record
+
+#: Curves for each method: about 3 s a repeat for the peers on a core, so that the whole run stays within minutes.
+SIZES = {"jaxopt": 32_768, "optimistix": 16_384, "scipy": 1_000, "gpufit": 32_768}
 
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print its table, write its JSON."""
     options = _arguments(argv)
     core = record.use_one_core()
+    result = (_suite if options.suite else _one_problem)(options)
+    result |= {"pinned_to_core": core, "roofline": _roofline(options.quick), "environment": record.environment()}
+    if options.suite:
+        from . import suite
+
+        print(suite.table(result["problems"]))
+    else:
+        print(_table(result))
+        print(f"\n{result['problem']['name']}, float32 (scipy: float64).")
+    limits = result["roofline"]
+    print(f"This core: copies {limits['copy_bytes_per_second'] / 1e9:.1f} GB/s, ", end="")
+    print(f"matrix product {limits['flops_per_second'] / 1e9:.0f} GFLOP/s.")
+    print(f"{record.describe(result['environment'])}\n`{result['environment']['command']}`")
+    if options.out:
+        print(f"written: {record.write(options.out, result)}")
+    return result
+
+
+def _one_problem(options: argparse.Namespace) -> dict:
     # Only now: thread pools start with these imports.
-    from . import oracle, peers, problems
+    from . import measure, problems
 
     problem = problems.sigmoids(options.seed, options.curves, options.checkpoints, options.spacing)
-    judged = min(options.judged, options.curves)
-    best = oracle.best_known(problem[:judged])
-    # Sizes keep the whole run within minutes: about 3 s a repeat for the peers.
-    sizes = {"tsl_jax": options.curves, "jaxopt": 32_768, "optimistix": 16_384, "scipy": 1_000}
-    measured = {}
-    for method in options.methods:
-        num = min(sizes[method] // (16 if options.quick and method != "tsl_jax" else 1), options.curves)
-        measured[method] = _measure(peers.METHODS[method][0], problem[:num], options.repeats)
-        measured[method]["version"] = peers.version(method)
-    if "tsl_jax" in measured:
-        best = oracle.with_better(problem[:judged], best, measured["tsl_jax"]["params"])
-    for entry in measured.values():
-        params = {name: value[:judged] for name, value in entry.pop("params").items()}
-        num = len(params["learning_time"])
-        part, part_best = problem[:num], best[:num]
-        entry["judged"] = num
-        entry["solved"] = float(oracle.solved(part, oracle.rss_of(part, params), part_best).mean())
-    result = {
+    sizes = _sizes(options)
+    counted = not options.quick
+    found = {
+        method: measure.measure(method, problem[: sizes[method]], options.repeats, counted=counted)
+        for method in options.methods
+    }
+    measure.judge(problem, found, min(options.judged, options.curves))
+    return {
         "benchmark": "fitting",
         "problem": {
             "name": problem.name,
@@ -49,69 +63,84 @@ def main(argv: list[str] | None = None) -> dict:
             "checkpoints": options.checkpoints,
             "noise": "0.01 to 1 of the drop, log-uniform",
         },
-        "pinned_to_core": core,
-        "environment": record.environment(),
-        "methods": measured,
+        "methods": found,
     }
-    print(_table(result))
-    print(f"\n{problem.name}, float32 (scipy: float64). {record.describe(result['environment'])}")
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
 
 
-def _measure(adapter, problem, repeats: int) -> dict:
-    run = adapter(problem)
-    seconds = []
-    for _ in range(1 + repeats):
-        begin = time.perf_counter()
-        params = run(problem.losses)
-        seconds.append(time.perf_counter() - begin)
-    median = statistics.median(seconds[1:])
+def _suite(options: argparse.Namespace) -> dict:
+    from . import suite
+
+    names = options.problems or (suite.FEW if options.quick else list(suite.TABLE))
+    unknown = set(names) - set(suite.TABLE)
+    if unknown:
+        raise SystemExit(f"--problems: got {sorted(unknown)}, expected some of {list(suite.TABLE)}")
+    limits = {"judged": options.judged, "repeats": options.repeats, "seed": options.seed}
+    limits["counted"] = not options.quick
+    return {"benchmark": "suite", "problems": suite.run(names, options.methods, _sizes(options), **limits)}
+
+
+def _sizes(options: argparse.Namespace) -> dict[str, int]:
+    """Curves for each of the methods."""
+    share = 16 if options.quick else 1
+    sizes = {method: SIZES[method] // share if method in SIZES else options.curves for method in options.methods}
+    return {method: min(size, options.curves) for method, size in sizes.items()}
+
+
+def _roofline(quick: bool) -> dict[str, float]:
+    """What this core can do at most, measured after the methods ran on it."""
+    from tsl_jax.pipeline.machine import copy_bandwidth, peak_flops
+
+    seconds = 0.05 if quick else 1.0
     return {
-        "curves": len(problem),
-        "fits_per_second": len(problem) / median,
-        "seconds": seconds[1:],
-        "compile_seconds": max(0.0, seconds[0] - median),
-        "params": params,
+        "copy_bytes_per_second": copy_bandwidth(seconds=seconds),
+        "flops_per_second": peak_flops(seconds=seconds),
     }
 
 
 def _table(result: dict) -> str:
-    methods = result["methods"]
-    ours = methods.get("tsl_jax")
+    ours = result["methods"].get("tsl_jax")
+    header = ["method", "fits/s", "tsl_jax is faster by", "solved", "compile", "curves timed", "spread"]
+    header += ["memory", "kFLOP a fit", "GFLOP/s"]
     rows = []
-    for name, entry in methods.items():
-        rate = entry["fits_per_second"]
-        ratio = f"{ours['fits_per_second'] / rate:,.1f}" if ours else "-"
+    for name, entry in result["methods"].items():
+        if "lacking" in entry:
+            rows.append([name, "lacking", entry["lacking"], *[""] * (len(header) - 3)])
+            continue
+        rate, peak, flops = entry["fits_per_second"], entry["peak_memory_bytes"], entry.get("flops_per_fit")
         rows.append(
             [
                 f"{name} {entry['version']}",
                 f"{rate:,.0f}",
-                ratio,
+                f"{ours['fits_per_second'] / rate:,.1f}" if ours else "-",
                 f"{100 * entry['solved']:.2f}% of {entry['judged']:,}",
                 f"{entry['compile_seconds']:.2f} s",
                 f"{entry['curves']:,}",
+                f"{100 * entry['spread']:.0f}%",
+                "-" if peak is None else f"{peak / 2**20:,.0f} MiB",
+                "-" if flops is None else f"{flops / 1e3:,.0f}",
+                "-" if flops is None else f"{entry['flops_per_second'] / 1e9:.1f}",
             ]
         )
-    return record.table(["method", "fits/s", "tsl_jax is faster by", "solved", "compile", "curves timed"], rows)
+    return record.table(header, rows)
 
 
 def _arguments(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.fitting", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--curves", type=int, default=262_144, help="curves for tsl_jax (peers get fewer)")
+    parser.add_argument("--suite", action="store_true", help="the whole table of problems")
+    parser.add_argument("--problems", nargs="+", help="only these rows of the table, such as 'sigmoids, 128'")
+    parser.add_argument("--curves", type=int, help="curves for tsl_jax (peers get fewer); 262,144, suite: 65,536")
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--spacing", choices=("geometric", "even"), default="geometric")
-    parser.add_argument("--judged", type=int, default=8192, help="curves compared with the best known")
+    parser.add_argument("--judged", type=int, help="curves compared with the best known; 8,192, suite: 2,048")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--methods", nargs="+", default=["tsl_jax", "jaxopt", "optimistix", "scipy"], help="which to run"
-    )
+    methods = ["tsl_jax", "jaxopt", "optimistix", "scipy", "gpufit"]
+    parser.add_argument("--methods", nargs="+", choices=methods, default=methods, help="which to run")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/fitting_cpu.json")
     parser.add_argument("--quick", action="store_true", help="a few seconds: fewer curves, one repeat")
     options = parser.parse_args(argv)
+    options.curves = options.curves or (65_536 if options.suite else 262_144)
+    options.judged = options.judged or (2048 if options.suite else 8192)
     if options.quick:
         options.curves, options.judged = min(options.curves, 16_384), min(options.judged, 1024)
         options.repeats = 1

@@ -1,9 +1,9 @@
 """The best known rss of each curve, and what counts as solved.
 
-The definition is SciPy's: `scipy.optimize.least_squares` (trust region, float64, analytic Jacobian) from 9 or
-more starts, inside the engine's own bounds. `benchmarks.search` finds the same minima or better ones, about a
-hundred times faster; `tests/lm/test_quality.py` holds it against the definition. Both use nothing of
-`tsl_jax` but the bounds of θ.
+For sigmoids the definition is SciPy's: `scipy.optimize.least_squares` (trust region, float64, analytic Jacobian) from
+9 or more starts, inside the engine's own bounds. `benchmarks.search` finds the same minima or better ones, about a
+hundred times faster; `tests/lm/test_quality.py` holds it against the definition. Both use nothing of `tsl_jax` but the
+bounds of θ. Hyperbolas and power laws have one θ only, whose whole range `benchmarks.search_one` goes through.
 """
 
 import dataclasses
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.special import expit
 
+from .models import MODELS
 from .problems import Problem, sigmoid
 from .search import bounded_plateaus, positions, search
+from .search_one import search_one
 from .tolerances import ROUNDING_UNITS, SOLVED_RATIO
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The best bounded sigmoid known for each curve: rss (curves,), plateaus f, b and θ (curves, 2)."""
+    """The best bounded curve known for each row: rss (curves,), plateaus f, b (curves, 2) and θ (curves, θ)."""
 
     rss: NDArray
     plateaus: NDArray
@@ -30,7 +32,7 @@ class Best:
         return Best(self.rss[curves], self.plateaus[curves], self.theta[curves])
 
     def params(self, problem: Problem) -> dict[str, NDArray]:
-        """The named parameters."""
+        """The sigmoids' named parameters."""
         unit = problem.u[-1] - problem.u[0]
         u_learn = problem.u[0] + unit * self.theta[:, 0]
         return {
@@ -42,17 +44,21 @@ class Best:
 
 
 def theta_bounds(problem: Problem) -> tuple[NDArray, NDArray]:
-    """The engine's bounds of θ for this problem, (2,) each."""
+    """The engine's bounds of θ for this problem, (θ,) each."""
     import jax.numpy as jnp
 
-    from tsl_jax.curves import Sigmoid
+    from tsl_jax.curves import FAMILIES
 
-    lower, upper = Sigmoid(scale=problem.scale).bounds(jnp.asarray(problem.x))
+    family = FAMILIES[problem.family](scale=problem.scale)
+    lower, upper = family.bounds(jnp.asarray(MODELS[problem.family].coordinate(problem)))
     return np.asarray(lower, float), np.asarray(upper, float)
 
 
 def best_known(problem: Problem, **options) -> Best:
     """Best rss of each curve by exhaustive search; the best constant where no sigmoid is better."""
+    if problem.family != "sigmoid":
+        x = MODELS[problem.family].coordinate(problem)
+        return Best(*search_one(problem.family, x, problem.losses, *theta_bounds(problem)))
     best = Best(*search(problem.x, problem.losses, *theta_bounds(problem), **options))
     losses = problem.losses.astype(float)
     constant = np.maximum(losses.mean(1), 0)
@@ -132,13 +138,24 @@ def _fit_one(x, losses, starts, lower, upper):
 
 
 def rss_of(problem: Problem, params: dict[str, NDArray]) -> NDArray:
-    """(curves,) rss in float64 of the sigmoid's named parameters, NaN where they are."""
-    learning_time = np.asarray(params["learning_time"], float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u_learn = np.log(learning_time) if problem.scale == "log" else learning_time
-        others = (np.asarray(params[name], float)[:, None] for name in ("sharpness", "loss_drop", "final_loss"))
-        curve = sigmoid(problem.u, u_learn[:, None], *others)
-    return ((problem.losses.astype(float) - curve) ** 2).sum(1)
+    """(curves,) rss in float64 of a family's named parameters, NaN where they are."""
+    columns = {name: np.asarray(value, float)[:, None] for name, value in params.items()}
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        curve = _CURVES[problem.family](problem, **columns)
+        return ((problem.losses.astype(float) - curve) ** 2).sum(1)
+
+
+def _sigmoid_curve(problem: Problem, learning_time, sharpness, loss_drop, final_loss):
+    u_learn = np.log(learning_time) if problem.scale == "log" else learning_time
+    return sigmoid(problem.u, u_learn, sharpness, loss_drop, final_loss)
+
+
+#: Each law from its named parameters (curves, 1), in NumPy.
+_CURVES = {
+    "sigmoid": _sigmoid_curve,
+    "hyperbola": lambda problem, amplitude, rate, floor: amplitude / (1 + rate * problem.time) + floor,
+    "power_law": lambda problem, coefficient, exponent, floor: coefficient * problem.time**-exponent + floor,
+}
 
 
 def with_better(problem: Problem, best: Best, params: dict[str, NDArray]) -> Best:
@@ -155,11 +172,13 @@ def rounding_floor(problem: Problem, best: Best) -> NDArray:
     ``Σ (units·eps)² (max|loss|² + (max|u|·dloss/du)²)``.
     """
     eps = np.finfo(problem.losses.dtype).eps
+    largest = np.maximum(np.abs(problem.losses).max(1).astype(float), 1)
+    if problem.family != "sigmoid":  # nowhere steep: their checkpoints' rounding adds nothing
+        return (ROUNDING_UNITS * eps) ** 2 * len(problem.time) * largest**2
     unit = problem.u[-1] - problem.u[0]
     sharpness = np.exp(best.theta[:, 1:])
     z = sharpness * (problem.x - best.theta[:, :1])
     slope = (best.plateaus[:, 1] - best.plateaus[:, 0])[:, None] * sharpness / unit * expit(z) * expit(-z)
-    largest = np.maximum(np.abs(problem.losses).max(1).astype(float), 1)
     moved = np.abs(problem.u).max() * slope
     return (ROUNDING_UNITS * eps) ** 2 * (len(problem.time) * largest**2 + (moved**2).sum(1))
 

@@ -1,88 +1,78 @@
 """`tsl_jax` and its peers behind one interface: losses in, named parameters out.
 
-All peers get the same data-driven start and the same four parameters (both plateaus, the event in units of
-the window, the logarithm of the sharpness); JAX peers run under ``jit(vmap)`` in blocks, SciPy curve by curve
-with the analytic Jacobian. None of the peers bounds the plateaus, which can only lower their rss.
+All peers get the same data-driven start and the same free parameters (`benchmarks.models`); JAX peers run under
+``jit(vmap)`` in blocks, SciPy curve by curve with the analytic Jacobian, Gpufit (`benchmarks.gpufit`) through its C
+interface. None of the peers bounds the plateaus, which can only lower their rss.
 """
 
+import dataclasses
 import functools
 import importlib.metadata
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .gpufit import gpufit, gpufit_version
+from .models import MODELS
 from .problems import Problem
 
-#: Curves that JAX peers fit together: larger blocks wait longer for their slowest curve.
-_BLOCK = 512
+#: Curves that JAX peers fit together: on a CPU larger blocks wait longer for their slowest curve.
+_BLOCK, _BLOCK_ON_DEVICE = 512, 1 << 15
 #: Half as many steps: twice as fast, 4 to 8% fewer solved. Twice as many: half as fast, 1 to 2% more.
 _MAX_STEPS = 50
-_START_SHARPNESS = 32.0
-
-Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def start(x, losses, xp):
-    """Start of one curve: the best split into two plateaus; ``xp`` is `numpy` or `jax.numpy`.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A method ready to fit the curves of a problem.
 
-    Returns (before, after, event, log sharpness).
+    Attributes:
+        fit: losses (curves, checkpoints) -> named parameters, each (curves,).
+        program: for methods in JAX: losses of a block -> results, whose operations can be counted.
+        block: curves of such a block; None: all together.
     """
-    num = losses.shape[-1]
-    before_num = xp.arange(1, num)
-    total = xp.cumsum(losses, -1)
-    before = total[..., :-1] / before_num
-    after = (total[..., -1:] - total[..., :-1]) / (num - before_num)
-    k = xp.argmax((before - after) ** 2 * before_num * (num - before_num), -1)
-    return xp.stack([before[k], after[k], 0.5 * (x[k] + x[k + 1]), xp.log(x[k] * 0 + _START_SHARPNESS)])
 
+    fit: Callable[[np.ndarray], dict[str, np.ndarray]]
+    program: Callable[[Any], Any] | None = None
+    block: int | None = None
 
-def model(x, p, xp):
-    """The sigmoid in the peers' parameters."""
-    return p[1] + (p[0] - p[1]) * 0.5 * (1 - xp.tanh(0.5 * xp.exp(p[3]) * (x - p[2])))
-
-
-def named(problem: Problem, p: np.ndarray) -> dict[str, np.ndarray]:
-    """The peers' parameters (curves, 4) as the sigmoid's named ones."""
-    p = np.asarray(p, float)
-    unit = problem.u[-1] - problem.u[0]
-    u_learn = problem.u[0] + unit * p[:, 2]
-    with np.errstate(over="ignore"):
-        return {
-            "learning_time": np.exp(u_learn) if problem.scale == "log" else u_learn,
-            "sharpness": np.exp(p[:, 3]) / unit,
-            "loss_drop": p[:, 0] - p[:, 1],
-            "final_loss": p[:, 1],
-        }
+    def __call__(self, losses: np.ndarray) -> dict[str, np.ndarray]:
+        return self.fit(losses)
 
 
 def scipy_curve_fit(problem: Problem) -> Run:
     """`scipy.optimize.curve_fit` (MINPACK's Levenberg-Marquardt), float64."""
     from scipy.optimize import OptimizeWarning, curve_fit
 
-    x = problem.x
-
-    def jacobian(x, *p):
-        z = np.exp(p[3]) * (x - p[2])
-        s = 0.5 * (1 - np.tanh(0.5 * z))
-        slope = (p[0] - p[1]) * s * (1 - s)
-        return np.stack([s, 1 - s, slope * np.exp(p[3]), -slope * z], 1)
+    model = MODELS[problem.family]
+    x = model.coordinate(problem)
 
     def fit_one(losses):
-        first = start(x, losses, np)
+        first = model.start(x, losses, np)
         try:
-            return curve_fit(lambda x, *p: model(x, p, np), x, losses, first, method="lm", jac=jacobian, maxfev=1000)[0]
+            found = curve_fit(
+                lambda x, *p: model.curve(x, p, np),
+                x,
+                losses,
+                first,
+                method="lm",
+                jac=lambda x, *p: model.jacobian(x, p),
+                maxfev=1000,
+            )
+            return found[0]
         except RuntimeError:  # how curve_fit says that it did not converge
             return first
 
     def run(losses):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", OptimizeWarning)
-            return named(problem, np.array([fit_one(curve) for curve in losses.astype(float)]))
+            return model.named(problem, np.array([fit_one(curve) for curve in losses.astype(float)]))
 
-    return run
+    return Run(run)
 
 
 def jaxopt_lm(problem: Problem) -> Run:
@@ -91,8 +81,9 @@ def jaxopt_lm(problem: Problem) -> Run:
         warnings.simplefilter("ignore", DeprecationWarning)
         import jaxopt
 
+    model = MODELS[problem.family]
     solver = jaxopt.LevenbergMarquardt(
-        lambda p, x, losses: model(x, p, jnp) - losses,
+        lambda p, x, losses: model.curve(x, p, jnp) - losses,
         maxiter=_MAX_STEPS,
         tol=1e-5,
         xtol=1e-5,
@@ -102,7 +93,7 @@ def jaxopt_lm(problem: Problem) -> Run:
         implicit_diff=False,
         damping_parameter=1e-3,
     )
-    return _in_blocks(problem, lambda x, losses: solver.run(start(x, losses, jnp), x, losses).params)
+    return _in_blocks(problem, lambda x, losses: solver.run(model.start(x, losses, jnp), x, losses).params)
 
 
 def optimistix_lm(problem: Problem) -> Run:
@@ -110,13 +101,14 @@ def optimistix_lm(problem: Problem) -> Run:
     import lineax
     import optimistix
 
+    model = MODELS[problem.family]
     solver = optimistix.LevenbergMarquardt(rtol=1e-4, atol=1e-4, linear_solver=lineax.QR())
 
     def fit_one(x, losses):
         return optimistix.least_squares(
-            lambda p, _: model(x, p, jnp) - losses,
+            lambda p, _: model.curve(x, p, jnp) - losses,
             solver,
-            start(x, losses, jnp),
+            model.start(x, losses, jnp),
             max_steps=_MAX_STEPS,
             throw=False,
         ).value
@@ -125,15 +117,17 @@ def optimistix_lm(problem: Problem) -> Run:
 
 
 def _in_blocks(problem: Problem, fit_one) -> Run:
-    x = jnp.asarray(problem.x, jnp.float32)
+    model = MODELS[problem.family]
+    x = jnp.asarray(model.coordinate(problem), jnp.float32)
     fit_block = jax.jit(jax.vmap(fit_one, in_axes=(None, 0)))
+    block = _BLOCK if jax.default_backend() == "cpu" else _BLOCK_ON_DEVICE
 
     def run(losses):
-        padded = np.pad(losses, ((0, -len(losses) % _BLOCK), (0, 0)), mode="wrap").astype(np.float32)
-        parts = [fit_block(x, padded[i : i + _BLOCK]) for i in range(0, len(padded), _BLOCK)]
-        return named(problem, np.concatenate(parts)[: len(losses)])
+        padded = np.pad(losses, ((0, -len(losses) % block), (0, 0)), mode="wrap").astype(np.float32)
+        parts = [fit_block(x, padded[i : i + block]) for i in range(0, len(padded), block)]
+        return model.named(problem, np.concatenate(parts)[: len(losses)].astype(float))
 
-    return run
+    return Run(run, lambda losses: fit_block(x, losses), block)
 
 
 @functools.cache
@@ -154,6 +148,9 @@ def tsl_jax_fit(problem: Problem) -> Run:
 
     def run(losses):
         found = jax.block_until_ready(fit(time, losses))
+        params = {name: np.asarray(value) for name, value in found.params.items()}
+        if problem.family != "sigmoid":
+            return params
         has = has_parameters(np.asarray(found.status))
         flat = {
             "learning_time": 1.0,
@@ -161,9 +158,14 @@ def tsl_jax_fit(problem: Problem) -> Run:
             "loss_drop": 0.0,
             "final_loss": np.asarray(found.constant),
         }
-        return {name: np.where(has, np.asarray(value), flat[name]) for name, value in found.params.items()}
+        return {name: np.where(has, value, flat[name]) for name, value in params.items()}
 
-    return run
+    return Run(run, lambda losses: fit(time, losses))
+
+
+def gpufit_lm(problem: Problem) -> Run:
+    """Gpufit or Cpufit from the library that the environment names, float32."""
+    return Run(gpufit(problem))
 
 
 #: name: (adapter, distribution whose version is reported)
@@ -172,9 +174,10 @@ METHODS: dict[str, tuple[Callable[[Problem], Run], str]] = {
     "jaxopt": (jaxopt_lm, "jaxopt"),
     "optimistix": (optimistix_lm, "optimistix"),
     "scipy": (scipy_curve_fit, "scipy"),
+    "gpufit": (gpufit_lm, "gpufit"),
 }
 
 
 def version(method: str) -> str:
     """Version of the distribution behind a method."""
-    return importlib.metadata.version(METHODS[method][1])
+    return gpufit_version() if method == "gpufit" else importlib.metadata.version(METHODS[method][1])
