@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> dict:
 
         print(suite.table(result["problems"]))
     else:
-        print(_table(result))
+        print(table(result))
         print(f"\n{result['problem']['name']}, float32 (scipy: float64).")
     limits = result["roofline"]
     print(f"This core: copies {limits['copy_bytes_per_second'] / 1e9:.1f} GB/s, ", end="")
@@ -97,7 +97,8 @@ def _roofline(quick: bool) -> dict[str, float]:
     }
 
 
-def _table(result: dict) -> str:
+def table(result: dict) -> str:
+    """One row a method."""
     ours = result["methods"].get("tsl_jax")
     header = ["method", "fits/s", "tsl_jax is faster by", "solved", "compile", "curves timed", "spread"]
     header += ["memory", "kFLOP a fit", "GFLOP/s"]
@@ -106,7 +107,7 @@ def _table(result: dict) -> str:
         if "lacking" in entry:
             rows.append([name, "lacking", entry["lacking"], *[""] * (len(header) - 3)])
             continue
-        rate, peak, flops = entry["fits_per_second"], entry["peak_memory_bytes"], entry.get("flops_per_fit")
+        rate, peak, flops = entry["fits_per_second"], entry.get("peak_memory_bytes"), entry.get("flops_per_fit")
         rows.append(
             [
                 f"{name} {entry['version']}",
@@ -115,7 +116,7 @@ def _table(result: dict) -> str:
                 f"{100 * entry['solved']:.2f}% of {entry['judged']:,}",
                 f"{entry['compile_seconds']:.2f} s",
                 f"{entry['curves']:,}",
-                f"{100 * entry['spread']:.0f}%",
+                f"{100 * entry['spread']:.0f}%" if "spread" in entry else "-",
                 "-" if peak is None else f"{peak / 2**20:,.0f} MiB",
                 "-" if flops is None else f"{flops / 1e3:,.0f}",
                 "-" if flops is None else f"{entry['flops_per_second'] / 1e9:.1f}",

@@ -76,7 +76,7 @@ def _fit(folder: str, memory: int | None) -> dict:
     def compile_and_look(self, *arguments):
         nonlocal baseline
         seconds = compile_program(self, *arguments)
-        baseline = _peak()
+        baseline = peak_bytes()
         return seconds
 
     with mock.patch.object(BlockFitter, "compile", compile_and_look):
@@ -88,13 +88,13 @@ def _fit(folder: str, memory: int | None) -> dict:
         "blocks": summary.blocks,
         "losses_bytes": summary.tokens * summary.checkpoints * 2,
         "baseline_bytes": baseline,
-        "peak_bytes": _peak(),
-        "above_baseline_bytes": _peak() - baseline,
+        "peak_bytes": peak_bytes(),
+        "above_baseline_bytes": peak_bytes() - baseline,
         "fits_per_second": summary.fits_per_second,
     }
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     """Most resident bytes of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> dict:
         problem = join([cell.problem(num_curves) for cell in row])
         results += [_entry(judged, options.scipy) for judged in judge(row, problem, oracle.best_known(problem))]
     for scale in options.scale:
-        print(_table([cell for cell in results if cell["scale"] == scale]))
+        print(table([cell for cell in results if cell["scale"] == scale]))
     result = {"benchmark": "quality", "environment": record.environment(), "cells": results}
     total, good = (sum(cell[key] for cell in results) for key in ("curves", "solved"))
     print(f"\nAll: {good:,} of {total:,} solved, {100 * good / total:.3f}% (asked: {100 * SOLVED_FRACTION}%)")
@@ -91,7 +91,8 @@ def main(argv: list[str] | None = None) -> dict:
     return result
 
 
-def _table(results: list[dict]) -> str:
+def table(results: list[dict]) -> str:
+    """The cells of one scale, noise across."""
     header = ["checkpoints", *(f"noise {noise:g}" for noise in NOISE_LEVELS)]
     rows = []
     for spacing, num_checkpoints in product(SPACINGS, CHECKPOINT_COUNTS):

@@ -43,6 +43,7 @@ def environment() -> dict:
         "platform": device.platform,
         "device": device.device_kind if device.platform != "cpu" else _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }

@@ -14,6 +14,7 @@ import zarr
 from small_job import STEPS, Job
 from zarr.storage import LocalStore, MemoryStore
 
+import tsl_jax.pipeline.block_reading
 import tsl_jax.pipeline.stream
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import Category, FitOptions, Status
@@ -146,7 +147,7 @@ def test_an_error_in_any_stage_comes_out_as_itself(job, tmp_path, stage, patch):
 
     progress = None
     if stage == "read":
-        patch.setattr(tsl_jax.pipeline.stream, "read_rows", fail)
+        patch.setattr(tsl_jax.pipeline.block_reading, "read_rows", fail)
     elif stage == "fit":
         patch.setattr(BlockFitter, "__call__", fail)
     elif stage == "write":
@@ -167,7 +168,7 @@ def test_an_error_in_any_stage_comes_out_as_itself(job, tmp_path, stage, patch):
 
 
 def test_ctrl_c_while_waiting_ends_the_run_and_frees_the_output(job, tmp_path, patch):
-    real = tsl_jax.pipeline.stream.read_rows
+    real = tsl_jax.pipeline.block_reading.read_rows
     main = threading.main_thread().ident
 
     def interrupted(array, start, stop):
@@ -178,7 +179,7 @@ def test_ctrl_c_while_waiting_ends_the_run_and_frees_the_output(job, tmp_path, p
             os.kill(os.getpid(), signal.SIGINT)
         return real(array, start, stop)
 
-    patch.setattr(tsl_jax.pipeline.stream, "read_rows", interrupted)
+    patch.setattr(tsl_jax.pipeline.block_reading, "read_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         job.fit(tmp_path / "fits")
     assert no_threads_left()

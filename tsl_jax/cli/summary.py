@@ -8,7 +8,16 @@ from .progress import duration
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..pipeline import FitSummary
+    from ..pipeline import FitSummary, StageSeconds
+
+#: The stages of a run, and what they are called in a sentence.
+STAGES = {
+    "read": "Reading",
+    "decode": "Decoding",
+    "transfer": "The way to the device",
+    "fit": "Fitting",
+    "write": "Writing",
+}
 
 
 def print_summary(console: "Console", summary: "FitSummary") -> None:
@@ -42,8 +51,16 @@ def run_words(summary: "FitSummary") -> str:
     return (
         f"{summary.tokens_run:,} of {summary.tokens:,} tokens fitted in this run: "
         f"{summary.fits_per_second:,.0f} fits/s while fitting ({summary.devices}), "
-        f"{summary.compile_seconds:.1f} s for compiling, {duration(summary.wall_seconds)} in all."
+        f"{summary.compile_seconds:.1f} s for compiling, {duration(summary.wall_seconds)} in all. "
+        f"{stage_words(summary.stages)}"
     )
+
+
+def stage_words(stages: "StageSeconds") -> str:
+    """``"Fitting set the rate; seconds at work: read 0.1, ..."``: what overlaps is counted in each."""
+    seconds = {name: getattr(stages, name) for name in STAGES}
+    at_work = ", ".join(f"{name} {value:.3g}" for name, value in seconds.items())
+    return f"{STAGES[stages.limit]} set the rate; seconds at work: {at_work}."
 
 
 def left_out_note(columns: tuple[int, ...]) -> str:

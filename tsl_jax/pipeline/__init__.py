@@ -9,6 +9,7 @@ from .simulated_losses import planted_tokens, simulate_store
 from .spectrum_analysis import analyse, coarse_lags
 from .spectrum_results import Analysis, AnalysisOptions
 from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_from_store
+from .stages import StageSeconds
 from .stream import Progress
 from .summary import FitSummary
 from .token_groups import Grouping
@@ -25,6 +26,7 @@ __all__ = [
     "PositionLosses",
     "Progress",
     "SampleWeights",
+    "StageSeconds",
     "StoreSpectrum",
     "TokenGroups",
     "analyse",

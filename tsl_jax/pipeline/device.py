@@ -58,8 +58,8 @@ class BlockFitter:
         self._compiled = _compile(*self._job, (self._rows, self._num_checkpoints), self._dtype)
         return time.perf_counter() - start
 
-    def __call__(self, losses: np.ndarray) -> Fit:
-        """Start fitting a block; returns at once, with results (rows,) that are padded at the end.
+    def put(self, losses: np.ndarray) -> jax.Array:
+        """Bring a block to the devices, padded; may return before it is there, and be called from any thread.
 
         Args:
             losses: (tokens, checkpoints), at most as many as it was compiled for.
@@ -68,7 +68,16 @@ class BlockFitter:
             padded = np.full((self._rows, self._num_checkpoints), np.nan, self._dtype)
             padded[: len(losses)] = losses
             losses = padded
-        shards = jax.device_put(losses, self._sharding).addressable_shards
+        return jax.device_put(losses, self._sharding)
+
+    def __call__(self, losses: np.ndarray | jax.Array) -> Fit:
+        """Start fitting a block; returns at once, with results (rows,) that are padded at the end.
+
+        Args:
+            losses: what `put` takes, or what it returned.
+        """
+        placed = losses if isinstance(losses, jax.Array) else self.put(losses)
+        shards = placed.addressable_shards
         parts = [program(shard.data) for program, shard in zip(self._compiled, shards, strict=True)]
         result = jax.tree.map(
             lambda *leaves: jax.make_array_from_single_device_arrays((self._rows,), self._sharding, list(leaves)),

@@ -29,6 +29,7 @@ from ..store import (
 from ..store.lock import Lock
 from .device import BlockFitter, Devices
 from .plan import DEFAULT_MEMORY, blocks_of, bytes_per_token, plan_layout
+from .stages import StageSeconds
 from .stream import Progress, StreamResult, stream_blocks
 from .summary import FitSummary, counts_by_name
 
@@ -128,18 +129,19 @@ def _run(
     todo = [block for block in blocks if store.ledger.states[block.index] != BlockState.FINISHED]
     tokens = sum(block.stop - block.start for block in todo)
     report = _Reporter(progress, source.num_tokens, tokens)
-    compile_seconds, result = 0.0, StreamResult((), 0.0)
+    compile_seconds, result = 0.0, StreamResult((), StageSeconds())
     if todo:
         compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens)
-        stages = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add}
-        result = stream_blocks(source, FitWriter(store), fitter, todo, **stages)
+        arguments = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add}
+        result = stream_blocks(source, FitWriter(store), fitter, todo, **arguments)
     return {
         "bad_chunks": result.bad_chunks,
         "blocks": len(blocks),
         "blocks_run": len(todo),
         "tokens_run": tokens,
         "compile_seconds": compile_seconds,
-        "fit_seconds": result.fit_seconds,
+        "fit_seconds": result.stages.fit,
+        "stages": result.stages,
     }
 
 

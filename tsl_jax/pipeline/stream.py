@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, Protocol
@@ -11,17 +11,12 @@ import jax
 import numpy as np
 
 from ..lm import Category, Fit, Status
-from ..store import (
-    BadChunk,
-    BlockState,
-    FitWriter,
-    LossStore,
-    block_digest,
-    read_rows,
-    read_rows_with_gaps,
-)
+from ..store import BadChunk, BlockState, FitWriter, LossStore
 from ..store.lock import Lock
+from .block_reading import BlockReader, Input
+from .device import BlockFitter
 from .plan import Block
+from .stages import StageSeconds, Stopwatch
 
 
 class Progress(Protocol):
@@ -30,40 +25,21 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, /) -> None: ...
 
 
-_READERS, _WRITERS = 2, 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """A block as it was read.
-
-    Attributes:
-        block: which.
-        losses: (tokens, checkpoints).
-        coordinates: (tokens,) by name.
-        digest: of the sampled values; see `tsl_jax.store.fingerprint`.
-        bad: chunks that could not be read.
-    """
-
-    block: Block
-    losses: np.ndarray
-    coordinates: dict[str, np.ndarray]
-    digest: int
-    bad: tuple[BadChunk, ...]
+READERS, _WRITERS = 2, 2
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamResult:
-    """What streaming gives back: bad chunks, and the seconds in which a device was busy."""
+    """What streaming gives back: bad chunks, and the seconds of each stage."""
 
     bad_chunks: tuple[BadChunk, ...]
-    fit_seconds: float
+    stages: StageSeconds
 
 
 def stream_blocks(
     losses: LossStore,
     writer: FitWriter,
-    start_fit: Callable[[np.ndarray], Fit],
+    fitter: BlockFitter,
     blocks: Sequence[Block],
     *,
     lock: Lock,
@@ -72,45 +48,62 @@ def stream_blocks(
 ) -> StreamResult:
     """Fit blocks of a store; a few are read ahead while one is fitted and those before it are written.
 
+    Blocks are read, decoded and brought to the devices by threads, fitted as they come, and written by other threads.
     An error in any stage (and Ctrl-C) stops the others after the block they are at, and is raised as it is.
 
     Args:
         losses: where to read.
         writer: where to write.
-        start_fit: starts the fit of a block and returns its results, which may not be there yet.
+        fitter: compiled; starts the fit of a block and returns its results, which may not be there yet.
         blocks: what to do, in order.
         lock: checked before a block is counted as done.
         on_bad_chunk: whether a chunk that cannot be read ends the run, or only its tokens are lost.
         progress: called with the tokens of each block that is done.
     """
     bad: list[BadChunk] = []
-    busy, last_ready = 0.0, 0.0
-    written: deque[Future[int]] = deque()
-    with _pool(_READERS, "tsl-read") as readers, _pool(_WRITERS, "tsl-write") as writers:
-        reads = _read_ahead(readers, losses, blocks, on_bad_chunk)
+    stages, watch, last_ready = Counter[str](), Stopwatch(), 0.0
+    written: deque[Future[tuple[int, float]]] = deque()
+    read = BlockReader(losses, fitter.put, on_bad_chunk)
+    with _pool(READERS, "tsl-read") as readers, _pool(_WRITERS, "tsl-write") as writers:
+        reads = read_ahead(readers, read, blocks)
         fitting: deque[tuple[Input, Fit, float]] = deque()
 
         def pass_on() -> None:
-            nonlocal busy, last_ready
+            nonlocal last_ready
             block, result, started = fitting.popleft()
-            jax.block_until_ready(result)
+            with watch.timing("waited_for_fit"):
+                jax.block_until_ready(result)
             now = time.perf_counter()
-            busy += now - max(started, last_ready)
+            watch.add("fit", now - max(started, last_ready))
             last_ready = now
             while len(written) >= _WRITERS:
-                progress(written.popleft().result())
+                count_written()
             written.append(writers.submit(_write, writer, lock, block, result))
 
-        for block in reads:
+        def count_written() -> None:
+            with watch.timing("waited_for_write"):
+                tokens, seconds = written.popleft().result()
+            watch.add("write", seconds)
+            progress(tokens)
+
+        while True:
+            with watch.timing("waited_for_input"):
+                block = next(reads, None)
+            if block is None:
+                break
             bad += block.bad
-            fitting.append((block, start_fit(block.losses), time.perf_counter()))
+            stages.update(block.seconds)
+            started = time.perf_counter()
+            with watch.timing("waited_for_fit"):  # some devices take a program only when the one before is done
+                result = fitter(block.losses)
+            fitting.append((dataclasses.replace(block, losses=None), result, started))
             if len(fitting) > 1:
                 pass_on()
         while fitting:
             pass_on()
         while written:
-            progress(written.popleft().result())
-    return StreamResult(tuple(bad), busy)
+            count_written()
+    return StreamResult(tuple(bad), StageSeconds(**stages, **watch.seconds))
 
 
 class _pool:
@@ -126,37 +119,20 @@ class _pool:
         self._executor.shutdown(wait=True, cancel_futures=kind is not None)
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor, losses: LossStore, blocks: Sequence[Block], on_bad_chunk: str
-) -> Iterator[Input]:
+def read_ahead(readers: ThreadPoolExecutor, read: Callable[[Block], Input], blocks: Sequence[Block]) -> Iterator[Input]:
+    """Blocks in order, of which a few are read before they are asked for."""
     pending: deque[Future[Input]] = deque()
     for block in blocks:
-        pending.append(readers.submit(_read, losses, block, on_bad_chunk))
-        if len(pending) > _READERS:
+        pending.append(readers.submit(read, block))
+        if len(pending) > READERS:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
 
 
-def _read(losses: LossStore, block: Block, on_bad_chunk: str) -> Input:
-    arrays = {"losses": losses.losses, **losses.token_coordinates}
-    values, bad = {}, []
-    for name, array in arrays.items():
-        if on_bad_chunk == "skip":
-            values[name], some = read_rows_with_gaps(array, block.start, block.stop)
-            bad += some
-        else:
-            values[name] = read_rows(array, block.start, block.stop)
-    rows = values.pop("losses")
-    if bad:
-        rows = rows.copy()
-    for gap in bad:  # a coordinate that is lost makes its tokens unreadable too: the status is what tells
-        rows[gap.start - block.start : gap.stop - block.start] = np.nan
-    digest = block_digest(losses, block.start, block.stop, rows, values)
-    return Input(block, rows, values, digest, tuple(bad))
-
-
-def _write(writer: FitWriter, lock: Lock, block: Input, result: Fit) -> int:
+def _write(writer: FitWriter, lock: Lock, block: Input, result: Fit) -> tuple[int, float]:
+    """Write a block; returns its tokens, and the seconds that it took."""
+    begun = time.perf_counter()
     tokens = block.block.stop - block.block.start
     values = {name: np.asarray(array)[:tokens] for name, array in fit_columns(result).items()}
     if block.bad:
@@ -168,7 +144,7 @@ def _write(writer: FitWriter, lock: Lock, block: Input, result: Fit) -> int:
     lock.check()
     state = BlockState.WITH_BAD_CHUNKS if block.bad else BlockState.FINISHED
     writer.finish(block.block.index, state, block.digest, values["status"], values["category"])
-    return tokens
+    return tokens, time.perf_counter() - begun
 
 
 def fit_columns(result: Fit) -> dict[str, jax.Array]:

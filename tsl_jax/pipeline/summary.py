@@ -6,6 +6,7 @@ from typing import Any
 
 from ..lm import Category, Status
 from ..store import BadChunk, Ledger
+from .stages import StageSeconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,7 @@ class FitSummary:
         wall_seconds: from call to return.
         compile_seconds: of these, for compiling.
         fit_seconds: of these, during which the devices were fitting.
+        stages: seconds of every stage, and which one set the rate: ``stages.limit``.
         devices: what fitted, such as ``"4 x cpu"``.
 
     Example:
@@ -54,6 +56,7 @@ class FitSummary:
     wall_seconds: float
     compile_seconds: float
     fit_seconds: float
+    stages: StageSeconds
     devices: str
 
     @property
@@ -67,9 +70,9 @@ class FitSummary:
         return self.tokens_run / self.fit_seconds if self.tokens_run else float("nan")
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON can hold it; a rate that does not exist is None."""
-        rate = self.fits_per_second if self.tokens_run else None
-        return dataclasses.asdict(self) | {"complete": self.complete, "fits_per_second": rate}
+        """Everything as JSON can hold it; a rate that does not exist is None, and so is what limited it."""
+        rate, limit = (self.fits_per_second, self.stages.limit) if self.tokens_run else (None, None)
+        return dataclasses.asdict(self) | {"complete": self.complete, "fits_per_second": rate, "limited_by": limit}
 
 
 def counts_by_name(ledger: Ledger) -> tuple[dict[str, int], dict[str, int]]:

@@ -1,0 +1,117 @@
+"""Tables and the scaling picture of the README, from what was measured.
+
+    python -m benchmarks.readme [--readme README.md] [--results benchmarks/results] [--docs docs]
+
+What stands between ``<!-- benchmarks: NAME -->`` and ``<!-- end -->`` is replaced by what the newest
+``results/NAME_*.json`` say, one table a device, each with its device and command. Everything else stays as it is.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from . import fitting, quality, record, scaling, stream, suite
+
+_PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def update(text: str, results: Path, docs: Path) -> str:
+    """A README with its tables made anew.
+
+    Args:
+        text: the README.
+        results: folder of the JSON files.
+        docs: where pictures go.
+
+    Raises:
+        ValueError: a marker names no table, or nothing was measured for it.
+    """
+
+    def section(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in TABLES:
+            raise ValueError(f"<!-- benchmarks: {name} -->: expected one of {', '.join(TABLES)}")
+        found = [json.loads(path.read_text()) for path in sorted(results.glob(f"{name}_*.json"))]
+        found = [result for result in found if result["benchmark"] == name]
+        if not found:
+            raise ValueError(f"<!-- benchmarks: {name} -->: no {name}_*.json in {results}; measure it first")
+        parts = [f"{TABLES[name](result)}\n\n{_measured(result)}" for result in found]
+        if name == "scaling":
+            parts.append(_picture(found, docs))
+        return match[1] + "\n\n".join(parts) + "\n" + match[3]
+
+    return _PLACE.sub(section, text)
+
+
+def _measured(result: dict) -> str:
+    """Under a table: the device, and the command."""
+    environment = result["environment"]
+    cores = environment["cores"]
+    on = f"{cores} core{'s' * (cores != 1)} of an " if environment["platform"] == "cpu" else ""
+    limits = result.get("roofline")
+    can = ""
+    if limits:
+        copy, product = limits["copy_bytes_per_second"] / 1e9, limits["flops_per_second"] / 1e9
+        can = f", which copies {copy:,.1f} GB/s and multiplies matrices at {product:,.0f} GFLOP/s"
+    versions = f"jax {environment['versions']['jax']}, commit {environment['commit'].removesuffix('-dirty')}"
+    command = re.sub(r" --out \S+", "", environment["command"])
+    return f"*{on}{environment['device']}{can}; {versions}:* `{command}`"
+
+
+def _picture(results: list[dict], docs: Path) -> str:
+    from tsl_jax.plots import save
+
+    from .scaling_plot import draw_scaling, scaling_data
+
+    docs.mkdir(parents=True, exist_ok=True)
+    save(draw_scaling(scaling_data(results)), docs / "scaling.png")
+    return "![Fits per second by curves, checkpoints and devices](docs/scaling.png)"
+
+
+def _quality(result: dict) -> str:
+    scales = dict.fromkeys(cell["scale"] for cell in result["cells"])
+    parts = [quality.table([cell for cell in result["cells"] if cell["scale"] == scale]) for scale in scales]
+    return "\n".join([parts[0], *(part.split("\n", 2)[2] for part in parts[1:])])
+
+
+def _spectrum(result: dict) -> str:
+    rows = [
+        [
+            f"{run['tokens']:,}",
+            f"{run['seconds']:.1f} s",
+            f"{run['cpu_seconds']:.1f} s",
+            f"{run['peak_bytes'] / 2**20:,.0f} MiB",
+        ]
+        for run in result["command"]
+    ]
+    return record.table(["fits", "wall", "CPU", "peak memory"], rows)
+
+
+#: Names of markers and of results: from a result to its table.
+TABLES: dict[str, Callable[[dict], str]] = {
+    "fitting": fitting.table,
+    "suite": lambda result: suite.table(result["problems"]),
+    "quality": _quality,
+    "scaling": scaling.tables,
+    "spectrum": _spectrum,
+    "stream": stream.table,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Rewrite the README in place."""
+    parser = argparse.ArgumentParser("python -m benchmarks.readme", description=(__doc__ or "").split("\n")[0])
+    root = Path(__file__).parents[1]
+    parser.add_argument("--readme", type=Path, default=root / "README.md", help="file to rewrite")
+    parser.add_argument("--results", type=Path, default=record.RESULTS, help="folder of the JSON files")
+    parser.add_argument("--docs", type=Path, default=root / "docs", help="folder of the pictures")
+    options = parser.parse_args(argv)
+    text = update(options.readme.read_text(), options.results, options.docs)
+    options.readme.write_text(text)
+    print(f"written: {options.readme}, {len(_PLACE.findall(text))} tables")
+
+
+if __name__ == "__main__":
+    main()

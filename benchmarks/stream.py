@@ -1,0 +1,180 @@
+"""End to end against the kernel alone and reading alone, on the same stores of several layouts.
+
+    python -m benchmarks.stream [--tokens N] [--checkpoints 64] [--out FILE] [--quick]
+
+Each layout (noisy sigmoids, float16; bytes of losses in a chunk and in a shard) is written once and worked on in a
+process of its own: reading alone, as `fit_store` reads, without fitting; the kernel alone, on blocks that lie in
+memory; and `fit_store`, compiling apart. The rate should be that of the slower of the first two; the stages' seconds
+say which one it is. Files have just been written, so that reading is from the page cache. Peak memory is that of the
+process, which fits the store several times.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import record
+from .memory import peak_bytes
+
+#: KiB of losses in a chunk and in a shard; the second is the default of `create_losses`, the last has no shards.
+LAYOUTS = {
+    "256 KiB in 32 MiB": (256, 32 * 1024),
+    "1 MiB in 32 MiB": (1024, 32 * 1024),
+    "4 MiB in 32 MiB": (4096, 32 * 1024),
+    "1 MiB in 8 MiB": (1024, 8 * 1024),
+    "1 MiB, no shards": (1024, 1024),
+}
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Run the benchmark, print its table, write its JSON."""
+    options = _arguments(argv)
+    if options.worker:
+        print(json.dumps(_work(Path(options.worker), options.repeats)))
+        return {}
+    entries = [_measure(layout, options) for layout in options.layouts]
+    result = {
+        "benchmark": "stream",
+        "tokens": options.tokens,
+        "checkpoints": options.checkpoints,
+        "environment": record.environment(),
+        "layouts": entries,
+    }
+    print(table(result))
+    print(f"\n{options.tokens:,} tokens, {options.checkpoints} checkpoints, float16. ", end="")
+    print(f"{record.describe(result['environment'])}\n`{result['environment']['command']}`")
+    if options.out:
+        print(f"written: {record.write(options.out, result)}")
+    return result
+
+
+def _measure(layout: str, options: argparse.Namespace) -> dict:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        _write(Path(folder) / "losses.zarr", layout, options.tokens, options.checkpoints)
+        command = [sys.executable, "-m", "benchmarks.stream", "--worker", folder, "--repeats", str(options.repeats)]
+        done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
+    return {"layout": layout} | json.loads(done.stdout)
+
+
+def _write(path: Path, layout: str, tokens: int, checkpoints: int) -> None:
+    """Planted sigmoids; some hundred thousand different ones, over and over."""
+    import numpy as np
+
+    from tsl_jax.store import create_losses
+
+    from . import problems
+
+    chunk, shard = (kib * 1024 // (2 * checkpoints) for kib in LAYOUTS[layout])
+    few = problems.sigmoids(0, min(tokens, 2**17), checkpoints, dtype=np.float16)
+    shape, step = (tokens, checkpoints), {"step": few.time}
+    store = create_losses(path, shape, checkpoints=step, dtype=np.float16, chunk_tokens=chunk, shard_tokens=shard)
+    rows = shard * max(1, 2**25 // (shard * 2 * checkpoints))
+    for start in range(0, tokens, rows):
+        stop = min(start + rows, tokens)
+        store.losses[start:stop] = np.take(few.losses, range(start, stop), axis=0, mode="wrap")
+
+
+def _work(folder: Path, repeats: int) -> dict:
+    """All rates of one store, in this process, which does nothing else; of each the best of the repeats."""
+    import jax
+    import numpy as np
+
+    from tsl_jax import FitOptions, Sigmoid, fit_store
+    from tsl_jax.pipeline import blocks_of, stream
+    from tsl_jax.pipeline.block_reading import BlockReader
+    from tsl_jax.pipeline.device import BlockFitter
+    from tsl_jax.store import open_fits, open_losses
+
+    source, family = open_losses(folder / "losses.zarr"), Sigmoid()
+    fit_store(folder / "losses.zarr", folder / "first.zarr", family)  # compiles
+    before = peak_bytes()
+    best = None
+    for turn in range(repeats):
+        summary = fit_store(folder / "losses.zarr", folder / f"fits{turn}.zarr", family)
+        seconds = summary.wall_seconds - summary.compile_seconds
+        if best is None or seconds < best[0]:
+            best = (seconds, summary)
+    assert best is not None
+    after = peak_bytes()
+    blocks = blocks_of(source.num_tokens, open_fits(folder / "fits0.zarr").ledger.block_tokens)
+    reading, kernel = [], []
+    fitter = BlockFitter(family, source.axis(), source.losses.dtype, FitOptions(), jax.local_devices())
+    fitter.compile(blocks[0].stop, source.num_tokens)
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(stream.READERS) as readers:
+            for _ in stream.read_ahead(readers, BlockReader(source, np.asarray), blocks):
+                pass
+        reading.append(time.perf_counter() - begun)
+        losses = fitter.put(source.read(slice(blocks[0].start, blocks[0].stop)))
+        begun = time.perf_counter()
+        jax.block_until_ready([fitter(losses) for _ in blocks])
+        kernel.append(time.perf_counter() - begun)
+    seconds, summary = best
+    fitted = len(blocks) * len(losses)  # padding is fitted, too
+    return {
+        "blocks": len(blocks),
+        "block_tokens": blocks[0].stop,
+        "read_per_second": source.num_tokens / min(reading),
+        "read_bytes_per_second": source.losses.nbytes / min(reading),
+        "stored_bytes": source.losses.nbytes_stored(),
+        "kernel_per_second": fitted / min(kernel),
+        "end_to_end_per_second": source.num_tokens / seconds,
+        "stages": summary.as_dict()["stages"],
+        "limited_by": summary.stages.limit,
+        "peak_memory_bytes": after,
+        "above_first_run_bytes": after - before,
+    }
+
+
+def table(result: dict) -> str:
+    """One row a layout."""
+    rows = []
+    for entry in result["layouts"]:
+        slower = min(entry["read_per_second"], entry["kernel_per_second"])
+        rows.append(
+            [
+                entry["layout"],
+                f"{entry['read_per_second']:,.0f}",
+                f"{entry['kernel_per_second']:,.0f}",
+                f"{entry['end_to_end_per_second']:,.0f}",
+                f"{100 * entry['end_to_end_per_second'] / slower:.0f}%",
+                entry["limited_by"],
+                f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",
+            ]
+        )
+    head = [
+        "chunks in shards",
+        "read alone, tokens/s",
+        "kernel alone",
+        "end to end",
+        "of the slower",
+        "limit",
+        "memory",
+    ]
+    return record.table(head, rows)
+
+
+def _arguments(argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.stream", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tokens", type=int, default=600_000, help="tokens of every store")
+    parser.add_argument("--checkpoints", type=int, default=64)
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="which")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
+    parser.add_argument("--out", help="JSON file, such as benchmarks/results/stream_cpu.json")
+    parser.add_argument("--quick", action="store_true", help="half a minute: one small store")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.tokens, options.layouts, options.repeats = 40_000, ["1 MiB in 32 MiB"], 1
+    return options
+
+
+if __name__ == "__main__":
+    main()
