@@ -122,7 +122,8 @@ def table(result: dict) -> str:
                 "-" if flops is None else f"{entry['flops_per_second'] / 1e9:.1f}",
             ]
         )
-    return record.table(header, rows)
+    known = [column for column in range(len(header)) if any(row[column] not in ("", "-") for row in rows)]
+    return record.table([header[column] for column in known], [[row[column] for column in known] for row in rows])
 
 
 def _arguments(argv) -> argparse.Namespace:

@@ -8,7 +8,6 @@ from 9 starts, the definition of solved (about 15 curves/s; the exhaustive searc
 
 import argparse
 from collections.abc import Iterator
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import oracle, record
 from .peers import tsl_jax_fit
-from .problems import CHECKPOINT_COUNTS, NOISE_LEVELS, SPACINGS, Cell, Problem, join, quality_rows
+from .problems import NOISE_LEVELS, Cell, Problem, join, quality_rows
 from .tolerances import SOLVED_FRACTION
 
 
@@ -74,8 +73,7 @@ def main(argv: list[str] | None = None) -> dict:
         # All noise levels at once: the search makes its templates and the engine compiles once a row.
         problem = join([cell.problem(num_curves) for cell in row])
         results += [_entry(judged, options.scipy) for judged in judge(row, problem, oracle.best_known(problem))]
-    for scale in options.scale:
-        print(table([cell for cell in results if cell["scale"] == scale]))
+    print(table(results))
     result = {"benchmark": "quality", "environment": record.environment(), "cells": results}
     total, good = (sum(cell[key] for cell in results) for key in ("curves", "solved"))
     print(f"\nAll: {good:,} of {total:,} solved, {100 * good / total:.3f}% (asked: {100 * SOLVED_FRACTION}%)")
@@ -91,15 +89,14 @@ def main(argv: list[str] | None = None) -> dict:
     return result
 
 
-def table(results: list[dict]) -> str:
-    """The cells of one scale, noise across."""
+def table(cells: list[dict]) -> str:
+    """A row for checkpoints and scale, noise across."""
     header = ["checkpoints", *(f"noise {noise:g}" for noise in NOISE_LEVELS)]
-    rows = []
-    for spacing, num_checkpoints in product(SPACINGS, CHECKPOINT_COUNTS):
-        row = [c for c in results if c["spacing"] == spacing and c["checkpoints"] == num_checkpoints]
-        label = f"{num_checkpoints} {spacing}, {row[0]['scale']} scale"
-        rows.append([label, *(f"{100 * cell['solved'] / cell['curves']:.2f}%" for cell in row)])
-    return record.table(header, rows)
+    rows: dict[str, list[str]] = {}
+    for cell in cells:
+        label = f"{cell['checkpoints']} {cell['spacing']}, {cell['scale']} scale"
+        rows.setdefault(label, [label]).append(f"{100 * cell['solved'] / cell['curves']:.2f}%")
+    return record.table(header, list(rows.values()))
 
 
 if __name__ == "__main__":

@@ -70,12 +70,6 @@ def _picture(results: list[dict], docs: Path) -> str:
     return "![Fits per second by curves, checkpoints and devices](docs/scaling.png)"
 
 
-def _quality(result: dict) -> str:
-    scales = dict.fromkeys(cell["scale"] for cell in result["cells"])
-    parts = [quality.table([cell for cell in result["cells"] if cell["scale"] == scale]) for scale in scales]
-    return "\n".join([parts[0], *(part.split("\n", 2)[2] for part in parts[1:])])
-
-
 def _spectrum(result: dict) -> str:
     rows = [
         [
@@ -93,7 +87,7 @@ def _spectrum(result: dict) -> str:
 TABLES: dict[str, Callable[[dict], str]] = {
     "fitting": fitting.table,
     "suite": lambda result: suite.table(result["problems"]),
-    "quality": _quality,
+    "quality": lambda result: quality.table(result["cells"]),
     "scaling": scaling.tables,
     "spectrum": _spectrum,
     "stream": stream.table,
