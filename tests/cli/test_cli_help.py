@@ -38,6 +38,7 @@ def test_the_commands_are_these(tsl):
         "rank",
         "score",
         "simulate",
+        "bench",
         "collect",
     ]
     text = tsl("--help").out

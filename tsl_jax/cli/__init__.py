@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import (
+    bench,
     collect,
     demo,
     fit,
@@ -43,6 +44,7 @@ app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
 app.command("score")(score.score)
 app.command("simulate")(simulate.simulate)
+app.command("bench")(bench.bench)
 app.add_typer(collect.app)
 
 

@@ -6,6 +6,7 @@ import typer
 
 from . import fit_options as given
 from .console import Debug, ExitCode, Json, reporting, say, stderr_console, write_json
+from .devices import chosen_devices
 from .progress import showing_progress
 from .summary import print_summary
 
@@ -59,7 +60,7 @@ def fit(
             tolerance=tolerance,
             block_size=block_size,
         )
-        arguments = {"axis": axis, "options": options, "memory": memory, "devices": _devices(devices)}
+        arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite}
         console = stderr_console()
         with showing_progress(console) as show:
@@ -95,17 +96,3 @@ def _options(**values: Any) -> "FitOptions":
     except ValueError as error:
         field, _, rest = str(error).removeprefix("FitOptions.").partition(": ")
         raise typer.BadParameter(rest, param_hint=f"--{field.replace('_', '-')}") from None
-
-
-def _devices(number: int | None) -> Any:
-    if number is None:
-        return None
-    import jax
-
-    there = jax.local_devices()
-    if not 1 <= number <= len(there):
-        raise typer.BadParameter(
-            f"got {number}, expected 1 to {len(there)}, the devices that are here ({there[0].device_kind})",
-            param_hint="--devices",
-        )
-    return there[:number]

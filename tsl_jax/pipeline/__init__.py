@@ -9,6 +9,7 @@ from .simulated_losses import planted_tokens, simulate_store
 from .spectrum_analysis import analyse, coarse_lags
 from .spectrum_results import Analysis, AnalysisOptions
 from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_from_store
+from .speed import Speed, measure_speed
 from .stages import StageSeconds
 from .stream import Progress
 from .summary import FitSummary
@@ -26,6 +27,7 @@ __all__ = [
     "PositionLosses",
     "Progress",
     "SampleWeights",
+    "Speed",
     "StageSeconds",
     "StoreSpectrum",
     "TokenGroups",
@@ -38,6 +40,7 @@ __all__ = [
     "family_of",
     "fit_store",
     "mean_curves",
+    "measure_speed",
     "plan_layout",
     "planted_tokens",
     "position_losses",

@@ -1,24 +1,18 @@
 """The whole job: from a loss store to a fit store."""
 
-import dataclasses
-import importlib.metadata
 import time
 from typing import Any, Literal
 
 import jax
-import numpy as np
 
 from ..curves import Family
-from ..lm import FitOptions, check_axis
+from ..lm import FitOptions
 from ..store import (
     BlockState,
-    FitHeader,
     FitStore,
     FitWriter,
-    Layout,
     Ledger,
     LossStore,
-    StoreError,
     StoreLike,
     locate,
     open_losses,
@@ -28,7 +22,8 @@ from ..store import (
 )
 from ..store.lock import Lock
 from .device import BlockFitter, Devices
-from .plan import DEFAULT_MEMORY, blocks_of, bytes_per_token, plan_layout
+from .plan import blocks_of
+from .preparation import fit_header, fit_layout, left_out_checkpoints
 from .stages import StageSeconds
 from .stream import Progress, StreamResult, stream_blocks
 from .summary import FitSummary, counts_by_name
@@ -92,11 +87,11 @@ def fit_store(
     options = FitOptions() if options is None else options
     _check_arguments(family, options, on_bad_chunk, memory)
     source = open_losses(losses)
-    left_out = _left_out(family, axis, source.axis(axis))
+    left_out = left_out_checkpoints(family, axis, source.axis(axis))
     where = list(jax.local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
-    header = _header(family, axis, options, str(fitter.result_dtype), left_out)
-    layout = _layout(source, family, fitter, memory or DEFAULT_MEMORY)
+    header = fit_header(family, axis, options, str(fitter.result_dtype), left_out)
+    layout = fit_layout(source, family, fitter, memory)
     target = locate(fits, writable=True)
     refuse_foreign(target, source)
     with writer_lock(target) as lock:
@@ -167,43 +162,3 @@ def _check_arguments(family: Family, options: FitOptions, on_bad_chunk: str, mem
         raise ValueError(f"on_bad_chunk: got {on_bad_chunk!r}, expected 'stop' or 'skip'")
     if memory is not None and memory <= 0:
         raise ValueError(f"memory: got {memory!r}, expected a positive number of bytes")
-
-
-def _left_out(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:
-    """Checkpoints that cannot be used, those at 0 on a log scale; raises if too few are left."""
-    try:
-        usable = len(check_axis(family, values))
-    except ValueError as error:
-        raise StoreError(f"axis {axis!r}: {str(error).removeprefix('time: ')}") from error
-    needed = len(family.names) + 1
-    if usable < needed:
-        raise StoreError(
-            f"losses: {usable} checkpoints can be used, expected at least {needed}, one more than "
-            f"{family.name} has parameters; measure more checkpoints"
-        )
-    return tuple(range(len(values) - usable))
-
-
-def _header(family: Family, axis: str, options: FitOptions, dtype: str, left_out: tuple[int, ...]) -> FitHeader:
-    return FitHeader(
-        family=family.name,
-        family_fields=dataclasses.asdict(family),
-        parameters={parameter.name: parameter.unit for parameter in family.parameters},
-        scale=family.scale,
-        axis=axis,
-        options=dataclasses.asdict(options),
-        dtype=dtype,
-        package_version=importlib.metadata.version("tsl_jax"),
-        left_out_checkpoints=left_out,
-    )
-
-
-def _layout(losses: LossStore, family: Family, fitter: BlockFitter, memory: int) -> Layout:
-    """How a new fit store is cut, so that the blocks in flight fit into memory."""
-    floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
-    coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
-    result_bytes = floats * fitter.result_dtype.itemsize + 4 + 2 + coordinates  # num_points; status and category
-    token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
-    return plan_layout(
-        losses.num_tokens, token_bytes, losses.chunk_tokens, losses.shard_tokens, memory, fitter.row_multiple
-    )

@@ -1,0 +1,20 @@
+"""The option ``--devices``."""
+
+from typing import Any
+
+import typer
+
+
+def chosen_devices(number: int | None) -> Any:
+    """So many of the local devices; None stands for all."""
+    if number is None:
+        return None
+    import jax
+
+    there = jax.local_devices()
+    if not 1 <= number <= len(there):
+        raise typer.BadParameter(
+            f"got {number}, expected 1 to {len(there)}, the devices that are here ({there[0].device_kind})",
+            param_hint="--devices",
+        )
+    return there[:number]

@@ -1,0 +1,66 @@
+"""What a fit store will say of itself, and how it is cut, before anything is written."""
+
+import dataclasses
+import importlib.metadata
+
+import numpy as np
+
+from ..curves import Family
+from ..lm import FitOptions, check_axis
+from ..store import FitHeader, Layout, LossStore, StoreError
+from .device import BlockFitter
+from .plan import DEFAULT_MEMORY, bytes_per_token, plan_layout
+
+
+def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:
+    """Checkpoints that cannot be used, those at 0 on a log scale; raises if too few are left."""
+    try:
+        usable = len(check_axis(family, values))
+    except ValueError as error:
+        raise StoreError(f"axis {axis!r}: {str(error).removeprefix('time: ')}") from error
+    needed = len(family.names) + 1
+    if usable < needed:
+        raise StoreError(
+            f"losses: {usable} checkpoints can be used, expected at least {needed}, one more than "
+            f"{family.name} has parameters; measure more checkpoints"
+        )
+    return tuple(range(len(values) - usable))
+
+
+def fit_header(family: Family, axis: str, options: FitOptions, dtype: str, left_out: tuple[int, ...]) -> FitHeader:
+    """What a fit store says of its fits."""
+    return FitHeader(
+        family=family.name,
+        family_fields=dataclasses.asdict(family),
+        parameters={parameter.name: parameter.unit for parameter in family.parameters},
+        scale=family.scale,
+        axis=axis,
+        options=dataclasses.asdict(options),
+        dtype=dtype,
+        package_version=importlib.metadata.version("tsl_jax"),
+        left_out_checkpoints=left_out,
+    )
+
+
+def fit_layout(
+    losses: LossStore, family: Family, fitter: BlockFitter, memory: int | None = None, block_tokens: int | None = None
+) -> Layout:
+    """How a new fit store is cut.
+
+    Args:
+        losses: what is fitted.
+        family: by what.
+        fitter: where.
+        memory: bytes of host memory that the blocks in flight have.
+        block_tokens: most tokens of a block, whatever the memory.
+    """
+    floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
+    coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
+    result_bytes = floats * fitter.result_dtype.itemsize + 4 + 2 + coordinates  # num_points; status and category
+    token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
+    memory = memory or DEFAULT_MEMORY
+    if block_tokens is not None:
+        memory = min(memory, block_tokens * token_bytes)
+    return plan_layout(
+        losses.num_tokens, token_bytes, losses.chunk_tokens, losses.shard_tokens, memory, fitter.row_multiple
+    )
