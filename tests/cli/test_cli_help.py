@@ -30,6 +30,7 @@ def test_the_commands_are_these(tsl):
         "demo",
         "info",
         "validate",
+        "rechunk",
         "fit",
         "spectrum",
         "positions",

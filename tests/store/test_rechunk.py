@@ -6,7 +6,16 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsl_jax.store import ChunkError, StoreError, create_losses, open_losses, rechunk, validate
+from tsl_jax.store import (
+    ChunkError,
+    LockedError,
+    StoreError,
+    UnfinishedLosses,
+    create_losses,
+    open_losses,
+    rechunk,
+    validate,
+)
 
 
 def columns_store(store, losses, chunk=(4, 1), fill=np.nan):
@@ -73,7 +82,7 @@ def test_what_is_there_is_refused_and_what_is_unfinished_is_replaced(tmp_path, m
     losses = np.arange(60, dtype="float32").reshape(20, 3)
     source = columns_store(tmp_path / "source", losses)
     with monkeypatch.context() as patch:
-        patch.setattr("tsl_jax.store.rechunking.UnfinishedLosses.finish", lambda self: None)
+        patch.setattr("tsl_jax.store.rechunking.UnfinishedLosses.finish", lambda self, tidy: None)
         rechunk(source, tmp_path / "target", chunk_tokens=4)
     with pytest.raises(StoreError, match="got 'unfinished losses'"):
         open_losses(tmp_path / "target")
@@ -105,3 +114,135 @@ def test_whole_trajectories_are_copied_as_they_are():
     losses = np.random.default_rng(0).normal(size=(30, 4))
     source = create_losses(memory, losses, checkpoints={"step": [1, 2, 3, 4]}, chunk_tokens=7)
     np.testing.assert_array_equal(rechunk(source, zarr.storage.MemoryStore(), chunk_tokens=3).read(), losses)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(blocks):
+    """A progress function that ends the run."""
+    calls = []
+
+    def progress(done, total):
+        calls.append(done)
+        if len(calls) == blocks:
+            raise Killed
+
+    return progress
+
+
+def files(path):
+    return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+LAYOUT = {"chunk_tokens": 2, "shard_tokens": 4, "memory": 2 * 4 * 3 * 4}  # blocks of one shard
+
+
+@pytest.fixture
+def source(tmp_path):
+    losses = np.random.default_rng(1).normal(size=(30, 3)).astype("float32")
+    losses[3, 1] = np.nan
+    return columns_store(tmp_path / "source", losses)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 8])
+def test_a_killed_run_goes_on_and_ends_the_same(source, tmp_path, blocks, monkeypatch):
+    rechunk(source, tmp_path / "whole", **LAYOUT)
+    with pytest.raises(Killed):
+        rechunk(source, tmp_path / "target", **LAYOUT, progress=killed_after(blocks))
+    with pytest.raises(StoreError, match="unfinished losses"):
+        open_losses(tmp_path / "target")
+    written, done = [], []
+    write = UnfinishedLosses.write
+    monkeypatch.setattr(
+        UnfinishedLosses, "write", lambda self, start, *rest: written.append(start) or write(self, start, *rest)
+    )
+    rechunk(source, tmp_path / "target", **LAYOUT, progress=lambda now, _: done.append(now))
+    first = min(4 * blocks, 30)
+    assert written == list(range(first, 30, 4))
+    assert done == list(dict.fromkeys([first, *(min(start + 4, 30) for start in written)]))
+    assert files(tmp_path / "target") == files(tmp_path / "whole")
+    assert validate(tmp_path / "target") == []
+
+
+@pytest.mark.parametrize("what", ["losses", "steps", "layout", "dtype", "damage"])
+def test_a_killed_run_on_something_else_begins_anew(source, tmp_path, what):
+    with pytest.raises(Killed):
+        rechunk(source, tmp_path / "target", **LAYOUT, progress=killed_after(3))
+    layout = dict(LAYOUT)
+    group = zarr.open_group(tmp_path / "source", mode="r+")
+    if what == "losses":
+        group["losses"][11, 2] = 99.0  # the last that was written
+    elif what == "steps":
+        group["step"][:] = [1, 2, 3]
+    elif what == "layout":
+        layout |= {"shard_tokens": 6}
+    elif what == "dtype":
+        layout |= {"dtype": "float64"}
+    else:
+        (tmp_path / "target/losses/c/2/0").write_bytes(b"broken")
+    rechunk(tmp_path / "source", tmp_path / "target", **layout)
+    rechunk(tmp_path / "source", tmp_path / "whole", **layout)
+    assert files(tmp_path / "target") == files(tmp_path / "whole")
+
+
+def test_two_runs_on_one_target_are_refused(source, tmp_path):
+    def second(done, total):
+        with pytest.raises(LockedError):
+            rechunk(source, tmp_path / "target", **LAYOUT)
+
+    rechunk(source, tmp_path / "target", **LAYOUT, progress=second)
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 4)])
+@pytest.mark.parametrize("kind", ["numpy", "zarr"])
+def test_one_array_a_checkpoint(tmp_path, shape, kind):
+    rng, folder = np.random.default_rng(0), tmp_path / "run7"
+    losses = {step: rng.normal(size=shape).astype("float16") for step in (900, 20, 1000)}
+    others = {"token_id": rng.integers(0, 9, shape), "notes": np.arange(5), "weights": np.ones(shape)}
+    arrays = {f"eval2_step_{step}": array for step, array in losses.items()} | others
+    if kind == "numpy":
+        folder.mkdir()
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+    else:
+        group = zarr.create_group(folder, attributes={"title": "a run"})
+        for name, array in arrays.items():
+            group.create_array(name, data=array, chunks=(2,) * array.ndim)
+    found = rechunk(folder, tmp_path / "target", chunk_tokens=2, shard_tokens=2, memory=1)
+    assert found.axis().tolist() == [20, 900, 1000]
+    expected = np.stack([losses[step].reshape(-1) for step in (20, 900, 1000)], axis=1)
+    np.testing.assert_array_equal(found.read(), expected)
+    assert set(found.token_coordinates) == {"token_id"} | ({"sequence", "position"} if len(shape) == 2 else set())
+    np.testing.assert_array_equal(found.read_coordinate("token_id"), others["token_id"].reshape(-1))
+    if len(shape) == 2:
+        np.testing.assert_array_equal(found.read_coordinate("position"), np.tile(np.arange(4), 3))
+        np.testing.assert_array_equal(found.read_coordinate("sequence"), np.repeat(np.arange(3), 4))
+    assert validate(tmp_path / "target") == []
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a1": np.ones(3), "b1": np.ones(3)}, "a1 and b1 have the same step"),
+        ({"a1": np.ones(3), "a2": np.ones(4)}, r"a2 has shape \(4,\) of float64, expected \(3,\) as a1 has"),
+        ({"a1": np.ones(3, int)}, "a1 has shape .* of int64, expected"),
+        ({"a1": np.ones((2, 2, 2))}, "a1 has shape"),
+        ({"loss": np.ones(3)}, "no Zarr group"),
+    ],
+)
+def test_arrays_that_are_no_losses_are_refused(tmp_path, arrays, message):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    with pytest.raises(StoreError, match=message):
+        rechunk(folder, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_file_that_is_no_array_is_named(tmp_path):
+    (tmp_path / "a1.npy").write_bytes(b"words")
+    with pytest.raises(StoreError, match=r"a1\.npy: no array of numbers"):
+        rechunk(tmp_path, tmp_path / "target")

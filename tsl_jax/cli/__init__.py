@@ -17,6 +17,7 @@ from . import (
     info,
     positions,
     rank,
+    rechunk,
     score,
     simulate,
     spectrum,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
+app.command("rechunk")(rechunk.rechunk)
 app.command("fit")(fit.fit)
 app.command("spectrum")(spectrum.spectrum)
 app.command("positions")(positions.positions)

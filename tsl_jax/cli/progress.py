@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .console import say
+from .console import say, stderr_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,6 +63,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def lines(name: str) -> ShowProgress:
+    """A function that says on stderr, every few seconds, how many tokens are done."""
+    console, last = stderr_console(), time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            say(console, f"{name}: {done:,} of {total:,} tokens")
+
+    return show
 
 
 @contextlib.contextmanager

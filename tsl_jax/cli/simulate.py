@@ -1,8 +1,6 @@
 """`tsl simulate`: data whose truth is known, to try the other commands on."""
 
 import enum
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +8,7 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .fit_options import ScaleName
-from .progress import LINE_SECONDS
+from .progress import lines
 
 
 class System(enum.StrEnum):
@@ -85,19 +83,6 @@ def parse_range(text: str) -> tuple[float, float]:
         raise typer.BadParameter(f"got {text!r}, expected LOW:HIGH, such as 0.01:0.1", param_hint=hint) from None
 
 
-def _lines() -> Callable[[int, int], None]:
-    """Says every few seconds how far it is."""
-    console, last = stderr_console(), time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LINE_SECONDS:
-            last = time.monotonic()
-            say(console, f"simulate: {done:,} of {total:,} tokens")
-
-    return show
-
-
 def _losses(
     out: str, tokens: int, checkpoints: int, steps: int, law: dict[str, Any], seed: int, overwrite: bool
 ) -> dict[str, Any]:
@@ -107,7 +92,9 @@ def _losses(
     from ..simulate import PlantedLaw
 
     step = np.unique(np.round(np.geomspace(1, max(steps, 1), max(checkpoints, 1))))
-    store = simulate_store(out, step, tokens, PlantedLaw(**law), seed=seed, overwrite=overwrite, progress=_lines())
+    store = simulate_store(
+        out, step, tokens, PlantedLaw(**law), seed=seed, overwrite=overwrite, progress=lines("simulate")
+    )
     what = f"{store.num_tokens:,} tokens x {store.num_checkpoints} checkpoints, step 1 to {step[-1]:.0f}"
     return {"what": what, "tokens": store.num_tokens, "checkpoints": store.num_checkpoints, "law": law}
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..store import LossStore, StoreError, StoreLike, begin_losses, locate, open_losses
-from ..store.rechunking import checked_dtype, refuse_present
+from ..store import LossPlan, LossStore, StoreError, StoreLike, begin_losses, locate, open_losses
+from ..store.unfinished import checked_dtype, refuse_present
 from .output import clear, is_finished
 
 #: What a run spends, as attribute of its store and as axis of the frontier.
@@ -106,11 +106,13 @@ def _write(location: Any, axis: str, first: LossStore, best: list[tuple[_Run, fl
     tokens = first.token_coordinates
     unfinished = begin_losses(
         location,
-        (first.num_tokens, len(best)),
-        dtype,
-        checkpoints=checkpoints,
-        tokens={name: (array.dtype, array.attrs.asdict()) for name, array in tokens.items()},
-        attributes={**shared, "runs": [store.name for store in stores], "axis": axis, "axis_unit": AXES[axis]},
+        LossPlan(
+            (first.num_tokens, len(best)),
+            dtype,
+            checkpoints=checkpoints,
+            tokens={name: (array.dtype, array.attrs.asdict()) for name, array in tokens.items()},
+            attributes={**shared, "runs": [store.name for store in stores], "axis": axis, "axis_unit": AXES[axis]},
+        ),
     )
     most = max(store.num_checkpoints for store in stores)
     for start, stop in unfinished.blocks(_BLOCK_BYTES * len(best) // most):

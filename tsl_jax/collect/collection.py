@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..store import Location, LossStore, StoreError, begin_losses, copy_tokens
+from ..store import Location, LossPlan, LossStore, StoreError, begin_losses, copy_tokens
 from ..store.errors import writing
 from .output import remove
 
@@ -90,11 +90,13 @@ class Collection:
         tokens = _tokens(self.group)
         unfinished = begin_losses(
             self.location,
-            self.losses.shape,
-            self.losses.dtype,
-            checkpoints={name: _as_integers(column) for name, column in columns.items()},
-            tokens={name: (array.dtype, {}) for name, array in tokens.items()},
-            attributes=attributes,
+            LossPlan(
+                (self.losses.shape[0], self.losses.shape[1]),
+                self.losses.dtype,
+                checkpoints={name: _as_integers(column) for name, column in columns.items()},
+                tokens={name: (array.dtype, {}) for name, array in tokens.items()},
+                attributes=attributes,
+            ),
         )
         copy_tokens(self.losses, tokens, unfinished)
         return unfinished.finish(tidy=lambda: remove(self.location))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..store import ChangedError, Location, LossStore, StoreError, StoreLike, locate, open_losses, writer_lock
 from ..store.fingerprint import differences
-from ..store.rechunking import checked_dtype
+from ..store.unfinished import checked_dtype
 from .batches import Batches, BatchReader
 from .checkpoints import Checkpoint, in_order
 from .collection import Collection

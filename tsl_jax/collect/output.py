@@ -8,7 +8,7 @@ from zarr.core.sync import sync
 
 from ..store import Location, StoreError, StoreNotFoundError
 from ..store.errors import writing
-from ..store.rechunking import UNFINISHED
+from ..store.unfinished import UNFINISHED
 
 #: The group inside the output that lives while losses are collected, and in it the group of their columns.
 PLACE = "collecting"

@@ -1,5 +1,6 @@
 """What is on disk: loss stores, fit stores, and how a job is resumed. NumPy and Zarr only."""
 
+from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
 from .errors import (
     BadChunk,
     ChangedError,
@@ -21,8 +22,9 @@ from .loss_creation import create_losses
 from .loss_curve_csv import LossCurveError, LossCurveRows, read_columns, read_loss_curve
 from .losses import LossStore, open_losses
 from .reading import read_rows, read_rows_with_gaps
-from .rechunking import UnfinishedLosses, begin_losses, copy_tokens, rechunk
+from .rechunking import copy_tokens, rechunk
 from .schema import FORMAT_VERSION
+from .unfinished import LossPlan, UnfinishedLosses, begin_losses
 from .validation import validate
 from .writing import FitWriter
 
@@ -32,6 +34,7 @@ __all__ = [
     "BadChunk",
     "BlockState",
     "ChangedError",
+    "CheckpointArrays",
     "ChunkError",
     "FitHeader",
     "FitStore",
@@ -43,6 +46,7 @@ __all__ = [
     "LockedError",
     "LossCurveError",
     "LossCurveRows",
+    "LossPlan",
     "LossStore",
     "StoreError",
     "StoreLike",
@@ -55,6 +59,7 @@ __all__ = [
     "block_digest",
     "copy_tokens",
     "create_losses",
+    "find_checkpoint_arrays",
     "locate",
     "open_fits",
     "open_losses",

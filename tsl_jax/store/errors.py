@@ -91,14 +91,14 @@ class BadChunk:
 
 
 class ChunkError(StoreError, OSError):
-    """A chunk could not be read; `bad` says which and why."""
+    """A chunk could not be read; `bad` says which and why, `name` of which store."""
 
-    def __init__(self, name: str, bad: BadChunk) -> None:
-        self.bad = bad
-        super().__init__(
-            f"{name}: {bad}. Restore the chunk, or go on without its tokens with on_bad_chunk='skip' "
-            "(--on-bad-chunk skip)."
+    def __init__(self, name: str, bad: BadChunk, cure: str | None = None) -> None:
+        self.name, self.bad = name, bad
+        cure = cure or (
+            "Restore the chunk, or go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip)."
         )
+        super().__init__(f"{name}: {bad}. {cure}")
 
     __str__ = Exception.__str__
 

@@ -1,0 +1,81 @@
+"""`tsl rechunk`: losses of any layout as whole trajectories, which fits are read from fast."""
+
+import enum
+import time
+from typing import Annotated, Any
+
+import typer
+
+from . import parsing
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .progress import duration, lines
+
+
+class LossDtype(enum.StrEnum):
+    """Dtypes that losses may have on disk."""
+
+    float16 = enum.auto()
+    float32 = enum.auto()
+    float64 = enum.auto()
+
+
+def rechunk(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Loss store of any layout; or one array a checkpoint, the last number in its name being the step: a "
+            "Zarr group, or a directory of .npy files. Arrays of integers without a number in their names are "
+            "coordinates of the tokens.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", help="Where the new loss store goes: a directory or a URL.", show_default=False
+        ),
+    ],
+    dtype: Annotated[
+        LossDtype | None, typer.Option(help="Dtype of the new losses.", show_default="that of the source")
+    ] = None,
+    chunk_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens in a chunk.", show_default="as many as take 1 MiB")
+    ] = None,
+    shard_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens in a shard, a multiple of those in a chunk.", show_default="32 MiB"),
+    ] = None,
+    memory: Annotated[
+        Any,
+        typer.Option(
+            parser=parsing.memory,
+            metavar="SIZE",
+            help="Losses in memory at a time, bytes or with a unit, such as 1GiB; at least a shard is.",
+        ),
+    ] = "256MiB",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write losses anew in the layout that is read fastest: chunks of whole trajectories, in shards.
+
+    Memory does not grow with the store. Kill it at any moment and run the same command again: it goes on where it was.
+    Until it is done TARGET is no loss store.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C.
+    """
+    with reporting(as_json, debug):
+        from ..store import rechunk as rewrite
+
+        begun = time.perf_counter()
+        rows = {"chunk_tokens": chunk_tokens, "shard_tokens": shard_tokens}
+        made = rewrite(source, target, dtype=dtype and dtype.value, memory=memory, progress=lines("rechunk"), **rows)
+        seconds = time.perf_counter() - begun
+        console = stderr_console()
+        layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
+        say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {layout}, {duration(seconds)}")
+        say(console, f"Losses: {target}", "green")
+        if as_json:
+            said = {"source": source, "target": target, "tokens": made.num_tokens, "checkpoints": made.num_checkpoints}
+            said |= {"dtype": str(made.losses.dtype), "chunk_tokens": made.chunk_tokens}
+            write_json(said | {"shard_tokens": made.shard_tokens, "seconds": seconds})

@@ -1,0 +1,196 @@
+"""A loss store that is being filled: no reader takes it for one before it is whole."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.sync import sync
+
+from .errors import StoreError, StoreNotFoundError, writing
+from .location import Location, arrays_of
+from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
+from .losses import LossStore, open_losses_at
+from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, coordinates
+
+#: What a loss store is called while it is being written: no reader takes it for one.
+UNFINISHED = "unfinished losses"
+#: Attribute of an unfinished store: tokens from the first on that are written.
+_DONE = "tokens_done"
+BLOCK_BYTES = 2**28
+
+
+@dataclasses.dataclass(frozen=True)
+class UnfinishedLosses:
+    """A loss store that is being filled; it opens as one after `finish` alone.
+
+    Attributes:
+        location: where it is.
+        group: its group.
+        losses: (token, checkpoint), to be written in whole shards.
+        tokens: token coordinates by name, to be written.
+        attributes: what the group will say.
+    """
+
+    location: Location
+    group: zarr.Group
+    losses: zarr.Array
+    tokens: Mapping[str, zarr.Array]
+    attributes: Mapping[str, Any]
+
+    @property
+    def shard_tokens(self) -> int:
+        """Tokens in a shard."""
+        return (self.losses.shards or self.losses.chunks)[0]
+
+    def blocks(self, memory: int = BLOCK_BYTES, first: int = 0) -> Iterator[tuple[int, int]]:
+        """``(start, stop)`` of blocks of whole shards, from a shard's first token on."""
+        num_tokens, row = self.losses.shape[0], max(1, self.losses.shape[1]) * self.losses.dtype.itemsize
+        rows = max(1, memory // row // self.shard_tokens) * self.shard_tokens
+        yield from ((start, min(start + rows, num_tokens)) for start in range(first, num_tokens, rows))
+
+    def write(self, start: int, losses: np.ndarray, tokens: Mapping[str, np.ndarray]) -> None:
+        """Write consecutive tokens: their losses (tokens, checkpoints) and every coordinate.
+
+        Raises:
+            WriteError: the store did not take them.
+        """
+        stop = start + len(losses)
+        place = f"tokens {start} to {stop - 1}"
+        with writing(self.location.name, place, kept="The store is not complete.", again="run the same command again"):
+            self.losses[start:stop] = losses.astype(self.losses.dtype, copy=False)
+            for name, array in self.tokens.items():
+                array[start:stop] = tokens[name]
+
+    def record(self, done: int) -> None:
+        """Note that the tokens before ``done``, whole shards, are written: `resumed_losses` goes on from there."""
+        with writing(self.location.name, "how far it is", kept="The store is not complete."):
+            self.group.attrs[_DONE] = done
+
+    def finish(self, tidy: Callable[[], None] | None = None) -> LossStore:
+        """Call it a loss store, and open it; ``tidy`` runs once it is one."""
+        with writing(self.location.name, "its attributes", again="run the same command again"):
+            self.group.attrs.put(dict(self.attributes))
+            if tidy is not None:
+                tidy()
+            self.location.consolidate()
+        return open_losses_at(self.location, self.location.open_group("r+"))
+
+
+@dataclasses.dataclass(frozen=True)
+class LossPlan:
+    """What a loss store will be.
+
+    Attributes:
+        shape: (tokens, checkpoints).
+        dtype: of the losses.
+        checkpoints: coordinates by name, (checkpoints,).
+        tokens: dtype and attributes of each token coordinate by name.
+        attributes: what the group says when it is finished.
+        rows: tokens in a chunk and in a shard; see `create_losses`.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    checkpoints: Mapping[str, np.ndarray]
+    tokens: Mapping[str, tuple[np.dtype, Mapping[str, Any]]]
+    attributes: Mapping[str, Any]
+    rows: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def chunk_and_shard(self) -> tuple[int, int]:
+        """Tokens in a chunk and in a shard."""
+        return rows_of(self.shape, self.dtype.itemsize, *self.rows)
+
+    @property
+    def all_attributes(self) -> dict[str, Any]:
+        """Those of the group, the schema's own among them."""
+        names = " ".join([*self.checkpoints, *self.tokens])
+        return {**self.attributes, "tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": names}
+
+
+def begin_losses(location: Location, plan: LossPlan) -> UnfinishedLosses:
+    """Make the arrays of a loss store that does not open as one yet; an unfinished one that is there is replaced.
+
+    Args:
+        location: where; no other store may be there.
+        plan: what it will be.
+    """
+    num_tokens = plan.shape[0]
+    chunk, shard = plan.chunk_and_shard
+    with writing(location.name, "the empty loss store", kept="Nothing is lost.", again="run the same command again"):
+        group = zarr.open_group(location.store, path=location.path, mode="a", use_consolidated=False)
+        group.attrs.put({"tsl_kind": UNFINISHED})
+        for name in [name for name, _ in group.arrays()]:
+            del group[name]
+        losses = create_losses_array(group, plan.shape, plan.dtype, chunk, shard)
+        for name, column in plan.checkpoints.items():
+            group.create_array(name, data=np.asarray(column), dimension_names=(CHECKPOINT,))
+        size = max(1, min(COORDINATE_CHUNK // shard * shard or shard, num_tokens))
+        columns = {
+            name: group.create_array(
+                name,
+                shape=(num_tokens,),
+                dtype=kind,
+                chunks=(size,),
+                dimension_names=(TOKEN,),
+                attributes=dict(kept),
+            )
+            for name, (kind, kept) in plan.tokens.items()
+        }
+    return UnfinishedLosses(location, group, losses, columns, plan.all_attributes)
+
+
+def resumed_losses(location: Location, plan: LossPlan) -> tuple[UnfinishedLosses, int] | None:
+    """A store that a killed run left, and the tokens from the first on that it holds; None if there is none like it."""
+    try:
+        group = location.open_group("r+")
+        arrays = arrays_of(group)
+    except StoreError:
+        return None
+    done = group.attrs.get(_DONE)
+    losses, (chunk, shard) = arrays.get("losses"), plan.chunk_and_shard
+    if losses is None or not isinstance(done, int) or not 0 < done <= plan.shape[0]:
+        return None
+    layout = (losses.shape, losses.dtype, losses.chunks[0], (losses.shards or losses.chunks)[0])
+    columns, steps = coordinates(arrays, TOKEN), coordinates(arrays, CHECKPOINT)
+    alike = layout == (plan.shape, plan.dtype, chunk, shard) and (done % shard == 0 or done == plan.shape[0])
+    alike = alike and {name: array.dtype for name, array in columns.items()} == {
+        name: kind for name, (kind, _) in plan.tokens.items()
+    }
+    alike = alike and set(steps) == set(plan.checkpoints)
+    if not alike or any(not np.array_equal(steps[name][:], values) for name, values in plan.checkpoints.items()):
+        return None
+    return UnfinishedLosses(location, group, losses, columns, plan.all_attributes), done
+
+
+def checked_dtype(dtype: Any) -> np.dtype:
+    """A dtype that losses may have.
+
+    Raises:
+        StoreError: it is another.
+    """
+    if str(np.dtype(dtype)) not in LOSS_DTYPES:
+        raise StoreError(f"dtype: got {np.dtype(dtype)}, expected {' or '.join(LOSS_DTYPES)}")
+    return np.dtype(dtype)
+
+
+def refuse_present(location: Location) -> None:
+    """Raise if the place of a new loss store holds any but an unfinished one.
+
+    Raises:
+        StoreError: something is there.
+    """
+    try:
+        kind = location.open_group().attrs.get("tsl_kind")
+    except StoreNotFoundError:
+        return
+    if kind != UNFINISHED:
+        raise StoreError(f"{location.name}: holds tsl_kind={kind!r} already; delete it or give another place")
+
+
+def remove_group(location: Location) -> None:
+    """Delete a group and all that is in it."""
+    with writing(location.name, "the end of the run", again="run the same command again"):
+        sync(location.store.delete_dir(location.path))
