@@ -6,15 +6,18 @@ Each layout (noisy sigmoids, float16; bytes of losses in a chunk and in a shard)
 process of its own: reading alone, as `fit_store` reads, without fitting; the kernel alone, on blocks that lie in
 memory; and `fit_store`, compiling apart. The rate should be that of the slower of the first two; the stages' seconds
 say which one it is. Files have just been written, so that reading is from the page cache. Peak memory is that of the
-process, which fits the store several times.
+process after it has compiled and fitted the store once.
 """
 
 import argparse
+import importlib.util
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,7 +83,11 @@ def _write(path: Path, layout: str, tokens: int, checkpoints: int) -> None:
 
 
 def _work(folder: Path, repeats: int) -> dict:
-    """All rates of one store, in this process, which does nothing else; of each the best of the repeats."""
+    """All rates of one store, in this process, which does nothing else.
+
+    Rounds of reading, kernel and both, one after the other; shares are medians over rounds, so that a machine that is
+    slower for a while slows all three.
+    """
     import jax
     import numpy as np
 
@@ -92,58 +99,63 @@ def _work(folder: Path, repeats: int) -> dict:
 
     source, family = open_losses(folder / "losses.zarr"), Sigmoid()
     fit_store(folder / "losses.zarr", folder / "first.zarr", family)  # compiles
-    before = peak_bytes()
-    best = None
-    for turn in range(repeats):
-        summary = fit_store(folder / "losses.zarr", folder / f"fits{turn}.zarr", family)
-        seconds = summary.wall_seconds - summary.compile_seconds
-        if best is None or seconds < best[0]:
-            best = (seconds, summary)
-    assert best is not None
-    after = peak_bytes()
-    blocks = blocks_of(source.num_tokens, open_fits(folder / "fits0.zarr").ledger.block_tokens)
-    reading, kernel = [], []
+    first_peak = peak_bytes()
+    blocks = blocks_of(source.num_tokens, open_fits(folder / "first.zarr").ledger.block_tokens)
     fitter = BlockFitter(family, source.axis(), source.losses.dtype, FitOptions(), jax.local_devices())
     fitter.compile(blocks[0].stop, source.num_tokens)
-    for _ in range(repeats):
-        begun = time.perf_counter()
+    losses = fitter.put(source.read(slice(blocks[0].start, blocks[0].stop)))
+
+    def read() -> None:
         with ThreadPoolExecutor(stream.READERS) as readers:
             for _ in stream.read_ahead(readers, BlockReader(source, np.asarray), blocks):
                 pass
-        reading.append(time.perf_counter() - begun)
-        losses = fitter.put(source.read(slice(blocks[0].start, blocks[0].stop)))
-        begun = time.perf_counter()
+
+    def fit() -> None:
         jax.block_until_ready([fitter(losses) for _ in blocks])
-        kernel.append(time.perf_counter() - begun)
-    seconds, summary = best
-    fitted = len(blocks) * len(losses)  # padding is fitted, too
+
+    rounds = []
+    for turn in range(repeats):
+        reading, kernel = _seconds(read), _seconds(fit)
+        summary = fit_store(folder / "losses.zarr", folder / f"fits{turn}.zarr", family)
+        both = summary.wall_seconds - summary.compile_seconds
+        # Padding is fitted, too.
+        rates = (source.num_tokens / reading, len(blocks) * len(losses) / kernel, source.num_tokens / both)
+        rounds.append((*rates, rates[2] / min(rates[:2])))
+    middle = [statistics.median(column) for column in zip(*rounds, strict=True)]
     return {
         "blocks": len(blocks),
         "block_tokens": blocks[0].stop,
-        "read_per_second": source.num_tokens / min(reading),
-        "read_bytes_per_second": source.losses.nbytes / min(reading),
+        "read_per_second": middle[0],
+        "read_bytes_per_second": middle[0] * source.num_checkpoints * source.losses.dtype.itemsize,
         "stored_bytes": source.losses.nbytes_stored(),
-        "kernel_per_second": fitted / min(kernel),
-        "end_to_end_per_second": source.num_tokens / seconds,
+        "kernel_per_second": middle[1],
+        "end_to_end_per_second": middle[2],
+        "share_of_slower": middle[3],
+        "rounds": rounds,
         "stages": summary.as_dict()["stages"],
         "limited_by": summary.stages.limit,
-        "peak_memory_bytes": after,
-        "above_first_run_bytes": after - before,
+        "with_zarrs": importlib.util.find_spec("zarrs") is not None,
+        "peak_memory_bytes": first_peak,
     }
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
 
 
 def table(result: dict) -> str:
     """One row a layout."""
     rows = []
     for entry in result["layouts"]:
-        slower = min(entry["read_per_second"], entry["kernel_per_second"])
         rows.append(
             [
                 entry["layout"],
                 f"{entry['read_per_second']:,.0f}",
                 f"{entry['kernel_per_second']:,.0f}",
                 f"{entry['end_to_end_per_second']:,.0f}",
-                f"{100 * entry['end_to_end_per_second'] / slower:.0f}%",
+                f"{100 * entry['share_of_slower']:.0f}%",
                 entry["limited_by"],
                 f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",
             ]
@@ -165,7 +177,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=600_000, help="tokens of every store")
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="which")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/stream_cpu.json")
     parser.add_argument("--quick", action="store_true", help="half a minute: one small store")
