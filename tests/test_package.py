@@ -283,6 +283,9 @@ assert tsl_jax.fit and tsl_jax.Sigmoid and tsl_jax.least_squares
 assert dict(jax.config.values) == before, "configuration changed"
 slow = {"zarr", "matplotlib", "scipy.stats", "rich", "typer", "xarray", "optax", "pandas"} & set(sys.modules)
 assert not slow, slow
+assert tsl_jax.fit_store and tsl_jax.open_losses
+slow = {"matplotlib", "scipy", "rich", "typer", "xarray", "optax", "pandas"} & set(sys.modules)
+assert not slow, slow
 assert __import__("threading").active_count() == threads
 # A backend that is running refuses another number of CPU devices.
 jax.config.update("jax_num_cpu_devices", 3)

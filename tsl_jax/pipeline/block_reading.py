@@ -115,14 +115,13 @@ class BlockReader:
         """The store of this thread; its arrays are made at the first call."""
         if not hasattr(self._own, "store"):
             self._own.store = _TimedStore(self._losses.losses.store)
-            self._own.arrays = {name: _at(array, self._own.store) for name, array in self._arrays.items()}
+            self._own.arrays = {name: zarr.Array(_at(array, self._own.store)) for name, array in self._arrays.items()}
         return self._own.store
 
 
-def _at(array: zarr.Array, store: Any) -> zarr.Array:
+def _at(array: zarr.Array, store: Any) -> zarr.AsyncArray:
     """The same array, read through another store."""
-    inner = array.async_array
-    return zarr.Array(zarr.AsyncArray(inner.metadata, StorePath(store, array.path), inner.config))
+    return zarr.AsyncArray(array.metadata, StorePath(store, array.path))
 
 
 def _with_zarrs(array: zarr.Array) -> zarr.Array | None:
@@ -135,8 +134,8 @@ def _with_zarrs(array: zarr.Array) -> zarr.Array | None:
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of stores and codecs that it leaves to Zarr
         made = _at(array, array.store)
-    pipeline = made.async_array.codec_pipeline
-    return made if getattr(pipeline, "impl", None) is not None else None  # else it has left the array to Zarr
+    left_to_zarr = getattr(made.codec_pipeline, "impl", None) is None
+    return None if left_to_zarr else zarr.Array(made)
 
 
 class _TimedStore(WrapperStore):

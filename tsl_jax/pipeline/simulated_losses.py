@@ -1,15 +1,17 @@
 """A loss store of any size with known truth."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
-from ..simulate import PlantedLaw, Trajectories, trajectories, trajectory_blocks
 from ..store import LossStore, StoreError, StoreLike, create_losses
 from ..store.errors import writing
 from .stream import Progress
+
+if TYPE_CHECKING:  # the simulations need much of SciPy, which those who fit do not wait for
+    from ..simulate import PlantedLaw, Trajectories
 
 #: About so many bytes of losses are made at once, in whole shards.
 _BLOCK_BYTES = 2**26
@@ -19,7 +21,7 @@ def simulate_store(
     out: StoreLike,
     time: ArrayLike,
     tokens: int,
-    law: PlantedLaw | None = None,
+    law: "PlantedLaw | None" = None,
     *,
     seed: int = 0,
     axis: str = "step",
@@ -55,6 +57,8 @@ def simulate_store(
         >>> store.num_tokens, planted_tokens(store, slice(10, 12)).params["loss_drop"].shape
         (1000, (2,))
     """
+    from ..simulate import PlantedLaw, trajectory_blocks
+
     law = PlantedLaw() if law is None else law
     time = np.asarray(time)
     trajectory_blocks(time, tokens, law, seed=seed)  # its checks, before anything is written
@@ -77,7 +81,7 @@ def simulate_store(
     return store
 
 
-def planted_tokens(store: LossStore, rows: slice) -> Trajectories:
+def planted_tokens(store: LossStore, rows: slice) -> "Trajectories":
     """Losses in full precision and truth of some tokens of a store that `simulate_store` made.
 
     Args:
@@ -91,6 +95,8 @@ def planted_tokens(store: LossStore, rows: slice) -> Trajectories:
         StoreError: the store was not made by `simulate_store`.
         ValueError: no rows, or rows with a step.
     """
+    from ..simulate import PlantedLaw, trajectories
+
     planted = store.attributes.get("planted")
     if not isinstance(planted, dict) or not {"seed", "law", "axis"} <= set(planted):
         raise StoreError(f"{store.name}: has no attribute 'planted'; expected a store that simulate_store wrote")
