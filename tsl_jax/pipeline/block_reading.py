@@ -1,7 +1,7 @@
 """A block of a loss store read, decoded and brought to the devices, each timed.
 
-Where the package zarrs is installed and knows the store (a local directory, object stores) and its codecs, it reads and
-decodes, in some half of the processor's time; what it does is then all counted as decoding.
+Where the package zarrs is installed and knows the codecs, it reads and decodes whole shards of local directories, in
+some half of the processor's time; what it does is then all counted as decoding.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import zarr
-from zarr.storage import StorePath, WrapperStore
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from ..store import BadChunk, ChunkError, LossStore, block_digest, read_rows, read_rows_with_gaps
 from .plan import Block
@@ -126,6 +126,8 @@ def _at(array: zarr.Array, store: Any) -> zarr.AsyncArray:
 
 def _with_zarrs(array: zarr.Array) -> zarr.Array | None:
     """The same array, read by zarrs; None without it, and for what it does not know."""
+    if not isinstance(array.store, LocalStore):
+        return None
     try:
         importlib.import_module("zarrs")
     except ImportError:
