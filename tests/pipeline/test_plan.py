@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsl_jax.pipeline import blocks_of, bytes_per_token, device_rows, plan_layout
-from tsl_jax.pipeline.plan import FEWEST_BLOCKS, LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS
+from tsl_jax.pipeline.plan import FEWEST_BLOCKS, LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS, MOST_CHUNK_TOKENS
 from tsl_jax.store import Layout
 
 jobs = st.fixed_dictionaries(
@@ -46,7 +46,11 @@ def test_the_cut_of_the_losses_is_kept_where_it_fits(job):
     layout, shards = plan(job)
     room = max(LEAST_BLOCK_TOKENS, -(-job["num_tokens"] // FEWEST_BLOCKS))
     room = max(1, min(room, job["memory"] // job["token_bytes"], MOST_BLOCK_TOKENS))
-    assert layout.chunk_tokens == min(room, job["chunk_tokens"])
+    chunk = min(room, job["chunk_tokens"])
+    assert layout.chunk_tokens % chunk == 0
+    assert layout.chunk_tokens <= max(chunk, MOST_CHUNK_TOKENS)
+    wider = range(2 * layout.chunk_tokens, min(layout.shard_tokens, MOST_CHUNK_TOKENS) + 1, layout.chunk_tokens)
+    assert not any(layout.shard_tokens % wide == 0 for wide in wider)
     if shards and shards <= room:
         assert layout.shard_tokens == shards
     else:
@@ -57,7 +61,7 @@ def test_the_cut_of_the_losses_is_kept_where_it_fits(job):
 def test_blocks_are_balanced(job):
     """All blocks together are longer than the store by less than one unit a block."""
     layout, shards = plan(job)
-    unit = shards if layout.shard_tokens == shards else layout.chunk_tokens
+    unit = shards if layout.shard_tokens == shards else min(job["chunk_tokens"], layout.chunk_tokens)
     step = math.lcm(unit, job["row_multiple"])
     unit = step if layout.block_tokens % step == 0 else unit
     blocks = -(-job["num_tokens"] // layout.block_tokens)
@@ -65,9 +69,15 @@ def test_blocks_are_balanced(job):
 
 
 def test_a_small_store_is_one_block():
-    assert plan_layout(150, 600, 16, 32) == Layout(16, 32, 160)
-    assert plan_layout(98_304, 2_000, 8_192, 65_536) == Layout(8_192, 16_384, 16_384)
-    assert plan_layout(10**9, 1_000, 8_192, 65_536) == Layout(8_192, 65_536, 16 * 65_536)
+    assert plan_layout(150, 600, 16, 32) == Layout(32, 32, 160)
+    assert plan_layout(98_304, 2_000, 8_192, 65_536) == Layout(16_384, 16_384, 16_384)
+    assert plan_layout(10**9, 1_000, 8_192, 65_536) == Layout(65_536, 65_536, 16 * 65_536)
+
+
+def test_chunks_of_fits_are_many_of_the_losses_and_no_more_than_a_mebibyte():
+    assert plan_layout(10**9, 1_000, 8_192, 2**19) == Layout(2**18, 2**19, 2**20)
+    assert plan_layout(10**9, 1_000, 3_000, 300_000) == Layout(150_000, 300_000, 900_000)
+    assert plan_layout(10**9, 1_000, 2**19, 2**19) == Layout(2**19, 2**19, 2**20)  # as those of the losses are
 
 
 @given(st.integers(0, 5000), st.integers(1, 700))
@@ -89,7 +99,7 @@ def test_one_shape_holds_every_block(block, tokens, multiple):
 
 def test_blocks_of_large_stores_fill_whole_engine_blocks_of_all_devices():
     layout = plan_layout(10**9, 1_000, 8_192, 65_536, row_multiple=4 * 2**17)
-    assert layout == Layout(8_192, 65_536, 2**20)
+    assert layout == Layout(65_536, 65_536, 2**20)
     assert device_rows(layout.block_tokens, 10**9, 4 * 2**17) == layout.block_tokens
 
 

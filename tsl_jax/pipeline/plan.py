@@ -11,6 +11,10 @@ DEFAULT_MEMORY = 2**30
 MOST_BLOCK_TOKENS = 2**20
 #: Small jobs are still cut into about this many blocks, so that reading, fitting and writing overlap.
 FEWEST_BLOCKS, LEAST_BLOCK_TOKENS = 8, 2**14
+#: Tokens in a chunk of the fits, if shards hold as many: 1 MiB of float32. Zarr takes some 0.2 ms of Python for every
+#: chunk that it writes, and a token has more than ten arrays: in chunks of the losses' own size that would be a
+#: microsecond a token, many times what a GPU takes to fit it.
+MOST_CHUNK_TOKENS = 2**18
 #: Copies of a block's losses and results that exist at once: read ahead, being decoded, padded, on the
 #: device, written.
 _INPUT_COPIES, _RESULT_COPIES = 12, 6
@@ -53,8 +57,9 @@ def plan_layout(
     """Cut a new fit store into chunks, shards and blocks.
 
     A block is a whole number of shards: two writers inside one shard lose data, and half a shard is read back
-    to be written. Chunks and shards are those of the losses where they fit into memory; losses without shards
-    get shards of a block, for millions of files are no store.
+    to be written. Shards are those of the losses where they fit into memory; losses without shards get shards of a
+    block, for millions of files are no store. Chunks are as many whole chunks of the losses as divide a shard and hold
+    at most `MOST_CHUNK_TOKENS`.
 
     Args:
         num_tokens: tokens of the losses.
@@ -66,7 +71,8 @@ def plan_layout(
             padded.
 
     Returns:
-        A layout with ``block_tokens`` a multiple of ``shard_tokens``, itself one of ``chunk_tokens``.
+        A layout with ``block_tokens`` a multiple of ``shard_tokens``, itself one of ``chunk_tokens``, itself one of
+        those of the losses.
     """
     wanted = max(LEAST_BLOCK_TOKENS, -(-num_tokens // FEWEST_BLOCKS))
     wanted = max(1, min(wanted, memory // max(token_bytes, 1), MOST_BLOCK_TOKENS))
@@ -78,7 +84,14 @@ def plan_layout(
     steps = -(-num_tokens // step)
     blocks = max(1, -(-steps // (wanted // step)))
     block = max(1, -(-steps // blocks)) * step  # balanced, so that the last block is not mostly padding
-    return Layout(chunk, unit if whole_shards else block, block)
+    shard = unit if whole_shards else block
+    return Layout(chunk * _greatest_divisor(shard // chunk, MOST_CHUNK_TOKENS // chunk), shard, block)
+
+
+def _greatest_divisor(number: int, most: int) -> int:
+    """The greatest divisor of a number that is at most ``most``; 1 if that is less."""
+    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
+    return max([divisor for one in small for divisor in (one, number // one) if divisor <= most], default=1)
 
 
 def blocks_of(num_tokens: int, block_tokens: int) -> list[Block]:
