@@ -33,7 +33,7 @@ def draw_scaling(data: dict[str, list[tuple[str, list[int], list[float]]]]) -> "
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     figure = style.new_figure(9.6, 3.2)
-    panels = figure.subplots(1, 3, gridspec_kw={"left": 0.07, "right": 0.99, "top": 0.9, "bottom": 0.17, "wspace": 0.3})
+    panels = figure.subplots(1, 3, gridspec_kw={"left": 0.085, "right": 0.99, "top": 0.9, "bottom": 0.17, "wspace": 0.3})
     colours = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
     for axes, (sweep, lines) in zip(panels, data.items(), strict=True):
         style.plain_axes(axes, 8)
@@ -56,4 +56,6 @@ def draw_scaling(data: dict[str, list[tuple[str, list[int], list[float]]]]) -> "
         axes.set_xlabel(_TITLES[sweep], size=9)
     panels[0].set_ylabel("fits per second", size=9)
     panels[0].legend(loc="upper left", frameon=False, fontsize=8)
+    if panels[-1].lines:
+        panels[-1].legend(handles=panels[-1].lines[-1:], loc="upper left", frameon=False, fontsize=8)
     return figure
