@@ -33,7 +33,8 @@ def draw_scaling(data: dict[str, list[tuple[str, list[int], list[float]]]]) -> "
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     figure = style.new_figure(9.6, 3.2)
-    panels = figure.subplots(1, 3, gridspec_kw={"left": 0.085, "right": 0.99, "top": 0.9, "bottom": 0.17, "wspace": 0.3})
+    room = {"left": 0.085, "right": 0.99, "top": 0.9, "bottom": 0.17, "wspace": 0.3}
+    panels = figure.subplots(1, 3, gridspec_kw=room)
     colours = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
     for axes, (sweep, lines) in zip(panels, data.items(), strict=True):
         style.plain_axes(axes, 8)
