@@ -5,12 +5,12 @@
 
 One problem, or with ``--suite`` the table of problems in `benchmarks.suite`. On one CPU core (the process is pinned to
 it before NumPy and JAX start); on a GPU if JAX finds one. Compile time is apart from run time, which is the median of
-the repeats; the spread is that of slowest and fastest over it. Every method is judged on the first curves of the same
-problem; solved means rss within 1% of the best known over all methods that keep plateaus at 0 or above: an exhaustive
-search, and `tsl_jax`. The peers leave plateaus free, which can only help them here. Beside each rate stand the
-operations that were counted (`benchmarks.operations`) and the bytes that a fit cannot do without, beside the copy
-bandwidth and the speed of a matrix product that were measured on the same core. Gpufit takes part where
-`TSL_GPUFIT_LIBRARY` names its library; see `benchmarks.gpufit`.
+rounds that run every method once; the spread is that of slowest and fastest over it. Every method is judged on the
+first curves of the same problem; solved means rss within 1% of the best known over all methods that keep plateaus at 0
+or above: an exhaustive search, and `tsl_jax`. The peers leave plateaus free, which can only help them here. Beside
+each rate stand the operations that were counted (`benchmarks.operations`) and the bytes that a fit cannot do without,
+beside the copy bandwidth and the speed of a matrix product that were measured on the same core. Gpufit takes part
+where `TSL_GPUFIT_LIBRARY` names its library; see `benchmarks.gpufit`.
 """
 
 import argparse
@@ -49,11 +49,8 @@ def _one_problem(options: argparse.Namespace) -> dict:
 
     problem = problems.sigmoids(options.seed, options.curves, options.checkpoints, options.spacing)
     sizes = _sizes(options)
-    counted = not options.quick
-    found = {
-        method: measure.measure(method, problem[: sizes[method]], options.repeats, counted=counted)
-        for method in options.methods
-    }
+    parts = {method: problem[: sizes[method]] for method in options.methods}
+    found = measure.measure(parts, options.repeats, counted=not options.quick)
     measure.judge(problem, found, min(options.judged, options.curves))
     return {
         "benchmark": "fitting",

@@ -1,4 +1,4 @@
-"""One method on one problem: rate, compile time, memory, counted operations; and whether its curves are solved."""
+"""Methods on one problem: rate, compile time, memory, counted operations; and whether their curves are solved."""
 
 import dataclasses
 import statistics
@@ -17,36 +17,50 @@ from .problems import Problem
 _COUNTED = 2048
 
 
-def measure(method: str, problem: Problem, repeats: int, *, counted: bool = True) -> dict[str, Any]:
-    """Run a method on all curves of a problem, once to compile and ``repeats`` times to measure.
+def measure(parts: dict[str, Problem], repeats: int, *, counted: bool = True) -> dict[str, dict[str, Any]]:
+    """Run methods on curves of a problem, once each to compile, then in ``repeats`` rounds to measure.
+
+    Each round runs every method once, so that a machine that is slower for a while is so for all of them.
+
+    Args:
+        parts: the curves for each method.
+        repeats: rounds.
+        counted: whether to count operations.
 
     Returns:
-        What a result holds, and its named parameters under ``params``; for a method that cannot run, or has no such
-        model, only why, under ``lacking``.
+        By method what a result holds, and its named parameters under ``params``; for a method that cannot run, or has
+        no such model, only why, under ``lacking``.
     """
-    try:
-        run = peers.METHODS[method][0](problem)
-    except Lacking as reason:
-        return {"lacking": str(reason)}
-    memory, seconds = _Memory(), []
-    for _ in range(1 + repeats):
-        begin = time.perf_counter()
-        params = run(problem.losses)
-        seconds.append(time.perf_counter() - begin)
-    peak = memory.peak()
-    median = statistics.median(seconds[1:])
-    entry = {
-        "version": peers.version(method),
-        "curves": len(problem),
-        "fits_per_second": len(problem) / median,
-        "spread": (max(seconds[1:]) - min(seconds[1:])) / median,
-        "seconds": seconds[1:],
-        "compile_seconds": max(0.0, seconds[0] - median),
-        "peak_memory_bytes": peak,
-        "memory_of": memory.of,
-        "params": params,
-    }
-    return entry | (_work(run, problem, entry["fits_per_second"]) if counted and run.program else {})
+    found: dict[str, dict[str, Any]] = {}
+    runs: dict[str, peers.Run] = {}
+    for method, problem in parts.items():
+        try:
+            runs[method] = peers.METHODS[method][0](problem)
+        except Lacking as reason:
+            found[method] = {"lacking": str(reason)}
+            continue
+        memory = _Memory()
+        first, params = _timed(runs[method], problem)
+        found[method] = {"version": peers.version(method), "curves": len(problem), "seconds": [], "params": params}
+        found[method] |= {"first_seconds": first, "peak_memory_bytes": memory.peak(), "memory_of": memory.of}
+    for _ in range(repeats):
+        for method, run in runs.items():
+            found[method]["seconds"].append(_timed(run, parts[method])[0])
+    for method, run in runs.items():
+        entry, seconds = found[method], found[method]["seconds"]
+        median = statistics.median(seconds)
+        entry["fits_per_second"] = len(parts[method]) / median
+        entry["spread"] = (max(seconds) - min(seconds)) / median
+        entry["compile_seconds"] = max(0.0, entry.pop("first_seconds") - median)
+        if counted and run.program:
+            entry |= _work(run, parts[method], entry["fits_per_second"])
+    return found
+
+
+def _timed(run: peers.Run, problem: Problem) -> tuple[float, dict[str, np.ndarray]]:
+    begin = time.perf_counter()
+    params = run(problem.losses)
+    return time.perf_counter() - begin, params
 
 
 def _work(run: peers.Run, problem: Problem, rate: float) -> dict[str, float]:

@@ -49,14 +49,14 @@ def run(
     seed: int,
     counted: bool = True,
 ) -> list[dict]:
-    """Every method on every problem, one after the other in this process.
+    """Every method on every problem in this process, problem after problem, the methods in turns.
 
     Args:
         names: rows of `TABLE`.
         methods: names in `benchmarks.peers.METHODS`.
         sizes: curves for each method at 64 checkpoints; more checkpoints get as many fewer.
         judged: curves compared with the best known, likewise.
-        repeats: runs that are timed.
+        repeats: rounds that are timed.
         seed: of the curves.
         counted: whether to count operations.
     """
@@ -65,10 +65,8 @@ def run(
         family, num_checkpoints, noise, dtype = TABLE[name]
         share = min(1.0, 64 / num_checkpoints)
         problem = problem_of(name, seed, int(share * max(sizes.values())))
-        found = {
-            method: measure.measure(method, problem[: max(1, int(share * sizes[method]))], repeats, counted=counted)
-            for method in methods
-        }
+        parts = {method: problem[: max(1, int(share * sizes[method]))] for method in methods}
+        found = measure.measure(parts, repeats, counted=counted)
         measure.judge(problem, found, max(1, int(share * judged)))
         results.append(
             {

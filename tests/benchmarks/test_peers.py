@@ -122,6 +122,32 @@ def test_gpufits_interface_gets_and_gives_what_it_says(library, monkeypatch):
         peers.METHODS["gpufit"][0](problem)(problem.losses)
 
 
+def test_methods_run_in_turns_and_every_result_is_complete(monkeypatch):
+    calls, problem = [], problems.power_laws(0, 6, 16)
+
+    def method(name):
+        def fit(losses):
+            calls.append(name)
+            return {key: value[: len(losses)] for key, value in problem.truth.items()}
+
+        program = (lambda losses: losses * 2) if name == "doubling" else None
+        return lambda _: peers.Run(fit, program), "numpy"
+
+    monkeypatch.setattr(peers, "METHODS", {name: method(name) for name in ("plain", "doubling")})
+    found = measure({"plain": problem[:3], "doubling": problem}, 2)
+    assert calls == ["plain", "doubling", *["plain", "doubling"] * 2]
+    for name, curves in (("plain", 3), ("doubling", 6)):
+        entry = found[name]
+        assert (entry["curves"], len(entry["seconds"])) == (curves, 2)
+        assert entry["fits_per_second"] > 0
+        assert entry["spread"] >= 0
+        assert entry["compile_seconds"] >= 0
+    assert "flops_per_fit" not in found["plain"]
+    assert (found["doubling"]["flops_per_fit"], found["doubling"]["bytes_per_fit"]) == (16, 2 * 4 * 16)
+    judge(problem, found, 6)
+    assert (found["plain"]["judged"], found["doubling"]["judged"]) == (3, 6)
+
+
 @pytest.mark.parametrize(
     ("file", "numbers", "reason"),
     [
@@ -136,6 +162,6 @@ def test_what_gpufit_lacks_is_a_result(request, monkeypatch, file, numbers, reas
     if file:
         monkeypatch.setenv(gpufit.LIBRARY, request.getfixturevalue("library") if file == "stub" else file)
     monkeypatch.setenv(gpufit.NUMBERS, numbers)
-    entry = measure("gpufit", problems.sigmoids(0, 4, 16), 1)
+    entry = measure({"gpufit": problems.sigmoids(0, 4, 16)}, 1)["gpufit"]
     assert list(entry) == ["lacking"]
     assert reason in entry["lacking"]
