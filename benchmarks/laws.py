@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tsl_jax.store import read_loss_curve
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> dict:
         one, other = (predicted[name] for name in BLENDED)
         predicted["blend"] = {run: weight * one[run] + (1 - weight) * other[run] for run in PREDICTED}
         law = MultiPowerLaw()
-        printed = dict(zip(law.names, PUBLISHED_PARAMS[size], strict=True))
+        printed = dict(zip(law.names, jnp.asarray(PUBLISHED_PARAMS[size]), strict=True))
         predicted["published parameters"] = {
             run: np.asarray(law.predict(printed, runs.alone[run][0])) for run in PREDICTED
         }
