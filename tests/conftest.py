@@ -22,7 +22,7 @@ def pytest_configure():
     """
     if "XLA_FLAGS" in os.environ:
         return
-    flag = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    flag = "--xla_cpu_use_fusion_emitters=false"
     command = [sys.executable, "-c", "import jax; jax.devices()"]
     known = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flag}, capture_output=True)
     os.environ["XLA_FLAGS"] = flag if known.returncode == 0 else ""
