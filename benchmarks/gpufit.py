@@ -19,7 +19,7 @@ import numpy as np
 from .models import MODELS
 from .problems import Problem
 
-LIBRARY, NUMBERS = "TSL_GPUFIT_LIBRARY", "TSL_GPUFIT_MODELS"
+FILE, NUMBERS = "TSL_GPUFIT_LIBRARY", "TSL_GPUFIT_MODELS"
 _LEAST_SQUARES, _MAX_STEPS, _TOLERANCE = 0, 50, 1e-5
 
 
@@ -53,7 +53,7 @@ def gpufit(problem: Problem) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
             *(_pointer(found), _pointer(state), _pointer(chi_square), _pointer(steps)),
         )
         if code != 0:
-            raise RuntimeError(f"{os.environ[LIBRARY]}: {last_error().decode(errors='replace')}")
+            raise RuntimeError(f"{os.environ[FILE]}: {last_error().decode(errors='replace')}")
         return model.named(problem, found.astype(float))
 
     return run
@@ -61,24 +61,24 @@ def gpufit(problem: Problem) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 
 def gpufit_version() -> str:
     """The library's file name, which is all that it says of its version."""
-    return Path(os.environ.get(LIBRARY, "not given")).name
+    return Path(os.environ.get(FILE, "not given")).name
 
 
 def _functions():
     """The fitting function of the library, with its types, and the one that says what went wrong."""
-    path = os.environ.get(LIBRARY)
+    path = os.environ.get(FILE)
     if not path:
-        raise Lacking(f"no library; {LIBRARY} names its file")
+        raise Lacking(f"no library; {FILE} names its file")
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise Lacking(f"{LIBRARY}: {error}") from error
+        raise Lacking(f"{FILE}: {error}") from error
     for name in ("gpufit", "cpufit"):
         if hasattr(library, name):
             fit, last_error = getattr(library, name), getattr(library, f"{name}_get_last_error")
             break
     else:
-        raise Lacking(f"{LIBRARY}: {path} has neither gpufit nor cpufit")
+        raise Lacking(f"{FILE}: {path} has neither gpufit nor cpufit")
     size, number, real, pointer = ctypes.c_size_t, ctypes.c_int, ctypes.c_float, ctypes.c_void_p
     fit.restype, last_error.restype = number, ctypes.c_char_p
     fit.argtypes = [size, size, pointer, pointer, number, pointer, real, number, pointer, number, size, *[pointer] * 5]

@@ -110,7 +110,7 @@ def library(tmp_path_factory):
 
 def test_gpufits_interface_gets_and_gives_what_it_says(library, monkeypatch):
     problem = problems.sigmoids(0, 6, 16)
-    monkeypatch.setenv(gpufit.LIBRARY, library)
+    monkeypatch.setenv(gpufit.FILE, library)
     monkeypatch.setenv(gpufit.NUMBERS, "sigmoid=17, power_law=18")
     found = peers.METHODS["gpufit"][0](problem)(problem.losses)
     after = 1 + 1000 * 1e-5 + 50  # the last x, the tolerance, the greatest number of steps
@@ -158,9 +158,9 @@ def test_methods_run_in_turns_and_every_result_is_complete(monkeypatch):
     ],
 )
 def test_what_gpufit_lacks_is_a_result(request, monkeypatch, file, numbers, reason):
-    monkeypatch.delenv(gpufit.LIBRARY, raising=False)
+    monkeypatch.delenv(gpufit.FILE, raising=False)
     if file:
-        monkeypatch.setenv(gpufit.LIBRARY, request.getfixturevalue("library") if file == "stub" else file)
+        monkeypatch.setenv(gpufit.FILE, request.getfixturevalue("library") if file == "stub" else file)
     monkeypatch.setenv(gpufit.NUMBERS, numbers)
     entry = measure({"gpufit": problems.sigmoids(0, 4, 16)}, 1)["gpufit"]
     assert list(entry) == ["lacking"]
