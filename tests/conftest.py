@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -26,6 +27,15 @@ def pytest_configure():
     command = [sys.executable, "-c", "import jax; jax.devices()"]
     known = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flag}, capture_output=True)
     os.environ["XLA_FLAGS"] = flag if known.returncode == 0 else ""
+
+
+def pytest_collection_finish():
+    """Tracing makes millions of objects that live on: Python looks for rings among them less often, and not in modules.
+
+    The whole heap is then gone through a few times, not hundreds of times.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True, scope="module")
