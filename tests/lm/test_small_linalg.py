@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 import tsl_jax as tsl
-from tsl_jax.lm.small_linalg import back_substitute, eliminate, jacobi_svd, solve, triangle, upper_inverse, whiten
+from tsl_jax.lm.small_linalg import (
+    back_substitute,
+    eliminate,
+    jacobi_svd,
+    solve,
+    square_within,
+    triangle,
+    upper_inverse,
+    whiten,
+)
 
 SIZES = [(1, 1), (2, 2), (3, 3), (8, 8), (5, 3), (9, 4)]
 
@@ -88,6 +97,22 @@ def test_what_is_left_is_at_right_angles():
     assert np.allclose(columns.T @ rest, 0, atol=1e-9)
     assert np.allclose(columns @ np.asarray(back_substitute(upper, along)) + rest, right)
     assert np.allclose(upper_inverse(upper) @ upper, np.eye(3), atol=1e-12)
+
+
+def test_the_part_within_a_span_leaves_dependent_columns_out():
+    table, right = matrix((9, 3)), matrix((9, 1), seed=1)[:, 0]
+    table = table / np.linalg.norm(table, axis=0)
+    own, rest = np.linalg.svd(table, full_matrices=False)[0], np.zeros((9, 1))
+    want = np.sum(np.square(own.T @ right))
+    assert np.isclose(square_within(table, right), want, rtol=1e-12)
+    # Two columns of rounding would otherwise take their share of ``right``.
+    dependent = np.concatenate([table @ [[1.0], [2.0], [3.0]] / 6, table[:, :1] / 3, rest, table], axis=1)
+    assert np.isclose(square_within(dependent, right), want, rtol=1e-12)
+    assert square_within(np.zeros((9, 2)), right) == 0
+    nearly = np.stack([table[:, 0], table[:, 0] + 1e-9 * table[:, 1]], axis=1)
+    assert np.isclose(
+        square_within(nearly, right), np.sum(np.square(np.linalg.qr(table[:, :2])[0].T @ right)), rtol=1e-6
+    )
 
 
 def test_whitening_is_by_the_cholesky_factor():

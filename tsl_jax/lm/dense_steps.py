@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .small_linalg import eliminate, jacobi_svd
+from .small_linalg import eliminate, jacobi_svd, square_within
 
 #: A step is taken when it wins at least this fraction of what the linear model promised (Moré 1978).
 _LEAST_GAIN_RATIO = 1e-4
@@ -80,9 +80,7 @@ def evaluate(residual: Callable, params, lower, upper) -> Point:
     norms, gradient = jnp.linalg.norm(factor, axis=0), factor.T @ z
     held = ((params <= lower) & (gradient > 0)) | ((params >= upper) & (gradient < 0))
     unit_columns = factor / jnp.where(norms > 0, norms, 1.0)[None, :]
-    directions, sizes, _ = jacobi_svd(jnp.where(held[None, :], 0.0, unit_columns))
-    counts = sizes > len(sizes) * jnp.finfo(sizes.dtype).eps * jnp.max(sizes)
-    promise = jnp.sum(jnp.where(counts, directions.T @ z, 0.0) ** 2)
+    promise = square_within(jnp.where(held[None, :], 0.0, unit_columns), z)
     return Point(params, rss, factor, z, norms, held, promise, finite)
 
 

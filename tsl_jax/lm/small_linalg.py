@@ -87,6 +87,32 @@ def solve(matrix: Float[Array, "n p"], right: Float[Array, " n"]) -> Float[Array
     return back_substitute(upper, along[:, 0])
 
 
+def square_within(columns: Float[Array, "n p"], right: Float[Array, " n"]) -> Float[Array, ""]:
+    """Sum of squares of the part of ``right`` that lies in the span of the columns, which are of order one or 0.
+
+    Modified Gram-Schmidt, the longest remaining column first; what is left of dependent columns is rounding and does
+    not count.
+    """
+    size = columns.shape[1]
+    number = jnp.arange(size)
+    least = 4 * size * jnp.finfo(columns.dtype).eps
+
+    def one(state, _):
+        columns, right, first = state
+        squares = jnp.sum(jnp.square(columns), axis=0)
+        longest = jnp.max(squares)
+        first = jnp.maximum(first, longest)
+        counts = longest > least**2 * first
+        column = jnp.sum(jnp.where(number == jnp.argmax(squares), columns, 0), axis=1)
+        unit = jnp.where(counts, column / jnp.sqrt(jnp.where(counts, longest, 1)), 0)
+        along = jnp.sum(unit * right)
+        columns = columns - unit[:, None] * jnp.sum(unit[:, None] * columns, axis=0)
+        return (columns, right - unit * along, first), jnp.square(along)
+
+    start = columns, right, jnp.zeros((), columns.dtype)
+    return jnp.sum(lax.scan(one, start, length=size)[1])
+
+
 def jacobi_svd(
     matrix: Float[Array, "n p"],
 ) -> tuple[Float[Array, "n p"], Float[Array, " p"], Float[Array, "p p"]]:
