@@ -62,7 +62,7 @@ def test_runs_are_batched_by_vmap():
     rows = law_rows(laws, times.step, None)
 
     def one(run):
-        return mixed_forecast(*run, key, key, 100, times.num_seen)
+        return mixed_forecast(*run, key, key, 1000, times.num_seen)  # the program of `forecast` without a schedule
 
     seen = [planted(STEP, constant_then(1.0), floor=floor) for floor in (2.5, 3.5)]
     runs = [_arrays(rows, loss, times, laws, ForecastPrior()) for loss in seen]
