@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..lm.small_linalg import solve
 from .pulses import product
 
 #: Newton steps for each statistic, and the longest of them in units in which a statistic spans 1 over the tail:
@@ -64,9 +63,15 @@ def law_on_bins(
         # Nearly dependent statistics (y and y² over a short tail): a little of the identity keeps the step finite.
         information = information + 1e-7 * jnp.eye(len(theta))
         gap = mean - expected
-        # A single number without elimination, which would be most of the program.
-        move = gap / information[0] if len(statistics) == 1 else solve(information, gap)
+        move = gap / information[0] if len(statistics) == 1 else _solve_two(information, gap)
         return theta + move * jnp.minimum(1, _LONGEST / jnp.maximum(jnp.max(jnp.abs(move)), 1e-30)), None
 
     theta, _ = jax.lax.scan(step, jnp.zeros(len(statistics)), length=_STEPS * len(statistics))
     return jnp.where(tail, log_p(theta), 0), theta / span[:, 0]
+
+
+def _solve_two(matrix: Float[Array, "2 2"], right: Float[Array, " 2"]) -> Float[Array, " 2"]:
+    """Elimination of two unknowns, written out: a general one would be most of the program."""
+    ratio = matrix[0, 1] / matrix[0, 0]
+    second = (right[1] - ratio * right[0]) / jnp.maximum(matrix[1, 1] - ratio * matrix[0, 1], 1e-7)
+    return jnp.stack([(right[0] - matrix[0, 1] * second) / matrix[0, 0], second])

@@ -149,6 +149,11 @@ def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
         if law == "lognormal":  # its curve over ln(a) bends down; where the data bend up it is a power law at best
             other = jnp.where(theta[1] < 0, other, log_p)
         difference = log_p - other
+        # Both sum to 1 but for rounding, which millions of events would make a likelihood of: the power law's mean
+        # of the other's relative density is 1.
+        p = jnp.where(inside, jnp.exp(log_p), 0)
+        density = jnp.expm1(jnp.where(p > 0, -difference, 0))
+        difference = difference + jnp.log1p(jnp.sum(p * density) / jnp.maximum(jnp.sum(p), 1e-30))
         mean = jnp.sum(share * difference)
         spread = jnp.sqrt(jnp.sum(share * jnp.square(difference - mean)))
         z = jnp.where(spread > 0, jnp.sqrt(number) * mean / jnp.where(spread > 0, spread, 1), 0)
