@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 from planted_tokens import LINEAR, LOG, mean_loss, mixed, seen, slope, spectrum_of, tokens
 from scipy.special import expit
 
@@ -36,6 +38,39 @@ def test_fast_convolution_is_the_direct_sum(spectrum, pulse):
 def test_a_pulse_must_span_the_spectrum(lags):
     with pytest.raises(ValueError, match=f"got {lags} lags for a spectrum of 5 bins, expected an odd number"):
         convolve(jnp.zeros(5), jnp.zeros(lags))
+
+
+def test_a_convolution_has_gradients_in_both_modes():
+    rng = np.random.default_rng(0)
+    pair = tuple(jnp.asarray(rng.random(number), jnp.float32) for number in (5, 13))
+    check_grads(convolve, pair, order=1, modes=("fwd", "rev"), atol=1e-2, rtol=1e-2)
+    many = [jnp.stack([one, 2 * one, 3 * one]) for one in pair]
+    ours = jax.vmap(jax.grad(lambda p, g: jnp.sum(convolve(p, g) ** 2)))(*many)
+    # Σ_i (Σ_j p_j g_(i-j))²: differentiated by hand.
+    for p, g, mine in zip(*many, ours, strict=True):
+        shifted = np.stack([np.asarray(g)[6 - j : 11 - j] for j in range(5)])
+        np.testing.assert_allclose(mine, 2 * shifted @ (np.asarray(p) @ shifted), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("weighting", "outside"), [("count", "own"), ("drop", "edge")])
+def test_a_decomposition_has_gradients_in_both_modes(weighting, outside):
+    moments = spectrum_of(LOG, mixed(LOG)).moments()
+    rng = np.random.default_rng(0)
+
+    def curves(drop):
+        parts = decompose(dataclasses.replace(moments, drop=drop), weighting=weighting, outside=outside)
+        return jnp.concatenate([parts.convolved, parts.implied, parts.pulse.ravel()])
+
+    @jax.jit
+    def both(move):
+        value, moved = jax.jvp(curves, (moments.drop,), (move,))
+        return moved, jax.vjp(curves, moments.drop)[1](weights)[0], value
+
+    weights = jnp.asarray(rng.normal(size=jax.eval_shape(curves, moments.drop).shape), jnp.float32)
+    move = jnp.asarray(rng.normal(size=moments.drop.shape), jnp.float32)
+    moved, gradient, _ = both(move)
+    assert float(jnp.vdot(gradient, move)) == pytest.approx(float(jnp.vdot(weights, moved)), rel=1e-3, abs=1e-4)
+    assert float(jnp.linalg.norm(gradient)) > 0
 
 
 @GRIDS
