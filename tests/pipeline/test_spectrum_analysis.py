@@ -10,10 +10,10 @@ from scipy.optimize import curve_fit
 
 from tsl_jax.lm import Category, Status
 from tsl_jax.pipeline import AnalysisOptions, analyse, read_spectrum
-from tsl_jax.pipeline.mean_loss_law import power_laws
+from tsl_jax.pipeline.mean_loss_law import implied_curves, power_laws
 from tsl_jax.pipeline.spectrum_analysis import shown_bins
 from tsl_jax.plots import spectrum_parts_data
-from tsl_jax.spectrum import SpectrumGrid, decompose
+from tsl_jax.spectrum import SpectrumGrid, decompose, implied_loss
 
 GRID = SpectrumGrid(1.0, 256.0, "log", time_bins=64, sharpness_bins=12, resamples=16)
 OPTIONS = AnalysisOptions(replicates=20, pulse_groups=5)
@@ -75,6 +75,17 @@ def test_the_law_of_the_mean_loss_keeps_its_floor_and_says_where_there_is_none()
     assert found["floor"][0] == 0
     assert np.isfinite(found["exponent"][0])
     assert np.isnan(found["exponent"][1:]).all()
+
+
+def test_curves_of_replicates_are_those_that_each_one_implies(analysis):
+    spectrum = analysis.read.spectrum
+    weights = np.random.default_rng(0).poisson(1.0, (3, spectrum.grid.resamples))
+    axis = np.array([1.0, 5.3, 40.0, 256.0])
+    found = implied_curves(spectrum, weights, axis)
+    for weight, curve in zip(weights, found, strict=True):
+        moments = jax.tree.map(lambda cells, w=weight: np.tensordot(w, cells, 1), spectrum.moments_by_resample())
+        np.testing.assert_allclose(curve, implied_loss(moments, axis), rtol=1e-5)
+    assert np.isnan(implied_curves(spectrum, 0 * weights, axis)).all()
 
 
 def test_without_losses_the_law_is_that_of_the_fits(analysis, tmp_path):

@@ -71,6 +71,8 @@ def spectrum(
     """
     with reporting(as_json, debug):
         from ..pipeline import AnalysisOptions, analyse, read_spectrum
+        from ..pipeline.spectrum_checks import start_compiling
+        from ..pipeline.spectrum_store import grid_of
         from ..store import open_fits
         from ..store.errors import writing
 
@@ -84,7 +86,12 @@ def spectrum(
                 out.mkdir(parents=True, exist_ok=True)
         console = stderr_console()
         store = open_fits(fits)
-        analysis = analyse(read_spectrum(store, losses, by=coordinates(store, by), bins=bins), options)
+
+        def first_block(*_: int) -> None:  # what was asked for can be read: compile while the rest is
+            start_compiling(grid_of(store))
+
+        read = read_spectrum(store, losses, by=coordinates(store, by), bins=bins, progress=first_block)
+        analysis = analyse(read, options)
         said = {"fits": fits, "losses": losses} | describe(analysis)
         said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
         print_description(console, said)

@@ -2,6 +2,10 @@
 
 import numpy as np
 
+from ..spectrum import Kind, Spectrum, SpectrumGrid
+from ..spectrum.events import DROP_UNIT
+from ..spectrum.pulses import outside_table, pulse_table
+
 #: Exponents tried at first, and how often the best of them is surrounded by closer ones.
 _EXPONENTS, _ROUNDS = np.geomspace(1e-3, 20, 97), 8
 
@@ -35,6 +39,40 @@ def power_laws(axis: np.ndarray, losses: np.ndarray) -> dict[str, np.ndarray]:
     known = np.isfinite(rss) & (coefficient > 0) & inside
     values = {"coefficient": coefficient * axis[0] ** exponent, "exponent": exponent, "floor": floor}
     return {name: np.where(known, value, np.nan) for name, value in values.items()}
+
+
+def implied_curves(spectrum: Spectrum, weights: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Mean losses that a spectrum implies where its resample groups count so often, in float64.
+
+    The same as `tsl_jax.spectrum.implied_loss` of each replicate, which needs no compilation: but for the number of
+    tokens it is linear in the spectrum, so that each resample group has its curve once.
+
+    Args:
+        spectrum: of all tokens.
+        weights: (replicates, resamples).
+        axis: (checkpoints,) axis values inside the window.
+
+    Returns:
+        (replicates, checkpoints) nat; NaN for replicates without tokens.
+    """
+    grid, levels = spectrum.grid, DROP_UNIT * spectrum.level.integers()
+    falls = np.stack([_falls(grid, DROP_UNIT * (part[0] - part[1])) for part in spectrum.drop.integers().astype(float)])
+    place = (grid.coordinate(axis) - grid.origin) / grid.width
+    after = 1 - np.clip(place[:, None] - np.arange(grid.time_bins), 0, 1)
+    sums = (levels[:, 0] - levels[:, 1])[:, None] + falls @ after.T
+    tokens = spectrum.kinds.integers()[:, : Kind.CONSTANT + 1].sum(1)
+    with np.errstate(invalid="ignore"):
+        return (weights @ sums) / (weights @ tokens)[:, None]
+
+
+def _falls(grid: SpectrumGrid, net: np.ndarray) -> np.ndarray:
+    """Fall within each bin of the window, nat, of net drops (times, sharpnesses): `implied_drops` of any number."""
+    table, number = pulse_table(grid), grid.outside_bins
+    size = 1 << (grid.time_bins + table.shape[1] - 2).bit_length()
+    product = np.fft.rfft(net[grid.inside].T, size) * np.fft.rfft(table, size)
+    falls = np.fft.irfft(np.sum(product, 0), size)[grid.time_bins : 2 * grid.time_bins]
+    sides = np.stack([net[:number][::-1], net[-number:]])
+    return falls + np.tensordot(sides, outside_table(grid), 3)
 
 
 def _linear(x, losses, exponents):

@@ -11,20 +11,14 @@ from jaxtyping import Array
 from ..curves import PowerLaw
 from ..spectrum import (
     Bands,
-    BinningBound,
     GroupTimes,
     Kind,
     Moments,
     PulseGroups,
-    Rival,
     SpectrumGrid,
-    Tail,
     bands_of_sums,
-    binning_bound,
     decompose,
-    implied_loss,
     pulse_groups,
-    tail_rivals,
 )
 from ..spectrum.bootstrap import poisson_weights
 from ..spectrum.comparison import compare_parts
@@ -32,8 +26,8 @@ from ..spectrum.groups import GroupSums, stacked, times_of
 from ..spectrum.mean_loss import loss_along
 from ..spectrum.sharing import all_pulse_modes
 from ..spectrum.tail import default_cuts, fit_cut_tails
-from ..spectrum.tail_quality import goodness_of
-from .mean_loss_law import power_laws
+from . import spectrum_checks
+from .mean_loss_law import implied_curves, power_laws
 from .spectrum_reasons import LEAST_CHECKPOINTS, LEAST_RESAMPLES, reasons_of
 from .spectrum_results import Analysis, AnalysisOptions, Curves, GroupResult
 from .spectrum_store import LossSums, StoreSpectrum
@@ -69,6 +63,7 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
     Source: arXiv 2606.29858.
     """
     spectrum = read.spectrum
+    spectrum_checks.start_compiling(spectrum.grid)
     checkpoints, sums = _usable_losses(read.losses)
     compared = sums if len(checkpoints) >= LEAST_CHECKPOINTS else None
     key = jax.random.key(options.seed)
@@ -88,6 +83,8 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
     found = bands_of_sums(
         function, (by_resample, compared, by_group), key, replicates=options.replicates, level=options.level
     )
+    # On the host: slices on the device would each compile a program.
+    found = jax.tree.map(np.asarray, found)
     curves, times = (Bands(*(end[i] for end in (found.value, found.low, found.high))) for i in (0, 1))
     tail = curves.value.tails["count"]
     groups, row = {}, 0
@@ -96,7 +93,7 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
         mine = jax.tree.map(lambda values, rows=rows: values[rows], times)
         groups[name] = GroupResult(group.grouping, mine, group.counts.tokens)
     law = _mean_loss_law(read, compared, checkpoints, float(tail.lower), key, options)
-    goodness, rivals, bound = _checks(spectrum.moments(), tail, key)
+    goodness, rivals, bound = spectrum_checks.check(spectrum, tail, key)
     if not banded:
         curves, law = _without_bands(curves), _without_bands(law)
         groups = {name: dataclasses.replace(one, times=_without_bands(one.times)) for name, one in groups.items()}
@@ -198,14 +195,6 @@ def _usable_losses(losses: LossSums | None) -> tuple[np.ndarray, dict[str, np.nd
     }
 
 
-def _checked(moments: Moments, tail: Tail, key: Array) -> tuple[Array, dict[str, Rival], BinningBound]:
-    goodness = goodness_of(moments, tail, key, default_cuts(moments.grid), 100)
-    return goodness, tail_rivals(moments, tail), binning_bound(moments)
-
-
-_checks = jax.jit(_checked)
-
-
 def _mean_loss_law(
     read: StoreSpectrum,
     sums: dict[str, np.ndarray] | None,
@@ -228,7 +217,7 @@ def _mean_loss_law(
         with np.errstate(invalid="ignore"):
             curves = (weights @ sums["loss"][:, late]) / (weights @ sums["number"][:, late])
     else:
-        curves = _implied_curves(read, weights, axis[late])
+        curves = implied_curves(read.spectrum, weights, axis[late])
     params = power_laws(axis[late], curves)
     with np.errstate(invalid="ignore"):
         low, high = (
@@ -236,17 +225,6 @@ def _mean_loss_law(
             for share in ((1 - options.level) / 2, (1 + options.level) / 2)
         )
     return Bands({name: values[0] for name, values in params.items()}, low, high)
-
-
-def _implied_curves(read: StoreSpectrum, weights: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Mean losses (replicates, checkpoints) that the spectrum implies in each replicate."""
-    by_resample = read.spectrum.moments_by_resample()
-
-    def curve(weight):
-        moments = jax.tree.map(lambda cells: jnp.tensordot(weight, cells, 1), by_resample)
-        return implied_loss(moments, axis)  # type: ignore[arg-type]
-
-    return np.asarray(jax.lax.map(curve, jnp.asarray(weights, jnp.float32)))
 
 
 def _without_bands(value: Bands) -> Bands:

@@ -162,9 +162,8 @@ def read_spectrum(
     if losses is not None:
         losses = losses if isinstance(losses, LossStore) else open_losses(losses)
         _check_shape(losses, fits)
-    columns = np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
-    axis = fits.axis()[columns]
-    grid = grid or SpectrumGrid(float(axis[0]), float(axis[-1]), family.scale)
+    columns, axis = _columns(fits), _axis(fits)
+    grid = grid or grid_of(fits)
     if grid.scale != family.scale:
         raise StoreError(f"grid: got scale {grid.scale!r}, expected that of the fits {fits.name}, {family.scale!r}")
     groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
@@ -184,6 +183,20 @@ def read_spectrum(
             progress(part.stop, fits.num_tokens)
     groups = {name: TokenGroups(grouping, tally.counts(name)) for name, grouping in groupings.items()}
     return StoreSpectrum(tally.spectrum(), groups, sums, axis, fits.axis_name, sequence_source(fits))
+
+
+def grid_of(fits: FitStore) -> SpectrumGrid:
+    """The bins that `read_spectrum` takes for a fit store of sigmoids by default."""
+    axis = _axis(fits)
+    return SpectrumGrid(float(axis[0]), float(axis[-1]), _sigmoid_of(fits).scale)
+
+
+def _columns(fits: FitStore) -> np.ndarray:
+    return np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
+
+
+def _axis(fits: FitStore) -> np.ndarray:
+    return fits.axis()[_columns(fits)]
 
 
 def _sigmoid_of(fits: FitStore) -> Sigmoid:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..pipeline import Analysis
+from ..spectrum import Kind
+from ..spectrum.events import DROP_UNIT
 from . import style
 from .spectrum_style import (
     Banded,
@@ -144,13 +146,13 @@ def _tail_curve(analysis: Analysis) -> tuple[np.ndarray, np.ndarray]:
     law = a ** -float(tail.exponent) / grid.jacobian(grid.coordinate(a))  # p(u) = p(a) da/du
     u = grid.coordinate(a)
     # Only losses that fall; p of all events includes those that rise, in the tail too.
-    moments = analysis.read.spectrum.moments()
-    middle = grid.axis(grid.centres)
+    spectrum, middle = analysis.read.spectrum, grid.axis(grid.centres)
     within = (middle > a[0]) & (middle < a[-1])
-    count = np.asarray(moments.count)[0, grid.inside].sum(-1)[within].sum()
-    weight = float(np.asarray(analysis.curves.value.parts.weight)[0] / moments.per_token)
-    if analysis.options.weighting == "drop":
-        count = np.asarray(moments.drop)[0, grid.inside].sum(-1)[within].sum()
+    by_drop = analysis.options.weighting == "drop"
+    cells = DROP_UNIT * spectrum.drop.integers() if by_drop else spectrum.count.integers()
+    count = cells.sum((0, 3))[0, grid.inside][within].sum()
+    tokens = spectrum.kinds.integers()[:, : Kind.CONSTANT + 1].sum()
+    weight = float(np.asarray(analysis.curves.value.parts.weight)[0]) * tokens
     return a, law * count / weight / np.trapezoid(law, u)
 
 
