@@ -7,7 +7,7 @@ import pytest
 from planted_tokens import LINEAR, LOG, mean_loss, spectrum_of, tokens
 from test_spectrum_tail import power_law
 
-from tsl_jax.spectrum import Spectrum, forecast
+from tsl_jax.spectrum import Bands, Spectrum, forecast, widened
 
 GRIDS = pytest.mark.parametrize("grid", [LOG, LINEAR], ids=["log", "linear"])
 
@@ -57,7 +57,9 @@ def test_what_has_begun_to_unfold_is_exact(grid):
 def test_an_anchored_forecast_starts_with_the_observed_slope():
     known = planted(LOG, 1.0)[1]
     time = checkpoints(LOG)
-    loss = mean_loss(known, np.log(time)) - 2 * np.clip(np.log(time) - 5, 0, None)  # falls faster than any fit says
+    loss = (
+        10 + mean_loss(known, np.log(time)) - 2 * np.clip(np.log(time) - 5, 0, None)
+    )  # falls faster than any fit says
     spectrum = spectrum_of(LOG, known, block=2048)
     free = forecast(spectrum, time, loss, [1010.0], lower=200, anchored=False)
     anchored = forecast(spectrum, time, loss, [1010.0], lower=200, bandwidth=0.1)
@@ -73,6 +75,16 @@ def test_without_a_tail_there_is_no_forecast():
     ahead = forecast(Spectrum.empty(LOG), time, np.linspace(5, 4, 40), [2000.0])
     assert np.isnan(ahead.loss).all()
     assert float(ahead.tail.events) == 0
+
+
+def test_a_loss_below_zero_is_no_forecast():
+    known = planted(LOG, 1.0)[1]
+    time = checkpoints(LOG)
+    loss = mean_loss(known, np.log(time))
+    ahead = forecast(spectrum_of(LOG, known, block=2048), time, loss - loss[-1] + 0.2, [1010.0, 9e4], lower=200)
+    assert np.isfinite(ahead.loss[0])
+    assert np.isnan(ahead.loss[1])
+    assert float(ahead.unfolding[1] + ahead.to_come[1]) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -92,3 +104,15 @@ def test_until_must_lie_ahead(until, message):
         forecast(Spectrum.empty(LOG), np.linspace(1, 500, 40), np.ones(40), [2000.0])
     with pytest.raises(ValueError, match=r"mean_loss: got shape \(39,\)"):
         forecast(Spectrum.empty(LOG), time, np.ones(39), [2000.0])
+
+
+def test_wider_bands_hold_what_earlier_forecasts_missed():
+    """Student's t of three errors at 95%, 2.353, times their rms and the fall; in quadrature with the band."""
+    narrow = Bands(np.array([4.0, 3.5]), np.array([3.9, 3.1]), np.array([4.0, 3.6]))
+    wide = widened(narrow, np.array(4.0), np.array([0.1, -0.2, 0.2]))
+    more = 2.35336 * np.sqrt(0.03) * np.array([0.0, 0.5])
+    np.testing.assert_allclose(wide.low, narrow.value - np.hypot([0.1, 0.4], more), rtol=1e-5)
+    np.testing.assert_allclose(wide.high, narrow.value + np.hypot([0.0, 0.1], more), rtol=1e-5)
+    for errors in ([], [0.1, np.nan], 0.1):
+        with pytest.raises(ValueError, match=r"errors: got .* expected one finite share"):
+            widened(narrow, np.array(4.0), np.array(errors))

@@ -7,7 +7,7 @@ from .decomposition import Decomposition, decompose
 from .derivative import derivative_matrix
 from .events import Kind
 from .exact import MOST_ITEMS, Exact
-from .forecast import Forecast, forecast
+from .forecast import Forecast, forecast, widened
 from .grid import SpectrumGrid, grid_over
 from .groups import GroupCounts, GroupTimes, accumulate_groups, group_bands, group_times
 from .mean_loss import BinningBound, binning_bound, implied_loss
@@ -61,4 +61,5 @@ __all__ = [
     "tail_goodness",
     "tail_rivals",
     "token_block",
+    "widened",
 ]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .bootstrap import Bands
 from .decomposition import moments_of
 from .derivative import derivative_matrix
 from .grid import SpectrumGrid
@@ -22,7 +23,7 @@ _FARTHEST = 8
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """Mean loss after the last checkpoint, NaN where the spectrum has no tail to continue.
+    """Mean loss after the last checkpoint; NaN where the spectrum has no tail to continue, or one whose law says < 0.
 
     Attributes:
         time: (points,) axis values.
@@ -49,7 +50,7 @@ def forecast(
     *,
     lower: float | None = None,
     upper: float | None = None,
-    seen: float = 0.8,
+    seen: float = 0.7,
     least_events: int = 50,
     anchored: bool = True,
     bandwidth: float = 0.2,
@@ -59,7 +60,8 @@ def forecast(
     ``-dL/du = Σ pulses of the events inside the window + (rate * g)(u)`` for u after the last checkpoint: the rate
     of drops continues the power law of `fit_tail`, less the share of rising losses in the tail, and g is the mean
     pulse of falling losses. Events that were fitted after the last checkpoint are part of that rate and do not enter
-    by themselves. Bands: `bands` of a function that calls this one.
+    by themselves. Bands: `bands` of a function that calls this one, which see what other
+    sequences would change; `widened` adds what forecasts from earlier checkpoints of the run missed.
 
     Args:
         spectrum: a `Spectrum`, or the `Moments` of one or of a replicate.
@@ -140,7 +142,9 @@ def _forecast(moments: Moments, mean_loss, slope, place, cuts: Cuts, bins: int) 
         return product(share_before(place, bins), drops)
 
     unfolding, to_come = fallen(unfolding), fallen(to_come)
-    return Forecast(place, mean_loss[-1] - scale * (unfolding + to_come), unfolding, to_come, scale, tail)
+    # A tail too short or too near the end of the data can seem to rise without end: that is no forecast.
+    loss = mean_loss[-1] - scale * (unfolding + to_come)
+    return Forecast(place, jnp.where(loss >= 0, loss, jnp.nan), unfolding, to_come, scale, tail)
 
 
 def _falls(moments: Moments, tail: Tail, bins: int) -> tuple[Float[Array, " bins"], Float[Array, " bins"]]:
@@ -177,3 +181,36 @@ def _net_share(moments: Moments, tail: Tail) -> Float[Array, ""]:
     inside = (middle > tail.lower) & (middle < tail.upper)
     falls, rises = jnp.sum(jnp.where(inside[:, None], moments.drop[:, moments.grid.inside], 0), (1, 2))
     return jnp.where(falls > 0, 1 - rises / jnp.maximum(falls, 1e-30), jnp.nan)
+
+
+def widened(bands: Bands, start: Array, errors: np.ndarray, level: float = 0.9) -> Bands:
+    """Bands of forecast losses that also hold what other sequences cannot show: noise of training, a wrong law.
+
+    The errors of forecasts from earlier checkpoints of the same run say how large it is, as a share of the fall:
+    ``t·rms(errors)·|value - start|``, with Student's t, added in quadrature to both sides of the band.
+
+    Args:
+        bands: of losses (points,), nat; see `bands`.
+        start: the loss where the forecast starts, nat.
+        errors: (origins,) of earlier forecasts at their ends: (forecast - what came) / forecast fall.
+        level: of the bands.
+
+    Raises:
+        ValueError: no errors, or some are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from tsl_jax.spectrum import Bands, widened
+        >>> narrow = Bands(*(np.array([one]) for one in (3.8, 3.7, 3.9)))
+        >>> [round(float(end[0]), 2) for end in (widened(narrow, 4.0, np.array([0.1, -0.2])).low, narrow.low)]
+        [3.66, 3.7]
+    """
+    from scipy.special import stdtrit
+
+    errors = np.asarray(errors, np.float64)
+    if errors.ndim != 1 or not len(errors) or not np.isfinite(errors).all():
+        raise ValueError(f"errors: got {errors!r}, expected one finite share for each earlier forecast")
+    factor = float(stdtrit(len(errors), (1 + level) / 2)) * float(np.sqrt(np.mean(errors**2)))
+    value = np.asarray(bands.value)
+    more = factor * np.abs(value - np.asarray(start))
+    return Bands(value, value - np.hypot(value - bands.low, more), value + np.hypot(bands.high - value, more))
