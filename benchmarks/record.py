@@ -37,7 +37,7 @@ def environment() -> dict:
     device = jax.devices()[0]
     packages = ("tsl_jax", "jax", "jaxlib", "numpy", "scipy", "jaxopt", "optimistix")
     return {
-        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *map(_relative, sys.argv[1:])]),
         "commit": _commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "platform": device.platform,
@@ -73,6 +73,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
     return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def _relative(argument: str) -> str:
+    """A path of this machine as others have it: from where the benchmark was called."""
+    return os.path.relpath(argument) if os.path.isabs(argument) else argument
 
 
 def _commit() -> str:

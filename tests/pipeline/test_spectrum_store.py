@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from planted_store import STEP, planted_columns, planted_losses, write_fit_store
 
+from tsl_jax.cli.spectrum import coordinates
 from tsl_jax.lm import Category
 from tsl_jax.pipeline import mean_curves, read_spectrum, spectrum_from_store, spectrum_store, token_groups
 from tsl_jax.pipeline.token_groups import grouping_of
@@ -117,6 +118,29 @@ def test_groups_of_several_coordinates_in_one_pass(store, columns):
         assert sum(sum(row.values()) for row in group.counts.tokens) == TOKENS
     assert read.groups["domain"].grouping.labels == ("verse", "prose", "code")
     assert np.sum(read.groups["surprise"].grouping.of(COORDINATES["surprise"]) == -1) == TOKENS // 5
+
+
+def test_dependency_lengths_are_groups_where_the_store_has_them_and_no_row_is_read_twice(
+    tmp_path, columns, monkeypatch
+):
+    length = 2 ** (np.arange(TOKENS) // 10 % 4)  # context that recovers 90% of the performance with all of it
+    given = {"position": POSITION, "dependency_length": length.astype("int32")}
+    store, rows, read_rows = write_fit_store(tmp_path, columns, coordinates=given), [], spectrum_store.read_rows
+
+    def counted(array, start, stop):
+        rows.append((array.name, start, stop))
+        return read_rows(array, start, stop)
+
+    monkeypatch.setattr(spectrum_store, "read_rows", counted)
+    read = read_spectrum(store, by=coordinates(store, None), grid=GRID)
+    assert list(read.groups) == ["position", "dependency_length"]
+    group = read.groups["dependency_length"]
+    assert group.grouping.labels == ("1", "2", "4", "8")
+    counts = [sum(row.values()) for row in group.counts.tokens]
+    assert counts == [*np.bincount(np.log2(length).astype(int)), 0]
+    read_of_one = sum(stop - start for name, start, stop in rows if name.endswith("learning_time"))
+    assert read_of_one == TOKENS
+    assert len(rows) == len(set(rows))
 
 
 def test_quantile_bins_hold_what_their_labels_say(store):
