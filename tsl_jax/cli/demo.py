@@ -43,6 +43,7 @@ def demo(
         from ..pipeline import fit_store
         from ..store import open_fits, open_losses
         from ..store.errors import writing
+        from .devices import chosen_devices
         from .solved import solved_by_scipy
 
         console = stderr_console()
@@ -54,7 +55,8 @@ def demo(
             f"Losses: {losses.num_tokens:,} tokens x {losses.num_checkpoints} checkpoints of a real run",
         )
         with showing_progress(console) as show:
-            summary = fit_store(sample_path(), out / FITS, Sigmoid(), overwrite=True, progress=show)
+            arguments = {"devices": chosen_devices(None), "overwrite": True}
+            summary = fit_store(sample_path(), out / FITS, Sigmoid(), **arguments, progress=show)
         fits = open_fits(out / FITS)
         draw(losses, fits, out)
         solved = solved_by_scipy(losses, fits)
