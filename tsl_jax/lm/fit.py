@@ -170,24 +170,27 @@ def describe_block(family: Family, options: FitOptions, axis, block, solution, n
 
 def prepare(family: Family, options: FitOptions, x, losses, weights):
     """A checkpoint-major block with gaps at weight 0, the unit of each curve's weights (its greatest, so that no
-    product leaves the range of float32), the number of points, and who cannot be fitted and why."""
-    dtype = x.dtype
-    losses = losses.T.astype(dtype)
-    weight = jnp.ones_like(losses) if weights is None else weights.T.astype(dtype)
-    missing = jnp.isnan(losses) | jnp.isnan(weight) | (weight == 0)
-    broken = jnp.any(~missing & (jnp.isinf(losses) | jnp.isinf(weight) | (weight < 0)), axis=0)
-    measured = ~missing & ~broken
-    loss, weight = jnp.where(measured, losses, 0), jnp.where(measured, weight, 0)
-    num_points = jnp.sum(measured, axis=0, dtype=jnp.int32)
-    unit = jnp.ones_like(weight[0])
-    if weights is not None:
-        unit = lax.stop_gradient(jnp.max(weight, axis=0))
-        unit = jnp.where(unit > 0, unit, 1)
-        weight = weight / unit
+    product leaves the range of float32), the number of points, and who cannot be fitted and why.
 
-    first = jnp.take_along_axis(loss, jnp.argmax(measured, axis=0)[None], axis=0)[0]
-    largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=0)
-    smallest = jnp.min(jnp.where(measured, losses, jnp.inf), axis=0)
+    All of it works along the rows as they come; each pass over their transpose would go through memory in strides.
+    """
+    dtype = x.dtype
+    losses = losses.astype(dtype)
+    weight = jnp.ones_like(losses) if weights is None else weights.astype(dtype)
+    missing = jnp.isnan(losses) | jnp.isnan(weight) | (weight == 0)
+    broken = jnp.any(~missing & (jnp.isinf(losses) | jnp.isinf(weight) | (weight < 0)), axis=1)
+    measured = ~missing & ~broken[:, None]
+    loss, weight = jnp.where(measured, losses, 0), jnp.where(measured, weight, 0)
+    num_points = jnp.sum(measured, axis=1, dtype=jnp.int32)
+    unit = jnp.ones_like(weight[:, 0])
+    if weights is not None:
+        unit = lax.stop_gradient(jnp.max(weight, axis=1))
+        unit = jnp.where(unit > 0, unit, 1)
+        weight = weight / unit[:, None]
+
+    first = jnp.take_along_axis(loss, jnp.argmax(measured, axis=1)[:, None], axis=1)[:, 0]
+    largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=1)
+    smallest = jnp.min(jnp.where(measured, losses, jnp.inf), axis=1)
     status = jnp.where(largest - smallest <= 2 * jnp.finfo(dtype).eps * jnp.abs(largest), Status.FLAT, Status.CONVERGED)
     status = jnp.where(num_points < len(family.names) + 1, Status.TOO_FEW_POINTS, status)
     status = jnp.where(broken, Status.NON_FINITE, status)
@@ -198,7 +201,7 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
     least = -reach if options.min_plateau is None else jnp.full_like(reach, options.min_plateau)
     most = reach if options.max_plateau_ratio is None else jnp.minimum(reach, options.max_plateau_ratio * first)
     most = jnp.maximum(most, least)
-    return Block(x, loss, weight, least, most), unit, num_points, status
+    return Block(x, loss.T, weight.T, least, most), unit, num_points, status
 
 
 def check_input(family, time, losses, weights, options):

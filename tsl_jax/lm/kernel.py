@@ -42,6 +42,7 @@ class State(NamedTuple):
     """A block during the iteration; curves that are done change no more."""
 
     point: Point
+    step: Float[Array, "theta curves"]  # the next one
     damping: Float[Array, " curves"]
     steps: Int[Array, " curves"]
     done: Bool[Array, " curves"]
@@ -134,29 +135,29 @@ def start(block: Block, theta) -> State:
     mean = jnp.sum(block.weight * block.loss, axis=0) / jnp.maximum(jnp.sum(block.weight, axis=0), 1e-30)
     normal = jnp.zeros_like(theta)[:, None] + jnp.zeros_like(theta)[None]
     point = Point(theta, zero, mean, mean, zero + jnp.inf, normal, jnp.zeros_like(theta))
-    return State(point, zero + FIRST_DAMPING, zero.astype(jnp.int32), zero > 0)
+    return State(point, jnp.zeros_like(theta), zero + FIRST_DAMPING, zero.astype(jnp.int32), zero > 0)
 
 
 def advance(family: Family, block: Rooted, state: State, limits: Limits) -> State:
-    """One trial step for every curve that is not done."""
+    """One step for every curve that is not done: where it leads, whether that is the end, and the next step."""
     point = state.point
-    frozen = on_bound(point, limits)
-    # The undamped step, which tells how much is left to gain, and the damped one, by one elimination.
-    damping = jnp.stack([jnp.zeros_like(state.damping), state.damping])
-    newton, step = jnp.moveaxis(damped_step(point.normal, point.descent, damping, frozen), 1, 0)
-    possible = jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0)
-    evaluated = point.rss < jnp.inf
-    converged = evaluated & (possible <= limits.tolerance * point.rss + limits.floor)
-    step = within_room(point, step, state.damping, limits)
-    theta = jnp.clip(family.move(point.anchor, point.theta, step), limits.lower, limits.upper)
+    theta = jnp.clip(family.move(point.anchor, point.theta, state.step), limits.lower, limits.upper)
     trial = project(family, block, theta, point.low, point.high)
+    evaluated = point.rss < jnp.inf
     better = trial.rss < point.rss
     creeping = evaluated & better & (point.rss - trial.rss <= limits.tolerance * point.rss)
     exhausted = ~better & (state.damping > LAST_DAMPING)
-    done = state.done | converged | creeping | exhausted
     damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, 1e-2) * TIGHTEN)
     damping = jnp.where(evaluated, damping, FIRST_DAMPING)
-    moved = State(select(better, trial, point), damping, state.steps + 1, done)
+    point = select(better, trial, point)
+    frozen = on_bound(point, limits)
+    # The undamped step, which tells how much is left to gain, and the damped one, by one elimination.
+    both = jnp.stack([jnp.zeros_like(damping), damping])
+    newton, step = jnp.moveaxis(damped_step(point.normal, point.descent, both, frozen), 1, 0)
+    possible = jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0)
+    converged = (point.rss < jnp.inf) & (possible <= limits.tolerance * point.rss + limits.floor)
+    step = within_room(point, step, damping, limits)
+    moved = State(point, step, damping, state.steps + 1, converged | creeping | exhausted)
     return select(state.done, state, moved)
 
 
@@ -223,6 +224,7 @@ def finish(family: Family, options: FitOptions, block: Block, state: State, acti
     """
     curves = block.loss.shape[1]
     queue = jnp.nonzero(active & ~state.done, size=curves, fill_value=curves)[0]
+    rows = block.loss.T, block.weight.T  # curves are taken from memory whole, not value by value
 
     def some_steps(carry):
         state, chosen, taken = carry
@@ -230,7 +232,8 @@ def finish(family: Family, options: FitOptions, block: Block, state: State, acti
         def take(tree):
             return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
 
-        part, lanes = Block(block.x, *take(block[1:])), take(state)
+        columns = (jnp.take(a, chosen, axis=0, mode="clip").T for a in rows)
+        part, lanes = Block(block.x, *columns, *take(block[3:])), take(state)
         limits = make_limits(family, options, part)
         weighted = rooted(part)
         lanes = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, weighted, s, limits), lanes)

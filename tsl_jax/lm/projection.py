@@ -54,13 +54,19 @@ def rooted(block: Block) -> Rooted:
     return Rooted(block.x, root * block.loss, root, block.least, block.most)
 
 
-def shape_and_slopes(shape, theta):
-    """``shape(theta)`` and its derivatives by the components of theta, all (checkpoints, curves)."""
-    slopes = []
-    for k in range(len(theta)):
-        direction = jnp.zeros_like(theta).at[k].set(1)
-        slopes.append(jax.jvp(shape, (theta,), (direction,))[1])
-    return shape(theta), slopes
+def unit_vectors(theta):
+    """The directions of theta's components, each like theta."""
+    return [jnp.zeros_like(theta).at[k].set(1) for k in range(len(theta))]
+
+
+def shape_and_slopes(family: Family, x, theta, directions):
+    """``shape(x, theta)``, its complement and its slopes along directions of theta, all (checkpoints, curves)."""
+
+    def shape(theta):
+        return family.shape(x[:, None], theta[:, None])
+
+    slopes = [jax.jvp(shape, (theta,), (direction,))[1] for direction in directions]
+    return shape(theta), family.complement(x[:, None], theta[:, None]), slopes
 
 
 def project(family: Family, block: Rooted, theta, low, high) -> Point:
@@ -75,14 +81,12 @@ def project(family: Family, block: Rooted, theta, low, high) -> Point:
     def dot(a, b):
         return jnp.sum(a * b, axis=0)
 
-    x = block.x[:, None]
     anchor = family.anchor(block.x, theta)
-
-    def shape(step):
-        return family.shape(x, family.move(anchor, theta, step)[:, None])
-
-    f, slopes = shape_and_slopes(shape, jnp.zeros_like(theta))
-    e, f = block.root * family.complement(x, theta[:, None]), block.root * f
+    # Where theta goes when a step begins. The shape itself is taken at theta, so that one exponential does for all.
+    stay = jnp.zeros_like(theta)
+    moves = [jax.jvp(lambda s: family.move(anchor, theta, s), (stay,), (unit,))[1] for unit in unit_vectors(theta)]
+    f, e, slopes = shape_and_slopes(family, block.x, theta, moves)
+    e, f = block.root * e, block.root * f
     slopes = [block.root * g for g in slopes]
     r = block.loss - (low * e + high * f)
     a00, a01, a11 = dot(e, e), dot(e, f), dot(f, f)

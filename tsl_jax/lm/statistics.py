@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
 from .options import FitOptions
-from .projection import Block, shape_and_slopes
+from .projection import Block, shape_and_slopes, unit_vectors
 from .result import Category
 from .solution import Solution
 
@@ -30,9 +30,7 @@ def covariance_factor(family: Family, block: Block, solution: Solution) -> Float
     float32's digits for nearly parallel columns. Where a column depends on the ones before, the rows are NaN.
     """
     p = solution.coefficients
-    x = block.x[:, None]
-    f, slopes = shape_and_slopes(lambda theta: family.shape(x, theta[:, None]), p[2:])
-    e = family.complement(x, p[2:, None])
+    f, e, slopes = shape_and_slopes(family, block.x, p[2:], unit_vectors(p[2:]))
     measured = block.weight > 0
     root = jnp.where(measured, jnp.sqrt(jnp.where(measured, block.weight, 1)), 0)  # its slope at 0 is infinite
     columns = [root * c for c in (e, f, *((p[1] - p[0]) * g for g in slopes))]
