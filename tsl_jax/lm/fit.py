@@ -79,16 +79,18 @@ def fit(
         rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
     number = len(rows[0])
     if not isinstance(losses, Tracer):
-        rows = [jnp.pad(a, ((0, _compiled_for(number) - number), (0, 0)), constant_values=jnp.nan) for a in rows]
+        more = _compiled_for(number, checkpoints) - number
+        rows = [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
     result = fit_rows(family, options, axis, *rows)
     return jax.tree.map(lambda a: a[:number].reshape(shape), result)
 
 
-def _compiled_for(number: int) -> int:
+def _compiled_for(number: int, num_checkpoints: int) -> int:
     """Few sizes up to a block, so that a call with another number of curves compiles nothing."""
-    if number <= tile_size():
+    tile = max(tile_size(num_checkpoints), _FEWEST_CURVES)
+    if number <= tile:
         return max(_FEWEST_CURVES, 1 << (number - 1).bit_length())
-    return -(-number // tile_size()) * tile_size() if number <= default_block_size() else number
+    return -(-number // tile) * tile if number <= default_block_size() else number
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -98,8 +100,9 @@ def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     most = options.block_size or default_block_size()
     blocks = max(1, -(-number // most))
     size = max(1, -(-number // blocks))  # balanced, so that the last block is not mostly padding
-    if size > tile_size():
-        size = -(-size // tile_size()) * tile_size()
+    tile = tile_size(len(axis[0]))
+    if size > tile:
+        size = -(-size // tile) * tile
     padded = [
         jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
         for a in rows
@@ -110,7 +113,7 @@ def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
 
 def default_block_size() -> int:
     """Curves a block: many tiles, so that the few curves that need more steps fill whole ones."""
-    return 64 * tile_size() if jax.default_backend() == "cpu" else 16 * tile_size()
+    return 1 << 14 if jax.default_backend() == "cpu" else 1 << 20
 
 
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:

@@ -96,14 +96,16 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
     return lax.while_loop(going, attempt, (0, first, nothing > 0, nothing))[1]
 
 
-def tile_size() -> int:
+def tile_size(num_checkpoints: int) -> int:
     """Curves that are worked on together: on a CPU what stays in its second-level cache, else what fills a GPU."""
-    return 256 if jax.default_backend() == "cpu" else 1 << 16
+    if jax.default_backend() != "cpu":
+        return 1 << 16
+    return min(max(1 << (16384 // num_checkpoints).bit_length() - 1, 64), 256)
 
 
 def over_tiles(function, block: Block, *others):
     """Apply ``function(block, *others)``, whose arrays all have curves on the last axis, tile by tile."""
-    curves, tile = block.loss.shape[-1], tile_size()
+    curves, tile = block.loss.shape[-1], tile_size(len(block.x))
     if curves <= tile:
         return function(block, *others)
     if curves % tile:
@@ -243,7 +245,7 @@ def finish(family: Family, options: FitOptions, block: Block, state: State, acti
         following = jnp.take(queue, taken + jnp.cumsum(free) - 1, mode="fill", fill_value=curves)
         return state, jnp.where(free, following, chosen), taken + jnp.sum(free)
 
-    first = queue[: tile_size()]
+    first = queue[: tile_size(len(block.x))]
     carry = (state, first, jnp.full_like(queue[0], len(first)))
     return lax.while_loop(lambda carry: jnp.any(carry[1] < curves), some_steps, carry)[0]
 

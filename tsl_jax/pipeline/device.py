@@ -36,7 +36,7 @@ class BlockFitter:
         self._dtype = jax.dtypes.canonicalize_dtype(dtype)
         self._num_checkpoints = len(axis)
         self._job = (family, tuple(axis.tolist()), options, tuple(devices))
-        self._multiple = options.block_size or tile_size()
+        self._multiple = options.block_size or tile_size(len(axis))
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
         self._rows = 0
         self._compiled: list[Any] = []
