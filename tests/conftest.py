@@ -11,6 +11,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Arrays are tiny here: compiling is most of what the tests take. Commands and workers inherit the choice.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+# One device, one program to compile, for commands too; tests of several devices say so.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 
 import jax
 import pytest

@@ -56,8 +56,7 @@ for check_vma in (True, False):
 
 
 def test_shard_map_over_four_devices(pytestconfig):
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    env = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", "-c", SHARDED]
     done = subprocess.run(command, env=env, cwd=pytestconfig.rootpath, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -31,7 +31,6 @@ assert summary.devices == "4 x cpu", summary.devices
 
 def test_four_devices_give_the_bits_of_one(job, tmp_path, tree):
     """Blocks of 64 tokens in engine blocks of 32: padded to 128 rows, one engine block a device."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
     command = [
         sys.executable,
         "-c",
@@ -40,7 +39,7 @@ def test_four_devices_give_the_bits_of_one(job, tmp_path, tree):
         str(job.source),
         str(tmp_path / "four"),
     ]
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    env = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"}
     subprocess.run(command, check=True, env=env)
     job.fit(tmp_path / "one")
     assert tree(tmp_path / "four") == tree(tmp_path / "one")
