@@ -13,8 +13,6 @@ import tsl_jax as tsl
 from tsl_jax.temporal import FORMS, Form, evolution
 from tsl_jax.temporal.forms import CONSTANT, LOGARITHM
 
-pytestmark = pytest.mark.usefixtures("optimised")  # they compute more than they compile
-
 STEP = np.linspace(100.0, 4000.0, 40)
 X = STEP / STEP[-1]
 ERROR = 0.01
@@ -50,6 +48,75 @@ def test_forms_are_tested_here():
     assert [form.name for form in FORMS] == list(PLANTED)
 
 
+def test_early_training_that_follows_another_form_is_left_out():
+    curve, planted = PLANTED["power_law"]
+    y = data()[list(PLANTED).index("power_law"), :4].copy()
+    y[:, :4] = 6.0 + 0.5 * np.cos(np.arange(4))
+    automatic = evolution(STEP, y, np.full_like(y, ERROR))
+    assert np.all(np.asarray(automatic.start) > STEP[3])
+    assert np.all(automatic.chosen_name == "power_law")
+    z = (automatic.predict(STEP) - curve(X, *planted))[:, 10:] / ERROR
+    assert np.mean(np.abs(z)) < 1
+
+
+def test_a_dictionary_gives_a_dictionary_and_a_name_chooses_by_hand():
+    values = {name: data()[list(PLANTED).index(name)] for name in ("reciprocal", "power_law", "constant")}
+    each = fitted(values, {name: np.full_like(value, ERROR) for name, value in values.items()}, select="power_law")
+    assert list(each) == list(values)
+    assert np.all(each["constant"].chosen_name == "power_law")
+    by_hand = each["power_law"].predict(STEP)
+    np.testing.assert_array_equal(by_hand, each["power_law"].predict(STEP, form="power_law"))
+    assert by_hand.shape == (SEEDS, len(STEP))
+
+
+def test_a_form_of_one_s_own_may_use_covariates():
+    random = np.random.default_rng(5)
+    rate = np.cos(STEP / 300).astype(np.float32)
+    y = (3.0 - 0.4 * np.log(X) + 0.7 * rate + ERROR * random.normal(size=len(STEP))).astype(np.float32)
+
+    def curve(params, x, covariates):
+        return params["last"] + params["slope"] * jnp.log(x) + params["by_rate"] * covariates["rate"]
+
+    def start(x, values, weights, covariates):
+        return {"last": jnp.mean(values), "slope": 0.0, "by_rate": 0.0}
+
+    own = Form("with_rate", curve, start, (("by_rate", 0.0, 2.0),))
+    course = evolution(STEP, y, forms=(LOGARITHM, own), covariates={"rate": rate}, start=0.0, origins=4)
+    assert course.chosen_name == "with_rate"
+    assert abs(float(course.fits["with_rate"].params["by_rate"]) - 0.7) < 0.02
+    later = course.predict(np.array([5000.0]), covariates={"rate": jnp.array([0.1])})
+    assert abs(float(later[0]) - (3.0 - 0.4 * np.log(5000 / 4000) + 0.07)) < 0.03
+
+
+def test_six_checkpoints_the_first_at_zero_are_enough_for_a_choice():
+    few = evolution(np.arange(6.0), 2.0 - 0.3 * np.log(np.maximum(np.arange(6.0), 1)), forms=(CONSTANT, LOGARITHM))
+    assert few.chosen_name == "logarithm"
+    assert np.all(few.fits["logarithm"].num_points == 5)
+    assert few.origins.tolist() == [4.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axis": [100.0]}, "axis: got 1 checkpoints, expected at least 6; measure more"),
+        ({"axis": STEP[::-1]}, "sort the checkpoints"),
+        ({"axis": np.where(STEP[3] == STEP, STEP[2], STEP)}, "drop repeated"),
+        ({"axis": STEP - 200}, "values of 0 or above"),
+        ({"axis": np.where(STEP[3] == STEP, np.nan, STEP)}, "index 3 is not finite"),
+        ({"values": np.ones((40, 2))}, "values: got shape"),
+        ({"stderr": np.ones(7)}, "stderr: got shape|broadcast"),
+        ({"select": "best"}, "select: got 'best', expected one of rolling_origin, aicc, bic, constant"),
+        ({"forms": (FORMS[0], FORMS[0])}, "different names"),
+        ({"forms": ()}, "at least one"),
+        ({"origins": 0}, "origins: got 0"),
+    ],
+)
+def test_bad_input_names_the_cure(change, message):
+    with pytest.raises(ValueError, match=message):
+        evolution(**({"axis": STEP, "values": np.ones(40)} | change))
+
+
+@pytest.mark.usefixtures("optimised")  # to the end of this file: they compute more than they compile
 @pytest.mark.parametrize("criterion", ["rolling_error", "aicc", "bic"])
 def test_every_form_is_recognised(criterion):
     chosen = np.argmin(getattr(found(), criterion), axis=-1)
@@ -101,28 +168,6 @@ def test_rolling_origin_error_is_that_of_fits_that_end_at_the_origin():
     np.testing.assert_allclose(found().rolling_error[number, 0, number], np.sqrt(np.mean(np.square(errors))), rtol=0.02)
 
 
-def test_early_training_that_follows_another_form_is_left_out():
-    curve, planted = PLANTED["power_law"]
-    y = data()[list(PLANTED).index("power_law"), :4].copy()
-    y[:, :4] = 6.0 + 0.5 * np.cos(np.arange(4))
-    automatic = evolution(STEP, y, np.full_like(y, ERROR))
-    assert np.all(np.asarray(automatic.start) > STEP[3])
-    assert np.all(automatic.chosen_name == "power_law")
-    z = (automatic.predict(STEP) - curve(X, *planted))[:, 10:] / ERROR
-    assert np.mean(np.abs(z)) < 1
-    assert np.all(np.asarray(found().start) == 0)
-
-
-def test_a_dictionary_gives_a_dictionary_and_a_name_chooses_by_hand():
-    values = {name: data()[list(PLANTED).index(name)] for name in ("reciprocal", "power_law", "constant")}
-    each = fitted(values, {name: np.full_like(value, ERROR) for name, value in values.items()}, select="power_law")
-    assert list(each) == list(values)
-    assert np.all(each["constant"].chosen_name == "power_law")
-    by_hand = each["power_law"].predict(STEP)
-    np.testing.assert_array_equal(by_hand, each["power_law"].predict(STEP, form="power_law"))
-    assert by_hand.shape == (SEEDS, len(STEP))
-
-
 def test_values_without_error_or_at_zero_are_left_out_whatever_they_are():
     y, errors = data(), np.full_like(data(), ERROR)
     y[:, :, 7], errors[:, :, 9] = np.nan, np.nan
@@ -138,56 +183,13 @@ def test_values_without_error_or_at_zero_are_left_out_whatever_they_are():
     assert np.all(np.isinf(nothing.aicc))
 
 
-def test_a_form_of_one_s_own_may_use_covariates():
-    random = np.random.default_rng(5)
-    rate = np.cos(STEP / 300).astype(np.float32)
-    y = (3.0 - 0.4 * np.log(X) + 0.7 * rate + ERROR * random.normal(size=len(STEP))).astype(np.float32)
-
-    def curve(params, x, covariates):
-        return params["last"] + params["slope"] * jnp.log(x) + params["by_rate"] * covariates["rate"]
-
-    def start(x, values, weights, covariates):
-        return {"last": jnp.mean(values), "slope": 0.0, "by_rate": 0.0}
-
-    own = Form("with_rate", curve, start, (("by_rate", 0.0, 2.0),))
-    course = evolution(STEP, y, forms=(LOGARITHM, own), covariates={"rate": rate}, start=0.0, origins=4)
-    assert course.chosen_name == "with_rate"
-    assert abs(float(course.fits["with_rate"].params["by_rate"]) - 0.7) < 0.02
-    later = course.predict(np.array([5000.0]), covariates={"rate": jnp.array([0.1])})
-    assert abs(float(later[0]) - (3.0 - 0.4 * np.log(5000 / 4000) + 0.07)) < 0.03
-
-
-def test_six_checkpoints_the_first_at_zero_are_enough_for_a_choice():
-    few = evolution(np.arange(6.0), 2.0 - 0.3 * np.log(np.maximum(np.arange(6.0), 1)), forms=(CONSTANT, LOGARITHM))
-    assert few.chosen_name == "logarithm"
-    assert np.all(few.fits["logarithm"].num_points == 5)
-    assert few.origins.tolist() == [4.0]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"axis": [100.0]}, "axis: got 1 checkpoints, expected at least 6; measure more"),
-        ({"axis": STEP[::-1]}, "sort the checkpoints"),
-        ({"axis": np.where(STEP[3] == STEP, STEP[2], STEP)}, "drop repeated"),
-        ({"axis": STEP - 200}, "values of 0 or above"),
-        ({"axis": np.where(STEP[3] == STEP, np.nan, STEP)}, "index 3 is not finite"),
-        ({"values": np.ones((40, 2))}, "values: got shape"),
-        ({"stderr": np.ones(7)}, "stderr: got shape|broadcast"),
-        ({"select": "best"}, "select: got 'best', expected one of rolling_origin, aicc, bic, constant"),
-        ({"forms": (FORMS[0], FORMS[0])}, "different names"),
-        ({"forms": ()}, "at least one"),
-        ({"origins": 0}, "origins: got 0"),
-    ],
-)
-def test_bad_input_names_the_cure(change, message):
-    with pytest.raises(ValueError, match=message):
-        evolution(**({"axis": STEP, "values": np.ones(40)} | change))
-
-
 def test_an_unknown_form_cannot_be_asked_for():
     with pytest.raises(ValueError, match="form: got 'cubic', expected one of constant"):
         found().predict(STEP, form="cubic")
+
+
+def test_a_start_by_hand_is_kept():
+    assert np.all(np.asarray(found().start) == 0)
 
 
 def test_forms_are_values():

@@ -11,8 +11,6 @@ from tsl_jax.temporal.forecast_mixture import mixed_forecast
 from tsl_jax.temporal.forecast_rows import LAWS, Times, law_rows, responses
 from tsl_jax.temporal.rank import seen_part
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 STEP = np.arange(100.0, 2001.0, 50.0)
 LATER = np.array([3000.0, 5000.0, 8000.0])
 
@@ -30,33 +28,6 @@ def planted(step, rates, floor=3.0, amplitude=20.0, exponent=0.4, gain=0.1):
     return floor + amplitude * clock**-exponent - gain * (1 - rate)
 
 
-@pytest.fixture(scope="module")
-def planted_forecasts():
-    """Forecasts of 10 noisy runs with various exponents, offsets and gains, and the truths."""
-    rng, out = np.random.default_rng(0), []
-    for _ in range(10):
-        truth = {
-            "floor": rng.uniform(2, 4),
-            "amplitude": rng.uniform(5, 20),
-            "exponent": np.exp(rng.normal(np.log(0.42), 0.3)),
-            "gain": rng.normal(0.08, 0.05),
-        }
-        rates = constant_then(0.2)
-        seen = planted(STEP, rates, **truth) + rng.normal(0, 2e-3, len(STEP))
-        out.append((forecast(STEP, seen, LATER, learning_rate=rates), planted(LATER, rates, **truth)))
-    return out
-
-
-def test_bands_hold_the_truth_as_often_as_they_say(planted_forecasts):
-    inside = [
-        (found.lower[:, -1] <= truth[-1]) & (truth[-1] <= found.upper[:, -1]) for found, truth in planted_forecasts
-    ]
-    share = np.mean(inside, axis=0)
-    # Of 10 runs, fewer than 7 lie inside the 90% band with a chance of 1.3%.
-    assert 0.2 <= share[0] <= 0.9
-    assert share[1] >= 0.7
-
-
 def test_runs_are_batched_by_vmap():
     laws, times, key = LAWS[:1], Times.of(STEP, LATER), jax.random.key(0)
     rows = law_rows(laws, times.step, None)
@@ -72,47 +43,9 @@ def test_runs_are_batched_by_vmap():
     assert found.paths[1].mean() - found.paths[0].mean() > 0.9
 
 
-def test_bands_widen_and_nest(planted_forecasts):
-    for found, _ in planted_forecasts:
-        width = found.upper - found.lower
-        assert np.all(width[1] > width[0])
-        assert np.all(width[:, -1] > 1.5 * width[:, 0])
-        assert np.isclose(found.weight.sum(), 1, atol=1e-5)
-
-
-def test_a_fall_never_seen_is_said_to_be_prior(planted_forecasts):
-    found, _ = planted_forecasts[0]
-    assert any("prior" in text for text in found.warnings)
+def test_a_schedule_that_is_unknown_is_said():
     unknown = forecast(STEP, planted(STEP, constant_then(1.0)), LATER)
     assert any("schedule is unknown" in text for text in unknown.warnings)
-    assert found.gain_known < 0.2
-    rates = constant_then(1.0)
-    steady = forecast(STEP, planted(STEP, rates), LATER[:1], learning_rate=rates)
-    assert steady.warnings == ()
-    rising = forecast(STEP, planted(STEP, rates), LATER, learning_rate=constant_then(1.5))
-    assert any("will rise 50%" in text for text in rising.warnings)
-
-
-def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
-    rates = constant_then(0.2)
-    loss = planted(STEP, rates)
-    low, high = (
-        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_spread=0.001))
-        for gain in (0.0, 0.2)
-    )
-    # What each shape of each law says of the fall since the last seen loss.
-    answers = np.stack([np.diff(responses(law, np.r_[STEP[-1], LATER], rates)[:, [0, -1]])[:, 0] for law in LAWS[2:]])
-    least, most = (0.2 * high.weight[2:] @ side for side in (answers.min(axis=1), answers.max(axis=1)))
-    assert 0.03 < least < low.mean[-1] - high.mean[-1] < 1.1 * most < 0.2 * 0.8
-    assert abs(low.mean[0] - high.mean[0]) < 0.005
-
-
-def test_hidden_losses_never_enter():
-    rates = constant_then(0.2)
-    loss = planted(STEP, rates)
-    one, two = (forecast(STEP, loss, LATER[:count], learning_rate=rates) for count in (2, 3))
-    assert np.allclose(one.weight, two.weight, atol=1e-6)
-    assert np.allclose(one.mean, two.mean[:2], atol=5e-3)
 
 
 def test_prior_from_runs_finds_the_planted_gain():
@@ -203,13 +136,6 @@ def test_laws_are_named():
         ForecastPrior(gain_spread=0)
 
 
-def test_a_forecast_is_a_pytree(planted_forecasts):
-    found, _ = planted_forecasts[0]
-    again = jax.tree.map(np.asarray, found)
-    assert isinstance(again, Forecast)
-    assert again.laws == found.laws
-
-
 @pytest.mark.parametrize("law", LAWS[2:])
 def test_responses_are_sums_over_all_changes(law):
     rates = np.concatenate([np.linspace(0, 1, 50), np.linspace(1, 0.3, 300), np.full(200, 0.3)])
@@ -223,3 +149,78 @@ def test_responses_are_sums_over_all_changes(law):
             share = 1 - (1 + np.maximum(rates[:t], 1e-9) ** -0.65 * since / 3) ** -0.4
         direct.append(1 - rise[:t] @ share)
     assert np.allclose(responses(law, np.array(step), rates)[0], direct, atol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def planted_forecasts(optimised):  # and so to the end of this file: they compute more than they compile
+    """Forecasts of 10 noisy runs with various exponents, offsets and gains, and the truths."""
+    rng, out = np.random.default_rng(0), []
+    for _ in range(10):
+        truth = {
+            "floor": rng.uniform(2, 4),
+            "amplitude": rng.uniform(5, 20),
+            "exponent": np.exp(rng.normal(np.log(0.42), 0.3)),
+            "gain": rng.normal(0.08, 0.05),
+        }
+        rates = constant_then(0.2)
+        seen = planted(STEP, rates, **truth) + rng.normal(0, 2e-3, len(STEP))
+        out.append((forecast(STEP, seen, LATER, learning_rate=rates), planted(LATER, rates, **truth)))
+    return out
+
+
+def test_bands_hold_the_truth_as_often_as_they_say(planted_forecasts):
+    inside = [
+        (found.lower[:, -1] <= truth[-1]) & (truth[-1] <= found.upper[:, -1]) for found, truth in planted_forecasts
+    ]
+    share = np.mean(inside, axis=0)
+    # Of 10 runs, fewer than 7 lie inside the 90% band with a chance of 1.3%.
+    assert 0.2 <= share[0] <= 0.9
+    assert share[1] >= 0.7
+
+
+def test_bands_widen_and_nest(planted_forecasts):
+    for found, _ in planted_forecasts:
+        width = found.upper - found.lower
+        assert np.all(width[1] > width[0])
+        assert np.all(width[:, -1] > 1.5 * width[:, 0])
+        assert np.isclose(found.weight.sum(), 1, atol=1e-5)
+
+
+def test_a_fall_never_seen_is_said_to_be_prior(planted_forecasts):
+    found, _ = planted_forecasts[0]
+    assert any("prior" in text for text in found.warnings)
+    assert found.gain_known < 0.2
+    rates = constant_then(1.0)
+    steady = forecast(STEP, planted(STEP, rates), LATER[:1], learning_rate=rates)
+    assert steady.warnings == ()
+    rising = forecast(STEP, planted(STEP, rates), LATER, learning_rate=constant_then(1.5))
+    assert any("will rise 50%" in text for text in rising.warnings)
+
+
+def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
+    rates = constant_then(0.2)
+    loss = planted(STEP, rates)
+    low, high = (
+        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_spread=0.001))
+        for gain in (0.0, 0.2)
+    )
+    # What each shape of each law says of the fall since the last seen loss.
+    answers = np.stack([np.diff(responses(law, np.r_[STEP[-1], LATER], rates)[:, [0, -1]])[:, 0] for law in LAWS[2:]])
+    least, most = (0.2 * high.weight[2:] @ side for side in (answers.min(axis=1), answers.max(axis=1)))
+    assert 0.03 < least < low.mean[-1] - high.mean[-1] < 1.1 * most < 0.2 * 0.8
+    assert abs(low.mean[0] - high.mean[0]) < 0.005
+
+
+def test_hidden_losses_never_enter():
+    rates = constant_then(0.2)
+    loss = planted(STEP, rates)
+    one, two = (forecast(STEP, loss, LATER[:count], learning_rate=rates) for count in (2, 3))
+    assert np.allclose(one.weight, two.weight, atol=1e-6)
+    assert np.allclose(one.mean, two.mean[:2], atol=5e-3)
+
+
+def test_a_forecast_is_a_pytree(planted_forecasts):
+    found, _ = planted_forecasts[0]
+    again = jax.tree.map(np.asarray, found)
+    assert isinstance(again, Forecast)
+    assert again.laws == found.laws
