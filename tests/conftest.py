@@ -13,6 +13,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 # One device, one program to compile, for commands too; tests of several devices say so.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
+# One thread for each worker's matrix products: more only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import pytest

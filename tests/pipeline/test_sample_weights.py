@@ -103,7 +103,8 @@ def test_the_command_writes_weights_and_a_picture(tmp_path, columns):
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     found = score_store(fits, WINDOW, buckets=4)
-    written = np.load(tmp_path / "w.npz")
+    with np.load(tmp_path / "w.npz") as arrays:
+        written = dict(arrays)
     for name, values in found.columns().items():
         assert np.array_equal(written[name], values)
     assert written["window"] == "4:32"

@@ -15,9 +15,9 @@ def chosen_devices(number: int | None) -> Any:
     import jax
 
     share_out_the_cores()
-    there = jax.local_devices()
     if number is None:
-        return there
+        return None
+    there = jax.local_devices()
     if not 1 <= number <= len(there):
         raise typer.BadParameter(
             f"got {number}, expected 1 to {len(there)}, the devices that are here ({there[0].device_kind})",

@@ -27,7 +27,8 @@ def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attribute
         >>> import tempfile, numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_weights(f"{folder}/weights.npz", {"weight": np.ones(2)}, {"window": "1:2"})
-        ...     np.load(f"{folder}/weights.npz")["weight"].tolist()
+        ...     with np.load(f"{folder}/weights.npz") as written:
+        ...         written["weight"].tolist()
         [1.0, 1.0]
     """
     path = Path(path)
