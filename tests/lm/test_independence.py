@@ -18,7 +18,8 @@ from tests.lm.planted import (
     same_bits,
 )
 from tsl_jax import Category, FitOptions, Sigmoid, Status, fit
-from tsl_jax.lm import curve_counts, has_parameters
+from tsl_jax.lm import curve_counts, has_parameters, tile_size
+from tsl_jax.lm.fit import default_block_size
 
 
 def check_consistent(found, losses):
@@ -148,6 +149,13 @@ def test_one_by_one_is_the_same_as_together():
         alone[k] = losses[k]
         # At the same place in the block, with nothing else in it: not a bit changes.
         assert same_bits(fitter()(alone), together, curves=[k])
+
+
+@pytest.mark.parametrize("num_checkpoints", [4, 64, 100, 512, 16_385, 1_000_000])
+def test_tiles_divide_blocks_whatever_the_number_of_checkpoints(num_checkpoints):
+    tile = tile_size(num_checkpoints)
+    assert tile >= 64
+    assert default_block_size() % tile == 0
 
 
 def test_block_size_changes_nothing():

@@ -100,7 +100,8 @@ def tile_size(num_checkpoints: int) -> int:
     """Curves that are worked on together: on a CPU what stays in its second-level cache, else what fills a GPU."""
     if jax.default_backend() != "cpu":
         return 1 << 16
-    return min(max(1 << (16384 // num_checkpoints).bit_length() - 1, 64), 256)
+    wanted = min(max(16384 // num_checkpoints, 64), 256)
+    return 1 << wanted.bit_length() - 1
 
 
 def over_tiles(function, block: Block, *others):
