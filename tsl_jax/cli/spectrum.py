@@ -9,7 +9,7 @@ from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .spectrum_words import describe, print_description
 
 if TYPE_CHECKING:
-    from ..pipeline import Analysis
+    from ..pipeline import Analysis, StoreSpectrum
     from ..store import FitStore
 
 PICTURES = ("spectrum.png", "pulses.png", "modes.png")
@@ -70,9 +70,7 @@ def spectrum(
     stderr; 2 wrong usage; 130 stopped with Ctrl-C.
     """
     with reporting(as_json, debug):
-        from ..pipeline import AnalysisOptions, analyse, read_spectrum
-        from ..pipeline.spectrum_checks import start_compiling
-        from ..pipeline.spectrum_store import grid_of
+        from ..pipeline import AnalysisOptions, analyse
         from ..store import open_fits
         from ..store.errors import writing
 
@@ -85,13 +83,7 @@ def spectrum(
             with writing(str(out), "a directory of this name", kept="Nothing was read."):
                 out.mkdir(parents=True, exist_ok=True)
         console = stderr_console()
-        store = open_fits(fits)
-
-        def first_block(*_: int) -> None:  # what was asked for can be read: compile while the rest is
-            start_compiling(grid_of(store))
-
-        read = read_spectrum(store, losses, by=coordinates(store, by), bins=bins, progress=first_block)
-        analysis = analyse(read, options)
+        analysis = analyse(_read(open_fits(fits), losses, by, bins), options)
         said = {"fits": fits, "losses": losses} | describe(analysis)
         said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
         print_description(console, said)
@@ -99,6 +91,18 @@ def spectrum(
             say(console, "Written: " + ", ".join(said["pictures"]), "green")
         if as_json:
             write_json(said)
+
+
+def _read(store: "FitStore", losses: str | None, by: list[str] | None, bins: int) -> "StoreSpectrum":
+    """The spectrum of a store; what `analyse` needs is compiled meanwhile, once the first block could be read."""
+    from ..pipeline import read_spectrum
+    from ..pipeline.spectrum_checks import start_compiling
+    from ..pipeline.spectrum_store import grid_of
+
+    def first_block(*_: int) -> None:
+        start_compiling(grid_of(store))
+
+    return read_spectrum(store, losses, by=coordinates(store, by), bins=bins, progress=first_block)
 
 
 def coordinates(store: "FitStore", by: list[str] | None) -> list[str]:
