@@ -155,7 +155,7 @@ def test_one_by_one_is_the_same_as_together():
 def test_tiles_divide_blocks_whatever_the_number_of_checkpoints(num_checkpoints):
     tile = tile_size(num_checkpoints)
     assert tile >= 64
-    assert default_block_size() % tile == 0
+    assert default_block_size(num_checkpoints) % tile == 0
 
 
 def test_block_size_changes_nothing():

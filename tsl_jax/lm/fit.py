@@ -21,8 +21,8 @@ from .statistics import categorise, covariance_factor, has_event, named_and_erro
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
 PLATEAU_REACH = 1000.0
-#: Fewer curves are padded to as many.
-_FEWEST_CURVES = 256
+#: Fewer curves are padded to as many; more are not padded.
+_FEWEST_CURVES, _MANY_CURVES = 256, 1 << 14
 
 
 def fit(
@@ -86,21 +86,21 @@ def fit(
 
 
 def _compiled_for(number: int, num_checkpoints: int) -> int:
-    """Few sizes up to a block, so that a call with another number of curves compiles nothing."""
+    """Few sizes as long as curves are not many, so that a call with another number of curves compiles nothing."""
     tile = max(tile_size(num_checkpoints), _FEWEST_CURVES)
     if number <= tile:
         return max(_FEWEST_CURVES, 1 << (number - 1).bit_length())
-    return -(-number // tile) * tile if number <= default_block_size() else number
+    return -(-number // tile) * tile if number <= _MANY_CURVES else number
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape, not at every call."""
-    number = len(rows[0])
-    most = options.block_size or default_block_size()
+    number, num_checkpoints = rows[0].shape
+    most = options.block_size or default_block_size(num_checkpoints)
     blocks = max(1, -(-number // most))
     size = max(1, -(-number // blocks))  # balanced, so that the last block is not mostly padding
-    tile = tile_size(len(axis[0]))
+    tile = tile_size(num_checkpoints)
     if size > tile:
         size = -(-size // tile) * tile
     padded = [
@@ -111,9 +111,15 @@ def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     return jax.tree.map(lambda a: a.reshape(blocks * size)[:number], result)
 
 
-def default_block_size() -> int:
-    """Curves a block: many tiles, so that the few curves that need more steps fill whole ones."""
-    return 1 << 14 if jax.default_backend() == "cpu" else 1 << 20
+def default_block_size(num_checkpoints: int) -> int:
+    """Curves a block: many tiles, so that the few curves that need more steps fill whole ones.
+
+    On a CPU no more than that: temporaries, some ten floats a loss, then stay in its third-level cache.
+    """
+    if jax.default_backend() != "cpu":
+        return 1 << 20
+    wanted = min(max((1 << 19) // num_checkpoints, 1 << 10), 1 << 14)
+    return 1 << wanted.bit_length() - 1
 
 
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
