@@ -1,11 +1,12 @@
-"""Memory of `fit_store` by size of the store: resident, above what import and compilation take.
+"""Memory of `fit_store` by size of the store: resident, above what import and compilation leave.
 
     python -m benchmarks.memory [--tokens N ...] [--memory BYTES] [--out FILE] [--quick]
 
-Each store (noisy sigmoids, float16) is made on the fly and fitted in a process of its own. The baseline is the
-process's peak when the compiled program is ready; what comes on top is the peak at the end less that. Blocks grow
-with the store until the budget `memory` bounds them (1 GiB by default), and with them what comes on top; from there
-on it should not grow.
+Each store (noisy sigmoids, float16) is made on the fly and fitted in a process of its own, on all devices (a CPU has
+one a core, as for the commands). The baseline is what is resident when the programs are ready; what comes on top is the
+process's peak at the end less that. Blocks grow with the store until the budget `memory` bounds them (1 GiB by
+default), and with them what comes on top; from there on it should not grow. What is resident is also kept as the fit
+goes on, for the picture.
 """
 
 import argparse
@@ -18,8 +19,11 @@ from pathlib import Path
 from unittest import mock
 
 from . import record
+from .stores import write_sigmoids
 
 LIMIT_BYTES = 2 * 2**30
+#: Points of the picture for a store.
+_MOST_SEEN = 50
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -37,7 +41,7 @@ def main(argv: list[str] | None = None) -> dict:
         "environment": record.environment(),
         "stores": entries,
     }
-    print(_table(entries))
+    print(table(entries))
     print(f"\n{options.checkpoints} checkpoints, float16. {record.describe(result['environment'])}")
     print(f"`{result['environment']['command']}`")
     if options.out:
@@ -47,40 +51,37 @@ def main(argv: list[str] | None = None) -> dict:
 
 def _measure(tokens: int, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        _write(Path(folder) / "losses.zarr", tokens, options.checkpoints)
+        write_sigmoids(Path(folder) / "losses.zarr", tokens, options.checkpoints)
         command = [sys.executable, "-m", "benchmarks.memory", "--worker", folder]
         command += ["--memory", str(options.memory)] if options.memory else []
         done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def _write(path: Path, tokens: int, checkpoints: int) -> None:
-    """A store of any size, made block after block."""
-    from tsl_jax.pipeline import simulate_store
-    from tsl_jax.simulate import PlantedLaw
-
-    from . import problems
-
-    time = problems.checkpoints(checkpoints, "geometric")
-    simulate_store(path, time, tokens, PlantedLaw(sharpness=problems.SHARPNESS_RANGE, rising=0.25, noise=(0.01, 1.0)))
-
-
 def _fit(folder: str, memory: int | None) -> dict:
     """Fit the store in this process, which does nothing else."""
     from tsl_jax import Sigmoid, fit_store
+    from tsl_jax.pipeline.cores import share_out_the_cores
     from tsl_jax.pipeline.device import BlockFitter
 
-    baseline = 0
+    share_out_the_cores()
+    baseline, seen = 0, []
     compile_program = BlockFitter.compile
 
     def compile_and_look(self, *arguments):
         nonlocal baseline
         seconds = compile_program(self, *arguments)
-        baseline = peak_bytes()
+        baseline = resident_bytes()
         return seconds
 
     with mock.patch.object(BlockFitter, "compile", compile_and_look):
-        summary = fit_store(Path(folder) / "losses.zarr", Path(folder) / "fits.zarr", Sigmoid(), memory=memory)
+        summary = fit_store(
+            Path(folder) / "losses.zarr",
+            Path(folder) / "fits.zarr",
+            Sigmoid(),
+            memory=memory,
+            progress=lambda done, _: seen.append([done, resident_bytes()]),
+        )
     return {
         "tokens": summary.tokens,
         "memory": memory,
@@ -90,8 +91,15 @@ def _fit(folder: str, memory: int | None) -> dict:
         "baseline_bytes": baseline,
         "peak_bytes": peak_bytes(),
         "above_baseline_bytes": peak_bytes() - baseline,
+        "resident": seen[1 :: -(-len(seen) // _MOST_SEEN)],
         "fits_per_second": summary.fits_per_second,
     }
+
+
+def resident_bytes() -> int:
+    """Resident bytes of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def peak_bytes() -> int:
@@ -100,7 +108,9 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _table(entries: list[dict]) -> str:
+def table(entries: list[dict]) -> str:
+    """One row a store."""
+
     def mib(size: int) -> str:
         return f"{size / 2**20:,.0f} MiB"
 

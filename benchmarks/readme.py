@@ -1,4 +1,4 @@
-"""Tables and the scaling picture of the README, from what was measured.
+"""Tables and pictures of the README, from what was measured.
 
     python -m benchmarks.readme [--readme README.md] [--results benchmarks/results] [--docs docs]
 
@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from . import fitting, quality, record, scaling, stream, suite
+from . import fitting, memory, memory_plot, quality, record, scaling, scaling_plot, stream, suite
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -38,8 +39,8 @@ def update(text: str, results: Path, docs: Path) -> str:
         if not found:
             raise ValueError(f"<!-- benchmarks: {name} -->: no {name}_*.json in {results}; measure it first")
         parts = [f"{TABLES[name](result)}\n\n{_measured(result)}" for result in found]
-        if name == "scaling":
-            parts.append(_picture(found, docs))
+        if name in PICTURES:
+            parts.append(_picture(name, found, docs))
         return match[1] + "\n\n".join(parts) + "\n" + match[3]
 
     return _PLACE.sub(section, text)
@@ -60,14 +61,13 @@ def _measured(result: dict) -> str:
     return f"*{on}{environment['device']}{can}; {versions}:* `{command}`"
 
 
-def _picture(results: list[dict], docs: Path) -> str:
+def _picture(name: str, results: list[dict], docs: Path) -> str:
     from tsl_jax.plots import save
 
-    from .scaling_plot import draw_scaling, scaling_data
-
+    draw, what = PICTURES[name]
     docs.mkdir(parents=True, exist_ok=True)
-    save(draw_scaling(scaling_data(results)), docs / "scaling.png")
-    return "![Fits per second by curves, checkpoints and devices](docs/scaling.png)"
+    save(draw(results), docs / f"{name}.png")
+    return f"![{what}](docs/{name}.png)"
 
 
 def _spectrum(result: dict) -> str:
@@ -91,6 +91,12 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "scaling": scaling.tables,
     "spectrum": _spectrum,
     "stream": stream.table,
+    "memory": lambda result: memory.table(result["stores"]),
+}
+#: Names of results that have a picture, too: what draws it, and what it shows.
+PICTURES: dict[str, tuple[Callable[[list[dict]], Any], str]] = {
+    "scaling": (scaling_plot.draw_scaling, "Fits per second by curves, checkpoints and devices"),
+    "memory": (memory_plot.draw_memory, "Resident memory while stores of several sizes are fitted"),
 }
 
 

@@ -28,9 +28,11 @@ def _machine(result: dict) -> str:
     return environment["device"] + cores
 
 
-def draw_scaling(data: dict[str, list[tuple[str, list[int], list[float]]]]) -> "Figure":
+def draw_scaling(results: list[dict]) -> "Figure":
     """Three panels with logarithmic axes; by devices beside the line of perfect scaling."""
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    data = scaling_data(results)
 
     figure = style.new_figure(9.6, 3.2)
     room = {"left": 0.085, "right": 0.99, "top": 0.9, "bottom": 0.17, "wspace": 0.3}

@@ -3,10 +3,10 @@
     python -m benchmarks.stream [--tokens N] [--checkpoints 64] [--out FILE] [--quick]
 
 Each layout (noisy sigmoids, float16; bytes of losses in a chunk and in a shard) is written once and worked on in a
-process of its own: reading alone, as `fit_store` reads, without fitting; the kernel alone, on blocks that lie in
-memory; and `fit_store`, compiling apart. The rate should be that of the slower of the first two; the stages' seconds
-say which one it is. Files have just been written, so that reading is from the page cache. Peak memory is that of the
-process after it has compiled and fitted the store once.
+process of its own, on all devices (a CPU has one a core, as for the commands): reading alone, as `fit_store` reads,
+without fitting; the kernel alone, on blocks that lie in memory; and `fit_store`, compiling apart. The rate should be
+that of the slower of the first two; the stages' seconds say which one it is. Files have just been written, so that
+reading is from the page cache. Peak memory is that of the process after it has compiled and fitted the store once.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from . import record
 from .memory import peak_bytes
+from .stores import write_sigmoids
 
 #: KiB of losses in a chunk and in a shard; the second is the default of `create_losses`, the last has no shards.
 LAYOUTS = {
@@ -58,28 +59,11 @@ def main(argv: list[str] | None = None) -> dict:
 
 def _measure(layout: str, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        _write(Path(folder) / "losses.zarr", layout, options.tokens, options.checkpoints)
+        chunk, shard = (2**10 * kib for kib in LAYOUTS[layout])
+        write_sigmoids(Path(folder) / "losses.zarr", options.tokens, options.checkpoints, chunk, shard)
         command = [sys.executable, "-m", "benchmarks.stream", "--worker", folder, "--repeats", str(options.repeats)]
         done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
     return {"layout": layout} | json.loads(done.stdout)
-
-
-def _write(path: Path, layout: str, tokens: int, checkpoints: int) -> None:
-    """Planted sigmoids; some hundred thousand different ones, over and over."""
-    import numpy as np
-
-    from tsl_jax.store import create_losses
-
-    from . import problems
-
-    chunk, shard = (kib * 1024 // (2 * checkpoints) for kib in LAYOUTS[layout])
-    few = problems.sigmoids(0, min(tokens, 2**17), checkpoints, dtype=np.float16)
-    shape, step = (tokens, checkpoints), {"step": few.time}
-    store = create_losses(path, shape, checkpoints=step, dtype=np.float16, chunk_tokens=chunk, shard_tokens=shard)
-    rows = shard * max(1, 2**25 // (shard * 2 * checkpoints))
-    for start in range(0, tokens, rows):
-        stop = min(start + rows, tokens)
-        store.losses[start:stop] = np.take(few.losses, range(start, stop), axis=0, mode="wrap")
 
 
 def _work(folder: Path, repeats: int) -> dict:
@@ -94,9 +78,11 @@ def _work(folder: Path, repeats: int) -> dict:
     from tsl_jax import FitOptions, Sigmoid, fit_store
     from tsl_jax.pipeline import blocks_of, stream
     from tsl_jax.pipeline.block_reading import BlockReader
+    from tsl_jax.pipeline.cores import share_out_the_cores
     from tsl_jax.pipeline.device import BlockFitter
     from tsl_jax.store import open_fits, open_losses
 
+    share_out_the_cores()
     source, family = open_losses(folder / "losses.zarr"), Sigmoid()
     fit_store(folder / "losses.zarr", folder / "first.zarr", family)  # compiles
     first_peak = peak_bytes()

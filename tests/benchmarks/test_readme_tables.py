@@ -100,5 +100,5 @@ def test_the_stream_is_compared_with_its_slower_half():
 def test_a_line_a_machine_and_what_is_lacking_is_left_out():
     data = scaling_plot.scaling_data([json.loads(json.dumps(SCALING))])
     assert data["devices"] == [("A processor, 2 cores", [1, 2], [1000.0, 2000.0])]
-    figure = scaling_plot.draw_scaling(data)
+    figure = scaling_plot.draw_scaling([SCALING])
     assert [len(axes.lines) for axes in figure.axes] == [1, 1, 2]
