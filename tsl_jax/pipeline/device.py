@@ -19,6 +19,9 @@ from .plan import device_rows
 Devices = Sequence[Any]
 
 _TOKENS = PartitionSpec("token")
+#: Host memory that begins at a multiple of so many bytes is used by a CPU device as it is. Other memory JAX copies, on
+#: the threads that its programs run on: a block would be there only when the one before is fitted on all devices.
+_ALIGNMENT = 64
 
 
 class BlockFitter:
@@ -62,11 +65,11 @@ class BlockFitter:
         """Bring a block to the devices, padded; may return before it is there, and be called from any thread.
 
         Args:
-            losses: (tokens, checkpoints), at most as many as it was compiled for.
+            losses: (tokens, checkpoints), at most as many as it was compiled for; not to be changed any more.
         """
-        if len(losses) < self._rows or losses.dtype != self._dtype:
-            padded = np.full((self._rows, self._num_checkpoints), np.nan, self._dtype)
-            padded[: len(losses)] = losses
+        if len(losses) < self._rows or losses.dtype != self._dtype or losses.ctypes.data % _ALIGNMENT:
+            padded = _aligned((self._rows, self._num_checkpoints), self._dtype)
+            padded[: len(losses)], padded[len(losses) :] = losses, np.nan
             losses = padded
         return jax.device_put(losses, self._sharding)
 
@@ -86,6 +89,14 @@ class BlockFitter:
         for leaf in jax.tree.leaves(result):
             leaf.copy_to_host_async()
         return result
+
+
+def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """An array whose values are not set, at a multiple of `_ALIGNMENT` in memory."""
+    size = shape[0] * shape[1] * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @functools.lru_cache(maxsize=16)
