@@ -5,12 +5,13 @@
 Sigmoids (noise 0.01 to 1 of the drop, float16), fitted as `fit_store` fits them: blocks of at most 2^20 curves, padded
 to one shape and shared out over the devices, two of them begun at a time. Millions of curves are the same block over
 again, so that making them takes neither time nor memory. Each number of devices has a process of its own; where JAX
-finds none but the CPU its devices are made up (`jax_num_cpu_devices`), and share the cores that there are. The fraction
-that is solved is judged on some curves, as in `benchmarks.fitting`.
+finds none but the CPU its devices are made up (`jax_num_cpu_devices`), and the process has as many cores, or all that
+there are. The fraction that is solved is judged on some curves, as in `benchmarks.fitting`.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> dict:
         return {}
     curves = [10**power for power in range(3, 9) if 10**power <= options.most_curves]
     few = curves[0] if options.quick else _CURVES
+    options.on_cpu = _backend() == "cpu"
     sweeps = {
         "curves": _in_process(1, [[number, 64] for number in curves], options),
         "checkpoints": _in_process(1, [[max(1, few * 64 // n), n] for n in options.checkpoints], options),
@@ -51,8 +53,22 @@ def _in_process(devices: int, points: list[list[int]], options: argparse.Namespa
     """Measure (curves, checkpoints) pairs in a process that has so many devices."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--worker", json.dumps([[devices, *p] for p in points])]
     command += ["--repeats", str(options.repeats)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
+    cores = sorted(os.sched_getaffinity(0))[: devices if options.on_cpu else None]
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _backend() -> str:
+    """What JAX finds, asked of another process: a GPU that this one had started would have no memory for the others."""
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
 
 
 def _measure(devices: int, curves: int, checkpoints: int, repeats: int) -> dict[str, Any]:
@@ -78,7 +94,7 @@ def _measure(devices: int, curves: int, checkpoints: int, repeats: int) -> dict[
     fitter = BlockFitter(Sigmoid(), problem.time, losses.dtype, FitOptions(), there[:devices])
     compile_seconds = fitter.compile(block, curves)
     seconds = []
-    for _ in range(1 if curves > 10 * _MOST_BLOCK else repeats):
+    for _ in range(1 if curves >= 10**7 else repeats):
         begun, waiting = time.perf_counter(), []
         for _ in range(-(-curves // block)):
             waiting.append(fitter(losses))
