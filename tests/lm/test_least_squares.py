@@ -77,19 +77,40 @@ def test_nist_data_have_the_certified_rss_at_the_certified_parameters(name):
 
 
 @functools.cache
-def fits_from_starts(model):
-    """One compilation for all problems of one model and size."""
+def problems_of(size):
+    """Problems of as many parameters, by name with their number, and their fits: one compilation for all of them.
 
-    def fit_from(start, x, y):
-        return least_squares(lambda p, x, y: model(p, x) - y, start, x, y)
+    Which model it is, is a number like any other data; rows that a problem does not have weigh nothing.
+    """
+    names = [name for name, problem in PROBLEMS.items() if len(problem.certified) == size]
+    models = list(dict.fromkeys(PROBLEMS[name].model for name in names))
+    rows = {len(PROBLEMS[name].y) for name in names}
 
-    return jax.jit(jax.vmap(fit_from, in_axes=(0, None, None)))
+    def predict(model, p, x):
+        return model(p, x if model is PROBLEMS["Nelson"].model else x[0])
+
+    def residual(p, number, x, y):
+        return jax.lax.switch(number, [functools.partial(predict, model) for model in models], p, x) - y
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None, None, None, None))
+    def fits(start, number, x, y, weights):
+        return least_squares(residual, start, number, x, y, weights=weights)
+
+    def fits_of(problem):
+        more = max(rows) - len(problem.y)
+        x = np.pad(np.broadcast_to(problem.x, (2, len(problem.y))), ((0, 0), (0, more)), mode="edge")
+        weights = np.arange(max(rows)) < len(problem.y) if len(rows) > 1 else None
+        number = models.index(problem.model)
+        return fits(problem.starts, number, x, np.pad(problem.y, (0, more)), None if weights is None else 1.0 * weights)
+
+    return fits_of
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_nist_certified_values_from_both_starts(name):
     problem = PROBLEMS[name]
-    fit = fits_from_starts(problem.model)(problem.starts, problem.x, problem.y)
+    fit = problems_of(len(problem.certified))(problem)
     for_params, for_stderr, for_rss = DIGITS.get(name, DEFAULT_DIGITS)
     assert list(fit.status) == [Status.CONVERGED, Status.CONVERGED]
     for start in range(2):

@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy.special import rel_entr, softmax
 
-from tsl_jax.simulate import TeacherStudentOptions, divergence, teacher_student
+from tsl_jax.simulate import TeacherStudentOptions, divergence, inverse_temperature_flow, teacher_student
 from tsl_jax.simulate.teacher_student import _EVALUATION, _TEACHER, _TRAINING, _inputs
 from tsl_jax.temporal import collapse, growth_exponent, time_law
 
@@ -97,6 +97,13 @@ def test_loss_decays_exponentially_at_high_temperature(runs):
         assert np.corrcoef(tau, log_loss)[0, 1] ** 2 > 0.999
         assert np.corrcoef(np.log(tau), log_loss)[0, 1] ** 2 < 0.99
         assert loss[-1] < 1e-12
+
+
+def test_a_trained_student_keeps_to_the_flow(runs):
+    """Its logit spread is the inverse temperature of the flow at ``η·updates/classes``, from freezing on."""
+    flow = inverse_temperature_flow(runs.lr_sum[0] / 16, 1 / COLD, classes=16)
+    ratio = runs.logit_spread[0] / flow.beta
+    assert np.all(np.abs(ratio[:, runs.step > 500] - 1) < 0.25)
 
 
 def test_loss_falls_with_the_cube_root_of_dynamic_time_at_low_temperature(runs):

@@ -59,16 +59,6 @@ def test_early_training_that_follows_another_form_is_left_out():
     assert np.mean(np.abs(z)) < 1
 
 
-def test_a_dictionary_gives_a_dictionary_and_a_name_chooses_by_hand():
-    values = {name: data()[list(PLANTED).index(name)] for name in ("reciprocal", "power_law", "constant")}
-    each = fitted(values, {name: np.full_like(value, ERROR) for name, value in values.items()}, select="power_law")
-    assert list(each) == list(values)
-    assert np.all(each["constant"].chosen_name == "power_law")
-    by_hand = each["power_law"].predict(STEP)
-    np.testing.assert_array_equal(by_hand, each["power_law"].predict(STEP, form="power_law"))
-    assert by_hand.shape == (SEEDS, len(STEP))
-
-
 def test_a_form_of_one_s_own_may_use_covariates():
     random = np.random.default_rng(5)
     rate = np.cos(STEP / 300).astype(np.float32)
@@ -88,11 +78,29 @@ def test_a_form_of_one_s_own_may_use_covariates():
     assert abs(float(later[0]) - (3.0 - 0.4 * np.log(5000 / 4000) + 0.07)) < 0.03
 
 
+#: Six checkpoints and two courses, each a fit of two forms: the smallest program.
+FEW = np.arange(6.0)
+FALLING = np.array([[1.0], [2.0]]) * (2.0 - 0.3 * np.log(np.maximum(FEW, 1)))
+TWO_FORMS = (CONSTANT, LOGARITHM)
+
+
 def test_six_checkpoints_the_first_at_zero_are_enough_for_a_choice():
-    few = evolution(np.arange(6.0), 2.0 - 0.3 * np.log(np.maximum(np.arange(6.0), 1)), forms=(CONSTANT, LOGARITHM))
-    assert few.chosen_name == "logarithm"
+    few = evolution(FEW, FALLING, forms=TWO_FORMS)
+    assert np.all(few.chosen_name == "logarithm")
     assert np.all(few.fits["logarithm"].num_points == 5)
     assert few.origins.tolist() == [4.0]
+
+
+def test_a_dictionary_gives_a_dictionary_and_a_name_chooses_by_hand():
+    values = {"falling": FALLING, "constant": np.ones_like(FALLING)}
+    errors = {name: np.full_like(value, ERROR) for name, value in values.items()}
+    each = evolution(FEW, values, errors, forms=TWO_FORMS, select="logarithm")
+    assert list(each) == list(values)
+    assert np.all(each["constant"].chosen_name == "logarithm")
+    by_hand = each["falling"].predict(FEW[1:])
+    np.testing.assert_array_equal(by_hand, each["falling"].predict(FEW[1:], form="logarithm"))
+    np.testing.assert_allclose(by_hand, FALLING[:, 1:], atol=1e-5)
+    assert by_hand.shape == (2, 5)
 
 
 @pytest.mark.parametrize(
