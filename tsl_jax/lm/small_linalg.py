@@ -6,7 +6,6 @@ without it. Elimination is by modified Gram-Schmidt, whose triangles and least-s
 than Householder's (A. Björck, Solving linear least squares problems by Gram-Schmidt orthogonalization, BIT 7, 1967).
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -14,6 +13,8 @@ from jaxtyping import Array, Float
 
 #: Sweeps after which the rotations of `jacobi_svd` end in any case; six to ten do for sizes up to ten.
 _MAX_SWEEPS = 30
+#: Rows that `whiten` eliminates before it turns to the others.
+_ROWS_AT_ONCE = 8
 
 
 def eliminate(
@@ -177,19 +178,31 @@ def _next_round(pairs: int) -> np.ndarray:
 def whiten(
     covariance: Float[Array, "rows rows"], table: Float[Array, "rows columns"]
 ) -> tuple[Float[Array, "rows columns"], Float[Array, ""]]:
-    """``L^-1 table`` and ``ln det L`` with ``L L' = covariance``, by elimination row after row.
+    """``L^-1 table`` and ``ln det L`` with ``L L' = covariance``, by elimination of a few rows at a time.
 
     Args:
         covariance: symmetric, positive definite.
         table: columns to whiten.
     """
-    tiny = jnp.finfo(covariance.dtype).tiny
+    tiny, rows, size = jnp.finfo(covariance.dtype).tiny, len(table), _ROWS_AT_ONCE
+    more = -rows % size
+    joined = jnp.concatenate([jnp.pad(covariance, (0, more)), jnp.pad(table, ((0, more), (0, 0)))], axis=1)
+    joined = joined + jnp.eye(*joined.shape, dtype=joined.dtype) * (jnp.arange(len(joined)) >= rows)[:, None]
+    number = jnp.arange(size)
 
-    def eliminate_row(state, row):
-        matrix, columns = state
-        root = jnp.sqrt(jnp.maximum(matrix[row, row], tiny))
-        line, entry = matrix[row] / root, columns[row] / root
-        return (matrix - line[:, None] * line, columns - line[:, None] * entry), (entry, jnp.log(root))
+    def eliminate_rows(joined, first):
+        def eliminate_row(panel, row):
+            root = jnp.sqrt(jnp.maximum(panel[row, first + row], tiny))
+            line = panel[row] / root
+            below = jnp.where(number > row, panel[:, first + row] / root, 0)
+            panel = jnp.where((number == row)[:, None], line, panel - below[:, None] * line)
+            return panel, jnp.log(root)
 
-    _, (white, logs) = jax.lax.scan(eliminate_row, (covariance, table), jnp.arange(len(table)))
-    return white, jnp.sum(logs)
+        panel = lax.dynamic_slice_in_dim(joined, first, size)
+        panel, logs = lax.scan(eliminate_row, panel, number)
+        # All that these rows take out of the others, as one product.
+        joined = joined - jnp.matmul(panel[:, : len(joined)].T, panel, precision="highest")
+        return joined, (panel[:, len(joined) :], jnp.sum(logs))
+
+    _, (white, logs) = lax.scan(eliminate_rows, joined, jnp.arange(0, len(joined), size))
+    return white.reshape(len(joined), -1)[:rows], jnp.sum(logs)

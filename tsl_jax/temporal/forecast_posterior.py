@@ -110,7 +110,9 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
         covariance = plain + jnp.square(drift) * drifted(x)
         both = known[:, None] * known
         covariance = jnp.where(both > 0, covariance, jnp.eye(len(x), dtype=x.dtype))
-        return whiten(covariance, table)
+        white, log_det = whiten(covariance, table)
+        # Lengths and angles of the columns are all that counts: of their rows the triangle keeps as many as columns.
+        return triangle(white), log_det
 
     def chosen(white, exponent, kernel):
         shared = jnp.take(white, jnp.stack([0, 3 + exponent, 2, 3 + len(exponents) + kernel, 1]), axis=1)
