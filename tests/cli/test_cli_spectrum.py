@@ -6,6 +6,7 @@ from PIL import Image
 from planted_store import planted_columns, write_fit_store
 
 from tsl_jax.lm import Category, Status
+from tsl_jax.plots import style
 
 pytestmark = pytest.mark.usefixtures("optimised")
 
@@ -133,7 +134,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("scale", ["log", "linear"])
-def test_bad_input_is_an_empty_or_partial_result_with_its_reason(tsl, tmp_path, scale):
+def test_bad_input_is_an_empty_or_partial_result_with_its_reason(tsl, tmp_path, monkeypatch, scale):
+    monkeypatch.setattr(style, "DPI", 40)  # nobody looks at these pictures
     more = {} if scale == "log" else {"scale": scale, "family_fields": {"scale": scale}, "left_out_checkpoints": ()}
     # Most of them differ from one scale to the other in nothing.
     names = BAD if scale == "log" else ("one token", "all at a bound", "infinite sharpness")

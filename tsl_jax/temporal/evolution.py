@@ -130,7 +130,7 @@ def evolution(
     Example:
         >>> import jax.numpy as jnp
         >>> from tsl_jax.temporal import evolution
-        >>> step = jnp.linspace(100.0, 5000.0, 50)
+        >>> step = jnp.linspace(100.0, 5000.0, 30)
         >>> found = evolution(step, 3.0 + 8.0 * step**-0.4 + 1e-3 * jnp.cos(step))
         >>> str(found.chosen_name), round(float(found.predict(jnp.array([8000.0]))[0]), 2)
         ('power_law', 3.22)
