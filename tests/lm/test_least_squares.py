@@ -77,8 +77,8 @@ def test_nist_data_have_the_certified_rss_at_the_certified_parameters(name):
 
 
 @functools.cache
-def problems_of(size):
-    """Problems of as many parameters, by name with their number, and their fits: one compilation for all of them.
+def fits_from_starts(size):
+    """Fits a problem of as many parameters from both its starts: one compilation for all problems of that size.
 
     Which model it is, is a number like any other data; rows that a problem does not have weigh nothing.
     """
@@ -110,7 +110,7 @@ def problems_of(size):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_nist_certified_values_from_both_starts(name):
     problem = PROBLEMS[name]
-    fit = problems_of(len(problem.certified))(problem)
+    fit = fits_from_starts(len(problem.certified))(problem)
     for_params, for_stderr, for_rss = DIGITS.get(name, DEFAULT_DIGITS)
     assert list(fit.status) == [Status.CONVERGED, Status.CONVERGED]
     for start in range(2):
