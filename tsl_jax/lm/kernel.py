@@ -1,7 +1,7 @@
-"""Levenberg-Marquardt on many curves: all in lockstep first, the stragglers and further starts from a queue after.
+"""Levenberg-Marquardt on many curves, which pass through one tile that is always full.
 
-Curves are worked on in tiles that stay in a CPU's cache. A batched loop runs until its slowest curve ends, so that all
-curves take the few steps that most of them need; the others then pass through one tile that is always full.
+Curves are worked on in tiles that stay in a CPU's cache. A batched loop runs until its slowest curve ends; so every few
+steps the curves of the tile that are done make room for others.
 """
 
 import functools
@@ -17,10 +17,8 @@ from .options import FitOptions
 from .projection import Block, Point, Rooted, project, rooted
 from .search import ranked_starts
 
-#: Steps that all curves take together, about the median number that curves need (the first only evaluates the start).
-LOCKSTEP = 5
-#: Steps of the curves that need more before those that are done make room.
-PACKED_STEPS = 3
+#: Steps before those that are done make room (the first step of a curve only evaluates its start).
+STEPS_A_ROUND = 3
 #: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
 #: fails is as good as its floating-point numbers allow.
 FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 10.0, 1e4
@@ -60,15 +58,8 @@ class Limits(NamedTuple):
 def solve_block(family: Family, options: FitOptions, block: Block) -> State:
     """The best curve for every column of a block, from the best start and, where in doubt, from further ones."""
 
-    def lockstep(part: Block):
-        limits = make_limits(family, options, part)
-        starts, gains = ranked_starts(family, part, most)
-        weighted = rooted(part)
-        state = lax.fori_loop(0, LOCKSTEP, lambda _, s: advance(family, weighted, s, limits), start(part, starts[0]))
-        return state, starts, gains
-
     most = options.starts if options.starts == 1 else max(options.starts, MOST_STARTS)
-    first, starts, gains = over_tiles(lockstep, block)
+    starts, gains = over_tiles(lambda part: ranked_starts(family, part, most), block)
     floor = make_limits(family, options, block).floor
     doubtful = functools.partial(doubts, family)
 
@@ -87,13 +78,12 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
         unrivalled = (k == 0) | (best.point.rss < PERFECT * spread)
         rival = best.point._replace(rss=jnp.where(unrivalled, jnp.inf, best.point.rss))
         # One call for all, the first start too: it is most of the program, which so compiles once.
-        trial = select(k == 0, first, start(block, starts[k]))
-        trial = finish(family, options, block, trial, worth, rival)
+        trial = finish(family, options, block, start(block, starts[k]), worth, rival)
         best = select((k == 0) | (trial.done & (trial.point.rss < best.point.rss)), trial, best)
         return k + 1, best, unseen, spread
 
-    nothing = jnp.zeros_like(first.damping)
-    return lax.while_loop(going, attempt, (0, first, nothing > 0, nothing))[1]
+    nothing = jnp.zeros_like(floor)
+    return lax.while_loop(going, attempt, (0, start(block, starts[0]), nothing > 0, nothing))[1]
 
 
 def tile_size(num_checkpoints: int) -> int:
@@ -239,7 +229,7 @@ def finish(family: Family, options: FitOptions, block: Block, state: State, acti
         part, lanes = Block(block.x, *columns, *take(block[3:])), take(state)
         limits = make_limits(family, options, part)
         weighted = rooted(part)
-        lanes = lax.fori_loop(0, PACKED_STEPS, lambda _, s: advance(family, weighted, s, limits), lanes)
+        lanes = lax.fori_loop(0, STEPS_A_ROUND, lambda _, s: advance(family, weighted, s, limits), lanes)
         going = ~lanes.done & (lanes.steps < options.max_steps) & promises(lanes.point, take(rival), limits)
         state = jax.tree.map(lambda a, b: a.at[..., chosen].set(b, mode="drop"), state, lanes)
         free = ~going | (chosen == curves)
