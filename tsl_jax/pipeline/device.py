@@ -41,6 +41,7 @@ class BlockFitter:
         self._job = (family, tuple(axis.tolist()), options, tuple(devices))
         self._multiple = options.block_size or tile_size(len(axis))
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
+        self._on_cpu = devices[0].platform == "cpu"
         self._rows = 0
         self._compiled: list[Any] = []
 
@@ -67,7 +68,8 @@ class BlockFitter:
         Args:
             losses: (tokens, checkpoints), at most as many as it was compiled for; not to be changed any more.
         """
-        if len(losses) < self._rows or losses.dtype != self._dtype or losses.ctypes.data % _ALIGNMENT:
+        copied_by_jax = self._on_cpu and losses.ctypes.data % _ALIGNMENT
+        if len(losses) < self._rows or losses.dtype != self._dtype or copied_by_jax:
             padded = _aligned((self._rows, self._num_checkpoints), self._dtype)
             padded[: len(losses)], padded[len(losses) :] = losses, np.nan
             losses = padded
