@@ -18,10 +18,10 @@ sed -i -e '1i #include "cpufit_models.h"' \
     -e 's/throw std::runtime_error("unknown model ID");/if (!(n_parameters_ = families::parameters(model_id))) &/' \
     interface.cpp
 sed -i -e '1i #include "cpufit_models.h"' \
-    -e '/^void LMFitCPP::calc_curve_values/,/^}/s/^    if (info_.model_id_ == GAUSS_1D)/    if (families::parameters(info_.model_id_))\n        families::curve(info_.model_id_, parameters_, (float const *)user_info_, info_.n_points_, curve.data(), derivatives.data());\n    else if (info_.model_id_ == GAUSS_1D)/' \
+    -e '/^void LMFitCPP::calc_curve_values/,/^}/s/^    if (info_.model_id_ == GAUSS_1D)/    FAMILIES_ELSE &/' \
     lm_fit_cpp.cpp
 "${CXX:-c++}" -O3 -march=native -fPIC -shared -fvisibility=hidden -o library.so \
     cpufit.cpp info.cpp lm_fit.cpp lm_fit_cpp.cpp interface.cpp
 cd - >/dev/null
 cp "$work/Cpufit/library.so" "$library"
-echo "export TSL_GPUFIT_LIBRARY=$library TSL_GPUFIT_MODELS=sigmoid=100,hyperbola=101,power_law=102"
+echo "export TSL_GPUFIT_LIBRARY=$(realpath "$library") TSL_GPUFIT_MODELS=sigmoid=100,hyperbola=101,power_law=102"

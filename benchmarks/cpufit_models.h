@@ -37,3 +37,10 @@ inline void curve(int model, float const *p, float const *x, std::size_t n, floa
 }
 
 }  // namespace families
+
+// How LMFitCPP::calc_curve_values begins.
+#define FAMILIES_ELSE                                                                                       \
+    if (families::parameters(info_.model_id_))                                                              \
+        families::curve(info_.model_id_, parameters_, reinterpret_cast<float const *>(user_info_),          \
+                        info_.n_points_, curve.data(), derivatives.data());                                 \
+    else

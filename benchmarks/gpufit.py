@@ -4,7 +4,7 @@ Two environment variables say what there is: `TSL_GPUFIT_LIBRARY`, the file of t
 ``libCpufit.so``), and `TSL_GPUFIT_MODELS`, the numbers of models in it, such as ``sigmoid=17,power_law=18``: none of
 the families is among Gpufit's standard models, so a library with them is one that was built with them added. Such a
 model has the parameters of `benchmarks.models`, in that order, and finds the coordinate x of the checkpoints, float32,
-in its user info.
+in its user info. ``benchmarks/build_cpufit.sh`` makes such a library for CPUs.
 """
 
 import ctypes
