@@ -7,26 +7,36 @@ import sys
 import pytest
 
 SCRIPT = """
-import os
+import os, sys
 from tsl_jax.cli.devices import chosen_devices
 os.sched_setaffinity(0, range(os.cpu_count()))
-assert chosen_devices(None) is None
+number = int(sys.argv[1]) or None
+assert len(chosen_devices(number) or []) == int(sys.argv[1])
 import jax
-print(len(jax.local_devices()), len(chosen_devices(1)))
+print(len(jax.local_devices()), len(chosen_devices(1)), os.environ.get("NPROC", 0))
 """
 
 
-def numbers(**settings) -> list[int]:
-    named = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
+def numbers(asked: int = 0, **settings) -> list[int]:
+    named = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS", "NPROC")
     env = {key: value for key, value in os.environ.items() if key not in named} | settings
     env["JAX_PLATFORMS"] = "cpu"
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(asked)], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return [int(word) for word in done.stdout.split()]
 
 
-def test_every_core_is_a_device():
-    assert numbers() == [min(os.cpu_count() or 1, 16), 1]
+def test_every_core_is_a_device_with_a_thread():
+    cores = min(os.cpu_count() or 1, 16)
+    assert numbers() == [cores, 1, cores]
+
+
+def test_no_more_devices_than_asked_for_are_made():
+    assert numbers(asked=1) == [1, 1, 1]
+
+
+def test_a_number_of_threads_that_is_set_stays():
+    assert numbers(NPROC="5")[2] == 5
 
 
 @pytest.mark.parametrize(
@@ -35,4 +45,4 @@ def test_every_core_is_a_device():
     ids=["jax", "xla"],
 )
 def test_a_number_that_is_set_stays(settings):
-    assert numbers(**settings) == [3, 1]
+    assert numbers(**settings) == [3, 1, 0]

@@ -9,9 +9,9 @@ def chosen_devices(number: int | None) -> Any:
     """So many of the local devices; None stands for all. To be called before JAX has started a device."""
     import jax
 
-    from ..pipeline.cores import share_out_the_cores
+    from ..pipeline.cores import MOST_CPU_DEVICES, share_out_the_cores
 
-    share_out_the_cores()
+    share_out_the_cores(max(1, number) if number else MOST_CPU_DEVICES)
     if number is None:
         return None
     there = jax.local_devices()

@@ -7,10 +7,13 @@ import os
 MOST_CPU_DEVICES = 16
 
 
-def share_out_the_cores() -> None:
-    """Make a JAX device of every CPU core, at most 16; to be called before JAX has started a device.
+def share_out_the_cores(most: int = MOST_CPU_DEVICES) -> None:
+    """Make JAX devices of CPU cores, with a thread each; to be called before JAX has started a device.
 
     Where the user has set the number of CPU devices, or JAX has started already, all stays as it is.
+
+    Args:
+        most: at most so many devices.
     """
     import jax
 
@@ -18,5 +21,9 @@ def share_out_the_cores() -> None:
     if jax.config.values["jax_num_cpu_devices"] > 0 or "xla_force_host_platform_device_count" in flags:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = min(cores, most)
     with contextlib.suppress(RuntimeError):  # there are devices already
-        jax.config.update("jax_num_cpu_devices", min(cores, MOST_CPU_DEVICES))
+        jax.config.update("jax_num_cpu_devices", devices)
+        # Threads that XLA starts, read with its first device: what it hands to those without a program of their own
+        # makes the others' half as dear again.
+        os.environ.setdefault("NPROC", str(devices))
