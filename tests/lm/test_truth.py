@@ -17,6 +17,7 @@ from tests.lm.planted import (
     clean,
     fitter,
     noisy,
+    same_bits,
     scipy_fit,
     sigmoid,
     truth,
@@ -162,7 +163,10 @@ def test_half_precision_losses_are_computed_in_float32():
     halves = noisy().astype(np.float16)
     found = fitter()(halves)
     assert found.rss.dtype == np.float32
-    assert_same_minimum(found, fitter()(halves.astype(np.float32)))
+    expected = fitter()(halves.astype(np.float32))
+    assert_same_minimum(found, expected)
+    if jax.__version_info__ < (0, 11):  # later ones round the two programs differently
+        assert same_bits(found, expected)
 
 
 def test_a_large_constant_below_the_losses_does_not_hide_the_event():
