@@ -1,5 +1,6 @@
 """The picture of `benchmarks.memory`: what is resident while stores of several sizes are fitted."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 from tsl_jax.plots import style
@@ -18,7 +19,7 @@ def draw_memory(results: list[dict]) -> "Figure":
     for axes, result in zip(figure.subplots(1, len(results), squeeze=False, gridspec_kw=room)[0], results, strict=True):
         style.plain_axes(axes, 8)
         axes.set_xscale("log")
-        for store, colour in zip(result["stores"], colours, strict=False):
+        for store, colour in zip(result["stores"], itertools.cycle(colours), strict=False):
             done = [tokens for tokens, _ in store["resident"]]
             above = [(resident - store["baseline_bytes"]) / 2**20 for _, resident in store["resident"]]
             label = f"{style.number(store['tokens'])} tokens".removeprefix("1×")

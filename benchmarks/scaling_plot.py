@@ -1,5 +1,6 @@
 """The picture of `benchmarks.scaling`: rates by curves, checkpoints and devices, a line a device."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 from tsl_jax.plots import style
@@ -33,7 +34,6 @@ def draw_scaling(results: list[dict]) -> "Figure":
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     data = scaling_data(results)
-
     figure = style.new_figure(9.6, 3.2)
     room = {"left": 0.085, "right": 0.99, "top": 0.9, "bottom": 0.17, "wspace": 0.3}
     panels = figure.subplots(1, 3, gridspec_kw=room)
@@ -42,7 +42,7 @@ def draw_scaling(results: list[dict]) -> "Figure":
         style.plain_axes(axes, 8)
         axes.set_xscale("log", base=2 if sweep != "curves" else 10)
         axes.set_yscale("log")
-        for (machine, where, rates), colour in zip(lines, colours, strict=False):
+        for (machine, where, rates), colour in zip(lines, itertools.cycle(colours), strict=False):
             axes.plot(where, rates, "o-", ms=4, lw=1.4, color=colour, label=machine)
             if sweep == "devices":
                 perfect = [rates[0] * n / where[0] for n in where]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fitting, readme, record, scaling_plot, stream
+from benchmarks import fitting, memory_plot, readme, record, scaling_plot, stream
 from benchmarks.suite import table as suite_table
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +102,14 @@ def test_a_line_a_machine_and_what_is_lacking_is_left_out():
     assert data["devices"] == [("A processor, 2 cores", [1, 2], [1000.0, 2000.0])]
     figure = scaling_plot.draw_scaling([SCALING])
     assert [len(axes.lines) for axes in figure.axes] == [1, 1, 2]
+
+
+def test_memory_has_a_line_a_store_however_many():
+    stores = [
+        {"tokens": 10**power, "baseline_bytes": 2**20, "resident": [[10, 2**21], [10**power, 3 * 2**20]]}
+        for power in range(2, 8)
+    ]
+    [axes] = memory_plot.draw_memory([{"limit_bytes": 2**31, "stores": stores}]).axes
+    *lines, limit = axes.lines
+    assert [list(line.get_ydata()) for line in lines] == [[1.0, 2.0]] * len(stores)
+    assert set(limit.get_ydata()) == {2048}
