@@ -57,7 +57,8 @@ PUBLIC = {
 #: Packages of tsl_jax that each of them may import, from the bottom up.
 MAY_IMPORT = {
     "curves": set(),
-    "lm": {"curves"},
+    "native": {"cache"},
+    "lm": {"curves", "native"},
     "spectrum": {"curves", "lm"},
     "temporal": {"curves", "lm"},
     "reshape": {"curves", "lm"},

@@ -49,6 +49,7 @@ def test_every_field_of_the_options_can_be_given(tsl, asked):
         "starts": 2,
         "tolerance": 1e-5,
         "block_size": 64,
+        "kernel": "xla",
     }
     assert set(given) == {field.name for field in dataclasses.fields(FitOptions)}
     arguments = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]

@@ -10,7 +10,8 @@ import pytest
 import typer
 
 from tsl_jax import __version__
-from tsl_jax.cli import _instruction_set, app, keep_programs
+from tsl_jax.cache import instruction_set
+from tsl_jax.cli import app, keep_programs
 
 TOP = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -117,5 +118,5 @@ def test_processors_of_unlike_instructions_keep_their_programs_apart(monkeypatch
     names = []
     for text in ("processor : 0\nflags : sse2 avx2", "processor : 7\nflags : sse2 avx2", "flags : sse2"):
         monkeypatch.setattr(Path, "read_text", lambda _, text=text: text)
-        names.append(_instruction_set())
+        names.append(instruction_set())
     assert names[0] == names[1] != names[2]

@@ -8,8 +8,9 @@ import pytest
 import zarr
 
 from tsl_jax.cli.info import missing_share
+from tsl_jax.curves import Sigmoid
 from tsl_jax.data import sample_path
-from tsl_jax.lm import FitOptions, Status
+from tsl_jax.lm import FitOptions, Status, chosen_kernel
 from tsl_jax.store import create_losses, open_losses
 
 
@@ -45,7 +46,9 @@ def test_info_describes_fits(tsl, losses, quick, tmp_path):
     result = tsl("info", tmp_path / "fits.zarr", "--json")
     said = result.json
     assert (said["kind"], said["family"], said["axis"], said["scale"]) == ("fits", "sigmoid", "step", "log")
-    assert said["options"] == dataclasses.asdict(FitOptions(max_steps=8, block_size=32))
+    options = FitOptions(max_steps=8, block_size=32)
+    kernel = chosen_kernel(Sigmoid(), options, np.float32)
+    assert said["options"] == dataclasses.asdict(dataclasses.replace(options, kernel=kernel))
     assert (said["complete"], said["tokens_done"], said["blocks_finished"]) == (True, 150, said["blocks"])
     assert said["left_out_checkpoints"] == [0]
     assert sum(row["tokens"] for row in said["statuses"].values()) == 150

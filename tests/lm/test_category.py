@@ -10,6 +10,8 @@ from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, clean, fitter, noisy, si
 from tsl_jax import Category, FitOptions, Hyperbola, Sigmoid, fit
 from tsl_jax.lm.statistics import _critical_ratios, _search_correction, categorise, has_event
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 NOISE_CURVES = 4096
 
 

@@ -22,6 +22,8 @@ from tests.tolerances import RSS
 from tsl_jax import Fit, fit
 from tsl_jax.lm.fit import check_input
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def with_gaps(seed=3, share=0.25):
     losses = noisy()

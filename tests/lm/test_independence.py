@@ -21,6 +21,8 @@ from tsl_jax import Category, FitOptions, Sigmoid, Status, fit
 from tsl_jax.lm import curve_counts, has_parameters, tile_size
 from tsl_jax.lm.fit import default_block_size
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def check_consistent(found, losses):
     """What holds for every fit of any losses."""

@@ -12,6 +12,8 @@ from tests.tolerances import RSS
 from tsl_jax import FitOptions, Status
 from tsl_jax.lm.projection import box_step
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 TIGHT = FitOptions(starts=1, min_plateau=1.0, max_plateau_ratio=1.2)
 FREE = FitOptions(starts=1, min_plateau=None)
 

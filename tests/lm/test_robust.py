@@ -1,10 +1,14 @@
 """Huber's M-estimator: spikes, clean data, scipy's objective, and the size of the standard errors."""
 
 import numpy as np
+import pytest
 from scipy.optimize import least_squares
+from scipy.special import expit
 
 from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, clean, fitter, noisy, truth
 from tsl_jax import FitOptions
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 THRESHOLD = 1.345
 ROBUST = FitOptions(starts=1, huber_threshold=THRESHOLD)
@@ -45,7 +49,7 @@ def huber_scipy(losses, start, scale):
     u = np.log(AXIS)
 
     def residual(p):
-        return p[3] + p[2] / (1 + np.exp(p[1] * (u - p[0]))) - losses
+        return p[3] + p[2] * expit(-p[1] * (u - p[0])) - losses
 
     found = least_squares(residual, start, loss="huber", f_scale=THRESHOLD * scale, x_scale=[1, 1, 1, 1], xtol=1e-12)
     return found.x, residual(found.x)

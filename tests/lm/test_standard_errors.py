@@ -2,11 +2,14 @@
 
 import jax
 import numpy as np
+import pytest
 from scipy.optimize import curve_fit
 
 from tests.lm.planted import AXIS, CURVES, SIGMOID, fitter, noisy, truth
 from tests.tolerances import STDERR
 from tsl_jax import Status
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 def law(axis, learning_time, sharpness, loss_drop, final_loss):

@@ -7,6 +7,8 @@ from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, clean, fitter, noisy
 from tsl_jax import Category, FitOptions, Status
 from tsl_jax.lm import has_parameters
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def row(values):
     return np.asarray(values, np.float32)

@@ -6,6 +6,7 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 from tests.lm.planted import (
     AXIS,
@@ -17,6 +18,8 @@ from tests.lm.planted import (
     noisy,
 )
 from tsl_jax import fit
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 def fit_row(row):

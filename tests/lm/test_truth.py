@@ -25,6 +25,8 @@ from tests.lm.planted import (
 from tests.tolerances import RECOVERY, RSS
 from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def assert_recovered(found, planted, dtype):
     for name, value in planted.items():

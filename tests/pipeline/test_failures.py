@@ -173,8 +173,11 @@ def test_ctrl_c_while_waiting_ends_the_run_and_frees_the_output(job, tmp_path, p
 
     def interrupted(array, start, stop):
         if start == 128 and array.basename == "losses":
-            # Elsewhere, as in a destructor, Python may lose the exception.
-            while sys._current_frames()[main].f_code is not threading.Condition.wait.__code__:
+            # Elsewhere, as in a destructor, Python may lose the exception: it waits for this block once it waits long.
+            waited = 0
+            while waited < 50:
+                waiting = sys._current_frames()[main].f_code is threading.Condition.wait.__code__
+                waited = waited + 1 if waiting else 0
                 time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
         return real(array, start, stop)

@@ -1,13 +1,11 @@
 """The command `tsl`: one file a sub-command; what takes long to import is imported when it is used."""
 
-import hashlib
 import os
-import platform
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..cache import compiled_folder
 from . import (
     bench,
     collect,
@@ -71,31 +69,11 @@ def _tsl(
 def keep_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder; the environment has the last word.
 
-    `JAX_COMPILATION_CACHE_DIR` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none. Machines that
-    share a home but differ in their processors' instructions keep theirs apart.
+    `JAX_COMPILATION_CACHE_DIR` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none.
     """
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    programs = cache / "tsl_jax" / f"programs-{_instruction_set()}"
-    if not cache.is_absolute():
-        return  # no home is known: nothing is written below the working directory
-    try:
-        programs.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # a home that cannot be written: every command compiles
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(programs)
-
-
-def _instruction_set() -> str:
-    """A short name of what this processor understands: programs compiled for another may crash on it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = [platform.processor()]
-    known = [line for line in lines if line.startswith(("flags", "Features"))][:1] or lines[:1]
-    return f"{platform.machine()}-{hashlib.sha256(''.join(known).encode()).hexdigest()[:12]}"
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := compiled_folder("programs")):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
 
 
 def main() -> None:

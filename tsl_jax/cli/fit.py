@@ -30,6 +30,7 @@ def fit(
     starts: given.Starts = 2,
     tolerance: given.Tolerance = None,
     block_size: given.BlockSize = None,
+    kernel: given.Kernel = given.KernelName.auto,
     memory: given.Memory = None,
     devices: given.Devices = None,
     on_bad_chunk: given.OnBadChunk = given.BadChunkAction.stop,
@@ -59,6 +60,7 @@ def fit(
             starts=starts,
             tolerance=tolerance,
             block_size=block_size,
+            kernel=kernel.value,
         )
         arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite}

@@ -30,6 +30,14 @@ class EventTestName(enum.StrEnum):
     bic = "bic"
 
 
+class KernelName(enum.StrEnum):
+    """Programs that fit."""
+
+    auto = "auto"
+    native = "native"
+    xla = "xla"
+
+
 class BadChunkAction(enum.StrEnum):
     """What a chunk that cannot be read does."""
 
@@ -105,6 +113,14 @@ Tolerance = Annotated[
 ]
 BlockSize = Annotated[
     int | None, _option(_SOLVER, "Tokens fitted together on a device.", show_default="picked for the device")
+]
+Kernel = Annotated[
+    KernelName,
+    _option(
+        _SOLVER,
+        "What fits: native, in C++ for CPUs, built the first time it is used; xla, on any device; auto, the native "
+        "one where it can be had.",
+    ),
 ]
 Memory = Annotated[
     int | None,

@@ -3,6 +3,7 @@
 from .fit import check_axis, fit
 from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
+from .native_kernel import chosen_kernel
 from .options import FitOptions
 from .result import Category, Fit, Status, curve_counts, has_parameters, predict
 
@@ -14,6 +15,7 @@ __all__ = [
     "LeastSquaresOptions",
     "Status",
     "check_axis",
+    "chosen_kernel",
     "curve_counts",
     "fit",
     "has_parameters",

@@ -58,8 +58,7 @@ class Limits(NamedTuple):
 def solve_block(family: Family, options: FitOptions, block: Block) -> State:
     """The best curve for every column of a block, from the best start and, where in doubt, from further ones."""
 
-    most = options.starts if options.starts == 1 else max(options.starts, MOST_STARTS)
-    starts, gains = over_tiles(lambda part: ranked_starts(family, part, most), block)
+    starts, gains = over_tiles(lambda part: ranked_starts(family, part, most_starts(options)), block)
     floor = make_limits(family, options, block).floor
     doubtful = functools.partial(doubts, family)
 
@@ -84,6 +83,16 @@ def solve_block(family: Family, options: FitOptions, block: Block) -> State:
 
     nothing = jnp.zeros_like(floor)
     return lax.while_loop(going, attempt, (0, start(block, starts[0]), nothing > 0, nothing))[1]
+
+
+def most_starts(options: FitOptions) -> int:
+    """Starts that are kept of each curve's search."""
+    return 1 if options.starts == 1 else max(options.starts, MOST_STARTS)
+
+
+def tolerance(options: FitOptions, eps: float) -> float:
+    """Relative decrease of rss that ends an iteration, for floating-point numbers of this resolution."""
+    return options.tolerance or (1e-6 if eps > 1e-10 else 1e-12)
 
 
 def tile_size(num_checkpoints: int) -> int:
@@ -115,11 +124,10 @@ def over_tiles(function, block: Block, *others):
 def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
     """Bounds and convergence thresholds for a block."""
     lower, upper = family.bounds(block.x)
-    eps = jnp.finfo(block.loss.dtype).eps
-    tolerance = options.tolerance or (1e-6 if eps > 1e-10 else 1e-12)
+    eps = float(jnp.finfo(block.loss.dtype).eps)
     # Rounding of the losses and of the curve: no fit can be told from a better one below this.
     floor = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * (2 * eps) ** 2
-    return Limits(lower[:, None], upper[:, None], tolerance, floor)
+    return Limits(lower[:, None], upper[:, None], tolerance(options, eps), floor)
 
 
 def start(block: Block, theta) -> State:

@@ -93,6 +93,6 @@ def _gain(along, spread, share, total, down, up):
 
     falling = edge(share, along + total * down * share)
     rising = edge(1 - share, total * down * (1 - share) - along)
-    # Relative to the mean, or to the lower bound where the mean itself is below it.
-    bound = total * jnp.square(jnp.maximum(down, 0))
+    # Relative to the mean, or where it is out of bounds to the nearest constant inside: gains are positive then.
+    bound = total * (jnp.square(jnp.maximum(down, 0)) - jnp.square(jnp.minimum(up, 0)))
     return jnp.where(inside, along * amplitude, jnp.maximum(falling, rising) - bound)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..curves import Family
-from . import small_linalg
+from . import native_kernel, small_linalg
 from .kernel import make_limits, on_bound, solve_block
 from .options import FitOptions
 from .projection import Block
@@ -30,6 +30,8 @@ def solve(family: Family, options: FitOptions, block: Block) -> Solution:
     Differentiable in forward and reverse mode: where the gradient G of the rss vanishes in the free coefficients p,
     ``dp = -(∂G/∂p)⁻¹ (∂G/∂y dy + ...)`` with the full Hessian; coefficients on a bound move with their bound.
     """
+    if native_kernel.chosen_kernel(family, options, block.loss.dtype) == "native":
+        return Solution(*native_kernel.solve_block(family, options, block))
     state = solve_block(family, options, block)
     point = state.point
     held = jnp.concatenate(

@@ -1,6 +1,7 @@
 """Fitting blocks on all devices, each with its share of the rows."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..curves import Family
-from ..lm import Fit, FitOptions, fit, tile_size
+from ..lm import Fit, FitOptions, chosen_kernel, fit, tile_size
 from .plan import device_rows
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
@@ -33,12 +34,16 @@ class BlockFitter:
         dtype: dtype of the stored losses; they are cast on the device.
         options: how it is fitted.
         devices: where.
+
+    Attributes:
+        options: the same, with the kernel that was chosen.
     """
 
     def __init__(self, family: Family, axis: np.ndarray, dtype: Any, options: FitOptions, devices: Devices) -> None:
         self._dtype = jax.dtypes.canonicalize_dtype(dtype)
         self._num_checkpoints = len(axis)
-        self._job = (family, tuple(axis.tolist()), options, tuple(devices))
+        self.options = dataclasses.replace(options, kernel=chosen_kernel(family, options, self.result_dtype))
+        self._job = (family, tuple(axis.tolist()), self.options, tuple(devices))
         self._multiple = options.block_size or tile_size(len(axis))
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
         self._on_cpu = devices[0].platform == "cpu"

@@ -90,7 +90,7 @@ def fit_store(
     left_out = left_out_checkpoints(family, axis, source.axis(axis))
     where = list(jax.local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
-    header = fit_header(family, axis, options, str(fitter.result_dtype), left_out)
+    header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out)
     layout = fit_layout(source, family, fitter, memory)
     target = locate(fits, writable=True)
     refuse_foreign(target, source)

@@ -1,0 +1,219 @@
+// Where fits start: the best templates of a grid, each from another run of neighbours (see tsl_jax.lm.search).
+//
+// Outside of a template's band, sums over the losses are differences of their running sums.
+#pragma once
+
+#include "block.h"
+#include "templates.h"
+
+namespace tsl_jax {
+
+struct Start {
+  Vector gain;     // how much the template lowers the rss of the mean
+  Mask template_;  // its index
+};
+
+// What is known of curves before they are fitted.
+struct Summary {
+  Vector mean, spread, floor;  // weighted; sum of squares around the mean; what rounding leaves of an rss
+};
+
+class Search {
+ public:
+  static constexpr int kWide = 2;  // vectors of curves for which a template is loaded once
+  static constexpr int kCurves = kWide * kLanes;
+
+  struct Found {
+    Summary summary;
+    Start starts[kRuns];  // best first, as many as there are runs
+  };
+
+  Search(const Templates& templates, const Block& block)
+      : templates_(templates), block_(block), loss_(kWide * block.n), weight_(loss_.size()), y_(loss_.size()),
+        y_sums_(kWide * (block.n + 1)), weight_sums_(y_sums_.size()) {}
+
+  // For `kCurves` curves from the first on.
+  void run(int first, Found* found) {
+    Mask uneven[kWide]{};
+    load(first, uneven);
+    Mask any_uneven{}, any_even{};
+    for (int w = 0; w < kWide; ++w) any_uneven |= uneven[w], any_even |= ~uneven[w];
+    Found other[kWide];
+    if (any(any_even)) search<false>(first, found);
+    if (any(any_uneven)) search<true>(first, other);
+    for (int w = 0; w < kWide; ++w) {
+      if (any(uneven[w])) select(uneven[w], other[w], found + w);
+      sort(found[w].starts);
+    }
+  }
+
+ private:
+  struct Centred {
+    Vector total, down, up;  // down, up: from the mean to the bounds of the plateaus
+  };
+
+  void load(int first, Mask* uneven) {
+    for (int w = 0; w < kWide; ++w) {
+      load_strip(block_.loss, block_, first + w * kLanes, kWide, &loss_[w]);
+      load_strip(block_.weight, block_, first + w * kLanes, kWide, &weight_[w]);
+      for (int i = 1; i < block_.n; ++i) uneven[w] |= weight_[i * kWide + w] != weight_[w];
+    }
+  }
+
+  void select(Mask where, const Found& other, Found* found) const {
+    const Vector* in = reinterpret_cast<const Vector*>(&other);
+    Vector* out = reinterpret_cast<Vector*>(found);
+    for (size_t k = 0; k < sizeof(Found) / sizeof(Vector); ++k) out[k] = where ? in[k] : out[k];
+  }
+
+  // Insertion sort by compare and exchange.
+  void sort(Start* starts) const {
+    for (int i = 1; i < templates_.runs(); ++i) {
+      for (int j = i; j > 0; --j) {
+        Start &a = starts[j - 1], &b = starts[j];
+        const Mask swap = b.gain > a.gain;
+        const Start upper{swap ? b.gain : a.gain, swap ? b.template_ : a.template_};
+        b = {swap ? a.gain : b.gain, swap ? a.template_ : b.template_};
+        a = upper;
+      }
+    }
+  }
+
+  // Sums of losses, and the losses around their mean with their running sums.
+  template <bool kWeighted>
+  Centred centre(int first, int w, Summary* summary) {
+    const int n = block_.n;
+    Vector total{}, sum{}, squares{}, spread{}, y_sum{}, weight_sum{};
+    for (int i = w; i < n * kWide; i += kWide) {
+      const Vector weighted = kWeighted ? weight_[i] * loss_[i] : loss_[i];
+      sum += weighted;
+      squares += weighted * loss_[i];
+      if (kWeighted) total += weight_[i];
+    }
+    total = kWeighted ? max(total, splat(kTiny)) : splat(n);
+    const Vector mean = sum / total;
+    for (int i = w; i < n * kWide; i += kWide) {
+      const Vector y = loss_[i] - mean;
+      y_[i] = kWeighted ? weight_[i] * y : y;
+      spread += y_[i] * y;
+      y_sums_[i] = y_sum;
+      y_sum += y_[i];
+      if (!kWeighted) continue;
+      weight_sums_[i] = weight_sum;
+      weight_sum += weight_[i];
+    }
+    y_sums_[n * kWide + w] = y_sum;
+    weight_sums_[n * kWide + w] = weight_sum;
+    const Vector unit = kWeighted ? splat(1) : weight_[w];
+    *summary = {mean, unit * spread, unit * squares * (4 * kEps * kEps)};
+    return {total, mean - tsl_jax::load(block_.least, block_, first + w * kLanes),
+            tsl_jax::load(block_.most, block_, first + w * kLanes) - mean};
+  }
+
+  template <bool kWeighted>
+  void search(int first, Found* found) {
+    Centred centred[kWide];
+    for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(first, w, &found[w].summary);
+    for (int run = 0; run < templates_.runs(); ++run) {
+      Start best[kWide];
+      for (Start& b : best) b = {splat(-kInfinity), Mask{}};
+      for (const Group& group : templates_.groups(run)) best_of_group<kWeighted>(group, centred, best);
+      for (int w = 0; w < kWide; ++w) found[w].starts[run] = best[w];
+    }
+  }
+
+  template <bool kWeighted>
+  void best_of_group(const Group& group, const Centred* centred, Start* best) const {
+    Vector along[kWide][kGroup], shift[kWide][kGroup], square[kWide][kGroup];
+    dot(group, along);
+    if (kWeighted) dot_squares(group, shift, square);
+    for (int w = 0; w < kWide; ++w) {
+      const Centred& c = centred[w];
+      Vector share[kGroup], spread[kGroup], gain[kGroup];
+      Mask outside[kGroup], matters{};
+      for (int k = 0; k < kGroup; ++k) {
+        Vector inverse = splat(group.inverse[k]);
+        share[k] = splat(group.share[k]), spread[k] = splat(group.spread[k]);
+        if (kWeighted) {
+          const Vector mean = shift[w][k] / c.total;
+          share[k] += mean;
+          spread[k] = square[w][k] - shift[w][k] * mean;
+          inverse = 1.0f / max(spread[k], kEps * 1e-6f * c.total + kTiny);
+        }
+        const Vector amplitude = along[w][k] * inverse, low = -amplitude * share[k], high = amplitude + low;
+        gain[k] = along[w][k] * amplitude;
+        outside[k] = (min(low, high) < -c.down) | (max(low, high) > c.up);
+        matters |= outside[k] & (gain[k] > best[w].gain);
+      }
+      if (any(matters)) {  // seldom: bounds only lower a gain
+        for (int k = 0; k < kGroup; ++k)
+          gain[k] = outside[k] ? bounded_gain(along[w][k], spread[k], share[k], c) : gain[k];
+      }
+      for (int k = 0; k < kGroup; ++k) {
+        const Mask better = gain[k] > best[w].gain;
+        best[w].gain = better ? gain[k] : best[w].gain;
+        best[w].template_ = better ? Mask{} + group.index[k] : best[w].template_;
+      }
+    }
+  }
+
+  // sum of template times loss, for the templates of a group.
+  void dot(const Group& group, Vector (*out)[kGroup]) const {
+    Vector acc[kWide][kGroup];
+    const Vector *y = y_.data(), *begin = &y_sums_[group.begin * kWide], *end = &y_sums_[group.end * kWide];
+    for (int w = 0; w < kWide; ++w) {
+      const Vector before = begin[w], after = y_sums_[block_.n * kWide + w] - end[w];
+      for (int k = 0; k < kGroup; ++k) acc[w][k] = before * group.head[k] + after * group.tail[k];
+    }
+    const float* f = group.band.data();
+    for (int i = group.begin; i < group.end; ++i, f += kGroup)
+      for (int w = 0; w < kWide; ++w) {
+        const Vector value = y[i * kWide + w];
+        for (int k = 0; k < kGroup; ++k) acc[w][k] += value * f[k];
+      }
+    std::memcpy(out, acc, sizeof acc);
+  }
+
+  // sums of template, and of its square, times weight.
+  void dot_squares(const Group& group, Vector (*out)[kGroup], Vector (*squares)[kGroup]) const {
+    Vector acc[kWide][kGroup], square[kWide][kGroup];
+    const Vector *weight = weight_.data(), *begin = &weight_sums_[group.begin * kWide],
+                 *end = &weight_sums_[group.end * kWide];
+    for (int w = 0; w < kWide; ++w) {
+      const Vector before = begin[w], after = weight_sums_[block_.n * kWide + w] - end[w];
+      for (int k = 0; k < kGroup; ++k) {
+        acc[w][k] = before * group.head[k] + after * group.tail[k];
+        square[w][k] = before * (group.head[k] * group.head[k]) + after * (group.tail[k] * group.tail[k]);
+      }
+    }
+    const float* f = group.band.data();
+    for (int i = group.begin; i < group.end; ++i, f += kGroup)
+      for (int k = 0; k < kGroup; ++k)
+        for (int w = 0; w < kWide; ++w) {
+          const Vector part = weight[i * kWide + w] * f[k];
+          acc[w][k] += part;
+          square[w][k] += part * f[k];
+        }
+    std::memcpy(out, acc, sizeof acc);
+    std::memcpy(squares, square, sizeof square);
+  }
+
+  // How much a template lowers the rss of the mean with a plateau on a bound: `_gain` of tsl_jax.lm.search.
+  static Vector bounded_gain(Vector along, Vector spread, Vector share, const Centred& c) {
+    auto edge = [&](Vector part, Vector dot) {
+      const Vector square = positive(spread + c.total * part * part, c.total);
+      const Vector h = clip(dot / square, Vector{}, c.down + c.up);
+      return h * (2.0f * dot - h * square);
+    };
+    const Vector rest = 1.0f - share;
+    const Vector falling = edge(share, along + c.total * c.down * share);
+    const Vector rising = edge(rest, c.total * c.down * rest - along);
+    return max(falling, rising) - c.total * c.down * c.down;
+  }
+
+  const Templates& templates_;
+  const Block& block_;
+  Columns loss_, weight_, y_, y_sums_, weight_sums_;  // (n, wide)
+};
+
+}  // namespace tsl_jax

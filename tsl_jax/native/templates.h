@@ -1,0 +1,75 @@
+// The templates of a grid as the search goes through them: in runs, the runs in groups of neighbours.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "vector.h"
+
+namespace tsl_jax {
+
+inline constexpr int kRuns = 16;       // as NUM_RUNS of tsl_jax.lm.search
+inline constexpr int kGroup = 4;       // neighbouring templates that are worked on together
+inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this close to its first or last value
+
+// Templates that are flat but for a band of checkpoints.
+struct Group {
+  int begin, end;                       // the band
+  int index[kGroup];                    // beyond the end of the run the last template is repeated
+  float share[kGroup], spread[kGroup];  // mean and sum of squares of the centred template
+  float inverse[kGroup];                // 1 / spread, kept away from 1 / 0
+  float head[kGroup], tail[kGroup];     // centred value before and after the band
+  std::vector<float> band;              // (end - begin, kGroup), centred
+
+  Group(const float* shapes, int first, int run_end, int n) : begin(n), end(0) {
+    for (int k = 0; k < kGroup; ++k) {
+      index[k] = std::min(first + k, run_end - 1);
+      const float* f = shapes + static_cast<size_t>(index[k]) * n;
+      int a = 0, b = n;
+      while (a < n && std::abs(f[a] - f[0]) <= kFlat) ++a;
+      while (b > a && std::abs(f[b - 1] - f[n - 1]) <= kFlat) --b;
+      begin = std::min(begin, a);
+      end = std::max(end, b);
+    }
+    end = std::max(begin, end);
+    band.resize(static_cast<size_t>(end - begin) * kGroup);
+    for (int k = 0; k < kGroup; ++k) centre(shapes + static_cast<size_t>(index[k]) * n, k, n);
+  }
+
+ private:
+  void centre(const float* f, int k, int n) {
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; ++i) sum += f[i];
+    const double mean = sum / n;
+    for (int i = 0; i < n; ++i) squares += (f[i] - mean) * (f[i] - mean);
+    share[k] = mean;
+    spread[k] = squares;
+    inverse[k] = 1 / std::max(spread[k], kEps * 1e-6f * n + kTiny);
+    head[k] = f[0] - mean;
+    tail[k] = f[n - 1] - mean;
+    for (int i = begin; i < end; ++i) band[static_cast<size_t>(i - begin) * kGroup + k] = f[i] - mean;
+  }
+};
+
+class Templates {
+ public:
+  // `shapes`: (number, n) values of the shape.
+  Templates(const float* shapes, int number, int n) {
+    const int length = (number + kRuns - 1) / kRuns;
+    for (int begin = 0; begin < number; begin += length) {
+      const int end = std::min(begin + length, number);
+      runs_.emplace_back();
+      for (int first = begin; first < end; first += kGroup) runs_.back().emplace_back(shapes, first, end, n);
+    }
+  }
+
+  int runs() const { return static_cast<int>(runs_.size()); }
+  const std::vector<Group>& groups(int run) const { return runs_[run]; }
+
+ private:
+  std::vector<std::vector<Group>> runs_;
+};
+
+}  // namespace tsl_jax
