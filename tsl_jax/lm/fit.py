@@ -1,6 +1,7 @@
 """`tsl.fit`: many curves at once, whatever their shape, gaps, weights and precision."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,13 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..curves import Family
-from .kernel import over_tiles, tile_size
+from .kernel import tile_size
 from .options import FitOptions
 from .projection import Block
 from .result import Fit, Status
 from .robust import huber_weights, solve_robust
-from .solution import solve
-from .statistics import categorise, covariance_factor, has_event, named_and_errors, residuals, undetermined_as_nan
+from .solution import Solution, solve
+from .statistics import categorise, has_event, measure, named_and_errors, residuals, undetermined_as_nan
 
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
@@ -125,28 +126,26 @@ def default_block_size(num_checkpoints: int) -> int:
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
     """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time)."""
     block, unit, num_points, status = prepare(family, options, axis[0], losses, weights)
+    solution, block, inflation = best(family, options, block)
+    measures = measure(family, options, block, solution)
+    return describe_block(family, options, axis, solution, measures, inflation, unit, num_points, status)
+
+
+def best(family: Family, options: FitOptions, block: Block) -> tuple[Solution, Block, Any]:
+    """The solution of a block, the block with the weights that it is for, and by how much they inflate variances."""
     if options.huber_threshold is None:
-        solution, noise = solve(family, options, block), jnp.zeros_like(block.least)
-    else:
-        solution, noise = solve_robust(family, options, options.huber_threshold, block)
-    describe = functools.partial(describe_block, family, options, axis)
-    return over_tiles(describe, block, solution, noise, unit, num_points, status)
+        return solve(family, options, block), block, 1.0
+    solution, noise = solve_robust(family, options, options.huber_threshold, block)
+    r = residuals(family, block, solution.coefficients)
+    return solution, *huber_weights(options.huber_threshold, block, r, noise)
 
 
-def describe_block(family: Family, options: FitOptions, axis, block, solution, noise, unit, num_points, status) -> Fit:
+def describe_block(
+    family: Family, options: FitOptions, axis, solution, measures, inflation, unit, num_points, status
+) -> Fit:
     """Parameters, standard errors, status and category of solved curves."""
     x, window, ends = axis
-    inflation = 1.0
-    if options.huber_threshold is not None:
-        block, inflation = huber_weights(
-            options.huber_threshold, block, residuals(family, block, solution.coefficients), noise
-        )
-    factor = covariance_factor(family, block, solution)
-    rss = jnp.sum(block.weight * jnp.square(residuals(family, block, solution.coefficients)), axis=0)
-    total = jnp.sum(block.weight, axis=0)
-    constant = jnp.sum(block.weight * block.loss, axis=0) / jnp.where(total > 0, total, 1)
-    spread = jnp.sum(block.weight * jnp.square(block.loss - constant), axis=0)
-
+    factor, rss, constant, spread = measures
     size = len(family.names)
     variance = inflation * rss / jnp.maximum(num_points - size, 1)
     lower, upper = family.bounds(x)

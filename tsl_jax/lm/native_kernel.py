@@ -50,37 +50,58 @@ def _why_not(family: Family, dtype) -> str | None:
 def solve_block(family: Family, options: FitOptions, block: Block):
     """Coefficients (coefficients, curves), which of them are on a bound, and who has converged (curves)."""
 
-    @custom_vmap
-    def run(x, *rows):
-        return _call(family, options, x, *rows)
+    def run(x, loss, weight, least, most):
+        grid = family.grid(x)
+        shapes = family.shape(x, grid.T[:, :, None])
+        size, curves = 2 + grid.shape[1], loss.shape[1]
+        call = jax.ffi.ffi_call(
+            native.SOLVE,
+            [
+                jax.ShapeDtypeStruct((size, curves), x.dtype),
+                jax.ShapeDtypeStruct((size, curves), bool),
+                jax.ShapeDtypeStruct((curves,), bool),
+            ],
+        )
+        method = _method(options, float(jnp.finfo(x.dtype).eps))
+        args = (x, loss.T, weight.T, least, most, *family.bounds(x), grid, shapes)
+        return tuple(call(*args, family=family.name, **method))
 
-    @run.def_vmap
-    def batched(size, is_batched, x, *rows):
-        """More curves, unless each batch has an axis of its own."""
-        spread = [
-            a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in zip(rows, is_batched[1:], strict=True)
-        ]
+    return _over_curves(run)(block.x, *block[1:])
+
+
+def measure(family: Family, block: Block, coefficients, held):
+    """What `statistics.measure` gives: factor (coefficients, factor, curves), rss, constant, spread (curves)."""
+
+    def run(x, loss, weight, coefficients, held):
+        size, curves = coefficients.shape
+        numbers = jax.ShapeDtypeStruct((curves,), x.dtype)
+        call = jax.ffi.ffi_call(
+            native.MEASURE, [jax.ShapeDtypeStruct((size, size, curves), x.dtype), numbers, numbers, numbers]
+        )
+        return tuple(call(x, loss.T, weight.T, coefficients, held, family=family.name))
+
+    return _over_curves(run)(block.x, block.loss, block.weight, coefficients, held)
+
+
+def _over_curves(run):
+    """``run(x, *arrays)``, of arrays with curves on the last axis, which under `vmap` are just more curves.
+
+    Where each batch has an axis of its own, batches are run one after the other.
+    """
+    mapped = custom_vmap(run)
+
+    @mapped.def_vmap
+    def _(size, is_batched, x, *arrays):
+        pairs = zip(arrays, is_batched[1:], strict=True)
+        spread = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
         if is_batched[0]:
-            return lax.map(lambda a: run(*a), (x, *spread)), (True, True, True)
-        results = run(x, *(a.reshape(-1, *a.shape[2:]) for a in spread))
-        return tuple(jnp.moveaxis(a.reshape(*a.shape[:-1], size, -1), -2, 0) for a in results), (True, True, True)
+            results = lax.map(lambda a: mapped(*a), (x, *spread))
+        else:
+            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1) for a in spread]
+            results = tuple(jnp.moveaxis(a.reshape(*a.shape[:-1], size, -1), -2, 0) for a in mapped(x, *more))
+        return results, (True,) * len(results)
 
-    return run(block.x, block.loss.T, block.weight.T, block.least, block.most)
-
-
-def _call(family: Family, options: FitOptions, x, loss, weight, least, most):
-    curves = len(loss)
-    grid = family.grid(x)
-    shapes = family.shape(x, grid.T[:, :, None])
-    size = 2 + grid.shape[1]
-    results = [
-        jax.ShapeDtypeStruct((size, curves), x.dtype),
-        jax.ShapeDtypeStruct((size, curves), bool),
-        jax.ShapeDtypeStruct((curves,), bool),
-    ]
-    call = jax.ffi.ffi_call(native.SOLVE, results)
-    method = _method(options, float(jnp.finfo(x.dtype).eps))
-    return tuple(call(x, loss, weight, least, most, *family.bounds(x), grid, shapes, family=family.name, **method))
+    return mapped
 
 
 @functools.cache

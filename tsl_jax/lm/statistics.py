@@ -1,6 +1,7 @@
 """What is said about fits beside their parameters: standard errors, r2, and the test for an event."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,47 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
+from . import native_kernel
+from .kernel import over_tiles
+from .native_kernel import chosen_kernel
 from .options import FitOptions
 from .projection import Block, shape_and_slopes, unit_vectors
 from .result import Category
 from .solution import Solution
+
+
+class Measures(NamedTuple):
+    """What sums over a curve's losses say of its fit."""
+
+    factor: Float[Array, "coefficient factor curves"]  # see `covariance_factor`
+    rss: Float[Array, " curves"]
+    constant: Float[Array, " curves"]  # the best one: the weighted mean
+    spread: Float[Array, " curves"]  # the rss of the constant
+
+
+def measure(family: Family, options: FitOptions, block: Block, solution: Solution) -> Measures:
+    """`Measures` of solved curves, by the kernel that is chosen."""
+    if chosen_kernel(family, options, block.loss.dtype) == "native":
+        return _measure_native(family, block, solution)
+    return over_tiles(functools.partial(_measure, family), block, solution)
+
+
+def _measure(family: Family, block: Block, solution: Solution) -> Measures:
+    rss = jnp.sum(block.weight * jnp.square(residuals(family, block, solution.coefficients)), axis=0)
+    total = jnp.sum(block.weight, axis=0)
+    constant = jnp.sum(block.weight * block.loss, axis=0) / jnp.where(total > 0, total, 1)
+    spread = jnp.sum(block.weight * jnp.square(block.loss - constant), axis=0)
+    return Measures(covariance_factor(family, block, solution), rss, constant, spread)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _measure_native(family: Family, block: Block, solution: Solution) -> Measures:
+    return Measures(*native_kernel.measure(family, block, solution.coefficients, solution.held))
+
+
+@_measure_native.defjvp
+def _measure_jvp(family, primals, tangents):
+    return jax.jvp(functools.partial(_measure, family), primals, tangents)
 
 
 def residuals(family: Family, block: Block, coefficients) -> Float[Array, "checkpoints curves"]:

@@ -1,6 +1,7 @@
 // What JAX calls: https://docs.jax.dev/en/latest/ffi.html
 #include "xla/ffi/api/ffi.h"
 
+#include "measure.h"
 #include "parallel.h"
 #include "solve.h"
 
@@ -13,7 +14,15 @@ namespace tsl_jax {
 // Curves a thread takes at a time: few enough to stay in its cache, many enough that lanes are seldom empty.
 constexpr int kPart = 1024;
 
-struct Arguments {
+// Calls body(first, last) for the rows of each part.
+template <class Body>
+void over_rows(ffi::ThreadPool& pool, int curves, Body body) {
+  parallel_for(pool, (curves + kPart - 1) / kPart, [&](int part) {
+    body(part * kPart, std::min((part + 1) * kPart, curves));
+  });
+}
+
+struct SolveArguments {
   Block block;
   const float *lower, *upper, *grid, *shapes;
   int templates;
@@ -21,20 +30,43 @@ struct Arguments {
   Result result;
 };
 
-template <class Family>
-void run(const Arguments& a, ffi::ThreadPool& pool) {
-  const Problem<Family> problem(a.lower, a.upper, a.grid, a.shapes, a.templates, a.block.n, a.method);
-  parallel_for(pool, (a.block.curves + kPart - 1) / kPart, [&](int part) {
-    const int first = part * kPart, last = std::min(first + kPart, a.block.curves);
-    const Block rows = a.block.rows(first, last);
-    Fits<Family>(problem, rows).solve(a.result.rows(first));
-  });
-}
+struct MeasureArguments {
+  Block block;
+  Solution solution;
+  Measures measures;
+};
 
-constexpr struct {
-  std::string_view name;
-  void (*run)(const Arguments&, ffi::ThreadPool&);
-} kFamilies[] = {{"sigmoid", run<Sigmoid>}, {"hyperbola", run<Hyperbola>}, {"power_law", run<PowerLaw>}};
+template <class Family>
+struct Kernel {
+  static void run(const SolveArguments& a, ffi::ThreadPool& pool) {
+    const Problem<Family> problem(a.lower, a.upper, a.grid, a.shapes, a.templates, a.block.n, a.method);
+    over_rows(pool, a.block.curves, [&](int first, int last) {
+      const Block rows = a.block.rows(first, last);
+      Fits<Family>(problem, rows).solve(a.result.rows(first));
+    });
+  }
+
+  static void run(const MeasureArguments& a, ffi::ThreadPool& pool) {
+    over_rows(pool, a.block.curves, [&](int first, int last) {
+      const Block rows = a.block.rows(first, last);
+      Measurer<Family>(rows).run(a.solution.rows(first), a.measures.rows(first));
+    });
+  }
+};
+
+template <class Arguments>
+ffi::Error run(const Arguments& arguments, const ffi::Dictionary& attributes, ffi::ThreadPool& pool) try {
+  const std::string_view family = attributes.get<std::string_view>("family").value();
+  if (family == "sigmoid") Kernel<Sigmoid>::run(arguments, pool);
+  else if (family == "hyperbola") Kernel<Hyperbola>::run(arguments, pool);
+  else if (family == "power_law") Kernel<PowerLaw>::run(arguments, pool);
+  else return ffi::Error::InvalidArgument("unknown family");
+  return ffi::Error::Success();
+} catch (const std::bad_alloc&) {
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the fits");
+} catch (const std::exception& error) {
+  return ffi::Error::Internal(error.what());
+}
 
 // The constants of the method, by the names of tsl_jax.lm.native_kernel.
 Method read_method(const ffi::Dictionary& attributes) {
@@ -60,39 +92,45 @@ Method read_method(const ffi::Dictionary& attributes) {
   return m;
 }
 
-ffi::Error Solve(ffi::ThreadPool pool, Floats x, Floats loss, Floats weight, Floats least, Floats most, Floats lower,
-                 Floats upper, Floats grid, Floats shapes, ffi::ResultBuffer<ffi::F32> coefficients,
-                 ffi::ResultBuffer<ffi::PRED> held, ffi::ResultBuffer<ffi::PRED> converged,
-                 ffi::Dictionary attributes) try {
+Block make_block(Floats x, Floats loss, Floats weight, const float* least, const float* most) {
   const int curves = static_cast<int>(loss.dimensions()[0]), n = static_cast<int>(loss.dimensions()[1]);
-  const Arguments arguments{
-      {curves, n, x.typed_data(), loss.typed_data(), weight.typed_data(), least.typed_data(), most.typed_data()},
-      lower.typed_data(),
-      upper.typed_data(),
-      grid.typed_data(),
-      shapes.typed_data(),
-      static_cast<int>(shapes.dimensions()[0]),
-      read_method(attributes),
-      {curves, coefficients->typed_data(), held->typed_data(), converged->typed_data()}};
-  const std::string_view family = attributes.get<std::string_view>("family").value();
-  for (const auto& known : kFamilies) {
-    if (known.name != family) continue;
-    known.run(arguments, pool);
-    return ffi::Error::Success();
-  }
-  return ffi::Error::InvalidArgument("unknown family");
-} catch (const std::bad_alloc&) {
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the fits");
-} catch (const std::exception& error) {
-  return ffi::Error::Internal(error.what());
+  return {curves, n, x.typed_data(), loss.typed_data(), weight.typed_data(), least, most};
+}
+
+ffi::Error solve(ffi::ThreadPool pool, Floats x, Floats loss, Floats weight, Floats least, Floats most, Floats lower,
+                 Floats upper, Floats grid, Floats shapes, ffi::Result<Floats> coefficients, ffi::Result<Flags> held,
+                 ffi::Result<Flags> converged, ffi::Dictionary attributes) {
+  const Block block = make_block(x, loss, weight, least.typed_data(), most.typed_data());
+  const int templates = static_cast<int>(shapes.dimensions()[0]);
+  const Result result{block.curves, coefficients->typed_data(), held->typed_data(), converged->typed_data()};
+  const SolveArguments arguments{block, lower.typed_data(), upper.typed_data(), grid.typed_data(), shapes.typed_data(),
+                                 templates, read_method(attributes), result};
+  return run(arguments, attributes, pool);
+}
+
+ffi::Error measure(ffi::ThreadPool pool, Floats x, Floats loss, Floats weight, Floats coefficients, Flags held,
+                   ffi::Result<Floats> factor, ffi::Result<Floats> rss, ffi::Result<Floats> constant,
+                   ffi::Result<Floats> spread, ffi::Dictionary attributes) {
+  const Block block = make_block(x, loss, weight, nullptr, nullptr);
+  const Solution solution{block.curves, coefficients.typed_data(), held.typed_data()};
+  const Measures measures{block.curves, factor->typed_data(), rss->typed_data(), constant->typed_data(),
+                          spread->typed_data()};
+  return run(MeasureArguments{block, solution, measures}, attributes, pool);
 }
 
 }  // namespace tsl_jax
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_solve, tsl_jax::Solve,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_solve, tsl_jax::solve,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()
                                   .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()
                                   .Ret<Floats>().Ret<Flags>().Ret<Flags>()
+                                  .Attrs());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_measure, tsl_jax::measure,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Flags>()
+                                  .Ret<Floats>().Ret<Floats>().Ret<Floats>().Ret<Floats>()
                                   .Attrs());

@@ -15,8 +15,8 @@ import jax
 
 from ..cache import compiled_folder
 
-#: Name under which JAX knows the kernel; see `tsl_jax.lm.native_kernel` for what it takes and returns.
-SOLVE = "tsl_jax_solve"
+#: Names under which JAX knows the kernel's two parts; see `tsl_jax.lm.native_kernel` for what they take and return.
+SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
 
 _SOURCES = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
@@ -44,7 +44,8 @@ def _load() -> str | None:
         return f"{compiler} could not build it: {error.stderr.strip()[-500:]}"
     except OSError as error:
         return f"it could not be built or loaded: {error}"
-    jax.ffi.register_ffi_target(SOLVE, jax.ffi.pycapsule(getattr(library, SOLVE)), platform="cpu")
+    for name in (SOLVE, MEASURE):
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
     return None
 
 

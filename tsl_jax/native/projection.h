@@ -8,6 +8,9 @@
 
 namespace tsl_jax {
 
+// Checkpoints whose shapes are computed ahead: each is one long chain of operations, of which a processor so overlaps many.
+inline constexpr int kAhead = 16;
+
 struct Bounds {
   Vector least, most;
 };
@@ -61,8 +64,11 @@ Point<Family::kTheta> project(const float* x, int n, const Vector* loss, const V
   Point<kTheta> point;
   point.anchor = family.anchor(x, n);
   Vector a00{}, a01{}, a11{}, b0{}, b1{}, c0[kTheta]{}, c1[kTheta]{};
+  Shape ahead[kAhead];
   for (int i = 0; i < n; ++i) {
-    const Shape s = family.shape(x[i]);
+    if (i % kAhead == 0)
+      for (int j = i; j < std::min(i + kAhead, n); ++j) ahead[j - i] = family.shape(x[j]);
+    const Shape s = ahead[i % kAhead];
     Vector slopes[kTheta];
     family.slopes_of_steps(x[i], s, point.anchor, slopes);
     const Vector e = root[i] * s.e, f = root[i] * s.f;

@@ -129,25 +129,25 @@ class Search {
     if (kWeighted) dot_squares(group, shift, square);
     for (int w = 0; w < kWide; ++w) {
       const Centred& c = centred[w];
-      Vector share[kGroup], spread[kGroup], gain[kGroup];
+      Vector rest[kGroup], spread[kGroup], gain[kGroup];
       Mask outside[kGroup], matters{};
       for (int k = 0; k < kGroup; ++k) {
         Vector inverse = splat(group.inverse[k]);
-        share[k] = splat(group.share[k]), spread[k] = splat(group.spread[k]);
+        rest[k] = splat(group.rest[k]), spread[k] = splat(group.spread[k]);
         if (kWeighted) {
           const Vector mean = shift[w][k] / c.total;
-          share[k] += mean;
+          rest[k] -= mean;
           spread[k] = square[w][k] - shift[w][k] * mean;
           inverse = 1.0f / max(spread[k], kEps * 1e-6f * c.total + kTiny);
         }
-        const Vector amplitude = along[w][k] * inverse, low = -amplitude * share[k], high = amplitude + low;
+        const Vector amplitude = along[w][k] * inverse, high = amplitude * rest[k], low = high - amplitude;
         gain[k] = along[w][k] * amplitude;
         outside[k] = (min(low, high) < -c.down) | (max(low, high) > c.up);
         matters |= outside[k] & (gain[k] > best[w].gain);
       }
       if (any(matters)) {  // seldom: bounds only lower a gain
         for (int k = 0; k < kGroup; ++k)
-          gain[k] = outside[k] ? bounded_gain(along[w][k], spread[k], share[k], c) : gain[k];
+          gain[k] = outside[k] ? bounded_gain(along[w][k], spread[k], rest[k], c) : gain[k];
       }
       for (int k = 0; k < kGroup; ++k) {
         const Mask better = gain[k] > best[w].gain;
@@ -199,13 +199,13 @@ class Search {
   }
 
   // How much a template lowers the rss of the mean with a plateau on a bound: `_gain` of tsl_jax.lm.search.
-  static Vector bounded_gain(Vector along, Vector spread, Vector share, const Centred& c) {
+  static Vector bounded_gain(Vector along, Vector spread, Vector rest, const Centred& c) {
     auto edge = [&](Vector part, Vector dot) {
       const Vector square = positive(spread + c.total * part * part, c.total);
       const Vector h = clip(dot / square, Vector{}, c.down + c.up);
       return h * (2.0f * dot - h * square);
     };
-    const Vector rest = 1.0f - share;
+    const Vector share = 1.0f - rest;
     const Vector falling = edge(share, along + c.total * c.down * share);
     const Vector rising = edge(rest, c.total * c.down * rest - along);
     return max(falling, rising) - c.total * c.down * c.down;

@@ -18,7 +18,7 @@ inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this
 struct Group {
   int begin, end;                       // the band
   int index[kGroup];                    // beyond the end of the run the last template is repeated
-  float share[kGroup], spread[kGroup];  // mean and sum of squares of the centred template
+  float rest[kGroup], spread[kGroup];   // 1 - mean, and sum of squares around it
   float inverse[kGroup];                // 1 / spread, kept away from 1 / 0
   float head[kGroup], tail[kGroup];     // centred value before and after the band
   std::vector<float> band;              // (end - begin, kGroup), centred
@@ -40,15 +40,17 @@ struct Group {
 
  private:
   void centre(const float* f, int k, int n) {
-    double sum = 0, squares = 0;
-    for (int i = 0; i < n; ++i) sum += f[i];
+    const double first = f[0], last = f[n - 1];
+    double sum = begin * first + (n - end) * last;
+    for (int i = begin; i < end; ++i) sum += f[i];
     const double mean = sum / n;
-    for (int i = 0; i < n; ++i) squares += (f[i] - mean) * (f[i] - mean);
-    share[k] = mean;
+    double squares = begin * (first - mean) * (first - mean) + (n - end) * (last - mean) * (last - mean);
+    for (int i = begin; i < end; ++i) squares += (f[i] - mean) * (f[i] - mean);
+    rest[k] = 1 - mean;
     spread[k] = squares;
     inverse[k] = 1 / std::max(spread[k], kEps * 1e-6f * n + kTiny);
-    head[k] = f[0] - mean;
-    tail[k] = f[n - 1] - mean;
+    head[k] = first - mean;
+    tail[k] = last - mean;
     for (int i = begin; i < end; ++i) band[static_cast<size_t>(i - begin) * kGroup + k] = f[i] - mean;
   }
 };
