@@ -10,7 +10,8 @@ first curves of the same problem; solved means rss within 1% of the best known o
 or above: an exhaustive search, and `tsl_jax`. The peers leave plateaus free, which can only help them here. Beside
 each rate stand the operations that were counted (`benchmarks.operations`) and the bytes that a fit cannot do without,
 beside the copy bandwidth and the speed of a matrix product that were measured on the same core. Gpufit takes part
-where `TSL_GPUFIT_LIBRARY` names its library; see `benchmarks.gpufit`.
+where `TSL_GPUFIT_LIBRARY` names its library; see `benchmarks.gpufit`. On a CPU `tsl_jax` stands there twice: with its
+kernel in C++, and with the one that XLA compiles.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import argparse
 from . import record
 
 #: Curves for each method: about 3 s a repeat for the peers on a core, so that the whole run stays within minutes.
-SIZES = {"jaxopt": 32_768, "optimistix": 16_384, "scipy": 1_000, "gpufit": 32_768}
+SIZES = {"tsl_jax_xla": 65_536, "jaxopt": 32_768, "optimistix": 16_384, "scipy": 1_000, "gpufit": 32_768}
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -133,7 +134,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--judged", type=int, help="curves compared with the best known; 8,192, suite: 2,048")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    methods = ["tsl_jax", "jaxopt", "optimistix", "scipy", "gpufit"]
+    methods = ["tsl_jax", *SIZES]
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods, help="which to run")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/fitting_cpu.json")
     parser.add_argument("--quick", action="store_true", help="a few seconds: fewer curves, one repeat")

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from . import native_operations
+
 _ARITHMETIC = (
     *("add", "sub", "mul", "div", "rem", "max", "min", "neg", "abs", "sign", "floor", "ceil", "round", "clamp"),
     *("sqrt", "rsqrt", "cbrt", "square", "integer_pow", "add_any"),
@@ -99,8 +101,17 @@ class _Walk:
             return self._inner(params["branches"][int(given[0])], given[1:])
         if name == "scan":
             return self._scan(params, given)
+        if name == "ffi_call":
+            return self._native(equation, given)
         (inner,) = _inner(params)
         return self._inner(inner, given)
+
+    def _native(self, equation, given) -> list[Any]:
+        found = jax.jit(lambda *a: equation.primitive.bind(*a, **equation.params))(*given)
+        family = dict(equation.params["attributes"])["family"]
+        done = native_operations.flops(equation.params["target_name"], family, given, found)
+        self.done.add(Operations(*done))
+        return list(found)
 
     def _inner(self, jaxpr, given) -> list[Any]:
         return self.run(_open(jaxpr), getattr(jaxpr, "consts", ()), given)
@@ -164,8 +175,8 @@ def _open(jaxpr):
 
 
 def _data_decide(equation) -> bool:
-    """Whether an equation holds a loop or a branch that depends on data."""
-    if equation.primitive.name in ("while", "cond"):
+    """Whether an equation holds a loop or a branch that depends on data, or the kernel in C++."""
+    if equation.primitive.name in ("while", "cond", "ffi_call"):
         return True
     return any(_data_decide(e) for inner in _inner(equation.params) for e in _open(inner).eqns)
 

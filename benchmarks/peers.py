@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .gpufit import gpufit, gpufit_version
+from .gpufit import Lacking, gpufit, gpufit_version
 from .models import MODELS
 from .problems import Problem
 
@@ -131,19 +131,26 @@ def _in_blocks(problem: Problem, fit_one) -> Run:
 
 
 @functools.cache
-def _compiled_fit(family):
+def _compiled_fit(family, kernel):
     # One function a family, so that problems of one size share what was compiled.
-    from tsl_jax.lm import fit
+    from tsl_jax.lm import FitOptions, fit
 
-    return jax.jit(lambda time, losses: fit(family, time, losses))
+    return jax.jit(lambda time, losses: fit(family, time, losses, options=FitOptions(kernel=kernel)))
 
 
-def tsl_jax_fit(problem: Problem) -> Run:
+def tsl_jax_xla_fit(problem: Problem) -> Run:
+    """`tsl_jax.lm.fit` as on machines without a C++ compiler."""
+    if jax.default_backend() != "cpu":
+        raise Lacking(f"on a {jax.default_backend()} it is tsl_jax itself")
+    return tsl_jax_fit(problem, kernel="xla")
+
+
+def tsl_jax_fit(problem: Problem, kernel: str = "auto") -> Run:
     """`tsl_jax.lm.fit`, float32, default options; a flat curve, without parameters, has no drop."""
     from tsl_jax.curves import FAMILIES
     from tsl_jax.lm import has_parameters
 
-    fit = _compiled_fit(FAMILIES[problem.family](scale=problem.scale))
+    fit = _compiled_fit(FAMILIES[problem.family](scale=problem.scale), kernel)
     time = jnp.asarray(problem.time)
 
     def run(losses):
@@ -171,6 +178,7 @@ def gpufit_lm(problem: Problem) -> Run:
 #: name: (adapter, distribution whose version is reported)
 METHODS: dict[str, tuple[Callable[[Problem], Run], str]] = {
     "tsl_jax": (tsl_jax_fit, "tsl_jax"),
+    "tsl_jax_xla": (tsl_jax_xla_fit, "tsl_jax"),
     "jaxopt": (jaxopt_lm, "jaxopt"),
     "optimistix": (optimistix_lm, "optimistix"),
     "scipy": (scipy_curve_fit, "scipy"),

@@ -28,6 +28,9 @@ def environment() -> dict:
     """Command, commit, versions and device of this run."""
     import jax
 
+    from tsl_jax.curves import Sigmoid
+    from tsl_jax.lm import FitOptions, chosen_kernel
+
     def version(name):
         try:
             return importlib.metadata.version(name)
@@ -43,6 +46,7 @@ def environment() -> dict:
         "platform": device.platform,
         "device": device.device_kind if device.platform != "cpu" else _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
+        "kernel": chosen_kernel(Sigmoid(), FitOptions(), "float32"),
         "load_average": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},

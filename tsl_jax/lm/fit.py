@@ -119,7 +119,7 @@ def default_block_size(num_checkpoints: int) -> int:
     """
     if jax.default_backend() != "cpu":
         return 1 << 20
-    wanted = min(max((1 << 19) // num_checkpoints, 1 << 10), 1 << 14)
+    wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)
     return 1 << wanted.bit_length() - 1
 
 

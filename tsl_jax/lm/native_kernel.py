@@ -48,7 +48,8 @@ def _why_not(family: Family, dtype) -> str | None:
 
 
 def solve_block(family: Family, options: FitOptions, block: Block):
-    """Coefficients (coefficients, curves), which of them are on a bound, and who has converged (curves)."""
+    """Coefficients (coefficients, curves), which of them are on a bound, who has converged (curves), and the passes over
+    each curve's losses (curves)."""
 
     def run(x, loss, weight, least, most):
         grid = family.grid(x)
@@ -60,6 +61,7 @@ def solve_block(family: Family, options: FitOptions, block: Block):
                 jax.ShapeDtypeStruct((size, curves), x.dtype),
                 jax.ShapeDtypeStruct((size, curves), bool),
                 jax.ShapeDtypeStruct((curves,), bool),
+                jax.ShapeDtypeStruct((curves,), jnp.int32),
             ],
         )
         method = _method(options, float(jnp.finfo(x.dtype).eps))

@@ -31,7 +31,7 @@ def solve(family: Family, options: FitOptions, block: Block) -> Solution:
     ``dp = -(∂G/∂p)⁻¹ (∂G/∂y dy + ...)`` with the full Hessian; coefficients on a bound move with their bound.
     """
     if native_kernel.chosen_kernel(family, options, block.loss.dtype) == "native":
-        return Solution(*native_kernel.solve_block(family, options, block))
+        return Solution(*native_kernel.solve_block(family, options, block)[:3])
     state = solve_block(family, options, block)
     point = state.point
     held = jnp.concatenate(

@@ -23,7 +23,8 @@ struct Block {
 
 using Columns = std::vector<Vector>;
 
-// The rows from `first` on, one a lane, `stride` vectors from checkpoint to checkpoint; lanes beyond the last row repeat it.
+// The rows from `first` on, one a lane, `stride` vectors from checkpoint to checkpoint; lanes beyond the last row
+// repeat it.
 inline void load_strip(const float* rows, const Block& block, int first, int stride, Vector* columns) {
   const float* row[kLanes];
   for (int lane = 0; lane < kLanes; ++lane)

@@ -6,7 +6,7 @@
 namespace tsl_jax {
 
 // A family has `kTheta` parameters of its shape. It is made for one theta and then asked checkpoint by checkpoint:
-// `f` is the shape, `e` its complement, `slopes` the derivatives along the directions in which a step sets out.
+// `f` is the shape, `e` its complement, `slopes_of_steps` the derivatives along the directions in which steps set out.
 
 struct Shape {
   Vector f, e;
@@ -23,13 +23,6 @@ struct Sigmoid {  // f = 1 / (1 + exp(exp(theta1) (x - theta0)))
     const Vector odds = Exponential(logit).value();
     const Vector f = 1.0f / (1.0f + odds);
     return {f, odds * f};
-  }
-
-  // The derivatives by theta itself.
-  void slopes(float x, const Shape& s, Vector* out) const {
-    const Vector bump = sharpness * s.e * s.f;
-    out[0] = bump;
-    out[1] = (centre - x) * bump;
   }
 
   // Along the steps of `move`, which hold the logit of the checkpoint at centre + anchor while sharpness changes.
@@ -69,8 +62,7 @@ struct Hyperbola : OneParameter {  // f = 1 / (1 + exp(theta) x)
     const Vector q = rate * x, f = 1.0f / (1.0f + q);
     return {f, q * f};
   }
-  void slopes(float, const Shape& s, Vector* out) const { out[0] = -s.e * s.f; }
-  void slopes_of_steps(float x, const Shape& s, Vector, Vector* out) const { slopes(x, s, out); }
+  void slopes_of_steps(float, const Shape& s, Vector, Vector* out) const { out[0] = -s.e * s.f; }
 };
 
 struct PowerLaw : OneParameter {  // f = exp(-exp(theta) x)
@@ -80,8 +72,7 @@ struct PowerLaw : OneParameter {  // f = exp(-exp(theta) x)
     const Exponential power(max(-rate * x, splat(-87.0f)));
     return {power.value(), -power.minus_one()};
   }
-  void slopes(float x, const Shape& s, Vector* out) const { out[0] = -rate * x * s.f; }
-  void slopes_of_steps(float x, const Shape& s, Vector, Vector* out) const { slopes(x, s, out); }
+  void slopes_of_steps(float x, const Shape& s, Vector, Vector* out) const { out[0] = -rate * x * s.f; }
 };
 
 }  // namespace tsl_jax

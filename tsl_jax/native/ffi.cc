@@ -1,24 +1,28 @@
 // What JAX calls: https://docs.jax.dev/en/latest/ffi.html
 #include "xla/ffi/api/ffi.h"
 
+#include "fits.h"
 #include "measure.h"
 #include "parallel.h"
-#include "solve.h"
 
 namespace ffi = xla::ffi;
 using Floats = ffi::Buffer<ffi::F32>;
 using Flags = ffi::Buffer<ffi::PRED>;
+using Counts = ffi::Buffer<ffi::S32>;
 
 namespace tsl_jax {
 
-// Curves a thread takes at a time: few enough to stay in its cache, many enough that lanes are seldom empty.
-constexpr int kPart = 1024;
+// Parts of a block: enough for threads to end together, none so small that its last fits leave lanes empty for long.
+constexpr int kPartsAThread = 4, kLeastPart = 1024;
 
 // Calls body(first, last) for the rows of each part.
 template <class Body>
 void over_rows(ffi::ThreadPool& pool, int curves, Body body) {
-  parallel_for(pool, (curves + kPart - 1) / kPart, [&](int part) {
-    body(part * kPart, std::min((part + 1) * kPart, curves));
+  const int threads = static_cast<int>(pool.num_threads());
+  const int parts = threads < 2 ? 1 : std::min(kPartsAThread * threads, (curves + kLeastPart - 1) / kLeastPart);
+  parallel_for(pool, parts, [&](int part) {
+    const auto begin = [&](int64_t k) { return static_cast<int>(k * curves / parts); };
+    body(begin(part), begin(part + 1));
   });
 }
 
@@ -42,7 +46,7 @@ struct Kernel {
     const Problem<Family> problem(a.lower, a.upper, a.grid, a.shapes, a.templates, a.block.n, a.method);
     over_rows(pool, a.block.curves, [&](int first, int last) {
       const Block rows = a.block.rows(first, last);
-      Fits<Family>(problem, rows).solve(a.result.rows(first));
+      Fits<Family>(problem, rows, a.result.rows(first)).solve();
     });
   }
 
@@ -99,10 +103,11 @@ Block make_block(Floats x, Floats loss, Floats weight, const float* least, const
 
 ffi::Error solve(ffi::ThreadPool pool, Floats x, Floats loss, Floats weight, Floats least, Floats most, Floats lower,
                  Floats upper, Floats grid, Floats shapes, ffi::Result<Floats> coefficients, ffi::Result<Flags> held,
-                 ffi::Result<Flags> converged, ffi::Dictionary attributes) {
+                 ffi::Result<Flags> converged, ffi::Result<Counts> passes, ffi::Dictionary attributes) {
   const Block block = make_block(x, loss, weight, least.typed_data(), most.typed_data());
   const int templates = static_cast<int>(shapes.dimensions()[0]);
-  const Result result{block.curves, coefficients->typed_data(), held->typed_data(), converged->typed_data()};
+  const Result result{block.curves, coefficients->typed_data(), held->typed_data(), converged->typed_data(),
+                      passes->typed_data()};
   const SolveArguments arguments{block, lower.typed_data(), upper.typed_data(), grid.typed_data(), shapes.typed_data(),
                                  templates, read_method(attributes), result};
   return run(arguments, attributes, pool);
@@ -125,7 +130,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_solve, tsl_jax::solve,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()
                                   .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()
-                                  .Ret<Floats>().Ret<Flags>().Ret<Flags>()
+                                  .Ret<Floats>().Ret<Flags>().Ret<Flags>().Ret<Counts>()
                                   .Attrs());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_measure, tsl_jax::measure,

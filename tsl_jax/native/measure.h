@@ -117,7 +117,7 @@ class Measurer {
       const Vector root = sqrt(weight_[i]), r = loss_[i] - (p[0] * s.e + p[1] * s.f);
       rss += weight_[i] * (r * r);
       Vector* column = &columns_[i * kSize];
-      family.slopes(block_.x[i], s, column + 2);
+      family.slopes_of_steps(block_.x[i], s, Vector{}, column + 2);  // without an anchor those by theta itself
       column[0] = root * s.e;
       column[1] = root * s.f;
       for (int k = 2; k < kSize; ++k) column[k] *= root * drop;

@@ -1,17 +1,22 @@
 // A loop whose parts are shared by the calling thread and by helpers in a pool of threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <utility>
 
 namespace tsl_jax {
 
-// Parts are taken from a counter. The caller waits for parts that others have begun, never for a helper to begin (it may
-// itself run in the pool, and no thread of it be free): one that comes late finds nothing left, and touches only this.
+// Parts are taken from a counter. The caller waits for parts that others have begun, never for a helper to begin (it
+// may itself run in the pool, and no thread of it be free): one that comes late finds nothing left, and touches only
+// this object.
 class Loop {
  public:
   Loop(int parts, std::function<void(int)> body) : parts_(parts), body_(std::move(body)) {}

@@ -8,7 +8,7 @@
 
 namespace tsl_jax {
 
-// Checkpoints whose shapes are computed ahead: each is one long chain of operations, of which a processor so overlaps many.
+// Checkpoints whose shapes are computed ahead: each is one long chain of operations, of which many so overlap.
 inline constexpr int kAhead = 16;
 
 struct Bounds {
@@ -31,9 +31,11 @@ struct Box {
 // Minimise d'Ad - 2b'd over a box, in closed form: inside, or else on one of its four edges.
 inline Box box_step(Vector a00, Vector a01, Vector a11, Vector b0, Vector b1, const Vector* least, const Vector* most) {
   const Vector det = positive(a00 * a11 - a01 * a01, a00 * a11);
-  auto value = [&](Vector d0, Vector d1) { return d0 * (a00 * d0 + 2.0f * (a01 * d1 - b0)) + d1 * (a11 * d1 - 2.0f * b1); };
+  auto value = [&](Vector d0, Vector d1) {
+    return d0 * (a00 * d0 + 2.0f * (a01 * d1 - b0)) + d1 * (a11 * d1 - 2.0f * b1);
+  };
   Box best{{(a11 * b0 - a01 * b1) / det, (a00 * b1 - a01 * b0) / det}, {}};
-  Vector *d = best.d;
+  Vector* d = best.d;
   const Mask outside = ~((d[0] >= least[0]) & (d[0] <= most[0]) & (d[1] >= least[1]) & (d[1] <= most[1]));
   if (any(outside)) {
     Vector best_value = splat(kInfinity);
@@ -55,86 +57,110 @@ inline Box box_step(Vector a00, Vector a01, Vector a11, Vector b0, Vector b1, co
   return best;
 }
 
-// `loss` and `root`: (n), losses times the roots of their weights, and the roots. `scratch`: (n, 2 + kTheta).
+// The losses of a vector of curves, one checkpoint after the other, and theta's normal equations there.
 template <class Family>
-Point<Family::kTheta> project(const float* x, int n, const Vector* loss, const Vector* root, Bounds plateaus,
-                              const Vector* theta, Vector low, Vector high, Vector* scratch) {
-  constexpr int kTheta = Family::kTheta;
-  const Family family(theta);
-  Point<kTheta> point;
-  point.anchor = family.anchor(x, n);
-  Vector a00{}, a01{}, a11{}, b0{}, b1{}, c0[kTheta]{}, c1[kTheta]{};
-  Shape ahead[kAhead];
-  for (int i = 0; i < n; ++i) {
-    if (i % kAhead == 0)
-      for (int j = i; j < std::min(i + kAhead, n); ++j) ahead[j - i] = family.shape(x[j]);
-    const Shape s = ahead[i % kAhead];
-    Vector slopes[kTheta];
-    family.slopes_of_steps(x[i], s, point.anchor, slopes);
-    const Vector e = root[i] * s.e, f = root[i] * s.f;
-    const Vector r = loss[i] - (low * e + high * f);
-    Vector* kept = scratch + static_cast<size_t>(i) * (2 + kTheta);
-    kept[0] = e;
-    kept[1] = f;
-    a00 += e * e;
-    a01 += e * f;
-    a11 += f * f;
-    b0 += e * r;
-    b1 += f * r;
-    for (int k = 0; k < kTheta; ++k) {
-      const Vector g = root[i] * slopes[k];
-      kept[2 + k] = g;
-      c0[k] += e * g;
-      c1[k] += f * g;
-    }
+class Projection {
+  static constexpr int kTheta = Family::kTheta, kKept = 2 + kTheta;
+
+ public:
+  Projection(const float* x, int n) : x_(x), n_(n), loss_(n), root_(n), kept_(static_cast<size_t>(n) * kKept) {}
+
+  Vector* loss() { return loss_.data(); }  // (n) losses times the roots of their weights
+  Vector* root() { return root_.data(); }  // (n) those roots
+
+  // The plateaus are solved for as a correction to `low` and `high`.
+  Point<kTheta> project(const Vector* theta, Vector low, Vector high, Bounds plateaus) {
+    const Family family(theta);
+    Point<kTheta> point;
+    std::copy_n(theta, kTheta, point.theta);
+    point.anchor = family.anchor(x_, n_);
+    Sums s = sums(family, point.anchor, low, high);
+    point.on_low = s.a00 + s.a01;  // as e + f = 1
+    point.on_high = s.a01 + s.a11;
+    point.between = s.a01;
+    const Vector least[2] = {plateaus.least - low, plateaus.least - high};
+    const Vector most[2] = {plateaus.most - low, plateaus.most - high};
+    const Box box = box_step(s.a00, s.a01, s.a11, s.b0, s.b1, least, most);
+    auto moved = [&](Vector p, int i) {
+      const Vector free = p + box.d[i];
+      const Vector bound = free - plateaus.least < plateaus.most - free ? plateaus.least : plateaus.most;
+      return box.held[i] ? bound : free;
+    };
+    point.low = moved(low, 0);
+    point.high = moved(high, 1);
+    eliminate(s, box.held, &point);
+    return point;
   }
 
-  point.on_low = a00 + a01;  // as e + f = 1
-  point.on_high = a01 + a11;
-  point.between = a01;
-
-  const Vector least[2] = {plateaus.least - low, plateaus.least - high};
-  const Vector most[2] = {plateaus.most - low, plateaus.most - high};
-  const Box box = box_step(a00, a01, a11, b0, b1, least, most);
-  auto moved = [&](Vector p, int i) {
-    const Vector free = p + box.d[i];
-    const Vector bound = free - plateaus.least < plateaus.most - free ? plateaus.least : plateaus.most;
-    return box.held[i] ? bound : free;
+ private:
+  struct Sums {  // of products of e, f with one another, with the residuals and with the slopes
+    Vector a00, a01, a11, b0, b1, c0[kTheta], c1[kTheta];
   };
-  point.low = low = moved(low, 0);
-  point.high = high = moved(high, 1);
+
+  // Keeps e, f and the slopes, all times the roots of the weights.
+  Sums sums(const Family& family, Vector anchor, Vector low, Vector high) {
+    Sums s{};
+    Shape ahead[kAhead];
+    for (int i = 0; i < n_; ++i) {
+      if (i % kAhead == 0)
+        for (int j = i; j < std::min(i + kAhead, n_); ++j) ahead[j - i] = family.shape(x_[j]);
+      const Shape shape = ahead[i % kAhead];
+      Vector slopes[kTheta];
+      family.slopes_of_steps(x_[i], shape, anchor, slopes);
+      const Vector e = root_[i] * shape.e, f = root_[i] * shape.f;
+      const Vector r = loss_[i] - (low * e + high * f);
+      Vector* kept = &kept_[static_cast<size_t>(i) * kKept];
+      kept[0] = e;
+      kept[1] = f;
+      s.a00 += e * e;
+      s.a01 += e * f;
+      s.a11 += f * f;
+      s.b0 += e * r;
+      s.b1 += f * r;
+      for (int k = 0; k < kTheta; ++k) {
+        const Vector g = root_[i] * slopes[k];
+        kept[2 + k] = g;
+        s.c0[k] += e * g;
+        s.c1[k] += f * g;
+      }
+    }
+    return s;
+  }
 
   // The plateaus that are not held by a bound follow theta: take their part out of the slopes.
-  a01 = (box.held[0] | box.held[1]) ? Vector{} : a01;
-  a00 = box.held[0] ? splat(1) : a00;
-  a11 = box.held[1] ? splat(1) : a11;
-  const Vector inverse = 1.0f / positive(a00 * a11 - a01 * a01, a00 * a11);
-  Vector along0[kTheta], along1[kTheta];
-  for (int k = 0; k < kTheta; ++k) {
-    const Vector p0 = box.held[0] ? Vector{} : c0[k], p1 = box.held[1] ? Vector{} : c1[k];
-    along0[k] = (a11 * p0 - a01 * p1) * inverse;
-    along1[k] = (a00 * p1 - a01 * p0) * inverse;
-  }
-  Vector rss{}, normal[kTheta][kTheta]{}, descent[kTheta]{};
-  for (int i = 0; i < n; ++i) {
-    const Vector* kept = scratch + static_cast<size_t>(i) * (2 + kTheta);
-    const Vector e = kept[0], f = kept[1], r = loss[i] - (low * e + high * f);
-    rss += r * r;
-    Vector g[kTheta];
+  void eliminate(const Sums& s, const Mask* held, Point<kTheta>* point) const {
+    const Vector a01 = (held[0] | held[1]) ? Vector{} : s.a01;
+    const Vector a00 = held[0] ? splat(1) : s.a00, a11 = held[1] ? splat(1) : s.a11;
+    const Vector inverse = 1.0f / positive(a00 * a11 - a01 * a01, a00 * a11);
+    Vector along0[kTheta], along1[kTheta];
     for (int k = 0; k < kTheta; ++k) {
-      g[k] = kept[2 + k] - (along0[k] * e + along1[k] * f);
-      descent[k] += g[k] * r;
-      for (int j = 0; j <= k; ++j) normal[j][k] += g[j] * g[k];
+      const Vector c0 = held[0] ? Vector{} : s.c0[k], c1 = held[1] ? Vector{} : s.c1[k];
+      along0[k] = (a11 * c0 - a01 * c1) * inverse;
+      along1[k] = (a00 * c1 - a01 * c0) * inverse;
+    }
+    const Vector low = point->low, high = point->high, drop = high - low;
+    Vector rss{}, normal[kTheta][kTheta]{}, descent[kTheta]{};
+    for (int i = 0; i < n_; ++i) {
+      const Vector* kept = &kept_[static_cast<size_t>(i) * kKept];
+      const Vector e = kept[0], f = kept[1], r = loss_[i] - (low * e + high * f);
+      rss += r * r;
+      Vector g[kTheta];
+      for (int k = 0; k < kTheta; ++k) {
+        g[k] = kept[2 + k] - (along0[k] * e + along1[k] * f);
+        descent[k] += g[k] * r;
+        for (int j = 0; j <= k; ++j) normal[j][k] += g[j] * g[k];
+      }
+    }
+    point->rss = rss;
+    for (int k = 0; k < kTheta; ++k) {
+      point->descent[k] = drop * descent[k];
+      for (int j = 0; j <= k; ++j) point->normal[j][k] = point->normal[k][j] = drop * drop * normal[j][k];
     }
   }
-  const Vector drop = high - low;
-  point.rss = rss;
-  for (int k = 0; k < kTheta; ++k) {
-    point.theta[k] = theta[k];
-    point.descent[k] = drop * descent[k];
-    for (int j = 0; j <= k; ++j) point.normal[j][k] = point.normal[k][j] = drop * drop * normal[j][k];
-  }
-  return point;
-}
+
+  const float* x_;
+  int n_;
+  Columns loss_, root_, kept_;
+};
 
 }  // namespace tsl_jax

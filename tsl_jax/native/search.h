@@ -18,15 +18,15 @@ struct Summary {
   Vector mean, spread, floor;  // weighted; sum of squares around the mean; what rounding leaves of an rss
 };
 
+struct Found {
+  Summary summary;
+  Start starts[kRuns];  // best first, as many as there are runs
+};
+
+// Searches `kWide` vectors of curves at a time.
 class Search {
  public:
-  static constexpr int kWide = 2;  // vectors of curves for which a template is loaded once
   static constexpr int kCurves = kWide * kLanes;
-
-  struct Found {
-    Summary summary;
-    Start starts[kRuns];  // best first, as many as there are runs
-  };
 
   Search(const Templates& templates, const Block& block)
       : templates_(templates), block_(block), loss_(kWide * block.n), weight_(loss_.size()), y_(loss_.size()),
@@ -61,9 +61,12 @@ class Search {
   }
 
   void select(Mask where, const Found& other, Found* found) const {
-    const Vector* in = reinterpret_cast<const Vector*>(&other);
-    Vector* out = reinterpret_cast<Vector*>(found);
-    for (size_t k = 0; k < sizeof(Found) / sizeof(Vector); ++k) out[k] = where ? in[k] : out[k];
+    const Summary &a = other.summary, &b = found->summary;
+    found->summary = {where ? a.mean : b.mean, where ? a.spread : b.spread, where ? a.floor : b.floor};
+    for (int run = 0; run < templates_.runs(); ++run) {
+      const Start &left = other.starts[run], &right = found->starts[run];
+      found->starts[run] = {where ? left.gain : right.gain, where ? left.template_ : right.template_};
+    }
   }
 
   // Insertion sort by compare and exchange.
@@ -125,8 +128,8 @@ class Search {
   template <bool kWeighted>
   void best_of_group(const Group& group, const Centred* centred, Start* best) const {
     Vector along[kWide][kGroup], shift[kWide][kGroup], square[kWide][kGroup];
-    dot(group, along);
-    if (kWeighted) dot_squares(group, shift, square);
+    group.dot(y_.data(), y_sums_.data(), block_.n, along);
+    if (kWeighted) group.dot_squares(weight_.data(), weight_sums_.data(), block_.n, shift, square);
     for (int w = 0; w < kWide; ++w) {
       const Centred& c = centred[w];
       Vector rest[kGroup], spread[kGroup], gain[kGroup];
@@ -155,47 +158,6 @@ class Search {
         best[w].template_ = better ? Mask{} + group.index[k] : best[w].template_;
       }
     }
-  }
-
-  // sum of template times loss, for the templates of a group.
-  void dot(const Group& group, Vector (*out)[kGroup]) const {
-    Vector acc[kWide][kGroup];
-    const Vector *y = y_.data(), *begin = &y_sums_[group.begin * kWide], *end = &y_sums_[group.end * kWide];
-    for (int w = 0; w < kWide; ++w) {
-      const Vector before = begin[w], after = y_sums_[block_.n * kWide + w] - end[w];
-      for (int k = 0; k < kGroup; ++k) acc[w][k] = before * group.head[k] + after * group.tail[k];
-    }
-    const float* f = group.band.data();
-    for (int i = group.begin; i < group.end; ++i, f += kGroup)
-      for (int w = 0; w < kWide; ++w) {
-        const Vector value = y[i * kWide + w];
-        for (int k = 0; k < kGroup; ++k) acc[w][k] += value * f[k];
-      }
-    std::memcpy(out, acc, sizeof acc);
-  }
-
-  // sums of template, and of its square, times weight.
-  void dot_squares(const Group& group, Vector (*out)[kGroup], Vector (*squares)[kGroup]) const {
-    Vector acc[kWide][kGroup], square[kWide][kGroup];
-    const Vector *weight = weight_.data(), *begin = &weight_sums_[group.begin * kWide],
-                 *end = &weight_sums_[group.end * kWide];
-    for (int w = 0; w < kWide; ++w) {
-      const Vector before = begin[w], after = weight_sums_[block_.n * kWide + w] - end[w];
-      for (int k = 0; k < kGroup; ++k) {
-        acc[w][k] = before * group.head[k] + after * group.tail[k];
-        square[w][k] = before * (group.head[k] * group.head[k]) + after * (group.tail[k] * group.tail[k]);
-      }
-    }
-    const float* f = group.band.data();
-    for (int i = group.begin; i < group.end; ++i, f += kGroup)
-      for (int k = 0; k < kGroup; ++k)
-        for (int w = 0; w < kWide; ++w) {
-          const Vector part = weight[i * kWide + w] * f[k];
-          acc[w][k] += part;
-          square[w][k] += part * f[k];
-        }
-    std::memcpy(out, acc, sizeof acc);
-    std::memcpy(squares, square, sizeof square);
   }
 
   // How much a template lowers the rss of the mean with a plateau on a bound: `_gain` of tsl_jax.lm.search.

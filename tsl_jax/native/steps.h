@@ -60,7 +60,8 @@ Vector possible_gain(const Point<kTheta>& p, const Mask* frozen) {
 
 // Cut the step to its greatest length and to the bounds; components that are not cut follow the ones that are.
 template <int kTheta>
-void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits, float longest_share, Vector* step) {
+void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits, float longest_share,
+                 Vector* step) {
   Vector least[kTheta], most[kTheta], cut_step[kTheta];
   Mask cut[kTheta], any_cut{};
   for (int k = 0; k < kTheta; ++k) {
@@ -85,19 +86,21 @@ void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& l
   }
 }
 
-// Whether a point's quadratic model reaches below its rival's rss, from another valley than the rival's own.
+// Whether a point's quadratic model reaches below its rival's rss (infinite if it has no rival), from another valley
+// than the rival's own.
 template <int kTheta>
-Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, const Limits<kTheta>& limits, const Method& method) {
+Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, Vector rival_rss, const Limits<kTheta>& limits,
+              const Method& method) {
   Mask frozen[kTheta];
   on_bound(p, limits, frozen);
-  const Mask below = p.rss - possible_gain(p, frozen) < rival.rss;
+  const Mask below = p.rss - possible_gain(p, frozen) < rival_rss;
   Vector rise{};
   for (int i = 0; i < kTheta; ++i) {
     Vector along{};
     for (int j = 0; j < kTheta; ++j) along += rival.normal[i][j] * (p.theta[j] - rival.theta[j]);
     rise += (p.theta[i] - rival.theta[i]) * along;
   }
-  const Mask same = abs(p.rss - rival.rss - rise) < method.same_rise * rise + method.same_rss * rival.rss;
+  const Mask same = abs(p.rss - rival_rss - rise) < method.same_rise * rise + method.same_rss * rival_rss;
   return below & ~same;
 }
 

@@ -12,6 +12,7 @@ namespace tsl_jax {
 
 inline constexpr int kRuns = 16;       // as NUM_RUNS of tsl_jax.lm.search
 inline constexpr int kGroup = 4;       // neighbouring templates that are worked on together
+inline constexpr int kWide = 2;        // vectors of curves for which a template is loaded once
 inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this close to its first or last value
 
 // Templates that are flat but for a band of checkpoints.
@@ -36,6 +37,45 @@ struct Group {
     end = std::max(begin, end);
     band.resize(static_cast<size_t>(end - begin) * kGroup);
     for (int k = 0; k < kGroup; ++k) centre(shapes + static_cast<size_t>(index[k]) * n, k, n);
+  }
+
+  // Sums of template times value. `values`: (n, kWide); `sums`: (n + 1, kWide), of the values before each checkpoint.
+  void dot(const Vector* values, const Vector* sums, int n, Vector (*out)[kGroup]) const {
+    Vector acc[kWide][kGroup];
+    for (int w = 0; w < kWide; ++w) {
+      const Vector before = sums[begin * kWide + w], after = sums[n * kWide + w] - sums[end * kWide + w];
+      for (int k = 0; k < kGroup; ++k) acc[w][k] = before * head[k] + after * tail[k];
+    }
+    const float* f = band.data();
+    for (int i = begin; i < end; ++i, f += kGroup)
+      for (int w = 0; w < kWide; ++w) {
+        const Vector value = in_register(values[i * kWide + w]);
+        for (int k = 0; k < kGroup; ++k) acc[w][k] += value * f[k];
+      }
+    std::memcpy(out, acc, sizeof acc);
+  }
+
+  // The same, and sums of the template's square times value.
+  void dot_squares(const Vector* values, const Vector* sums, int n, Vector (*out)[kGroup],
+                   Vector (*squares)[kGroup]) const {
+    Vector acc[kWide][kGroup], square[kWide][kGroup];
+    for (int w = 0; w < kWide; ++w) {
+      const Vector before = sums[begin * kWide + w], after = sums[n * kWide + w] - sums[end * kWide + w];
+      for (int k = 0; k < kGroup; ++k) {
+        acc[w][k] = before * head[k] + after * tail[k];
+        square[w][k] = before * (head[k] * head[k]) + after * (tail[k] * tail[k]);
+      }
+    }
+    const float* f = band.data();
+    for (int i = begin; i < end; ++i, f += kGroup)
+      for (int k = 0; k < kGroup; ++k)
+        for (int w = 0; w < kWide; ++w) {
+          const Vector part = values[i * kWide + w] * f[k];
+          acc[w][k] += part;
+          square[w][k] += part * f[k];
+        }
+    std::memcpy(out, acc, sizeof acc);
+    std::memcpy(squares, square, sizeof square);
   }
 
  private:

@@ -61,6 +61,14 @@ inline bool any(Mask mask) {
 // `value` kept away from zero, relative to `scale`, so that it can be divided by.
 inline Vector positive(Vector value, Vector scale) { return max(value, kEps * scale + kTiny); }
 
+// GCC reads a value from memory again for each product with it, which so takes twice as long.
+inline Vector in_register(Vector value) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(value));
+#endif
+  return value;
+}
+
 inline Vector load(const float* from) {
   Vector out;
   std::memcpy(&out, from, sizeof out);
@@ -70,8 +78,13 @@ inline Vector load(const float* from) {
 // Swaps the blocks of kStep lanes off the diagonal between two rows of a square.
 template <int kStep, int... kLane>
 void swap_blocks(Vector& a, Vector& b, std::integer_sequence<int, kLane...>) {
+#ifdef __clang__
   const Vector first = __builtin_shufflevector(a, b, (kLane & kStep ? kLane + kLanes - kStep : kLane)...);
   b = __builtin_shufflevector(a, b, (kLane & kStep ? kLane + kLanes : kLane + kStep)...);
+#else  // which GCC has from version 12 on
+  const Vector first = __builtin_shuffle(a, b, Mask{(kLane & kStep ? kLane + kLanes - kStep : kLane)...});
+  b = __builtin_shuffle(a, b, Mask{(kLane & kStep ? kLane + kLanes : kLane + kStep)...});
+#endif
   a = first;
 }
 

@@ -1,0 +1,44 @@
+// Curves in their order, each with its starts.
+#pragma once
+
+#include "search.h"
+
+namespace tsl_jax {
+
+struct Candidate {
+  int curve;
+  float mean, spread, floor;  // see Summary
+  float gain[kRuns];          // of the starts, best first
+  int template_[kRuns];
+};
+
+// Curves are searched some at a time, shortly before they are fitted: what the search has read is still in the cache.
+class Starts {
+ public:
+  Starts(const Templates& templates, const Block& block) : search_(templates, block), curves_(block.curves) {}
+
+  // False after the last curve.
+  bool next(Candidate* candidate) {
+    if (next_ == curves_) return false;
+    const int place = next_ % Search::kCurves;
+    if (place == 0) search_.run(next_, found_);
+    const Found& found = found_[place / kLanes];
+    const int lane = place % kLanes;
+    candidate->curve = next_++;
+    candidate->mean = found.summary.mean[lane];
+    candidate->spread = found.summary.spread[lane];
+    candidate->floor = found.summary.floor[lane];
+    for (int rank = 0; rank < kRuns; ++rank) {
+      candidate->gain[rank] = found.starts[rank].gain[lane];
+      candidate->template_[rank] = found.starts[rank].template_[lane];
+    }
+    return true;
+  }
+
+ private:
+  Search search_;
+  Found found_[kWide]{};
+  int curves_, next_ = 0;
+};
+
+}  // namespace tsl_jax
