@@ -30,16 +30,19 @@ def test_it_is_built_once_and_again_for_other_flags(folder, monkeypatch):
     library._built(COMPILER)
     assert [p.stat().st_mtime_ns for p in folder.iterdir()] == [written]
     version = library._version(COMPILER)
-    assert path.stem == version
+    assert path.stem.startswith(version)
     monkeypatch.setattr(library, "_FLAGS", (*library._FLAGS, "-DOTHER"))
     assert library._version(COMPILER) != version
 
 
 def test_a_file_that_was_cut_short_is_built_again(folder):
-    path = folder / f"{library._version(COMPILER)}.so"
-    path.write_bytes(b"\x7fELF")
+    library._built(COMPILER)
+    (path,) = folder.iterdir()
+    whole, new = path.read_bytes(), folder / "cut"
+    new.write_bytes(whole[: len(whole) // 2])
+    new.replace(path)  # the one that is loaded stays as it was
     assert hasattr(library._built(COMPILER), library.SOLVE)
-    assert path.stat().st_size > 4
+    assert path.read_bytes() == whole
 
 
 def test_without_a_folder_it_is_built_for_this_process(monkeypatch, folder):
@@ -48,22 +51,65 @@ def test_without_a_folder_it_is_built_for_this_process(monkeypatch, folder):
     assert not list(folder.iterdir())
 
 
-def test_a_compiler_that_fails_is_told(monkeypatch, tmp_path, folder):
-    broken = tmp_path / "broken-c++"
-    broken.write_text("#!/bin/sh\ncase $1 in --version) echo 1;; *) echo no such header >&2; exit 1;; esac\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    cause = library._load.__wrapped__()
-    assert "broken-c++ could not build it: no such header" in cause
-    assert not list(folder.iterdir())  # nothing half-made is left
+@pytest.fixture
+def broken(monkeypatch, tmp_path):
+    """Names in CXX a compiler that does this instead of compiling."""
+
+    def write(script):
+        path = tmp_path / "broken-c++"
+        path.write_text(f"#!/bin/sh\ncase $1 in --version) echo 1;; *) {script};; esac\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("CXX", str(path))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo no such header >&2; exit 1", "broken-c++ could not build it: no such header"),
+        ("printf 'erreur \\351' >&2; exit 1", "broken-c++ could not build it: erreur"),  # in another encoding
+        ("exec sleep 60", "broken-c++ was not done after 2 seconds; name another compiler in CXX"),
+        ("true", "it could not be built or loaded: "),
+        (f'echo | {" ".join(COMPILER or [])} -shared -x c++ - -o "$(eval echo "\\${{$#}}")"', "undefined symbol"),
+    ],
+)
+def test_a_compiler_that_fails_is_told(monkeypatch, folder, broken, script, told):
+    broken(script)
+    monkeypatch.setattr(library, "_PATIENCE", 2)
+    assert told in library._load.__wrapped__()
+    assert not list(folder.glob("tmp*"))  # nothing half-made is left
+
+
+def test_a_compiler_that_does_not_tell_its_version_is_told(monkeypatch, folder):
+    monkeypatch.setenv("CXX", "false")
+    assert library._load.__wrapped__().endswith("false could not build it: ")
+
+
+@pytest.mark.parametrize("name", ["no-such-compiler", "no-such-compiler -O2", "'g++"])
+def test_a_wrong_name_is_told_with_the_cure(monkeypatch, name):
+    monkeypatch.setenv("CXX", name)
+    cause = f"CXX names {name!r}, which was not found; name a C++ compiler that is there, or unset CXX"
+    assert library._load.__wrapped__() == cause
 
 
 def test_no_compiler_is_told_with_the_cure(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert library._load.__wrapped__() == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
-    monkeypatch.delenv("CXX")
+    monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert "install g++" in library._load.__wrapped__()
+    assert library._load.__wrapped__() == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+
+
+def test_a_compiler_may_have_arguments(monkeypatch):
+    monkeypatch.setenv("CXX", f"env {COMPILER[0]} -DOTHER")
+    compiler = library._compiler()
+    assert compiler == [shutil.which("env"), COMPILER[0], "-DOTHER"]
+    assert library._run(compiler, "--version") == library._run(COMPILER, "--version")
+
+
+def test_it_is_built_again_for_another_jaxlib(monkeypatch):
+    version = library._version(COMPILER)
+    monkeypatch.setattr(library.jaxlib, "__version__", "another")  # its headers are in jaxlib, not in jax
+    assert library._version(COMPILER) != version
 
 
 def test_importing_builds_nothing(tmp_path):

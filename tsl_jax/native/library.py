@@ -5,6 +5,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import threading
 from pathlib import Path
 
 import jax
+import jaxlib
 
 from ..cache import compiled_folder
 
@@ -20,6 +22,8 @@ SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
 
 _SOURCES = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+#: Seconds after which a compiler is given up: it takes some ten, and hours where it waits for something.
+_PATIENCE = 300
 _LOCK = threading.Lock()
 
 
@@ -37,54 +41,84 @@ def why_missing() -> str | None:
 def _load() -> str | None:
     compiler = _compiler()
     if compiler is None:
-        return "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+        return _no_compiler()
     try:
         library = _built(compiler)
+        targets = {name: jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)}
     except subprocess.CalledProcessError as error:
-        return f"{compiler} could not build it: {error.stderr.strip()[-500:]}"
-    except OSError as error:
+        return f"{shlex.join(compiler)} could not build it: {error.stderr.strip()[-500:]}"
+    except subprocess.TimeoutExpired:
+        return f"{shlex.join(compiler)} was not done after {_PATIENCE} seconds; name another compiler in CXX"
+    except (OSError, AttributeError) as error:
         return f"it could not be built or loaded: {error}"
-    for name in (SOLVE, MEASURE):
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    for name, target in targets.items():
+        jax.ffi.register_ffi_target(name, target, platform="cpu")
     return None
 
 
-def _compiler() -> str | None:
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    return next((found for name in names if (found := shutil.which(name))), None)
+def _compiler() -> list[str] | None:
+    """The compiler and its arguments, such as ``ccache g++``."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX", "").strip() else ["c++", "g++", "clang++"]
+    with contextlib.suppress(ValueError):  # a quotation mark without its second
+        for command, *arguments in map(shlex.split, names):
+            if found := shutil.which(command):
+                return [found, *arguments]
+    return None
 
 
-def _built(compiler: str) -> ctypes.CDLL:
+def _no_compiler() -> str:
+    if os.environ.get("CXX", "").strip():
+        return f"CXX names {os.environ['CXX']!r}, which was not found; name a C++ compiler that is there, or unset CXX"
+    return "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+
+
+def _built(compiler: list[str]) -> ctypes.CDLL:
     """The library, from the cache folder or else built into it; without such a folder only for this process."""
     folder = compiled_folder("kernel")
     if folder is None:
         with tempfile.TemporaryDirectory() as own:
-            return _build(compiler, Path(own, "kernel.so"))
-    path = folder / f"{_version(compiler)}.so"
-    if path.exists():
-        with contextlib.suppress(OSError):  # a file that was cut short
-            return ctypes.CDLL(str(path))
-    return _build(compiler, path)
+            return _build(compiler, Path(own), "kernel")
+    version = _version(compiler)
+    for path in folder.glob(f"{version}-*.so"):
+        if path.stem == f"{version}-{_digest(path)}":  # loading a file that was cut short may end the process
+            with contextlib.suppress(OSError):
+                return ctypes.CDLL(str(path))
+    return _build(compiler, folder, version)
 
 
-def _build(compiler: str, path: Path) -> ctypes.CDLL:
-    """Build under another name and load; the name is right only once the file is whole."""
-    handle, new = tempfile.mkstemp(dir=path.parent, suffix=".so")
+def _build(compiler: list[str], folder: Path, version: str) -> ctypes.CDLL:
+    """Build under another name and load; the right name is given to a whole file, and tells what is in it."""
+    handle, new = tempfile.mkstemp(dir=folder, suffix=".so")
     os.close(handle)
     try:
-        source = str(_SOURCES / "ffi.cc")
-        command = [compiler, *_FLAGS, "-isystem", jax.ffi.include_dir(), source, "-o", new]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        _run(compiler, *_FLAGS, "-isystem", jax.ffi.include_dir(), str(_SOURCES / "ffi.cc"), "-o", new)
         library = ctypes.CDLL(new)
-        os.replace(new, path)
+        os.replace(new, folder / f"{version}-{_digest(Path(new))}.so")
     finally:
         Path(new).unlink(missing_ok=True)
     return library
 
 
-def _version(compiler: str) -> str:
+def _run(compiler: list[str], *arguments: str) -> str:
+    """What the compiler prints; it may do so in any encoding."""
+    command = [*compiler, *arguments]
+    return subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=_PATIENCE,
+        text=True,
+        errors="replace",
+    ).stdout
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _version(compiler: list[str]) -> str:
     """Changes with all that the library depends on."""
-    told = subprocess.run([compiler, "--version"], check=True, capture_output=True)
-    parts = [jax.__version__.encode(), compiler.encode(), told.stdout, " ".join(_FLAGS).encode()]
-    parts += [path.read_bytes() for path in sorted(_SOURCES.glob("*.[ch]*"))]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    parts = [jaxlib.__version__, *compiler, _run(compiler, "--version"), *_FLAGS]
+    parts += [path.read_text() for path in sorted(_SOURCES.glob("*.[ch]*"))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
