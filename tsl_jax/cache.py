@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def compiled_folder(kind: str) -> Path | None:
-    """A folder for programs of one kind in the user's cache (`XDG_CACHE_HOME`, else ``~/.cache``), or None if there is
-    no home, or none that can be written.
+    """A folder for programs of one kind in the user's cache (`XDG_CACHE_HOME`, else ``~/.cache``); None if there is no
+    home, or none where it can be made. What is there may be read only.
 
     Machines that share a home but differ in their processors' instructions keep theirs apart.
     """
@@ -20,7 +20,7 @@ def compiled_folder(kind: str) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    return folder
 
 
 def instruction_set() -> str:

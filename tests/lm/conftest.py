@@ -3,7 +3,8 @@
 import jax
 import pytest
 
-from tsl_jax import native
+from tsl_jax import FitOptions, Sigmoid, native
+from tsl_jax.lm import chosen_kernel
 
 KERNELS = ("native", "xla")
 
@@ -18,5 +19,6 @@ def each_kernel(request):
         if request.param == "xla":
             patch.setattr(native, "why_missing", lambda: "this test does without it")
         jax.clear_caches()  # programs know which kernel they were traced for
+        assert chosen_kernel(Sigmoid(), FitOptions(), "float32") == request.param
         yield request.param
     jax.clear_caches()

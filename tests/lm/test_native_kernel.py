@@ -118,6 +118,28 @@ def test_vmap_of_rows_and_of_axes():
             assert_same_minimum(jax.tree.map(lambda a, k=k: a[k], together), alone)
 
 
+@needs_native
+def test_vmap_of_no_rows():
+    def one(batch):
+        return fit(SIGMOID, AXIS, batch, options=FitOptions(kernel="native"))
+
+    assert jax.vmap(one)(jnp.zeros((0, 3, len(AXIS)))).rss.shape == (0, 3)
+    assert jax.vmap(jax.vmap(one))(jnp.zeros((2, 0, 3, len(AXIS)))).rss.shape == (2, 0, 3)
+
+
+@needs_native
+def test_a_second_derivative_is_the_difference_of_first_ones():
+    row, direction = jnp.asarray(noisy()[5]), jnp.asarray(np.eye(len(AXIS), dtype=np.float32)[9])
+
+    def final_loss(losses):
+        return fit(SIGMOID, AXIS, losses, options=FitOptions(kernel="native")).params["final_loss"]
+
+    slope = jax.jit(jax.grad(final_loss))
+    difference = (slope(row + 0.01 * direction) - slope(row - 0.01 * direction)) / 0.02
+    change = jax.jvp(slope, (row,), (direction,))[1]
+    np.testing.assert_allclose(change, difference, atol=0.02 * np.abs(difference).max())
+
+
 class Steeper(Sigmoid):
     """Another shape under the same name."""
 

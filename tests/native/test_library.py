@@ -108,7 +108,9 @@ def test_a_compiler_may_have_arguments(monkeypatch):
 
 def test_it_is_built_again_for_another_jaxlib(monkeypatch):
     version = library._version(COMPILER)
-    monkeypatch.setattr(library.jaxlib, "__version__", "another")  # its headers are in jaxlib, not in jax
+    monkeypatch.setattr(
+        library.importlib.metadata, "version", lambda name: "another"
+    )  # its headers are in jaxlib, not in jax
     assert library._version(COMPILER) != version
 
 

@@ -72,7 +72,10 @@ def keep_programs() -> None:
     `JAX_COMPILATION_CACHE_DIR` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none.
     """
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := compiled_folder("programs")):
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = compiled_folder("programs")
+    if folder is not None and os.access(folder, os.W_OK):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
 
 

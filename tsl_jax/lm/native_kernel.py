@@ -5,6 +5,7 @@ registers where XLA makes forty over arrays.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,9 @@ from ..curves import Family, Hyperbola, PowerLaw, Sigmoid
 from . import kernel
 from .options import FitOptions
 from .projection import Block
+
+#: ``change(arguments, changes of the arguments, results)``, the changes of the results: a derivative forwards.
+Change = Callable[[tuple, tuple, tuple], tuple]
 
 #: Families whose shapes are written in C++ too; not their subclasses, which may have another shape.
 FAMILIES = (Sigmoid, Hyperbola, PowerLaw)
@@ -47,63 +51,85 @@ def _why_not(family: Family, dtype) -> str | None:
     return native.why_missing()
 
 
-def solve_block(family: Family, options: FitOptions, block: Block):
-    """Coefficients (coefficients, curves), which of them are on a bound, who has converged (curves), and the passes over
-    each curve's losses (curves)."""
+def solve_block(family: Family, options: FitOptions, block: Block, change: Change):
+    """Fit every column of a block.
+
+    Args:
+        change: how the results follow the block.
+
+    Returns:
+        Coefficients (coefficients, curves), which of them are on a bound (the same), who has converged (curves), and
+        the passes over each curve's losses (curves).
+    """
 
     def run(x, loss, weight, least, most):
         grid = family.grid(x)
         shapes = family.shape(x, grid.T[:, :, None])
         size, curves = 2 + grid.shape[1], loss.shape[1]
-        call = jax.ffi.ffi_call(
-            native.SOLVE,
-            [
-                jax.ShapeDtypeStruct((size, curves), x.dtype),
-                jax.ShapeDtypeStruct((size, curves), bool),
-                jax.ShapeDtypeStruct((curves,), bool),
-                jax.ShapeDtypeStruct((curves,), jnp.int32),
-            ],
-        )
+        results = [
+            jax.ShapeDtypeStruct((size, curves), x.dtype),
+            jax.ShapeDtypeStruct((size, curves), bool),
+            jax.ShapeDtypeStruct((curves,), bool),
+            jax.ShapeDtypeStruct((curves,), jnp.int32),
+        ]
         method = _method(options, float(jnp.finfo(x.dtype).eps))
+        call = jax.ffi.ffi_call(native.SOLVE, results)
         args = (x, loss.T, weight.T, least, most, *family.bounds(x), grid, shapes)
         return tuple(call(*args, family=family.name, **method))
 
-    return _over_curves(run)(block.x, *block[1:])
+    return _over_curves(run, change)(*block)
 
 
-def measure(family: Family, block: Block, coefficients, held):
+def measure(family: Family, block: Block, coefficients, held, change: Change):
     """What `statistics.measure` gives: factor (coefficients, factor, curves), rss, constant, spread (curves)."""
 
     def run(x, loss, weight, coefficients, held):
         size, curves = coefficients.shape
         numbers = jax.ShapeDtypeStruct((curves,), x.dtype)
-        call = jax.ffi.ffi_call(
-            native.MEASURE, [jax.ShapeDtypeStruct((size, size, curves), x.dtype), numbers, numbers, numbers]
-        )
+        results = [jax.ShapeDtypeStruct((size, size, curves), x.dtype), numbers, numbers, numbers]
+        call = jax.ffi.ffi_call(native.MEASURE, results)
         return tuple(call(x, loss.T, weight.T, coefficients, held, family=family.name))
 
-    return _over_curves(run)(block.x, block.loss, block.weight, coefficients, held)
+    return _over_curves(run, change)(block.x, block.loss, block.weight, coefficients, held)
 
 
-def _over_curves(run):
-    """``run(x, *arrays)``, of arrays with curves on the last axis, which under `vmap` are just more curves.
+def _over_curves(run, change: Change):
+    """``run(x, *arrays)``, of arrays with curves on the last axis, as a function that JAX can transform.
 
-    Where each batch has an axis of its own, batches are run one after the other.
+    Under `vmap` there are just more curves; batches that have an axis each of their own are run one after the other.
     """
-    mapped = custom_vmap(run)
+    mapped = custom_vmap(_with_derivative(run, change))
 
     @mapped.def_vmap
     def _(size, is_batched, x, *arrays):
+        if not any(is_batched):  # of a derivative only the changes are
+            results = mapped(x, *arrays)
+            return results, (False,) * len(results)
         pairs = zip(arrays, is_batched[1:], strict=True)
         spread = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
         if is_batched[0]:
             results = lax.map(lambda a: mapped(*a), (x, *spread))
         else:
-            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1) for a in spread]
-            results = tuple(jnp.moveaxis(a.reshape(*a.shape[:-1], size, -1), -2, 0) for a in mapped(x, *more))
+            curves = spread[0].shape[-1]
+            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * curves) for a in spread]
+            results = mapped(x, *more)
+            results = tuple(jnp.moveaxis(a.reshape(*a.shape[:-1], size, curves), -2, 0) for a in results)
         return results, (True,) * len(results)
 
-    return mapped
+    # Once outside, for reverse mode does not look into `mapped`; once inside, where JAX looks when it differentiates
+    # twice.
+    return _with_derivative(mapped, change)
+
+
+def _with_derivative(function, change: Change):
+    call = jax.custom_jvp(function)
+
+    @call.defjvp
+    def _(args, changes):
+        results = call(*args)
+        return results, change(args, changes, results)
+
+    return call
 
 
 @functools.cache

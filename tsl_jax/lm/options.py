@@ -31,7 +31,8 @@ class FitOptions:
         block_size: curves fitted together; ``None`` (default) picks it for the device.
         kernel: ``"native"``, the kernel in C++ for CPUs, which fits the families of this package in float32, several
             times faster, and is built the first time it is used, if there is a C++ compiler; ``"xla"``, which fits any
-            family anywhere; ``"auto"`` (default), the native one where it can be had. They agree to rounding.
+            family anywhere, and what `jax.export` takes; ``"auto"`` (default), the native one where it can be had. They
+            agree to rounding.
 
     Raises:
         ValueError: an option is outside its range; the message names it and the range.

@@ -31,7 +31,7 @@ def solve(family: Family, options: FitOptions, block: Block) -> Solution:
     ``dp = -(∂G/∂p)⁻¹ (∂G/∂y dy + ...)`` with the full Hessian; coefficients on a bound move with their bound.
     """
     if native_kernel.chosen_kernel(family, options, block.loss.dtype) == "native":
-        return Solution(*native_kernel.solve_block(family, options, block)[:3])
+        return Solution(*native_kernel.solve_block(family, options, block, functools.partial(_all_change, family))[:3])
     state = solve_block(family, options, block)
     point = state.point
     held = jnp.concatenate(
@@ -47,6 +47,17 @@ def solve(family: Family, options: FitOptions, block: Block) -> Solution:
 def _solve_jvp(family, options, primals, tangents):
     (block,), (change,) = primals, tangents
     solution = solve(family, options, block)
+    return solution, _change(family, block, change, solution)
+
+
+def _all_change(family, block, change, results):
+    """`_change` of all that the native kernel gives; JAX needs it where it differentiates twice."""
+    moved = _change(family, Block(*block), Block(*change), Solution(*results[:3]))
+    return *moved, *(np.zeros(a.shape, jax.dtypes.float0) for a in results[3:])
+
+
+def _change(family, block: Block, change: Block, solution: Solution) -> Solution:
+    """How a solution follows its block."""
 
     def gradient(p, x, loss, weight):
         return jax.grad(lambda q: jnp.sum(weight * jnp.square(loss - model(family, x, q))) / 2)(p)
@@ -65,7 +76,7 @@ def _solve_jvp(family, options, primals, tangents):
         p, held, bound_change, block.loss, block.weight, change.loss, change.weight
     )
     nothing: list[Any] = [np.zeros(a.shape, jax.dtypes.float0) for a in (solution.held, solution.converged)]
-    return solution, Solution(moved, *nothing)
+    return Solution(moved, *nothing)
 
 
 def model(family: Family, x, coefficients):

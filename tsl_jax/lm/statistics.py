@@ -31,7 +31,8 @@ class Measures(NamedTuple):
 def measure(family: Family, options: FitOptions, block: Block, solution: Solution) -> Measures:
     """`Measures` of solved curves, by the kernel that is chosen."""
     if chosen_kernel(family, options, block.loss.dtype) == "native":
-        return _measure_native(family, block, solution)
+        change = functools.partial(_change_of_measures, family)
+        return Measures(*native_kernel.measure(family, block, solution.coefficients, solution.held, change))
     return over_tiles(functools.partial(_measure, family), block, solution)
 
 
@@ -43,14 +44,15 @@ def _measure(family: Family, block: Block, solution: Solution) -> Measures:
     return Measures(covariance_factor(family, block, solution), rss, constant, spread)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _measure_native(family: Family, block: Block, solution: Solution) -> Measures:
-    return Measures(*native_kernel.measure(family, block, solution.coefficients, solution.held))
+def _change_of_measures(family, arguments, changes, _):
+    """How the native kernel's measures follow what they are of: as those of `_measure`."""
 
+    def measures(x, loss, weight, coefficients, held):
+        unbounded = jnp.zeros_like(loss[0])
+        block = Block(x, loss, weight, unbounded, unbounded)
+        return tuple(_measure(family, block, Solution(coefficients, held, unbounded > 0)))
 
-@_measure_native.defjvp
-def _measure_jvp(family, primals, tangents):
-    return jax.jvp(functools.partial(_measure, family), primals, tangents)
+    return jax.jvp(measures, arguments, changes)[1]
 
 
 def residuals(family: Family, block: Block, coefficients) -> Float[Array, "checkpoints curves"]:

@@ -60,6 +60,7 @@ struct Kernel {
 
 template <class Arguments>
 ffi::Error run(const Arguments& arguments, const ffi::Dictionary& attributes, ffi::ThreadPool& pool) try {
+  if (arguments.block.curves < 0) return ffi::Error::InvalidArgument("more than 2^30 curves in a block; give a block_size");
   const std::string_view family = attributes.get<std::string_view>("family").value();
   if (family == "sigmoid") Kernel<Sigmoid>::run(arguments, pool);
   else if (family == "hyperbola") Kernel<Hyperbola>::run(arguments, pool);
@@ -97,7 +98,8 @@ Method read_method(const ffi::Dictionary& attributes) {
 }
 
 Block make_block(Floats x, Floats loss, Floats weight, const float* least, const float* most) {
-  const int curves = static_cast<int>(loss.dimensions()[0]), n = static_cast<int>(loss.dimensions()[1]);
+  const int64_t rows = loss.dimensions()[0];
+  const int curves = rows > INT32_MAX / 2 ? -1 : static_cast<int>(rows), n = static_cast<int>(loss.dimensions()[1]);
   return {curves, n, x.typed_data(), loss.typed_data(), weight.typed_data(), least, most};
 }
 

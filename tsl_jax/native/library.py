@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import os
 import shlex
 import shutil
@@ -13,7 +14,6 @@ import threading
 from pathlib import Path
 
 import jax
-import jaxlib
 
 from ..cache import compiled_folder
 
@@ -73,17 +73,16 @@ def _no_compiler() -> str:
 
 
 def _built(compiler: list[str]) -> ctypes.CDLL:
-    """The library, from the cache folder or else built into it; without such a folder only for this process."""
-    folder = compiled_folder("kernel")
-    if folder is None:
-        with tempfile.TemporaryDirectory() as own:
-            return _build(compiler, Path(own), "kernel")
-    version = _version(compiler)
-    for path in folder.glob(f"{version}-*.so"):
+    """The library, from the cache folder or else built into it; where it cannot be written, only for this process."""
+    folder, version = compiled_folder("kernel"), _version(compiler)
+    for path in folder.glob(f"{version}-*.so") if folder else ():
         if path.stem == f"{version}-{_digest(path)}":  # loading a file that was cut short may end the process
             with contextlib.suppress(OSError):
                 return ctypes.CDLL(str(path))
-    return _build(compiler, folder, version)
+    if folder and os.access(folder, os.W_OK):
+        return _build(compiler, folder, version)
+    with tempfile.TemporaryDirectory() as own:
+        return _build(compiler, Path(own), version)
 
 
 def _build(compiler: list[str], folder: Path, version: str) -> ctypes.CDLL:
@@ -119,6 +118,6 @@ def _digest(path: Path) -> str:
 
 def _version(compiler: list[str]) -> str:
     """Changes with all that the library depends on."""
-    parts = [jaxlib.__version__, *compiler, _run(compiler, "--version"), *_FLAGS]
+    parts = [importlib.metadata.version("jaxlib"), *compiler, _run(compiler, "--version"), *_FLAGS]
     parts += [path.read_text() for path in sorted(_SOURCES.glob("*.[ch]*"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
