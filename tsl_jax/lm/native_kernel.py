@@ -46,7 +46,7 @@ def _why_not(family: Family, dtype) -> str | None:
         return f"it is for CPUs and the default device is a {jax.default_backend()}"
     if type(family) not in FAMILIES:
         return f"it does not know the family {family.name!r}"
-    if dtype != jnp.float32:
+    if jnp.dtype(dtype) != jnp.float32:
         return f"it computes in float32, and the losses want {jnp.dtype(dtype).name}"
     return native.why_missing()
 
