@@ -22,7 +22,7 @@ from typing import Any
 from . import record
 
 #: Curves of the sweeps over checkpoints and devices at 64 checkpoints; more checkpoints get as many fewer.
-_CURVES, _MOST_BLOCK = 2**16, 2**20
+_CURVES, _MOST_BLOCK = 2**19, 2**20
 _JUDGED = 512
 
 
