@@ -7,6 +7,8 @@ import pytest
 from jax import lax
 
 from benchmarks.operations import count
+from benchmarks.problems import sigmoids
+from tsl_jax import FitOptions, Sigmoid, fit, native
 
 FOUR, SQUARE = jnp.ones(4), jnp.ones((3, 3))
 
@@ -67,3 +69,20 @@ def test_the_walk_gives_the_programs_own_results():
     found = _Walk().run(closed.jaxpr, closed.consts, [given])
     for left, right in zip(found, jax.tree.leaves(program(given)), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.skipif(native.why_missing() is not None, reason="no native kernel")
+def test_the_native_kernels_passes_are_counted():
+    problem = sigmoids(seed=0, num_curves=200, num_checkpoints=24)
+
+    def done(**options):
+        chosen = FitOptions(starts=1, **options)
+        return count(lambda losses: fit(Sigmoid(), problem.time, losses, options=chosen), problem.losses)
+
+    few, many = done(kernel="native", max_steps=3), done(kernel="native", tolerance=1e-9)
+    assert many.transcendental > few.transcendental >= 200 * 24 * (1 + 1)  # a pass of a start, one of the errors
+    steps = (many.transcendental - few.transcendental) / (200 * 24)
+    assert (many.flops - few.flops) / (200 * 24) == pytest.approx(63 * steps)  # 63 a checkpoint, of which one is exp
+    # The same steps by XLA, and a search of all templates at all checkpoints.
+    reference = done(kernel="xla", tolerance=1e-9)
+    assert 0.1 < many.flops / reference.flops < 0.6

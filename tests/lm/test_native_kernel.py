@@ -54,7 +54,6 @@ def assert_agree(found, reference, losses):
         shift = np.abs(found.params[name] - value)[close][np.isfinite(unit)]
         # An rss within 1e-6 of the least one is within a thousandth or so of a standard error of its parameters.
         assert np.quantile(shift / unit[np.isfinite(unit)], 0.99) < 0.05, name
-    return apart
 
 
 @needs_native
@@ -85,6 +84,18 @@ def test_gaps_and_weights(family):
     weights = np.where(rng.random(losses.shape) < 0.1, 0, rng.uniform(0.1, 10, losses.shape)).astype(np.float32)
     assert_agree(*both(problem, losses), losses)
     assert_agree(*both(problem, losses, weights), losses)
+
+
+@needs_native
+@pytest.mark.parametrize("family", MAKERS)
+def test_float32_where_float64_is_on(family):
+    problem = MAKERS[family](2, 50, 20)
+    found, _ = both(problem, problem.losses)
+    with jax.enable_x64(True):
+        again, reference = both(problem, problem.losses)
+        assert_agree(again, reference, problem.losses)
+    assert again.rss.dtype == np.float32
+    np.testing.assert_allclose(again.rss, found.rss, rtol=1e-4)
 
 
 @needs_native

@@ -46,7 +46,7 @@ class Hyperbola(Family):
     def bounds(self, x):
         # From a straight line within 1% (x reaches 1) to a drop over within the first tenth of the first interval.
         smallest = jnp.maximum(x[0], 1e-6)
-        return jnp.log(jnp.asarray([0.02])), jnp.log(100 / smallest)[None]
+        return jnp.log(jnp.asarray([0.02], x.dtype)), jnp.log(100 / smallest)[None]
 
     def grid(self, x):
         lower, upper = self.bounds(x)

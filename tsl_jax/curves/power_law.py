@@ -45,7 +45,7 @@ class PowerLaw(Family):
     def bounds(self, x):
         # From a straight line in ln(a) within 1% to a fall that is over within the first interval.
         first_gap = jnp.maximum(x[1] - x[0], 1e-6)
-        return jnp.log(jnp.asarray([0.02])), jnp.log(20 / first_gap)[None]
+        return jnp.log(jnp.asarray([0.02], x.dtype)), jnp.log(20 / first_gap)[None]
 
     def grid(self, x):
         lower, upper = self.bounds(x)

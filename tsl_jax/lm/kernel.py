@@ -123,7 +123,8 @@ def over_tiles(function, block: Block, *others):
 
 def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
     """Bounds and convergence thresholds for a block."""
-    lower, upper = family.bounds(block.x)
+    # Where JAX has float64 on, a family may give it whatever x is.
+    lower, upper = (bound.astype(block.x.dtype) for bound in family.bounds(block.x))
     eps = float(jnp.finfo(block.loss.dtype).eps)
     # Rounding of the losses and of the curve: no fit can be told from a better one below this.
     floor = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * (2 * eps) ** 2

@@ -16,7 +16,7 @@ def ranked_starts(
     family: Family, block: Block, number: int
 ) -> tuple[Float[Array, "starts theta curves"], Float[Array, "starts curves"]]:
     """The best templates of every curve, best first and each from another run, and how much they lower the rss."""
-    grid = family.grid(block.x)
+    grid = family.grid(block.x).astype(block.x.dtype)
     f = family.shape(block.x, grid.T[:, :, None])
     uneven = jnp.any(block.weight != block.weight[:1], axis=0)
     even = _best_of_runs(_gain_even(f, block))
