@@ -12,7 +12,7 @@ from tsl_jax.lm.search import NUM_RUNS
 #: Of the shape, its complement and its slopes at one checkpoint; see families.h.
 _SHAPE = {"sigmoid": 13, "hyperbola": 5, "power_law": 5}
 #: As kGroup and kFlat of templates.h.
-_GROUP, _FLAT = 4, 1e-6
+GROUP, FLAT = 4, 1e-6
 #: For one template and one curve: the gain inside the bounds and what compares it with the best.
 _GAIN = 10
 
@@ -49,13 +49,13 @@ def _measure(family: str) -> int:
 def _search(shapes) -> float:
     """One curve, search.h: a sum over the band of each group of templates, and the gains."""
     templates, n = shapes.shape
-    flat_start = np.abs(shapes - shapes[:, :1]) <= _FLAT
-    flat_end = np.abs(shapes - shapes[:, -1:]) <= _FLAT
+    flat_start = np.abs(shapes - shapes[:, :1]) <= FLAT
+    flat_end = np.abs(shapes - shapes[:, -1:]) <= FLAT
     begin = np.where(flat_start.all(1), n, np.argmin(flat_start, axis=1))
     end = np.where(flat_end.all(1), 0, n - np.argmin(flat_end[:, ::-1], axis=1))
     length, total = -(-templates // NUM_RUNS), 0.0
     for first in range(0, templates, length):
-        for group in range(first, min(first + length, templates), _GROUP):
-            part = slice(group, min(group + _GROUP, first + length, templates))
-            total += _GROUP * (2 * max(int(end[part].max() - begin[part].min()), 0) + 4 + _GAIN)
+        for group in range(first, min(first + length, templates), GROUP):
+            part = slice(group, min(group + GROUP, first + length, templates))
+            total += GROUP * (2 * max(int(end[part].max() - begin[part].min()), 0) + 4 + _GAIN)
     return total + 8 * n  # mean, spread and running sums

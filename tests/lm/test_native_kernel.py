@@ -1,16 +1,20 @@
 """The kernel in C++ against the one that XLA compiles, which is its reference; and who gets which."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import native_operations
 from benchmarks.problems import hyperbolas, power_laws, sigmoids
 from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit, native
 from tsl_jax.lm import chosen_kernel, has_parameters
+from tsl_jax.lm.search import NUM_RUNS
 
 CAUSE = native.why_missing()
 needs_native = pytest.mark.skipif(CAUSE is not None, reason=f"the native kernel: {CAUSE}")
@@ -149,6 +153,16 @@ def test_a_second_derivative_is_the_difference_of_first_ones():
     difference = (slope(row + 0.01 * direction) - slope(row - 0.01 * direction)) / 0.02
     change = jax.jvp(slope, (row,), (direction,))[1]
     np.testing.assert_allclose(change, difference, atol=0.02 * np.abs(difference).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kRuns", NUM_RUNS), ("kGroup", native_operations.GROUP), ("kFlat", f"{native_operations.FLAT:g}f")],
+)
+def test_constants_that_stand_in_both_languages_agree(name, value):
+    text = (Path(native.__file__).parent / "templates.h").read_text()
+    (found,) = re.findall(rf"{name} = (\S+);", text)
+    assert found.replace("1e-6f", "1e-06f") == str(value)
 
 
 class Steeper(Sigmoid):

@@ -14,9 +14,9 @@ from tests.problems import Cell, identifiable, quality_rows, sigmoids
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import fit
 
-# No cell of the table may hide behind the others. Without noise, of 16 checkpoints 0.7% of the curves (110 and 120 of
-# 16,384, by XLA and in C++) end just above the floor that the input's precision sets: float32 parameters go no lower.
-_UNSOLVED_PER_CELL, _UNSOLVED_WITHOUT_NOISE = 1, 5
+# No cell of the table may hide behind the others. Without noise, of 16 checkpoints 0.7% of the curves (109 and 123 of
+# 16,384, by XLA and in C++) end just above the floor that the input's precision sets: which ones is luck of rounding.
+_UNSOLVED_PER_CELL, _UNSOLVED_WITHOUT_NOISE = 1, {"xla": 1, "native": 5}
 # Of the tests of rss and errors, which are one program.
 _CURVES = 2000
 
@@ -30,6 +30,7 @@ def test_what_is_kept_of_the_search_is_what_it_finds(row):
     np.testing.assert_allclose(oracle.rss_of(problem[some], kept.params(problem)), kept.rss, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.usefixtures("each_kernel")
 def test_reported_rss_is_the_rss_of_the_reported_parameters():
     problem = sigmoids(seed=3, num_curves=_CURVES, num_checkpoints=64)
     found = fit(Sigmoid(), jnp.asarray(problem.time), problem.losses)
@@ -37,6 +38,7 @@ def test_reported_rss_is_the_rss_of_the_reported_parameters():
     np.testing.assert_allclose(found.rss, oracle.rss_of(problem, params), rtol=1e-3)
 
 
+@pytest.mark.usefixtures("each_kernel")
 def test_errors_match_the_standard_errors():
     seed, num = 11, _CURVES
     problem = identifiable(seed, num)
@@ -51,7 +53,7 @@ def test_errors_match_the_standard_errors():
 
 
 @pytest.mark.usefixtures("optimised")  # to the end of this file: what users run is what is judged
-def test_999_of_1000_noisy_sigmoids_are_solved():
+def test_999_of_1000_noisy_sigmoids_are_solved(each_kernel):
     total, failures = 0, {}
     for row in quality_rows():
         joined = certified.problem_of(row)
@@ -64,7 +66,7 @@ def test_999_of_1000_noisy_sigmoids_are_solved():
     assert unsolved <= (1 - SOLVED_FRACTION) * total, failures
     for cell, curves in failures.items():
         tiny = cell.noise == 0 and cell.checkpoints == 16
-        assert len(curves) <= (_UNSOLVED_WITHOUT_NOISE if tiny else _UNSOLVED_PER_CELL), failures
+        assert len(curves) <= (_UNSOLVED_WITHOUT_NOISE[each_kernel] if tiny else _UNSOLVED_PER_CELL), failures
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,7 @@ def test_999_of_1000_noisy_sigmoids_are_solved():
         Cell("linear", "even", 128, 0.03),
     ],
 )
+@pytest.mark.usefixtures("each_kernel")
 def test_as_good_as_scipy_from_nine_starts(cell):
     # The definition of "best known" itself, for the engine and for the faster search that stands in for it.
     problem = cell.problem(24)

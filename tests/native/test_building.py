@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tsl_jax import cache
-from tsl_jax.native import library
+from tsl_jax.native import building
 
-COMPILER = library._compiler()
+COMPILER = building._compiler()
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 
 
@@ -19,35 +19,35 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 def folder(monkeypatch, tmp_path):
     """An empty cache, and a compiler that does not take the time to optimise."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(library, "_FLAGS", tuple("-O0" if flag == "-O3" else flag for flag in library._FLAGS))
+    monkeypatch.setattr(building, "_FLAGS", tuple("-O0" if flag == "-O3" else flag for flag in building._FLAGS))
     return cache.compiled_folder("kernel")
 
 
 def test_it_is_built_once_and_again_for_other_flags(folder, monkeypatch):
-    library._built(COMPILER)
+    building._built(COMPILER)
     (path,) = folder.iterdir()
     written = path.stat().st_mtime_ns
-    library._built(COMPILER)
+    building._built(COMPILER)
     assert [p.stat().st_mtime_ns for p in folder.iterdir()] == [written]
-    version = library._version(COMPILER)
+    version = building._version(COMPILER)
     assert path.stem.startswith(version)
-    monkeypatch.setattr(library, "_FLAGS", (*library._FLAGS, "-DOTHER"))
-    assert library._version(COMPILER) != version
+    monkeypatch.setattr(building, "_FLAGS", (*building._FLAGS, "-DOTHER"))
+    assert building._version(COMPILER) != version
 
 
 def test_a_file_that_was_cut_short_is_built_again(folder):
-    library._built(COMPILER)
+    building._built(COMPILER)
     (path,) = folder.iterdir()
     whole, new = path.read_bytes(), folder / "cut"
     new.write_bytes(whole[: len(whole) // 2])
     new.replace(path)  # the one that is loaded stays as it was
-    assert hasattr(library._built(COMPILER), library.SOLVE)
+    assert hasattr(building._built(COMPILER), building.SOLVE)
     assert path.read_bytes() == whole
 
 
 def test_without_a_folder_it_is_built_for_this_process(monkeypatch, folder):
-    monkeypatch.setattr(library, "compiled_folder", lambda kind: None)
-    assert hasattr(library._built(COMPILER), library.SOLVE)
+    monkeypatch.setattr(building, "compiled_folder", lambda kind: None)
+    assert hasattr(building._built(COMPILER), building.SOLVE)
     assert not list(folder.iterdir())
 
 
@@ -76,42 +76,42 @@ def broken(monkeypatch, tmp_path):
 )
 def test_a_compiler_that_fails_is_told(monkeypatch, folder, broken, script, told):
     broken(script)
-    monkeypatch.setattr(library, "_PATIENCE", 2)
-    assert told in library._load.__wrapped__()
+    monkeypatch.setattr(building, "_PATIENCE", 2)
+    assert told in building._load.__wrapped__()
     assert not list(folder.glob("tmp*"))  # nothing half-made is left
 
 
 def test_a_compiler_that_does_not_tell_its_version_is_told(monkeypatch, folder):
     monkeypatch.setenv("CXX", "false")
-    assert library._load.__wrapped__().endswith("false could not build it: ")
+    assert building._load.__wrapped__().endswith("false could not build it: ")
 
 
 @pytest.mark.parametrize("name", ["no-such-compiler", "no-such-compiler -O2", "'g++"])
 def test_a_wrong_name_is_told_with_the_cure(monkeypatch, name):
     monkeypatch.setenv("CXX", name)
     cause = f"CXX names {name!r}, which was not found; name a C++ compiler that is there, or unset CXX"
-    assert library._load.__wrapped__() == cause
+    assert building._load.__wrapped__() == cause
 
 
 def test_no_compiler_is_told_with_the_cure(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert library._load.__wrapped__() == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+    assert building._load.__wrapped__() == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
 
 
 def test_a_compiler_may_have_arguments(monkeypatch):
     monkeypatch.setenv("CXX", f"env {COMPILER[0]} -DOTHER")
-    compiler = library._compiler()
+    compiler = building._compiler()
     assert compiler == [shutil.which("env"), COMPILER[0], "-DOTHER"]
-    assert library._run(compiler, "--version") == library._run(COMPILER, "--version")
+    assert building._run(compiler, "--version") == building._run(COMPILER, "--version")
 
 
 def test_it_is_built_again_for_another_jaxlib(monkeypatch):
-    version = library._version(COMPILER)
+    version = building._version(COMPILER)
     monkeypatch.setattr(
-        library.importlib.metadata, "version", lambda name: "another"
+        building.importlib.metadata, "version", lambda name: "another"
     )  # its headers are in jaxlib, not in jax
-    assert library._version(COMPILER) != version
+    assert building._version(COMPILER) != version
 
 
 def test_importing_builds_nothing(tmp_path):
