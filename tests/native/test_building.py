@@ -5,49 +5,51 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from tsl_jax import cache
 from tsl_jax.native import building
 
-COMPILER = building._compiler()
+COMPILER = building._compiler(building.CPU)
+#: Which does not take the time to optimise.
+TOOLS = building.CPU._replace(flags=tuple("-O0" if flag == "-O3" else flag for flag in building.CPU.flags))
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """An empty cache, and a compiler that does not take the time to optimise."""
+    """An empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(building, "_FLAGS", tuple("-O0" if flag == "-O3" else flag for flag in building._FLAGS))
     return cache.compiled_folder("kernel")
 
 
-def test_it_is_built_once_and_again_for_other_flags(folder, monkeypatch):
-    building._built(COMPILER)
+def test_it_is_built_once_and_again_for_other_flags(folder):
+    building._built(TOOLS, COMPILER)
     (path,) = folder.iterdir()
     written = path.stat().st_mtime_ns
-    building._built(COMPILER)
+    building._built(TOOLS, COMPILER)
     assert [p.stat().st_mtime_ns for p in folder.iterdir()] == [written]
-    version = building._version(COMPILER)
+    version = building._version(TOOLS, COMPILER)
     assert path.stem.startswith(version)
-    monkeypatch.setattr(building, "_FLAGS", (*building._FLAGS, "-DOTHER"))
-    assert building._version(COMPILER) != version
+    assert building._version(TOOLS._replace(flags=(*TOOLS.flags, "-DOTHER")), COMPILER) != version
 
 
 def test_a_file_that_was_cut_short_is_built_again(folder):
-    building._built(COMPILER)
+    building._built(TOOLS, COMPILER)
     (path,) = folder.iterdir()
     whole, new = path.read_bytes(), folder / "cut"
     new.write_bytes(whole[: len(whole) // 2])
     new.replace(path)  # the one that is loaded stays as it was
-    assert hasattr(building._built(COMPILER), building.SOLVE)
+    assert hasattr(building._built(TOOLS, COMPILER), building.SOLVE)
     assert path.read_bytes() == whole
 
 
 def test_without_a_folder_it_is_built_for_this_process(monkeypatch, folder):
     monkeypatch.setattr(building, "compiled_folder", lambda kind: None)
-    assert hasattr(building._built(COMPILER), building.SOLVE)
+    assert hasattr(building._built(TOOLS, COMPILER), building.SOLVE)
     assert not list(folder.iterdir())
 
 
@@ -77,41 +79,89 @@ def broken(monkeypatch, tmp_path):
 def test_a_compiler_that_fails_is_told(monkeypatch, folder, broken, script, told):
     broken(script)
     monkeypatch.setattr(building, "_PATIENCE", 2)
-    assert told in building._load.__wrapped__()
+    assert told in building._register(TOOLS)
     assert not list(folder.glob("tmp*"))  # nothing half-made is left
 
 
 def test_a_compiler_that_does_not_tell_its_version_is_told(monkeypatch, folder):
     monkeypatch.setenv("CXX", "false")
-    assert building._load.__wrapped__().endswith("false could not build it: ")
+    assert building._register(TOOLS).endswith("false could not build it: ")
 
 
 @pytest.mark.parametrize("name", ["no-such-compiler", "no-such-compiler -O2", "'g++"])
 def test_a_wrong_name_is_told_with_the_cure(monkeypatch, name):
     monkeypatch.setenv("CXX", name)
     cause = f"CXX names {name!r}, which was not found; name a C++ compiler that is there, or unset CXX"
-    assert building._load.__wrapped__() == cause
+    assert building._register(TOOLS) == cause
 
 
 def test_no_compiler_is_told_with_the_cure(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert building._load.__wrapped__() == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+    assert building._register(TOOLS) == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
 
 
 def test_a_compiler_may_have_arguments(monkeypatch):
     monkeypatch.setenv("CXX", f"env {COMPILER[0]} -DOTHER")
-    compiler = building._compiler()
+    compiler = building._compiler(TOOLS)
     assert compiler == [shutil.which("env"), COMPILER[0], "-DOTHER"]
     assert building._run(compiler, "--version") == building._run(COMPILER, "--version")
 
 
 def test_it_is_built_again_for_another_jaxlib(monkeypatch):
-    version = building._version(COMPILER)
+    version = building._version(TOOLS, COMPILER)
     monkeypatch.setattr(
         building.importlib.metadata, "version", lambda name: "another"
     )  # its headers are in jaxlib, not in jax
-    assert building._version(COMPILER) != version
+    assert building._version(TOOLS, COMPILER) != version
+
+
+CUDA = building.cuda("sm_90")
+NVCC = building._compiler(CUDA)
+
+
+@pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
+def test_it_builds_for_gpus_on_a_machine_without_one(folder):
+    library = building._built(CUDA, NVCC)
+    assert hasattr(library, building.SOLVE)
+    assert hasattr(library, building.MEASURE)
+
+
+def test_it_builds_for_the_gpu_that_is_there(monkeypatch):
+    client = SimpleNamespace(platform_version="PJRT C API\ncuda 13000")
+    device = SimpleNamespace(client=client, compute_capability="12.0", device_kind="NVIDIA RTX PRO 6000")
+    monkeypatch.setattr(jax, "devices", lambda backend: [device])
+    monkeypatch.setattr(building, "_register", lambda tools: tools)
+    tools = building._load.__wrapped__("gpu")
+    assert tools.platform == "CUDA"
+    assert "-arch=sm_120" in tools.flags
+
+
+def test_another_makers_gpu_is_told(monkeypatch):
+    client = SimpleNamespace(platform_version="PJRT C API\nrocm 70000")
+    monkeypatch.setattr(jax, "devices", lambda backend: [SimpleNamespace(client=client, device_kind="gfx942")])
+    told = building._load.__wrapped__("gpu")
+    assert told == "it is for CPUs and NVIDIA's GPUs, and the default device is a gfx942"
+
+
+def test_the_compiler_that_jax_brings_is_found_first(monkeypatch, tmp_path):
+    (tmp_path / "cu13" / "bin").mkdir(parents=True)
+    nvcc = tmp_path / "cu13" / "bin" / "nvcc"
+    nvcc.write_text("#!/bin/sh\n")
+    nvcc.chmod(0o755)
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(building.importlib.util, "find_spec", {"nvidia": package}.get)
+    monkeypatch.delenv("CUDACXX", raising=False)
+    assert building._compiler(building.cuda("sm_90")) == [str(nvcc)]
+    monkeypatch.setenv("CUDACXX", f"{COMPILER[0]} -x cu")
+    assert building._compiler(building.cuda("sm_90")) == [*COMPILER, "-x", "cu"]
+
+
+def test_no_cuda_compiler_is_told_with_the_cure(monkeypatch):
+    monkeypatch.delenv("CUDACXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    told = building._register(building.cuda("sm_90"))
+    assert told == "no CUDA compiler was found; install tsl_jax[cuda], which brings one, or name one in CUDACXX"
 
 
 def test_importing_builds_nothing(tmp_path):

@@ -118,8 +118,8 @@ Kernel = Annotated[
     KernelName,
     _option(
         _SOLVER,
-        "What fits: native, in C++ for CPUs, built the first time it is used; xla, on any device; auto, the native "
-        "one where it can be had.",
+        "What fits: native, in C++ for CPUs and NVIDIA's GPUs, built the first time it is used; xla, on any device; "
+        "auto, on a CPU the native one where it can be had, else xla.",
     ),
 ]
 Memory = Annotated[

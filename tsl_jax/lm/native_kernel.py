@@ -1,4 +1,4 @@
-"""The engine's kernel in C++ (`tsl_jax.native`), for families that it knows, on CPUs, in float32.
+"""The engine's kernel in C++ (`tsl_jax.native`), for families that it knows, on CPUs and NVIDIA's GPUs, in float32.
 
 It does what `kernel.solve_block` and `statistics.measure` do, curve by curve the same steps, to rounding: one pass over
 a curve's losses in registers where XLA makes forty over arrays.
@@ -30,10 +30,12 @@ FAMILIES = (Sigmoid, Hyperbola, PowerLaw)
 def chosen_kernel(family: Family, options: FitOptions, dtype) -> str:
     """``"native"`` or ``"xla"``: which kernel fits this family on the default device.
 
+    On a GPU the native one is taken where it is asked for, not of itself: it was never timed on one.
+
     Raises:
         ValueError: the native one is asked for where there is none.
     """
-    if options.kernel == "xla":
+    if options.kernel == "xla" or (options.kernel == "auto" and jax.default_backend() != "cpu"):
         return "xla"
     cause = _why_not(family, dtype)
     if cause and options.kernel == "native":
@@ -42,13 +44,14 @@ def chosen_kernel(family: Family, options: FitOptions, dtype) -> str:
 
 
 def _why_not(family: Family, dtype) -> str | None:
-    if jax.default_backend() != "cpu":
-        return f"it is for CPUs and the default device is a {jax.default_backend()}"
+    backend = jax.default_backend()
+    if backend not in ("cpu", "gpu"):
+        return f"it is for CPUs and NVIDIA's GPUs, and the default device is a {backend}"
     if type(family) not in FAMILIES:
         return f"it does not know the family {family.name!r}"
     if jnp.dtype(dtype) != jnp.float32:
         return f"it computes in float32, and the losses want {jnp.dtype(dtype).name}"
-    return native.why_missing()
+    return native.why_missing(backend)
 
 
 def solve_block(family: Family, options: FitOptions, block: Block, change: Change):

@@ -29,10 +29,10 @@ class FitOptions:
         tolerance: a curve has converged when the next step would lower its rss by less than this fraction.
             ``None`` (default): 1e-6 in float32, 1e-12 in float64.
         block_size: curves fitted together; ``None`` (default) picks it for the device.
-        kernel: ``"native"``, the kernel in C++ for CPUs, which fits the families of this package in float32, several
-            times faster, and is built the first time it is used, if there is a C++ compiler; ``"xla"``, which fits any
-            family anywhere, and what `jax.export` takes; ``"auto"`` (default), the native one where it can be had. They
-            agree to rounding.
+        kernel: ``"native"``, the kernel in C++ for CPUs and NVIDIA's GPUs, which fits the families of this package in
+            float32, several times faster, and is built the first time it is used, if there is a compiler (C++, CUDA);
+            ``"xla"``, which fits any family anywhere, and what `jax.export` takes; ``"auto"`` (default), on a CPU the
+            native one where it can be had, else XLA's. They agree to rounding.
 
     Raises:
         ValueError: an option is outside its range; the message names it and the range.

@@ -1,4 +1,4 @@
-"""The engine's kernel for CPUs in C++: built once for this machine's processor, found automatically, never required."""
+"""The engine's kernel in C++, for CPUs and for NVIDIA's GPUs: built once for this machine's device, never required."""
 
 from .building import MEASURE, SOLVE, why_missing
 

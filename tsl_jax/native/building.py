@@ -5,6 +5,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
@@ -21,76 +23,133 @@ from ..cache import compiled_folder
 SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
 
 _SOURCES = Path(__file__).parent
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 #: Seconds after which a compiler is given up: it takes some ten, and hours where it waits for something.
 _PATIENCE = 300
 _LOCK = threading.Lock()
 
 
-def why_missing() -> str | None:
-    """Why there is no kernel on this machine; None where there is one, which JAX then knows.
+class Toolchain(NamedTuple):
+    """What builds the kernel for one kind of device."""
+
+    platform: str  #: JAX's name of these devices
+    source: str
+    language: str
+    names: tuple[str, ...]  #: compilers that are tried
+    variable: str  #: names another one in the environment
+    cure: str  #: where there is none
+    flags: tuple[str, ...]
+
+
+_SHARED = ("-std=c++17", "-O3", "-shared")
+CPU = Toolchain(
+    platform="cpu",
+    source="cpu.cc",
+    language="C++",
+    names=("c++", "g++", "clang++"),
+    variable="CXX",
+    cure="install g++ or clang++",
+    flags=(*_SHARED, "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC"),
+)
+
+
+def cuda(architecture: str) -> Toolchain:
+    """For NVIDIA's GPUs; `architecture` is such as ``sm_90``."""
+    return Toolchain(
+        platform="CUDA",
+        source="cuda.cu",
+        language="CUDA",
+        names=(*_packaged_nvcc(), "nvcc"),
+        variable="CUDACXX",
+        cure="install tsl_jax[cuda], which brings one",
+        flags=(*_SHARED, f"-arch={architecture}", "-Xcompiler", "-fPIC"),
+    )
+
+
+def why_missing(backend: str = "cpu") -> str | None:
+    """Why there is no kernel for this backend of JAX on this machine; None where there is one, which JAX then knows.
 
     The first time it is built, which takes some 10 seconds, into the user's cache folder. It is built again for another
     compiler, jaxlib or processor.
     """
     with _LOCK:  # one thread builds, others wait for it
-        return _load()
+        return _load(backend)
 
 
 @functools.cache
-def _load() -> str | None:
-    compiler = _compiler()
+def _load(backend: str) -> str | None:
+    if backend == "cpu":
+        return _register(CPU)
+    device = jax.devices(backend)[0]
+    if "cuda" not in device.client.platform_version:
+        return f"it is for CPUs and NVIDIA's GPUs, and the default device is a {device.device_kind}"
+    return _register(cuda("sm_" + device.compute_capability.replace(".", "")))
+
+
+def _register(tools: Toolchain) -> str | None:
+    """Build for JAX, or tell why not."""
+    compiler = _compiler(tools)
     if compiler is None:
-        return _no_compiler()
+        return _no_compiler(tools)
     try:
-        library = _built(compiler)
+        library = _built(tools, compiler)
         targets = {name: jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)}
     except subprocess.CalledProcessError as error:
         return f"{shlex.join(compiler)} could not build it: {error.stderr.strip()[-500:]}"
     except subprocess.TimeoutExpired:
-        return f"{shlex.join(compiler)} was not done after {_PATIENCE} seconds; name another compiler in CXX"
+        command = shlex.join(compiler)
+        return f"{command} was not done after {_PATIENCE} seconds; name another compiler in {tools.variable}"
     except (OSError, AttributeError) as error:
         return f"it could not be built or loaded: {error}"
     for name, target in targets.items():
-        jax.ffi.register_ffi_target(name, target, platform="cpu")
+        jax.ffi.register_ffi_target(name, target, platform=tools.platform)
     return None
 
 
-def _compiler() -> list[str] | None:
+def _compiler(tools: Toolchain) -> list[str] | None:
     """The compiler and its arguments, such as ``ccache g++``."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX", "").strip() else ["c++", "g++", "clang++"]
+    named = os.environ.get(tools.variable, "")
     with contextlib.suppress(ValueError):  # a quotation mark without its second
-        for command, *arguments in map(shlex.split, names):
+        for command, *arguments in [shlex.split(named)] if named.strip() else ([name] for name in tools.names):
             if found := shutil.which(command):
                 return [found, *arguments]
     return None
 
 
-def _no_compiler() -> str:
-    if os.environ.get("CXX", "").strip():
-        return f"CXX names {os.environ['CXX']!r}, which was not found; name a C++ compiler that is there, or unset CXX"
-    return "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+def _packaged_nvcc() -> list[str]:
+    """The compiler that JAX's packages for CUDA bring, though not on the PATH."""
+    nvidia = importlib.util.find_spec("nvidia")
+    folders = (nvidia and nvidia.submodule_search_locations) or ()
+    return [str(path) for folder in folders for path in sorted(Path(folder).glob("*/bin/nvcc"), reverse=True)]
 
 
-def _built(compiler: list[str]) -> ctypes.CDLL:
+def _no_compiler(tools: Toolchain) -> str:
+    if named := os.environ.get(tools.variable, "").strip():
+        return (
+            f"{tools.variable} names {named!r}, which was not found; name a {tools.language} compiler that is there, "
+            f"or unset {tools.variable}"
+        )
+    return f"no {tools.language} compiler was found; {tools.cure}, or name one in {tools.variable}"
+
+
+def _built(tools: Toolchain, compiler: list[str]) -> ctypes.CDLL:
     """The library, from the cache folder or else built into it; where it cannot be written, only for this process."""
-    folder, version = compiled_folder("kernel"), _version(compiler)
+    folder, version = compiled_folder("kernel"), _version(tools, compiler)
     for path in folder.glob(f"{version}-*.so") if folder else ():
         if path.stem == f"{version}-{_digest(path)}":  # loading a file that was cut short may end the process
             with contextlib.suppress(OSError):
                 return ctypes.CDLL(str(path))
     if folder and os.access(folder, os.W_OK):
-        return _build(compiler, folder, version)
+        return _build(tools, compiler, folder, version)
     with tempfile.TemporaryDirectory() as own:
-        return _build(compiler, Path(own), version)
+        return _build(tools, compiler, Path(own), version)
 
 
-def _build(compiler: list[str], folder: Path, version: str) -> ctypes.CDLL:
+def _build(tools: Toolchain, compiler: list[str], folder: Path, version: str) -> ctypes.CDLL:
     """Build under another name and load; the right name is given to a whole file, and tells what is in it."""
     handle, new = tempfile.mkstemp(dir=folder, suffix=".so")
     os.close(handle)
     try:
-        _run(compiler, *_FLAGS, "-isystem", jax.ffi.include_dir(), str(_SOURCES / "ffi.cc"), "-o", new)
+        _run(compiler, *tools.flags, "-isystem", jax.ffi.include_dir(), str(_SOURCES / tools.source), "-o", new)
         library = ctypes.CDLL(new)
         os.replace(new, folder / f"{version}-{_digest(Path(new))}.so")
     finally:
@@ -116,8 +175,8 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _version(compiler: list[str]) -> str:
+def _version(tools: Toolchain, compiler: list[str]) -> str:
     """Changes with all that the library depends on."""
-    parts = [importlib.metadata.version("jaxlib"), *compiler, _run(compiler, "--version"), *_FLAGS]
+    parts = [importlib.metadata.version("jaxlib"), *compiler, _run(compiler, "--version"), *tools.flags]
     parts += [path.read_text() for path in sorted(_SOURCES.glob("*.[ch]*"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

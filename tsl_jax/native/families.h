@@ -1,45 +1,47 @@
-// The shapes of tsl_jax.curves: value, complement and slopes at one checkpoint, for a vector of curves.
+// The shapes of tsl_jax.curves at one checkpoint, for a vector of curves.
 #pragma once
 
 #include "vector.h"
 
 namespace tsl_jax {
 
-// A family has `kTheta` parameters of its shape. It is made for one theta and then asked checkpoint by checkpoint:
-// `f` is the shape, `e` its complement, `slopes_of_steps` the derivatives along the directions in which steps set out.
+// A family has `kTheta` parameters of its shape. It is made for one theta and then asked checkpoint by checkpoint.
 
-struct Shape {
+struct Shape {  // and its complement
   Vector f, e;
+};
+
+// Shape, complement and slopes, all times the root of the checkpoint's weight, the slopes over `scale` of the family.
+// Slopes are those in the directions in which steps set out: see `move`.
+template <int kTheta>
+struct Row {
+  Vector e, f, g[kTheta];
 };
 
 struct Sigmoid {  // f = 1 / (1 + exp(exp(theta1) (x - theta0)))
   static constexpr int kTheta = 2;
   Vector centre, sharpness;
 
-  explicit Sigmoid(const Vector* theta) : centre(theta[0]), sharpness(exp(theta[1])) {}
+  TSL_DEVICE explicit Sigmoid(const Vector* theta) : centre(theta[0]), sharpness(exp(theta[1])) {}
 
-  Shape shape(float x) const {
-    const Vector logit = clip(sharpness * (x - centre), splat(-30.0f), splat(30.0f));
-    const Vector odds = Exponential(logit).value();
-    const Vector f = 1.0f / (1.0f + odds);
+  TSL_DEVICE Shape shape(float x) const {
+    const Vector odds = exp_of_logit(clip(sharpness * (x - centre), splat(-30.0f), splat(30.0f)));
+    const Vector f = reciprocal(1.0f + odds);
     return {f, odds * f};
   }
 
-  // Along the steps of `move`, which hold the logit of the checkpoint at centre + anchor while sharpness changes.
-  void slopes_of_steps(float x, const Shape& s, Vector anchor, Vector* out) const {
-    const Vector bump = sharpness * s.e * s.f;
-    out[0] = bump;
-    out[1] = (anchor + (centre - x)) * bump;
+  TSL_DEVICE Row<2> row(float x, Vector root, const Shape& s, Vector pivot) const {
+    const Vector e = root * s.e, bump = e * s.f;
+    return {e, root * s.f, {bump, (pivot - x) * bump}};
   }
+  TSL_DEVICE Vector scale() const { return sharpness; }
 
-  // Distance from the centre to the nearest checkpoint.
-  Vector anchor(const float* x, int n) const {
-    Vector nearest = splat(x[0]);
-    for (int i = 1; i < n; ++i) nearest = centre > (x[i] + x[i - 1]) / 2 ? splat(x[i]) : nearest;
-    return nearest - centre;
-  }
+  // The checkpoint nearest to the centre: a step of theta1 leaves the logit there as it is.
+  TSL_DEVICE Vector pivot(const float* x, int n) const { return nearest(x, n, centre); }
+  TSL_DEVICE Vector no_pivot() const { return centre; }  // with which slopes are those by theta itself
 
-  static void move(Vector anchor, const Vector* theta, const Vector* step, Vector* out) {
+  TSL_DEVICE static void move(Vector pivot, const Vector* theta, const Vector* step, Vector* out) {
+    const Vector anchor = pivot - theta[0];
     out[0] = theta[0] + anchor - (anchor - step[0]) * exp(-step[1]);
     out[1] = theta[1] + step[1];
   }
@@ -50,29 +52,40 @@ struct OneParameter {
   static constexpr int kTheta = 1;
   Vector rate;
 
-  explicit OneParameter(const Vector* theta) : rate(exp(theta[0])) {}
-  Vector anchor(const float*, int) const { return Vector{}; }
-  static void move(Vector, const Vector* theta, const Vector* step, Vector* out) { out[0] = theta[0] + step[0]; }
+  TSL_DEVICE explicit OneParameter(const Vector* theta) : rate(exp(theta[0])) {}
+  TSL_DEVICE Vector pivot(const float*, int) const { return Vector{}; }
+  TSL_DEVICE Vector no_pivot() const { return Vector{}; }
+  TSL_DEVICE static void move(Vector, const Vector* theta, const Vector* step, Vector* out) {
+    out[0] = theta[0] + step[0];
+  }
 };
 
 struct Hyperbola : OneParameter {  // f = 1 / (1 + exp(theta) x)
   using OneParameter::OneParameter;
 
-  Shape shape(float x) const {
-    const Vector q = rate * x, f = 1.0f / (1.0f + q);
+  TSL_DEVICE Shape shape(float x) const {
+    const Vector q = rate * x, f = reciprocal(1.0f + q);
     return {f, q * f};
   }
-  void slopes_of_steps(float, const Shape& s, Vector, Vector* out) const { out[0] = -s.e * s.f; }
+  TSL_DEVICE Row<1> row(float, Vector root, const Shape& s, Vector) const {
+    const Vector e = root * s.e;
+    return {e, root * s.f, {e * s.f}};
+  }
+  TSL_DEVICE Vector scale() const { return splat(-1); }
 };
 
 struct PowerLaw : OneParameter {  // f = exp(-exp(theta) x)
   using OneParameter::OneParameter;
 
-  Shape shape(float x) const {
+  TSL_DEVICE Shape shape(float x) const {
     const Exponential power(max(-rate * x, splat(-87.0f)));
     return {power.value(), -power.minus_one()};
   }
-  void slopes_of_steps(float x, const Shape& s, Vector, Vector* out) const { out[0] = -rate * x * s.f; }
+  TSL_DEVICE Row<1> row(float x, Vector root, const Shape& s, Vector) const {
+    const Vector f = root * s.f;
+    return {root * s.e, f, {x * f}};
+  }
+  TSL_DEVICE Vector scale() const { return -rate; }
 };
 
 }  // namespace tsl_jax

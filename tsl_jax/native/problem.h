@@ -19,18 +19,11 @@ struct Result {
 };
 
 // What fits of one family at the same checkpoints share.
-template <class Family>
 struct Problem {
-  Limits<Family::kTheta> limits;
-  const float* grid;  // (templates, theta)
+  const float *lower, *upper;  // (theta): its bounds
+  const float* grid;           // (templates, theta)
   Templates templates;
   Method method;
-
-  Problem(const float* lower, const float* upper, const float* grid_, const float* shapes, int number, int n,
-          const Method& method_)
-      : grid(grid_), templates(shapes, number, n), method(method_) {
-    for (int k = 0; k < Family::kTheta; ++k) limits.lower[k] = splat(lower[k]), limits.upper[k] = splat(upper[k]);
-  }
 };
 
 }  // namespace tsl_jax

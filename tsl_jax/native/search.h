@@ -9,8 +9,8 @@
 namespace tsl_jax {
 
 struct Start {
-  Vector gain;     // how much the template lowers the rss of the mean
-  Mask template_;  // its index
+  Vector gain;         // how much the template lowers the rss of the mean
+  Integers template_;  // its index
 };
 
 // What is known of curves before they are fitted.
@@ -28,16 +28,20 @@ class Search {
  public:
   static constexpr int kCurves = kWide * kLanes;
 
-  Search(const Templates& templates, const Block& block)
-      : templates_(templates), block_(block), loss_(kWide * block.n), weight_(loss_.size()), y_(loss_.size()),
-        y_sums_(kWide * (block.n + 1)), weight_sums_(y_sums_.size()) {}
+  // Vectors of memory that it needs.
+  static int memory(int n) { return kWide * (3 * n + 2 * (n + 1)); }
+
+  TSL_DEVICE Search(const Templates& templates, const Block& block, Memory& memory)
+      : templates_(templates), block_(block), loss_(memory.take(kWide * block.n)),
+        weight_(memory.take(kWide * block.n)), y_(memory.take(kWide * block.n)),
+        y_sums_(memory.take(kWide * (block.n + 1))), weight_sums_(memory.take(kWide * (block.n + 1))) {}
 
   // For `kCurves` curves from the first on.
-  void run(int first, Found* found) {
+  TSL_DEVICE void run(int first, Found* found) {
     Mask uneven[kWide]{};
     load(first, uneven);
     Mask any_uneven{}, any_even{};
-    for (int w = 0; w < kWide; ++w) any_uneven |= uneven[w], any_even |= ~uneven[w];
+    for (int w = 0; w < kWide; ++w) any_uneven |= uneven[w], any_even |= negated(uneven[w]);
     Found other[kWide];
     if (any(any_even)) search<false>(first, found);
     if (any(any_uneven)) search<true>(first, other);
@@ -49,29 +53,29 @@ class Search {
 
  private:
   struct Centred {
-    Vector total, down, up;  // down, up: from the mean to the bounds of the plateaus
+    Vector total, inverse, down, up;  // inverse: of the total; down, up: from the mean to the bounds of the plateaus
   };
 
-  void load(int first, Mask* uneven) {
+  TSL_DEVICE void load(int first, Mask* uneven) {
     for (int w = 0; w < kWide; ++w) {
-      load_strip(block_.loss, block_, first + w * kLanes, kWide, &loss_[w]);
-      load_strip(block_.weight, block_, first + w * kLanes, kWide, &weight_[w]);
+      load_strip(block_.loss, block_, first + w * kLanes, kWide, loss_.from(w));
+      load_strip(block_.weight, block_, first + w * kLanes, kWide, weight_.from(w));
       for (int i = 1; i < block_.n; ++i) uneven[w] |= weight_[i * kWide + w] != weight_[w];
     }
   }
 
-  void select(Mask where, const Found& other, Found* found) const {
+  TSL_DEVICE void select(Mask where, const Found& other, Found* found) const {
     const Summary &a = other.summary, &b = found->summary;
     found->summary = {where ? a.mean : b.mean, where ? a.spread : b.spread, where ? a.floor : b.floor};
-    for (int run = 0; run < templates_.runs(); ++run) {
+    for (int run = 0; run < templates_.runs; ++run) {
       const Start &left = other.starts[run], &right = found->starts[run];
       found->starts[run] = {where ? left.gain : right.gain, where ? left.template_ : right.template_};
     }
   }
 
   // Insertion sort by compare and exchange.
-  void sort(Start* starts) const {
-    for (int i = 1; i < templates_.runs(); ++i) {
+  TSL_DEVICE void sort(Start* starts) const {
+    for (int i = 1; i < templates_.runs; ++i) {
       for (int j = i; j > 0; --j) {
         Start &a = starts[j - 1], &b = starts[j];
         const Mask swap = b.gain > a.gain;
@@ -84,7 +88,7 @@ class Search {
 
   // Sums of losses, and the losses around their mean with their running sums.
   template <bool kWeighted>
-  Centred centre(int first, int w, Summary* summary) {
+  TSL_DEVICE Centred centre(int first, int w, Summary* summary) {
     const int n = block_.n;
     Vector total{}, sum{}, squares{}, spread{}, y_sum{}, weight_sum{};
     for (int i = w; i < n * kWide; i += kWide) {
@@ -94,7 +98,7 @@ class Search {
       if (kWeighted) total += weight_[i];
     }
     total = kWeighted ? max(total, splat(kTiny)) : splat(n);
-    const Vector mean = sum / total;
+    const Vector inverse = reciprocal(total), mean = sum * inverse;
     for (int i = w; i < n * kWide; i += kWide) {
       const Vector y = loss_[i] - mean;
       y_[i] = kWeighted ? weight_[i] * y : y;
@@ -109,27 +113,30 @@ class Search {
     weight_sums_[n * kWide + w] = weight_sum;
     const Vector unit = kWeighted ? splat(1) : weight_[w];
     *summary = {mean, unit * spread, unit * squares * (4 * kEps * kEps)};
-    return {total, mean - tsl_jax::load(block_.least, block_, first + w * kLanes),
+    return {total, inverse, mean - tsl_jax::load(block_.least, block_, first + w * kLanes),
             tsl_jax::load(block_.most, block_, first + w * kLanes) - mean};
   }
 
   template <bool kWeighted>
-  void search(int first, Found* found) {
+  TSL_DEVICE void search(int first, Found* found) {
     Centred centred[kWide];
     for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(first, w, &found[w].summary);
-    for (int run = 0; run < templates_.runs(); ++run) {
+    for (int run = 0; run < templates_.runs; ++run) {
       Start best[kWide];
-      for (Start& b : best) b = {splat(-kInfinity), Mask{}};
-      for (const Group& group : templates_.groups(run)) best_of_group<kWeighted>(group, centred, best);
+      for (Start& b : best) b = {splat(-kInfinity), Integers{}};
+      const int begin = run * templates_.groups_a_run, end = begin + templates_.filled(run);
+      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, best);
       for (int w = 0; w < kWide; ++w) found[w].starts[run] = best[w];
     }
   }
 
   template <bool kWeighted>
-  void best_of_group(const Group& group, const Centred* centred, Start* best) const {
+  TSL_DEVICE void best_of_group(int place, const Centred* centred, Start* best) const {
+    const Group& group = templates_.groups[place];
+    const float* band = templates_.band(place);
     Vector along[kWide][kGroup], shift[kWide][kGroup], square[kWide][kGroup];
-    group.dot(y_.data(), y_sums_.data(), block_.n, along);
-    if (kWeighted) group.dot_squares(weight_.data(), weight_sums_.data(), block_.n, shift, square);
+    group.dot(band, y_, y_sums_, block_.n, along);
+    if (kWeighted) group.dot_squares(band, weight_, weight_sums_, block_.n, shift, square);
     for (int w = 0; w < kWide; ++w) {
       const Centred& c = centred[w];
       Vector rest[kGroup], spread[kGroup], gain[kGroup];
@@ -138,10 +145,10 @@ class Search {
         Vector inverse = splat(group.inverse[k]);
         rest[k] = splat(group.rest[k]), spread[k] = splat(group.spread[k]);
         if (kWeighted) {
-          const Vector mean = shift[w][k] / c.total;
+          const Vector mean = shift[w][k] * c.inverse;
           rest[k] -= mean;
           spread[k] = square[w][k] - shift[w][k] * mean;
-          inverse = 1.0f / max(spread[k], kEps * 1e-6f * c.total + kTiny);
+          inverse = reciprocal(max(spread[k], kEps * 1e-6f * c.total + kTiny));
         }
         const Vector amplitude = along[w][k] * inverse, high = amplitude * rest[k], low = high - amplitude;
         gain[k] = along[w][k] * amplitude;
@@ -155,16 +162,16 @@ class Search {
       for (int k = 0; k < kGroup; ++k) {
         const Mask better = gain[k] > best[w].gain;
         best[w].gain = better ? gain[k] : best[w].gain;
-        best[w].template_ = better ? Mask{} + group.index[k] : best[w].template_;
+        best[w].template_ = better ? integers(group.index[k]) : best[w].template_;
       }
     }
   }
 
   // How much a template lowers the rss of the mean with a plateau on a bound: `_gain` of tsl_jax.lm.search.
-  static Vector bounded_gain(Vector along, Vector spread, Vector rest, const Centred& c) {
-    auto edge = [&](Vector part, Vector dot) {
+  TSL_DEVICE static Vector bounded_gain(Vector along, Vector spread, Vector rest, const Centred& c) {
+    const auto edge = [&](Vector part, Vector dot) {
       const Vector square = positive(spread + c.total * part * part, c.total);
-      const Vector h = clip(dot / square, Vector{}, c.down + c.up);
+      const Vector h = clip(dot * reciprocal(square), Vector{}, c.down + c.up);
       return h * (2.0f * dot - h * square);
     };
     const Vector share = 1.0f - rest;

@@ -8,14 +8,20 @@ namespace tsl_jax {
 struct Candidate {
   int curve;
   float mean, spread, floor;  // see Summary
-  float gain[kRuns];          // of the starts, best first
-  int template_[kRuns];
+  float gains[kRuns];        // of the starts, best first
+  int templates[kRuns];
+
+  float gain(int rank) const { return gains[rank]; }
+  int template_(int rank) const { return templates[rank]; }
 };
 
 // Curves are searched some at a time, shortly before they are fitted: what the search has read is still in the cache.
 class Starts {
  public:
-  Starts(const Templates& templates, const Block& block) : search_(templates, block), curves_(block.curves) {}
+  using Candidate = tsl_jax::Candidate;
+
+  Starts(const Templates& templates, const Block& block, Memory& memory)
+      : search_(templates, block, memory), curves_(block.curves) {}
 
   // False after the last curve.
   bool next(Candidate* candidate) {
@@ -29,8 +35,8 @@ class Starts {
     candidate->spread = found.summary.spread[lane];
     candidate->floor = found.summary.floor[lane];
     for (int rank = 0; rank < kRuns; ++rank) {
-      candidate->gain[rank] = found.starts[rank].gain[lane];
-      candidate->template_[rank] = found.starts[rank].template_[lane];
+      candidate->gains[rank] = found.starts[rank].gain[lane];
+      candidate->templates[rank] = found.starts[rank].template_[lane];
     }
     return true;
   }

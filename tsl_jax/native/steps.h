@@ -18,7 +18,7 @@ struct Limits {
 };
 
 template <int kTheta>
-void on_bound(const Point<kTheta>& p, const Limits<kTheta>& limits, Mask* out) {
+TSL_DEVICE void on_bound(const Point<kTheta>& p, const Limits<kTheta>& limits, Mask* out) {
   for (int k = 0; k < kTheta; ++k)
     out[k] = ((p.theta[k] <= limits.lower[k]) & (p.descent[k] <= 0.0f)) |
              ((p.theta[k] >= limits.upper[k]) & (p.descent[k] >= 0.0f));
@@ -26,7 +26,7 @@ void on_bound(const Point<kTheta>& p, const Limits<kTheta>& limits, Mask* out) {
 
 // Solve (H + damping diag H) step = descent for the components that are not frozen, by elimination.
 template <int kTheta>
-void damped_step(const Point<kTheta>& p, Vector damping, const Mask* frozen, Vector* step) {
+TSL_DEVICE void damped_step(const Point<kTheta>& p, Vector damping, const Mask* frozen, Vector* step) {
   Vector h[kTheta][kTheta], rhs[kTheta], smallest[kTheta];
   for (int i = 0; i < kTheta; ++i) {
     for (int j = 0; j < kTheta; ++j) h[i][j] = (frozen[i] | frozen[j]) ? Vector{} : p.normal[i][j];
@@ -51,7 +51,7 @@ void damped_step(const Point<kTheta>& p, Vector damping, const Mask* frozen, Vec
 
 // How much the quadratic model without damping promises to lower the rss.
 template <int kTheta>
-Vector possible_gain(const Point<kTheta>& p, const Mask* frozen) {
+TSL_DEVICE Vector possible_gain(const Point<kTheta>& p, const Mask* frozen) {
   Vector newton[kTheta], gain{};
   damped_step(p, Vector{}, frozen, newton);
   for (int k = 0; k < kTheta; ++k) gain += frozen[k] ? Vector{} : p.descent[k] * newton[k];
@@ -60,7 +60,7 @@ Vector possible_gain(const Point<kTheta>& p, const Mask* frozen) {
 
 // Cut the step to its greatest length and to the bounds; components that are not cut follow the ones that are.
 template <int kTheta>
-void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits, float longest_share,
+TSL_DEVICE void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits, float longest_share,
                  Vector* step) {
   Vector least[kTheta], most[kTheta], cut_step[kTheta];
   Mask cut[kTheta], any_cut{};
@@ -82,14 +82,14 @@ void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& l
       if (j != k) coupled += p.normal[k][j] * cut_step[j];
     const Vector diagonal = max(p.normal[k][k] * (1.0f + damping), splat(kTiny));
     const Vector follow = clip((p.descent[k] - coupled) / diagonal, least[k], most[k]);
-    step[k] = (cut[k] | ~any_cut | (step[k] == 0.0f)) ? cut_step[k] : follow;
+    step[k] = (cut[k] | negated(any_cut) | (step[k] == 0.0f)) ? cut_step[k] : follow;
   }
 }
 
 // Whether a point's quadratic model reaches below its rival's rss (infinite if it has no rival), from another valley
 // than the rival's own.
 template <int kTheta>
-Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, Vector rival_rss, const Limits<kTheta>& limits,
+TSL_DEVICE Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, Vector rival_rss, const Limits<kTheta>& limits,
               const Method& method) {
   Mask frozen[kTheta];
   on_bound(p, limits, frozen);
@@ -101,12 +101,12 @@ Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, Vector rival_r
     rise += (p.theta[i] - rival.theta[i]) * along;
   }
   const Mask same = abs(p.rss - rival_rss - rise) < method.same_rise * rise + method.same_rss * rival_rss;
-  return below & ~same;
+  return below & negated(same);
 }
 
 // Whether a plateau, or a transition that is clear, has hardly a checkpoint: `doubts` of tsl_jax.lm.kernel.
 template <int kTheta>
-Mask unseen(const Point<kTheta>& p, Vector spread, int checkpoints, const Method& method) {
+TSL_DEVICE Mask unseen(const Point<kTheta>& p, Vector spread, int checkpoints, const Method& method) {
   const float n = static_cast<float>(checkpoints);
   const Vector total = p.on_low + p.on_high, per_point = n / max(total, splat(1e-30f));
   const Mask plateau_unseen = min(p.on_low, p.on_high) * per_point < method.barely_seen;

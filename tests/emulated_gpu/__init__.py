@@ -1,0 +1,50 @@
+"""The kernel for GPUs on a machine without one: what nvcc makes of it, translated to run on the CPU, called by JAX."""
+
+import ctypes
+import functools
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+
+from tsl_jax.native import building
+
+from . import ptx
+
+SOLVE, MEASURE = "emulated_solve", "emulated_measure"
+
+_HERE = Path(__file__).parent
+_TOOLS = building.cuda("sm_90")
+
+
+@functools.cache
+def why_missing() -> str | None:
+    """Why it cannot be had; None where JAX knows it."""
+    compiler = building._compiler(_TOOLS)
+    if compiler is None:
+        return building._no_compiler(_TOOLS)
+    with tempfile.TemporaryDirectory() as folder:
+        library = _build(compiler, Path(folder))
+    for name in (SOLVE, MEASURE):
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    return None
+
+
+def _build(compiler: list[str], folder: Path) -> ctypes.CDLL:
+    """The handlers as nvcc builds them, with its PTX for a GPU, a runtime and JAX's contexts for a CPU."""
+    include = ("-I", str(Path(building.__file__).parent), "-isystem", jax.ffi.include_dir())
+
+    def nvcc(source: str, output: str, *flags: str) -> Path:
+        arguments = ("-std=c++17", "-O3", "-arch=sm_90", *include, *flags, str(_HERE / source))
+        subprocess.run([*compiler, *arguments, "-o", str(folder / output)], check=True)
+        return folder / output
+
+    objects = [nvcc(source, f"{source}.o", "-c", "-Xcompiler", "-fPIC") for source in ("handlers.cu", "runtime.cc")]
+    assembly = nvcc("handlers.cu", "kernels.ptx", "-ptx").read_text()
+    kernels = folder / "kernels.cc"  # under names of their own: the handlers have functions that launch them
+    kernels.write_text(ptx.translate(re.sub(r"\.entry (\w+)", r".entry ptx_\1", assembly)))
+    library = folder / "emulated.so"
+    subprocess.run(["g++", *ptx.FLAGS, str(kernels), *map(str, objects), "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)  # where its runtime finds its kernels by name

@@ -1,0 +1,20 @@
+// What JAX calls on NVIDIA's GPUs.
+#include "cuda.h"
+
+namespace tsl_jax {
+
+constexpr auto call_solve = [](cudaStream_t stream, ffi::ScratchAllocator scratch, auto... given) {
+  return run(read_solve(given...), stream, scratch);
+};
+
+constexpr auto call_measure = [](cudaStream_t stream, ffi::ScratchAllocator scratch, auto... given) {
+  return run(read_measure(given...), stream, scratch);
+};
+
+auto contexts() { return ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Ctx<ffi::ScratchAllocator>(); }
+
+}  // namespace tsl_jax
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_solve, tsl_jax::call_solve, tsl_jax::solve_binding(tsl_jax::contexts()));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tsl_jax_measure, tsl_jax::call_measure, tsl_jax::measure_binding(tsl_jax::contexts()));
