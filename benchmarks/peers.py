@@ -139,14 +139,24 @@ def _compiled_fit(family, kernel):
 
 
 def tsl_jax_xla_fit(problem: Problem) -> Run:
-    """`tsl_jax.lm.fit` as on machines without a C++ compiler."""
-    if jax.default_backend() != "cpu":
-        raise Lacking(f"on a {jax.default_backend()} it is tsl_jax itself")
-    return tsl_jax_fit(problem, kernel="xla")
+    """`tsl_jax.lm.fit` as on machines without a compiler."""
+    return _tsl_jax_fit(problem, "xla")
 
 
-def tsl_jax_fit(problem: Problem, kernel: str = "auto") -> Run:
-    """`tsl_jax.lm.fit`, float32, default options; a flat curve, without parameters, has no drop."""
+def tsl_jax_fit(problem: Problem) -> Run:
+    """`tsl_jax.lm.fit` with its kernel in C++, on a GPU too, where there is a compiler for it."""
+    from tsl_jax.curves import FAMILIES
+    from tsl_jax.lm import FitOptions, chosen_kernel
+
+    try:
+        kernel = chosen_kernel(FAMILIES[problem.family](), FitOptions(kernel="native"), jnp.float32)
+    except ValueError:
+        kernel = "xla"
+    return _tsl_jax_fit(problem, kernel)
+
+
+def _tsl_jax_fit(problem: Problem, kernel: str) -> Run:
+    """Float32, default options; a flat curve, without parameters, has no drop."""
     from tsl_jax.curves import FAMILIES
     from tsl_jax.lm import has_parameters
 

@@ -117,9 +117,10 @@ def default_block_size(num_checkpoints: int) -> int:
 
     On a CPU no more than that: temporaries, some ten floats a loss, then stay in its third-level cache.
     """
-    if jax.default_backend() != "cpu":
-        return 1 << 20
-    wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)
+    if jax.default_backend() == "cpu":
+        wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)
+    else:
+        wanted = min(max((1 << 26) // num_checkpoints, 1 << 16), 1 << 22)
     return 1 << wanted.bit_length() - 1
 
 

@@ -97,9 +97,10 @@ def tolerance(options: FitOptions, eps: float) -> float:
 
 def tile_size(num_checkpoints: int) -> int:
     """Curves that are worked on together: on a CPU what stays in its second-level cache, else what fills a GPU."""
-    if jax.default_backend() != "cpu":
-        return 1 << 16
-    wanted = min(max(16384 // num_checkpoints, 64), 256)
+    if jax.default_backend() == "cpu":
+        wanted = min(max(16384 // num_checkpoints, 64), 256)
+    else:
+        wanted = min(max((1 << 22) // num_checkpoints, 1 << 12), 1 << 18)
     return 1 << wanted.bit_length() - 1
 
 

@@ -139,8 +139,8 @@ class Search {
     if (kWeighted) group.dot_squares(band, weight_, weight_sums_, block_.n, shift, square);
     for (int w = 0; w < kWide; ++w) {
       const Centred& c = centred[w];
-      Vector rest[kGroup], spread[kGroup], gain[kGroup];
-      Mask outside[kGroup], matters{};
+      Vector rest[kGroup], spread[kGroup], amplitude[kGroup], gain[kGroup];
+      Vector top = best[w].gain;
       for (int k = 0; k < kGroup; ++k) {
         Vector inverse = splat(group.inverse[k]);
         rest[k] = splat(group.rest[k]), spread[k] = splat(group.spread[k]);
@@ -150,20 +150,37 @@ class Search {
           spread[k] = square[w][k] - shift[w][k] * mean;
           inverse = reciprocal(max(spread[k], kEps * 1e-6f * c.total + kTiny));
         }
-        const Vector amplitude = along[w][k] * inverse, high = amplitude * rest[k], low = high - amplitude;
-        gain[k] = along[w][k] * amplitude;
-        outside[k] = (min(low, high) < -c.down) | (max(low, high) > c.up);
-        matters |= outside[k] & (gain[k] > best[w].gain);
+        amplitude[k] = along[w][k] * inverse;
+        gain[k] = along[w][k] * amplitude[k];
+        top = max(gain[k], top);
       }
-      if (any(matters)) {  // seldom: bounds only lower a gain
-        for (int k = 0; k < kGroup; ++k)
-          gain[k] = outside[k] ? bounded_gain(along[w][k], spread[k], rest[k], c) : gain[k];
+      // Bounds only lower a gain: where the best without them is within them, the others need not be looked at.
+      const Mask better = top > best[w].gain;
+      if (!any(better)) continue;
+      Start found = best[w];
+      Vector high{}, drop{};
+      for (int k = kGroup; k-- > 0;) {
+        const Mask is_top = better & (gain[k] == top);
+        found.gain = is_top ? gain[k] : found.gain;
+        found.template_ = is_top ? integers(group.index[k]) : found.template_;
+        drop = is_top ? amplitude[k] : drop;
+        high = is_top ? amplitude[k] * rest[k] : high;
       }
-      for (int k = 0; k < kGroup; ++k) {
-        const Mask better = gain[k] > best[w].gain;
-        best[w].gain = better ? gain[k] : best[w].gain;
-        best[w].template_ = better ? integers(group.index[k]) : best[w].template_;
+      const Vector low = high - drop;
+      const Mask outside = (min(low, high) < -c.down) | (max(low, high) > c.up);
+      if (any(outside)) {  // seldom
+        Start bounded = best[w];
+        for (int k = 0; k < kGroup; ++k) {
+          const Vector at_high = amplitude[k] * rest[k], at_low = at_high - amplitude[k];
+          const Mask beyond = (min(at_low, at_high) < -c.down) | (max(at_low, at_high) > c.up);
+          const Vector bound = beyond ? bounded_gain(along[w][k], spread[k], rest[k], c) : gain[k];
+          const Mask more = bound > bounded.gain;
+          bounded.gain = more ? bound : bounded.gain;
+          bounded.template_ = more ? integers(group.index[k]) : bounded.template_;
+        }
+        found = {outside ? bounded.gain : found.gain, outside ? bounded.template_ : found.template_};
       }
+      best[w] = found;
     }
   }
 

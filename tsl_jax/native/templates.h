@@ -10,7 +10,7 @@ inline constexpr int kWide = 2;        // vectors of curves for which a template
 inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this close to its first or last value
 
 // Templates that are flat but for a band of checkpoints.
-struct Group {
+struct alignas(16) Group {  // so that a GPU reads four numbers at once
   int begin, end;                       // the band
   int index[kGroup];                    // beyond the end of the run the last template is repeated
   float rest[kGroup], spread[kGroup];   // 1 - mean, and sum of squares around it
