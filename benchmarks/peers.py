@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .gpufit import Lacking, gpufit, gpufit_version
+from .gpufit import gpufit, gpufit_version
 from .models import MODELS
 from .problems import Problem
 
