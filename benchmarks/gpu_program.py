@@ -9,7 +9,7 @@ import argparse
 import os
 import re
 import time
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -82,11 +82,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def compiled(kernel: str, curves: int, checkpoints: int) -> tuple[str, float, int]:
+def compiled(kernel: Literal["xla", "native"], curves: int, checkpoints: int) -> tuple[str, float, int]:
     """Text of the optimised program of `tsl.fit` (sigmoids, float32), seconds of compiling, bytes of temporaries."""
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
     os.environ["XLA_FLAGS"] = "--xla_gpu_autotune_level=0 " + os.environ.get("XLA_FLAGS", "")  # that needs the device
     import jax
+    import jax.numpy as jnp
     from jax._src import xla_bridge
     from jax.experimental import topologies
 
@@ -99,11 +100,11 @@ def compiled(kernel: str, curves: int, checkpoints: int) -> tuple[str, float, in
     xla_bridge.canonicalize_platform = lambda name: "cuda" if name in ("cuda", "gpu") else known(name)
     jax.default_backend = lambda: "gpu"  # tiles and kernel are chosen for it
     building._load = lambda backend: building._register(building.cuda("sm_90"))
-    options, step = tsl.FitOptions(kernel=kernel), np.geomspace(10, 1600, checkpoints)
+    options, step = tsl.FitOptions(kernel=kernel), jnp.asarray(np.geomspace(10, 1600, checkpoints))
     fit = jax.jit(lambda losses: tsl.fit(tsl.Sigmoid(), step, losses, options=options))
     lowered = fit.lower(jax.ShapeDtypeStruct((curves, checkpoints), np.float32, sharding=sharding))
     begin = time.perf_counter()
-    program = lowered.compile()
+    program: Any = lowered.compile()
     return program.as_text(), time.perf_counter() - begin, program.memory_analysis().temp_size_in_bytes
 
 

@@ -7,6 +7,7 @@ from tsl_jax.pipeline import Speed, StageSeconds
 
 FOUND = Speed(
     devices="1 x cpu",
+    kernel_name="native",
     tokens=262_144,
     checkpoints=64,
     dtype="float16",
@@ -35,19 +36,29 @@ def test_it_says_what_was_measured_and_what_set_the_rate(tsl, asked):
     found = tsl("bench", "--json")
     assert found.code == 0
     assert (found.json["kernel"], found.json["limited_by"], found.json["stages"]["decode"]) == (50_000.0, "fit", 0.2)
-    for words in ("50,000", "99.9% settled", "95% of the slower", "0.26 GB/s", "Fitting set the rate", "decode 0.2"):
+    for words in (
+        "50,000",
+        "native kernel",
+        "99.9% settled",
+        "95% of the slower",
+        "0.26 GB/s",
+        "Fitting set the rate",
+        "decode 0.2",
+    ):
         assert words in found.err
     ((given, options),) = asked
     assert given == (None,)
+    assert options.pop("kernel") == "auto"
     assert options == {"axis": "step", "checkpoints": 64, "seconds": 2.0, "devices": None, "folder": None}
 
 
 def test_options_go_to_the_library(tsl, asked, tmp_path):
     words = ["--axis", "lr_sum", "--seconds", "0.5", "--checkpoints", "128", "--devices", "1", "--folder", tmp_path]
+    words += ["--kernel", "xla"]
     assert tsl("bench", "mine.zarr", *words).code == 0
     ((given, options),) = asked
     assert (given, len(options.pop("devices"))) == (("mine.zarr",), 1)
-    assert options == {"axis": "lr_sum", "checkpoints": 128, "seconds": 0.5, "folder": tmp_path}
+    assert options == {"axis": "lr_sum", "checkpoints": 128, "seconds": 0.5, "folder": tmp_path, "kernel": "xla"}
 
 
 @pytest.mark.parametrize(

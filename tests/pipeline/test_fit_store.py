@@ -11,7 +11,7 @@ from small_job import STEPS, Job, cheap_fit
 from zarr.storage import MemoryStore
 
 from tsl_jax.curves import Hyperbola, PowerLaw, Sigmoid
-from tsl_jax.lm import FitOptions, Status
+from tsl_jax.lm import FitOptions, Status, chosen_kernel
 from tsl_jax.pipeline import FitSummary, fit_store, mean_curves, predict_store
 from tsl_jax.pipeline.stream import fit_columns
 from tsl_jax.store import StoreError, create_losses, open_fits, validate
@@ -53,6 +53,7 @@ def test_streamed_is_in_memory(dtype):
     summary = job.fit(target)
     check_equal(target, in_memory(job.values(dtype), Sigmoid(), OPTIONS))
     assert (summary.blocks, summary.blocks_run, summary.tokens_run) == (3, 3, 150)
+    assert summary.kernel_name == open_fits(target).options["kernel"] == chosen_kernel(Sigmoid(), OPTIONS, "float32")
     assert validate(target) == []
 
 

@@ -7,6 +7,8 @@ from small_job import Job
 from zarr.storage import MemoryStore
 
 import tsl_jax.pipeline.speed as speed
+from tsl_jax.curves import Sigmoid
+from tsl_jax.lm import FitOptions, chosen_kernel
 from tsl_jax.pipeline import measure_speed
 from tsl_jax.store import StoreError
 
@@ -24,6 +26,7 @@ def test_planted_sigmoids_in_a_folder_that_goes_away(tmp_path):
     found = measure_speed(checkpoints=12, seconds=0.01, tokens=2000, folder=tmp_path)
     assert (found.tokens, found.checkpoints, found.dtype, found.block_tokens) == (2000, 12, "float16", 256)
     assert found.settled == 1
+    assert found.kernel_name == chosen_kernel(Sigmoid(), FitOptions(), "float32")
     assert found.read_bytes == pytest.approx(found.read * 12 * 2)
     for field in dataclasses.fields(found):
         value = getattr(found, field.name)
@@ -51,9 +54,13 @@ def test_of_a_users_own_store_only_some_blocks_are_fitted_and_nothing_is_written
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"seconds": float("nan")}, "seconds: got nan"), ({"checkpoints": 4}, "checkpoints: got 4, expected at least 5")],
+    [
+        ({"seconds": float("nan")}, "seconds: got nan"),
+        ({"checkpoints": 4}, "checkpoints: got 4, expected at least 5"),
+        ({"kernel": "cuda"}, "kernel: got 'cuda', expected 'auto', 'native' or 'xla'"),
+    ],
 )
-def test_numbers_that_make_no_sense(arguments, message):
+def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(ValueError, match=message):
         measure_speed(**arguments)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import fit_options as given
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .devices import chosen_devices
 from .summary import stage_words
@@ -35,6 +36,7 @@ def bench(
         Path | None,
         typer.Option(help="Where the temporary folder is made: on the disk to measure.", show_default="the system's"),
     ] = None,
+    kernel: given.Kernel = given.KernelName.auto,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -51,6 +53,7 @@ def bench(
 
         where = chosen_devices(devices)
         arguments = {"axis": axis, "checkpoints": checkpoints, "seconds": seconds, "devices": where, "folder": folder}
+        arguments |= {"kernel": kernel.value}
         found = measure_speed(losses, **arguments)
         _print(stderr_console(), found)
         if as_json:
@@ -69,7 +72,7 @@ def _print(console: "Console", found: "Speed") -> None:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
-    table.add_row("kernel", f"{found.kernel:,.0f}", f"fits/s ({100 * found.settled:.1f}% settled)")
+    table.add_row(f"{found.kernel_name} kernel", f"{found.kernel:,.0f}", f"fits/s ({100 * found.settled:.1f}% settled)")
     table.add_row("reading", f"{found.read:,.0f}", f"tokens/s ({found.read_bytes / 1e9:.2f} GB/s of losses)")
     share = found.end_to_end / min(found.kernel, found.read)
     table.add_row("end to end", f"{found.end_to_end:,.0f}", f"tokens/s ({100 * share:.0f}% of the slower of the two)")

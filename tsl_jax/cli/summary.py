@@ -50,7 +50,7 @@ def run_words(summary: "FitSummary") -> str:
         return f"Nothing to do: all {summary.tokens:,} tokens are fitted."
     return (
         f"{summary.tokens_run:,} of {summary.tokens:,} tokens fitted in this run: "
-        f"{summary.fits_per_second:,.0f} fits/s while fitting ({summary.devices}), "
+        f"{summary.fits_per_second:,.0f} fits/s while fitting ({summary.devices}, {summary.kernel_name} kernel), "
         f"{summary.compile_seconds:.1f} s for compiling, {duration(summary.wall_seconds)} in all. "
         f"{stage_words(summary.stages)}"
     )

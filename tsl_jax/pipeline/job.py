@@ -106,6 +106,7 @@ def fit_store(
         category_counts=categories,
         left_out_checkpoints=left_out,
         devices=f"{len(where)} x {where[0].device_kind}",
+        kernel_name=fitter.options.kernel,
         **run,
         wall_seconds=time.perf_counter() - begun,
     )

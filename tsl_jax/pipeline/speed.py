@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -35,6 +35,7 @@ class Speed:
 
     Attributes:
         devices: what fitted, such as ``"1 x cpu"``.
+        kernel_name: with which kernel, ``"native"`` or ``"xla"``: see `FitOptions.kernel`.
         tokens: tokens of the store.
         checkpoints: checkpoints of a token.
         dtype: of the losses on disk.
@@ -50,6 +51,7 @@ class Speed:
     """
 
     devices: str
+    kernel_name: str
     tokens: int
     checkpoints: int
     dtype: str
@@ -77,6 +79,7 @@ def measure_speed(
     devices: Devices | None = None,
     folder: Path | None = None,
     tokens: int | None = None,
+    kernel: Literal["auto", "native", "xla"] = "auto",
 ) -> Speed:
     """Measure what fitting sigmoids takes on this machine, for about ``seconds`` each, compiling apart.
 
@@ -89,13 +92,14 @@ def measure_speed(
         devices: where to fit; all local devices by default.
         folder: where the temporary folder is made; the system's own place by default.
         tokens: planted sigmoids; by default as many as take about a second to write.
+        kernel: as in `FitOptions`.
 
     Returns:
         `Speed`.
 
     Raises:
         StoreError: the losses are no valid loss store.
-        ValueError: the axis, or a number, is wrong.
+        ValueError: the axis, or a number, is wrong, or there is no such kernel here.
 
     Example:
         >>> measure_speed(seconds=0)
@@ -107,6 +111,7 @@ def measure_speed(
         raise ValueError(f"seconds: got {seconds}, expected a positive number")
     if checkpoints < 5:
         raise ValueError(f"checkpoints: got {checkpoints}, expected at least 5, one more than a sigmoid has parameters")
+    options = FitOptions(kernel=kernel)
     where = list(jax.local_devices() if devices is None else devices)
     with tempfile.TemporaryDirectory(prefix="tsl-bench-", dir=folder) as place:
         if losses is None:
@@ -115,11 +120,11 @@ def measure_speed(
             source = simulate_store(Path(place) / "losses.zarr", steps, number)
         else:
             source = open_losses(losses)
-        return _measure(source, axis, seconds, where, Path(place) / "fits.zarr")
+        return _measure(source, axis, options, seconds, where, Path(place) / "fits.zarr")
 
 
-def _measure(source: LossStore, axis: str, seconds: float, where: Devices, out: Path) -> Speed:
-    family, options = Sigmoid(), FitOptions()
+def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, where: Devices, out: Path) -> Speed:
+    family = Sigmoid()
     left_out = left_out_checkpoints(family, axis, source.axis(axis))
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
     wanted = _BLOCK_TOKENS.get(where[0].platform, _ON_ACCELERATORS[0]) * len(where)
@@ -131,7 +136,7 @@ def _measure(source: LossStore, axis: str, seconds: float, where: Devices, out: 
 
     todo = blocks[: max(1, round(seconds * min(kernel, read) / layout.block_tokens))]
     target = locate(out, writable=True)
-    header = fit_header(family, axis, options, str(fitter.result_dtype), left_out)
+    header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out)
     begun = time.perf_counter()
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout)
@@ -141,6 +146,7 @@ def _measure(source: LossStore, axis: str, seconds: float, where: Devices, out: 
     end_to_end = _tokens(todo) / (time.perf_counter() - begun)
     return Speed(
         devices=f"{len(where)} x {where[0].device_kind}",
+        kernel_name=fitter.options.kernel,
         tokens=source.num_tokens,
         checkpoints=source.num_checkpoints,
         dtype=str(source.losses.dtype),

@@ -28,6 +28,7 @@ class FitSummary:
         fit_seconds: of these, during which the devices were fitting.
         stages: seconds of every stage, and which one set the rate: ``stages.limit``.
         devices: what fitted, such as ``"4 x cpu"``.
+        kernel_name: with which kernel, ``"native"`` or ``"xla"``: see `FitOptions.kernel`.
 
     Example:
         >>> import numpy as np, zarr
@@ -58,6 +59,7 @@ class FitSummary:
     fit_seconds: float
     stages: StageSeconds
     devices: str
+    kernel_name: str
 
     @property
     def complete(self) -> bool:
