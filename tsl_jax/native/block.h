@@ -48,56 +48,69 @@ TSL_DEVICE inline int row_of(const Block& block, int first, int lane) { return m
 // Numbers of a row that are worked on as they lie in memory, before they are spread over the lanes.
 inline constexpr int kSome = kLanes > 1 ? 16 : 4;
 
-TSL_DEVICE inline void read_some(const float* from, int some, float* out) {
+template <int kNumber>
+TSL_DEVICE void read(const float* from, float* out) {
 #ifdef __CUDACC__
-  if (some == 4 && reinterpret_cast<uintptr_t>(from) % sizeof(float4) == 0) {
+  if (kNumber == 4 && reinterpret_cast<uintptr_t>(from) % sizeof(float4) == 0) {
     const float4 four = *reinterpret_cast<const float4*>(from);
     out[0] = four.x, out[1] = four.y, out[2] = four.z, out[3] = four.w;
     return;
   }
 #endif
-  for (int i = 0; i < kSome; ++i) out[i] = i < some ? from[i] : 0;
+  for (int i = 0; i < kNumber; ++i) out[i] = from[i];
 }
 
 // The rows from `first` on, one a lane, `stride` vectors from checkpoint to checkpoint; lanes beyond the last row
 // repeat it.
+#ifdef __CUDACC__
 TSL_DEVICE inline void load_strip(const float* rows, const Block& block, int first, int stride, Columns columns) {
+  const float* row = rows + static_cast<size_t>(row_of(block, first, 0)) * block.n;
+  int i = 0;
+  for (; i + kSome <= block.n; i += kSome) {
+    float some[kSome];
+    read<kSome>(row + i, some);
+    for (int j = 0; j < kSome; ++j) columns[(i + j) * stride] = some[j];
+  }
+  for (; i < block.n; ++i) columns[i * stride] = row[i];
+}
+#else
+inline void load_strip(const float* rows, const Block& block, int first, int stride, Columns columns) {
   const float* row[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) row[lane] = rows + static_cast<size_t>(row_of(block, first, lane)) * block.n;
   int i = 0;
-#ifndef __CUDACC__
   for (; i + kLanes <= block.n; i += kLanes) {
     Vector square[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) square[lane] = load(row[lane] + i);
     transpose(square);
     for (int j = 0; j < kLanes; ++j) columns[(i + j) * stride] = square[j];
   }
+  for (; i < block.n; ++i)
+    for (int lane = 0; lane < kLanes; ++lane) columns[i * stride][lane] = row[lane][i];
+}
 #endif
-  for (; i < block.n; i += kSome)
-    for (int lane = 0; lane < kLanes; ++lane) {
-      float some[kSome];
-      read_some(row[lane] + i, min(kSome, block.n - i), some);
-      for (int j = 0; j < kSome && i + j < block.n; ++j) at(columns[(i + j) * stride], lane) = some[j];
-    }
+
+template <int kNumber>
+TSL_DEVICE void load_rooted(const float* losses, const float* weights, int lane, Columns rooted) {
+  float loss[kNumber], root[kNumber];
+  read<kNumber>(losses, loss);
+  read<kNumber>(weights, root);
+  for (int i = 0; i < kNumber; ++i) {
+    root[i] = square_root(root[i]);
+    loss[i] *= root[i];
+  }
+  for (int i = 0; i < kNumber; ++i) {
+    at(rooted[2 * i], lane) = loss[i];
+    at(rooted[2 * i + 1], lane) = root[i];
+  }
 }
 
 // One row into one lane: its losses times the roots of their weights, each followed by that root.
 TSL_DEVICE inline void load_lane(const Block& block, int curve, int lane, Columns rooted) {
-  const size_t row = static_cast<size_t>(curve) * block.n;
-  for (int i = 0; i < block.n; i += kSome) {
-    float losses[kSome], roots[kSome];
-    const int some = min(kSome, block.n - i);
-    read_some(block.loss + row + i, some, losses);
-    read_some(block.weight + row + i, some, roots);
-    for (int j = 0; j < kSome; ++j) {
-      roots[j] = square_root(roots[j]);
-      losses[j] *= roots[j];
-    }
-    for (int j = 0; j < kSome && j < some; ++j) {
-      at(rooted[2 * (i + j)], lane) = losses[j];
-      at(rooted[2 * (i + j) + 1], lane) = roots[j];
-    }
-  }
+  const float* loss = block.loss + static_cast<size_t>(curve) * block.n;
+  const float* weight = block.weight + static_cast<size_t>(curve) * block.n;
+  int i = 0;
+  for (; i + kSome <= block.n; i += kSome) load_rooted<kSome>(loss + i, weight + i, lane, rooted.from(2 * i));
+  for (; i < block.n; ++i) load_rooted<1>(loss + i, weight + i, lane, rooted.from(2 * i));
 }
 
 TSL_DEVICE inline Vector load(const float* values, const Block& block, int first) {
