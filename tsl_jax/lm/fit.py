@@ -115,12 +115,13 @@ def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
 def default_block_size(num_checkpoints: int) -> int:
     """Curves a block: many tiles, so that the few curves that need more steps fill whole ones.
 
-    On a CPU no more than that: temporaries, some ten floats a loss, then stay in its third-level cache.
+    On a CPU no more than that: temporaries, some ten floats a loss, then stay in its third-level cache. On a GPU as many
+    as its memory holds beside them: a hundred steps pass from the last curve's first one until the slowest has ended.
     """
     if jax.default_backend() == "cpu":
         wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)
     else:
-        wanted = min(max((1 << 26) // num_checkpoints, 1 << 16), 1 << 22)
+        wanted = min(max((1 << 28) // num_checkpoints, 1 << 16), 1 << 22)
     return 1 << wanted.bit_length() - 1
 
 
