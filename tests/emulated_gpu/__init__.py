@@ -22,18 +22,23 @@ _TOOLS = building.cuda("sm_90")
 @functools.cache
 def why_missing() -> str | None:
     """Why it cannot be had; None where JAX knows it."""
-    compiler = building._compiler(_TOOLS)
-    if compiler is None:
+    if building._compiler(_TOOLS) is None:
         return building._no_compiler(_TOOLS)
-    with tempfile.TemporaryDirectory() as folder:
-        library = _build(compiler, Path(folder))
-    for name in (SOLVE, MEASURE):
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    load()
     return None
 
 
-def _build(compiler: list[str], folder: Path) -> ctypes.CDLL:
-    """The handlers as nvcc builds them, with its PTX for a GPU, a runtime and JAX's contexts for a CPU."""
+def load(counted: bool = False) -> dict[str, ctypes.c_uint64]:
+    """Build it and make it known to JAX; counted, give what each of its kernels executes from now on."""
+    with tempfile.TemporaryDirectory() as folder:
+        library, kernels = _build(building._compiler(_TOOLS) or [], Path(folder), counted)
+    for name in (SOLVE, MEASURE):
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    return {name: ctypes.c_uint64.in_dll(library, f"{name}_executed") for name in kernels if counted}
+
+
+def _build(compiler: list[str], folder: Path, counted: bool) -> tuple[ctypes.CDLL, list[str]]:
+    """The handlers as nvcc builds them, with its PTX for a GPU, a runtime and JAX's contexts for a CPU; its kernels."""
     include = ("-I", str(Path(building.__file__).parent), "-isystem", jax.ffi.include_dir())
 
     def nvcc(source: str, output: str, *flags: str) -> Path:
@@ -42,9 +47,11 @@ def _build(compiler: list[str], folder: Path) -> ctypes.CDLL:
         return folder / output
 
     objects = [nvcc(source, f"{source}.o", "-c", "-Xcompiler", "-fPIC") for source in ("handlers.cu", "runtime.cc")]
-    assembly = nvcc("handlers.cu", "kernels.ptx", "-ptx").read_text()
-    kernels = folder / "kernels.cc"  # under names of their own: the handlers have functions that launch them
-    kernels.write_text(ptx.translate(re.sub(r"\.entry (\w+)", r".entry ptx_\1", assembly)))
+    # Kernels get names of their own: the handlers have functions that launch them.
+    assembly = re.sub(r"\.entry (\w+)", r".entry ptx_\1", nvcc("handlers.cu", "kernels.ptx", "-ptx").read_text())
+    kernels = folder / "kernels.cc"
+    kernels.write_text(ptx.translate(assembly, counted))
     library = folder / "emulated.so"
     subprocess.run(["g++", *ptx.FLAGS, str(kernels), *map(str, objects), "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)  # where its runtime finds its kernels by name
+    loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)  # where its runtime finds its kernels by name
+    return loaded, re.findall(r"\.entry (\w+)", assembly)
