@@ -1,28 +1,19 @@
 // The kernel for GPUs as JAX calls it on a CPU, where memory of the device is the host's.
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "cuda.h"
 
 namespace tsl_jax {
 
-class Allocator {
- public:
-  std::optional<void*> Allocate(size_t size, size_t) {
-    taken_.emplace_back(new char[size]);
-    std::memset(taken_.back().get(), 0xff, size);  // not a number, for who reads what nothing was written to
-    return taken_.back().get();
-  }
-
- private:
-  std::vector<std::unique_ptr<char[]>> taken_;
-};
-
 constexpr auto call = [](const auto& call) {
-  Allocator allocator;
-  return run(call, nullptr, allocator);
+  std::vector<std::unique_ptr<char[]>> taken;
+  return run(call, nullptr, Scratch([&](size_t bytes, size_t) {
+    taken.emplace_back(new char[bytes]);
+    std::memset(taken.back().get(), 0xff, bytes);  // not a number, for who reads what nothing was written to
+    return taken.back().get();
+  }));
 };
 
 constexpr auto call_solve = [](auto... given) { return call(read_solve(given...)); };

@@ -3,12 +3,16 @@
 
 namespace tsl_jax {
 
-constexpr auto call_solve = [](cudaStream_t stream, ffi::ScratchAllocator scratch, auto... given) {
-  return run(read_solve(given...), stream, scratch);
+inline Scratch scratch_of(ffi::ScratchAllocator& allocator) {
+  return Scratch([&](size_t bytes, size_t alignment) { return allocator.Allocate(bytes, alignment); });
+}
+
+constexpr auto call_solve = [](cudaStream_t stream, ffi::ScratchAllocator allocator, auto... given) {
+  return run(read_solve(given...), stream, scratch_of(allocator));
 };
 
-constexpr auto call_measure = [](cudaStream_t stream, ffi::ScratchAllocator scratch, auto... given) {
-  return run(read_measure(given...), stream, scratch);
+constexpr auto call_measure = [](cudaStream_t stream, ffi::ScratchAllocator allocator, auto... given) {
+  return run(read_measure(given...), stream, scratch_of(allocator));
 };
 
 auto contexts() { return ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Ctx<ffi::ScratchAllocator>(); }

@@ -6,7 +6,10 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <functional>
 #include <new>
+#include <optional>
 #include <stdexcept>
 
 #include "call.h"
@@ -58,19 +61,24 @@ class Queue {
 TSL_DEVICE inline int this_thread() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
 TSL_DEVICE inline int num_threads() { return static_cast<int>(gridDim.x * blockDim.x); }
 
-// This thread's part of memory for all, each of whom gets so many numbers.
-TSL_DEVICE inline Memory own_part(float* memory, int numbers) {
-  const int warp = this_thread() / kStride;
-  return Memory(memory + static_cast<size_t>(warp) * kStride * numbers + this_thread() % kStride);
-}
+// Memory for all threads, each of whom gets so many numbers.
+struct Parts {
+  float* memory;
+  int numbers;
+
+  TSL_DEVICE Memory own() const {
+    const int warp = this_thread() / kStride, lane = this_thread() % kStride;
+    return Memory(memory + static_cast<size_t>(warp) * kStride * numbers + lane);
+  }
+};
 
 __global__ void make_templates(Templates templates, const float* shapes, Group* groups, float* bands) {
   if (this_thread() < templates.size) templates.make(this_thread(), shapes, groups, bands);
 }
 
 __global__ void __launch_bounds__(kThreads, kSearches)
-search_starts(Templates templates, Block block, Findings found, float* memory, int numbers) {
-  Memory own = own_part(memory, numbers);
+search_starts(Templates templates, Block block, Findings found, Parts parts) {
+  Memory own = parts.own();
   Search search(templates, block, own);
   for (int first = this_thread() * Search::kCurves; first < block.curves; first += num_threads() * Search::kCurves) {
     Found of[kWide];
@@ -91,16 +99,16 @@ search_starts(Templates templates, Block block, Findings found, float* memory, i
 
 template <class Family>
 __global__ void __launch_bounds__(kThreads, kFits)
-fit_curves(Problem problem, Block block, Findings found, int* taken, float* memory, int numbers, Result result) {
-  Memory own = own_part(memory, numbers);
+fit_curves(Problem problem, Block block, Findings found, int* taken, Result result, Parts parts) {
+  Memory own = parts.own();
   Queue queue(found, taken);
   Fits<Family, Queue>(problem, block, result, queue, own).solve();
 }
 
 template <class Family>
 __global__ void __launch_bounds__(kThreads, kMeasures)
-measure_curves(Block block, Solution solution, Measures measures, float* memory, int numbers) {
-  Memory own = own_part(memory, numbers);
+measure_curves(Block block, Solution solution, Measures measures, Parts parts) {
+  Memory own = parts.own();
   const Measurer<Family> measurer(block, own);
   for (int curve = this_thread(); curve < block.curves; curve += num_threads()) measurer.run(curve, solution, measures);
 }
@@ -109,80 +117,82 @@ inline void check(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
-// Memory on the device for the time of a call, from an allocator of JAX's interface.
-template <class Allocator>
+// Memory of the device for the time of a call.
 class Scratch {
  public:
-  explicit Scratch(Allocator& allocator) : allocator_(allocator) {}
+  // allocate(bytes, alignment): a place, or none where there is no more.
+  using Allocate = std::function<std::optional<void*>(size_t, size_t)>;
+
+  explicit Scratch(Allocate allocate) : allocate_(std::move(allocate)) {}
 
   template <class Value>
   Value* take(size_t number) {
-    const auto taken = allocator_.Allocate(number * sizeof(Value), 256);
+    const std::optional<void*> taken = allocate_(number * sizeof(Value), 256);
     if (!taken) throw std::bad_alloc();
     return static_cast<Value*>(*taken);
   }
 
  private:
-  Allocator& allocator_;
+  Allocate allocate_;
 };
 
-// Blocks of threads that work through `items`: no more than all multiprocessors have at a time.
-inline int num_blocks(int items, int at_a_time) {
-  int device, multiprocessors;
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
-  return std::min((items + kThreads - 1) / kThreads, at_a_time * multiprocessors);
-}
+// Threads that work through items: no more than all multiprocessors have at a time.
+struct Threads {
+  int blocks;
+  Parts parts;
 
-template <class Family, class Allocator>
-void solve(SolveCall call, cudaStream_t stream, Scratch<Allocator> scratch) {
+  Threads(int items, int at_a_time, int numbers, Scratch& scratch) {
+    int device, multiprocessors;
+    check(cudaGetDevice(&device));
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+    blocks = std::min(blocks_for(items), at_a_time * multiprocessors);
+    parts = {scratch.take<float>(static_cast<size_t>(blocks) * kThreads * numbers), numbers};
+  }
+
+  static int blocks_for(int items) { return (items + kThreads - 1) / kThreads; }
+};
+
+template <class Family>
+void solve(SolveCall call, cudaStream_t stream, Scratch scratch) {
   const int curves = call.block.curves, n = call.block.n;
   if (curves == 0) return;
   Templates& templates = call.problem.templates;
-  Group* groups = scratch.template take<Group>(templates.size);
-  float* bands = scratch.template take<float>(templates.band_size());
-  make_templates<<<(templates.size + kThreads - 1) / kThreads, kThreads, 0, stream>>>(templates, call.shapes, groups,
-                                                                                      bands);
+  Group* groups = scratch.take<Group>(templates.size);
+  float* bands = scratch.take<float>(templates.band_size());
+  const int few = Threads::blocks_for(templates.size);
+  make_templates<<<few, kThreads, 0, stream>>>(templates, call.shapes, groups, bands);
   templates.groups = groups, templates.bands = bands;
 
+  const auto each = [&] { return scratch.take<float>(curves); };
   const size_t starts = static_cast<size_t>(kRuns) * curves;
-  const Findings found{curves, scratch.template take<float>(curves), scratch.template take<float>(curves), scratch.template take<float>(curves),
-                       scratch.template take<float>(starts), scratch.template take<int>(starts)};
-  int blocks = num_blocks((curves + Search::kCurves - 1) / Search::kCurves, kSearches), numbers = Search::memory(n);
-  search_starts<<<blocks, kThreads, 0, stream>>>(
-      templates, call.block, found, scratch.template take<float>(static_cast<size_t>(blocks) * kThreads * numbers), numbers);
+  const Findings found{curves, each(), each(), each(), scratch.take<float>(starts), scratch.take<int>(starts)};
+  const int searches = (curves + Search::kCurves - 1) / Search::kCurves;
+  const Threads searching(searches, kSearches, Search::memory(n), scratch);
+  search_starts<<<searching.blocks, kThreads, 0, stream>>>(templates, call.block, found, searching.parts);
 
-  int* taken = scratch.template take<int>(1);
+  int* taken = scratch.take<int>(1);
   check(cudaMemsetAsync(taken, 0, sizeof(int), stream));
-  blocks = num_blocks(curves, kFits), numbers = Fits<Family, Queue>::memory(n);
-  fit_curves<Family><<<blocks, kThreads, 0, stream>>>(
-      call.problem, call.block, found, taken, scratch.template take<float>(static_cast<size_t>(blocks) * kThreads * numbers),
-      numbers, call.result);
+  const Threads fitting(curves, kFits, Fits<Family, Queue>::memory(n), scratch);
+  fit_curves<Family><<<fitting.blocks, kThreads, 0, stream>>>(call.problem, call.block, found, taken, call.result,
+                                                              fitting.parts);
   check(cudaGetLastError());
 }
 
-template <class Family, class Allocator>
-void measure(const MeasureCall& call, cudaStream_t stream, Scratch<Allocator> scratch) {
+template <class Family>
+void measure(const MeasureCall& call, cudaStream_t stream, Scratch scratch) {
   if (call.block.curves == 0) return;
-  const int blocks = num_blocks(call.block.curves, kMeasures), numbers = Measurer<Family>::memory(call.block.n);
-  measure_curves<Family><<<blocks, kThreads, 0, stream>>>(
-      call.block, call.solution, call.measures, scratch.template take<float>(static_cast<size_t>(blocks) * kThreads * numbers),
-      numbers);
+  const Threads threads(call.block.curves, kMeasures, Measurer<Family>::memory(call.block.n), scratch);
+  measure_curves<Family><<<threads.blocks, kThreads, 0, stream>>>(call.block, call.solution, call.measures,
+                                                                  threads.parts);
   check(cudaGetLastError());
 }
 
-template <class Allocator>
-ffi::Error run(const SolveCall& call, cudaStream_t stream, Allocator& scratch) {
-  return for_family(call, [&](auto chosen) {
-    solve<typename decltype(chosen)::Family>(call, stream, Scratch<Allocator>(scratch));
-  });
+inline ffi::Error run(const SolveCall& call, cudaStream_t stream, Scratch scratch) {
+  return for_family(call, [&](auto chosen) { solve<typename decltype(chosen)::Family>(call, stream, scratch); });
 }
 
-template <class Allocator>
-ffi::Error run(const MeasureCall& call, cudaStream_t stream, Allocator& scratch) {
-  return for_family(call, [&](auto chosen) {
-    measure<typename decltype(chosen)::Family>(call, stream, Scratch<Allocator>(scratch));
-  });
+inline ffi::Error run(const MeasureCall& call, cudaStream_t stream, Scratch scratch) {
+  return for_family(call, [&](auto chosen) { measure<typename decltype(chosen)::Family>(call, stream, scratch); });
 }
 
 }  // namespace tsl_jax
