@@ -16,7 +16,7 @@ from . import ptx
 SOLVE, MEASURE = "emulated_solve", "emulated_measure"
 
 _HERE = Path(__file__).parent
-_TOOLS = building.cuda("sm_90")
+_TOOLS = building.cuda("9.0")
 
 
 @functools.cache

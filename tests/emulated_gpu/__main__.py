@@ -12,7 +12,7 @@ from tsl_jax import FitOptions, Sigmoid, fit, native
 
 from . import MEASURE, SOLVE, load
 
-KERNELS = ("make_templates", "search_starts", "fit_curves", "measure_curves")
+KERNELS = ("make_templates", "search_even", "search_uneven", "fit_curves", "measure_curves")
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ namespace tsl_jax {
 
 constexpr auto call = [](const auto& call) {
   std::vector<std::unique_ptr<char[]>> taken;
-  return run(call, nullptr, Scratch([&](size_t bytes, size_t) {
+  return run(call, nullptr, Scratch([&](size_t bytes, size_t alignment) -> std::optional<void*> {
+    if (alignment > 16) return {};  // as XLA
     taken.emplace_back(new char[bytes]);
     std::memset(taken.back().get(), 0xff, bytes);  // not a number, for who reads what nothing was written to
     return taken.back().get();

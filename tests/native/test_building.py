@@ -116,7 +116,7 @@ def test_it_is_built_again_for_another_jaxlib(monkeypatch):
     assert building._version(TOOLS, COMPILER) != version
 
 
-CUDA = building.cuda("sm_90")
+CUDA = building.cuda("9.0")
 NVCC = building._compiler(CUDA)
 
 
@@ -130,16 +130,25 @@ def test_it_builds_for_gpus_on_a_machine_without_one(folder):
 def test_it_builds_for_the_gpu_that_is_there(monkeypatch):
     client = SimpleNamespace(platform_version="PJRT C API\ncuda 13000")
     device = SimpleNamespace(client=client, compute_capability="12.0", device_kind="NVIDIA RTX PRO 6000")
-    monkeypatch.setattr(jax, "devices", lambda backend: [device])
-    monkeypatch.setattr(building, "_register", lambda tools: tools)
-    tools = building._load.__wrapped__("gpu")
-    assert tools.platform == "CUDA"
-    assert "-arch=sm_120" in tools.flags
+    older = SimpleNamespace(client=client, compute_capability="8.9", device_kind="NVIDIA L40S")
+    monkeypatch.setattr(jax, "local_devices", lambda backend: [device, older, device])
+    registered = []
+    monkeypatch.setattr(building, "_register", registered.append)
+    assert building._load.__wrapped__("gpu") is None
+    tools, for_cpus = registered
+    assert (tools.platform, for_cpus) == ("CUDA", building.CPU)
+    codes = [flag.partition("=")[2] for flag in tools.flags if flag.startswith("-gencode")]
+    assert codes == [
+        "arch=compute_89,code=sm_89",
+        "arch=compute_120,code=sm_120",
+        "arch=compute_89,code=compute_89",
+    ]
 
 
 def test_another_makers_gpu_is_told(monkeypatch):
     client = SimpleNamespace(platform_version="PJRT C API\nrocm 70000")
-    monkeypatch.setattr(jax, "devices", lambda backend: [SimpleNamespace(client=client, device_kind="gfx942")])
+    device = SimpleNamespace(client=client, device_kind="gfx942")
+    monkeypatch.setattr(jax, "local_devices", lambda backend: [device])
     told = building._load.__wrapped__("gpu")
     assert told == "it is for CPUs and NVIDIA's GPUs, and the default device is a gfx942"
 
@@ -152,16 +161,28 @@ def test_the_compiler_that_jax_brings_is_found_first(monkeypatch, tmp_path):
     package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(building.importlib.util, "find_spec", {"nvidia": package}.get)
     monkeypatch.delenv("CUDACXX", raising=False)
-    assert building._compiler(building.cuda("sm_90")) == [str(nvcc)]
+    assert building._compiler(building.cuda("9.0")) == [str(nvcc)]
     monkeypatch.setenv("CUDACXX", f"{COMPILER[0]} -x cu")
-    assert building._compiler(building.cuda("sm_90")) == [*COMPILER, "-x", "cu"]
+    assert building._compiler(building.cuda("9.0")) == [*COMPILER, "-x", "cu"]
 
 
 def test_no_cuda_compiler_is_told_with_the_cure(monkeypatch):
     monkeypatch.delenv("CUDACXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    told = building._register(building.cuda("sm_90"))
-    assert told == "no CUDA compiler was found; install tsl_jax[cuda], which brings one, or name one in CUDACXX"
+    told = building._register(building.cuda("9.0"))
+    cure = "install tsl_jax[cuda], which brings one, and g++, or name one in CUDACXX"
+    assert told == f"no CUDA compiler was found; {cure}"
+
+
+@pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
+def test_where_it_cannot_run_the_driver_tells(folder):
+    told = building._register(CUDA) or ""
+    assert told.startswith("it cannot run: ") or _has_gpu()  # such as: no CUDA-capable device is detected
+    assert not _has_gpu() or not told
+
+
+def _has_gpu() -> bool:
+    return any(device.platform == "gpu" for device in jax.local_devices())
 
 
 def test_importing_builds_nothing(tmp_path):

@@ -232,7 +232,7 @@ class Given(ctypes.Structure):
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory) -> list[ctypes.CDLL]:
     """The kernels through PTX, and as host code."""
-    tools, folder = building.cuda("sm_90"), tmp_path_factory.mktemp("kernels")
+    tools, folder = building.cuda("9.0"), tmp_path_factory.mktemp("kernels")
     if not (compiler := building._compiler(tools)):
         missing(building._no_compiler(tools))
     (folder / "kernels.cu").write_text(SOURCE)

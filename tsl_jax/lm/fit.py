@@ -38,9 +38,10 @@ def fit(
 
     Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
     parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
-    Pure: works under `jit`, `vmap` and `shard_map`; differentiable in `losses` and `weights` by the implicit function
-    theorem (with `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and
-    none raises: see `Fit.status`.
+    Pure: works under `jit`, `vmap` and `shard_map` (which fits rows where they lie; under `jit` alone each device fits
+    all rows of a sharded array); differentiable in `losses` and `weights` by the implicit function theorem (with
+    `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and none raises: see
+    `Fit.status`.
 
     Args:
         family: what to fit, such as ``Sigmoid()``.
@@ -121,7 +122,8 @@ def default_block_size(num_checkpoints: int) -> int:
     if jax.default_backend() == "cpu":
         wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)
     else:
-        wanted = min(max((1 << 28) // num_checkpoints, 1 << 16), 1 << 22)
+        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 1 << 36)
+        wanted = min(max(min(memory // 128, 1 << 28) // num_checkpoints, 1 << 16), 1 << 22)
     return 1 << wanted.bit_length() - 1
 
 

@@ -46,14 +46,16 @@ class Memory {
 TSL_DEVICE inline int row_of(const Block& block, int first, int lane) { return min(first + lane, block.curves - 1); }
 
 // Numbers of a row that are worked on as they lie in memory, before they are spread over the lanes.
-inline constexpr int kSome = kLanes > 1 ? 16 : 4;
+inline constexpr int kSome = 16;
 
 template <int kNumber>
 TSL_DEVICE void read(const float* from, float* out) {
 #ifdef __CUDACC__
-  if (kNumber == 4 && reinterpret_cast<uintptr_t>(from) % sizeof(float4) == 0) {
-    const float4 four = *reinterpret_cast<const float4*>(from);
-    out[0] = four.x, out[1] = four.y, out[2] = four.z, out[3] = four.w;
+  if (kNumber % 4 == 0 && reinterpret_cast<uintptr_t>(from) % sizeof(float4) == 0) {
+    for (int i = 0; i < kNumber; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      out[i] = four.x, out[i + 1] = four.y, out[i + 2] = four.z, out[i + 3] = four.w;
+    }
     return;
   }
 #endif

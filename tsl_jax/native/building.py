@@ -38,6 +38,7 @@ class Toolchain(NamedTuple):
     variable: str  #: names another one in the environment
     cure: str  #: where there is none
     flags: tuple[str, ...]
+    probe: str | None = None  #: a function of the library that tells why it cannot run here, or nothing
 
 
 _SHARED = ("-std=c++17", "-O3", "-shared")
@@ -52,16 +53,20 @@ CPU = Toolchain(
 )
 
 
-def cuda(architecture: str) -> Toolchain:
-    """For NVIDIA's GPUs; `architecture` is such as ``sm_90``."""
+def cuda(*capabilities: str) -> Toolchain:
+    """For NVIDIA's GPUs of these compute capabilities, such as ``9.0``; newer ones compile what is for the least."""
+    numbers = sorted({int(capability.replace(".", "")) for capability in capabilities})
+    codes = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in numbers]
+    codes.append(f"-gencode=arch=compute_{numbers[0]},code=compute_{numbers[0]}")
     return Toolchain(
         platform="CUDA",
         source="cuda.cu",
         language="CUDA",
         names=(*_packaged_nvcc(), "nvcc"),
         variable="CUDACXX",
-        cure="install tsl_jax[cuda], which brings one",
-        flags=(*_SHARED, f"-arch={architecture}", "-Xcompiler", "-fPIC"),
+        cure="install tsl_jax[cuda], which brings one, and g++",
+        flags=(*_SHARED, *codes, "-Xcompiler", "-fPIC"),
+        probe="tsl_jax_probe",
     )
 
 
@@ -79,10 +84,13 @@ def why_missing(backend: str = "cpu") -> str | None:
 def _load(backend: str) -> str | None:
     if backend == "cpu":
         return _register(CPU)
-    device = jax.devices(backend)[0]
-    if "cuda" not in device.client.platform_version:
-        return f"it is for CPUs and NVIDIA's GPUs, and the default device is a {device.device_kind}"
-    return _register(cuda("sm_" + device.compute_capability.replace(".", "")))
+    devices = jax.local_devices(backend=backend)
+    if "cuda" not in devices[0].client.platform_version:
+        return f"it is for CPUs and NVIDIA's GPUs, and the default device is a {devices[0].device_kind}"
+    cause = _register(cuda(*(device.compute_capability for device in devices)))
+    if cause is None:
+        _register(CPU)  # for what is put there
+    return cause
 
 
 def _register(tools: Toolchain) -> str | None:
@@ -93,6 +101,7 @@ def _register(tools: Toolchain) -> str | None:
     try:
         library = _built(tools, compiler)
         targets = {name: jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)}
+        cause = _refused(library, tools.probe) if tools.probe else None
     except subprocess.CalledProcessError as error:
         return f"{shlex.join(compiler)} could not build it: {error.stderr.strip()[-500:]}"
     except subprocess.TimeoutExpired:
@@ -100,9 +109,18 @@ def _register(tools: Toolchain) -> str | None:
         return f"{command} was not done after {_PATIENCE} seconds; name another compiler in {tools.variable}"
     except (OSError, AttributeError) as error:
         return f"it could not be built or loaded: {error}"
+    if cause:
+        return f"it cannot run: {cause}"
     for name, target in targets.items():
         jax.ffi.register_ffi_target(name, target, platform=tools.platform)
     return None
+
+
+def _refused(library: ctypes.CDLL, probe: str) -> str | None:
+    function = getattr(library, probe)
+    function.restype = ctypes.c_char_p
+    told = function()
+    return told.decode() if told else None
 
 
 def _compiler(tools: Toolchain) -> list[str] | None:

@@ -1,7 +1,7 @@
 // The kernel on NVIDIA's GPUs: the same, with a curve in each thread.
 //
-// Nothing is exchanged between threads but the number of the next curve. What a thread works on lies in global memory,
-// side by side for the threads of a warp, and stays in the cache of its multiprocessor where there are few checkpoints.
+// Nothing is exchanged between threads but numbers of curves. What a thread works on lies in global memory, side by side
+// for the threads of a warp: with few checkpoints most of it stays in the cache of their multiprocessor.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -18,8 +18,9 @@
 
 namespace tsl_jax {
 
-// Threads in a block of them, and how many blocks a multiprocessor has at a time: as many as its cache feeds.
+// Threads in a block of them, and how many blocks a multiprocessor has at a time: guesses of what its cache feeds.
 constexpr int kThreads = 128, kSearches = 2, kFits = 4, kMeasures = 4;
+static_assert(kThreads % kStride == 0);
 
 // What searches have found.
 struct Findings {
@@ -76,24 +77,54 @@ __global__ void make_templates(Templates templates, const float* shapes, Group* 
   if (this_thread() < templates.size) templates.make(this_thread(), shapes, groups, bands);
 }
 
+// Curves with gaps or weights, which take longer: they are searched together.
+struct Uneven {
+  int* curves;  // (curves)
+  int* number;
+};
+
+TSL_DEVICE inline void keep(const Found& of, int curve, int runs, const Findings& found) {
+  found.mean[curve] = of.summary.mean;
+  found.spread[curve] = of.summary.spread;
+  found.floor[curve] = of.summary.floor;
+  for (int rank = 0; rank < runs; ++rank) {
+    const size_t place = static_cast<size_t>(rank) * found.curves + curve;
+    found.gain[place] = of.starts[rank].gain;
+    found.template_[place] = of.starts[rank].template_;
+  }
+}
+
 __global__ void __launch_bounds__(kThreads, kSearches)
-search_starts(Templates templates, Block block, Findings found, Parts parts) {
+search_even(Templates templates, Block block, Findings found, Uneven uneven, Parts parts) {
   Memory own = parts.own();
   Search search(templates, block, own);
-  for (int first = this_thread() * Search::kCurves; first < block.curves; first += num_threads() * Search::kCurves) {
+  for (int first = this_thread() * kWide; first < block.curves; first += num_threads() * kWide) {
+    int at[kWide];
+    for (int w = 0; w < kWide; ++w) at[w] = min(first + w, block.curves - 1);
+    Mask is_uneven[kWide]{};
     Found of[kWide];
-    search.run(first, of);
+    search.load(at, is_uneven);
+    search.search<false>(at, of);
     for (int w = 0; w < kWide && first + w < block.curves; ++w) {
-      const int curve = first + w;
-      found.mean[curve] = of[w].summary.mean;
-      found.spread[curve] = of[w].summary.spread;
-      found.floor[curve] = of[w].summary.floor;
-      for (int rank = 0; rank < templates.runs; ++rank) {
-        const size_t place = static_cast<size_t>(rank) * block.curves + curve;
-        found.gain[place] = of[w].starts[rank].gain;
-        found.template_[place] = of[w].starts[rank].template_;
-      }
+      if (is_uneven[w]) uneven.curves[atomicAdd(uneven.number, 1)] = at[w];
+      else keep(of[w], at[w], templates.runs, found);
     }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads, kSearches)
+search_uneven(Templates templates, Block block, Findings found, Uneven uneven, Parts parts) {
+  Memory own = parts.own();
+  Search search(templates, block, own);
+  const int number = *uneven.number;
+  for (int first = this_thread() * kWide; first < number; first += num_threads() * kWide) {
+    int at[kWide];
+    for (int w = 0; w < kWide; ++w) at[w] = uneven.curves[min(first + w, number - 1)];
+    Mask is_uneven[kWide]{};
+    Found of[kWide];
+    search.load(at, is_uneven);
+    search.search<true>(at, of);
+    for (int w = 0; w < kWide; ++w) keep(of[w], at[w], templates.runs, found);
   }
 }
 
@@ -114,20 +145,23 @@ measure_curves(Block block, Solution solution, Measures measures, Parts parts) {
 }
 
 inline void check(cudaError_t error) {
-  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // forgets it: the next call may succeed
+  throw std::runtime_error(cudaGetErrorString(error));
 }
 
 // Memory of the device for the time of a call.
 class Scratch {
  public:
-  // allocate(bytes, alignment): a place, or none where there is no more.
+  // allocate(bytes, alignment): a place, or none where there is no more; XLA knows no alignment above 16.
   using Allocate = std::function<std::optional<void*>(size_t, size_t)>;
 
   explicit Scratch(Allocate allocate) : allocate_(std::move(allocate)) {}
 
   template <class Value>
   Value* take(size_t number) {
-    const std::optional<void*> taken = allocate_(number * sizeof(Value), 256);
+    static_assert(alignof(Value) <= 16);
+    const std::optional<void*> taken = allocate_(number * sizeof(Value), alignof(Value));
     if (!taken) throw std::bad_alloc();
     return static_cast<Value*>(*taken);
   }
@@ -145,11 +179,9 @@ struct Threads {
     int device, multiprocessors;
     check(cudaGetDevice(&device));
     check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
-    blocks = std::min(blocks_for(items), at_a_time * multiprocessors);
+    blocks = std::min((items + kThreads - 1) / kThreads, at_a_time * multiprocessors);
     parts = {scratch.take<float>(static_cast<size_t>(blocks) * kThreads * numbers), numbers};
   }
-
-  static int blocks_for(int items) { return (items + kThreads - 1) / kThreads; }
 };
 
 template <class Family>
@@ -159,20 +191,21 @@ void solve(SolveCall call, cudaStream_t stream, Scratch scratch) {
   Templates& templates = call.problem.templates;
   Group* groups = scratch.take<Group>(templates.size);
   float* bands = scratch.take<float>(templates.band_size());
-  const int few = Threads::blocks_for(templates.size);
-  make_templates<<<few, kThreads, 0, stream>>>(templates, call.shapes, groups, bands);
-  templates.groups = groups, templates.bands = bands;
-
   const auto each = [&] { return scratch.take<float>(curves); };
   const size_t starts = static_cast<size_t>(kRuns) * curves;
   const Findings found{curves, each(), each(), each(), scratch.take<float>(starts), scratch.take<int>(starts)};
-  const int searches = (curves + Search::kCurves - 1) / Search::kCurves;
-  const Threads searching(searches, kSearches, Search::memory(n), scratch);
-  search_starts<<<searching.blocks, kThreads, 0, stream>>>(templates, call.block, found, searching.parts);
-
-  int* taken = scratch.take<int>(1);
-  check(cudaMemsetAsync(taken, 0, sizeof(int), stream));
+  int* counters = scratch.take<int>(2);
+  const Uneven uneven{scratch.take<int>(curves), counters};
+  int* taken = counters + 1;
+  const Threads searching((curves + kWide - 1) / kWide, kSearches, Search::memory(n), scratch);
   const Threads fitting(curves, kFits, Fits<Family, Queue>::memory(n), scratch);
+
+  check(cudaMemsetAsync(counters, 0, 2 * sizeof(int), stream));
+  const int few = 32;  // so that more multiprocessors have some
+  make_templates<<<(templates.size + few - 1) / few, few, 0, stream>>>(templates, call.shapes, groups, bands);
+  templates.groups = groups, templates.bands = bands;
+  search_even<<<searching.blocks, kThreads, 0, stream>>>(templates, call.block, found, uneven, searching.parts);
+  search_uneven<<<searching.blocks, kThreads, 0, stream>>>(templates, call.block, found, uneven, searching.parts);
   fit_curves<Family><<<fitting.blocks, kThreads, 0, stream>>>(call.problem, call.block, found, taken, call.result,
                                                               fitting.parts);
   check(cudaGetLastError());

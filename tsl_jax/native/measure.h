@@ -23,44 +23,39 @@ struct Measures {
 };
 
 // The columns of the Jacobian by (low, high, theta), times the roots of the weights, made orthonormal by modified
-// Gram-Schmidt: R is its upper triangle.
+// Gram-Schmidt: R is its upper triangle. In each sweep over the rows one more column is taken out of the others.
 template <int kSize>
 struct Triangle {
   Vector upper[kSize][kSize]{}, inverse[kSize][kSize]{};
 
-  // `columns`: (n, kSize), which it overwrites.
-  TSL_DEVICE Triangle(Columns columns, int n, const Mask* held) {
-    Vector squares[kSize]{}, before[kSize];
-    for (int i = 0; i < n; ++i)
-      for (int k = 0; k < kSize; ++k) squares[k] += columns[i * kSize + k] * columns[i * kSize + k];
-    for (int k = 0; k < kSize; ++k) before[k] = norm(squares[k]);
+  // row(i, columns) gives the row of checkpoint i.
+  template <class Row>
+  TSL_DEVICE Triangle(const Row& row, int n, const Mask* held) {
+    Vector before[kSize], scale[kSize];
     TSL_UNROLL for (int k = 0; k < kSize; ++k) {
-      Vector square{};
-      for (int i = 0; i < n; ++i) square += columns[i * kSize + k] * columns[i * kSize + k];
-      const Vector length = norm(square);
+      Vector dots[kSize]{}, squares[kSize]{};
+      for (int i = 0; i < n; ++i) {
+        Vector c[kSize];
+        row(i, c);
+        TSL_UNROLL for (int m = 0; m < k; ++m) {
+          c[m] *= scale[m];
+          TSL_UNROLL for (int j = m + 1; j < kSize; ++j) c[j] -= upper[m][j] * c[m];
+        }
+        TSL_UNROLL for (int j = k; j < kSize; ++j) dots[j] += c[k] * c[j];
+        if (k == 0) TSL_UNROLL for (int j = 0; j < kSize; ++j) squares[j] += c[j] * c[j];
+      }
+      if (k == 0) TSL_UNROLL for (int j = 0; j < kSize; ++j) before[j] = norm(squares[j]);
+      const Vector length = norm(dots[k]);
       const Mask dependent = length <= 30 * kEps * before[k];
       upper[k][k] = held[k] ? splat(1) : dependent ? splat(__builtin_nanf("")) : length;
-      take_out(columns, n, k, held, held[k] ? Vector{} : 1.0f / length);
+      scale[k] = held[k] ? Vector{} : 1.0f / length;
+      TSL_UNROLL for (int j = k + 1; j < kSize; ++j) upper[k][j] = held[j] ? Vector{} : scale[k] * dots[j];
     }
     invert(held);
   }
 
  private:
   TSL_DEVICE static Vector norm(Vector square) { return sqrt(max(square, splat(kTiny))); }
-
-  // Column k to its unit length, and its part out of the later ones.
-  TSL_DEVICE void take_out(Columns columns, int n, int k, const Mask* held, Vector scale) {
-    for (int i = 0; i < n; ++i) {
-      const Columns row = columns.from(i * kSize);
-      row[k] *= scale;
-      for (int j = k + 1; j < kSize; ++j) upper[k][j] += row[k] * row[j];
-    }
-    for (int j = k + 1; j < kSize; ++j) upper[k][j] = held[j] ? Vector{} : upper[k][j];
-    for (int i = 0; i < n; ++i) {
-      const Columns row = columns.from(i * kSize);
-      for (int j = k + 1; j < kSize; ++j) row[j] -= upper[k][j] * row[k];
-    }
-  }
 
   TSL_DEVICE void invert(const Mask* held) {
     TSL_UNROLL for (int j = 0; j < kSize; ++j) {
@@ -76,15 +71,14 @@ struct Triangle {
 
 template <class Family>
 class Measurer {
-  static constexpr int kTheta = Family::kTheta, kSize = 2 + kTheta;
+  static constexpr int kTheta = Family::kTheta, kSize = 2 + kTheta, kKept = kKeeps ? kSize : 0;
 
  public:
   // Vectors of memory that it needs.
-  static int memory(int n) { return (2 + kSize) * n; }
+  static int memory(int n) { return (2 + kKept) * n; }
 
   TSL_DEVICE Measurer(const Block& block, Memory& memory)
-      : block_(block), loss_(memory.take(block.n)), weight_(memory.take(block.n)),
-        columns_(memory.take(block.n * kSize)) {}
+      : block_(block), loss_(memory.take(block.n)), weight_(memory.take(block.n)), kept_(memory.take(block.n * kKept)) {}
 
   // For a vector of curves from the first on.
   TSL_DEVICE void run(int first, const Solution& solution, const Measures& out) const {
@@ -98,8 +92,17 @@ class Measurer {
       for (int lane = 0; lane < kLanes; ++lane)
         at(held[k], lane) = solution.held[row + row_of(block_, first, lane)] ? kTrue : 0;
     }
-    store(fill_columns(p), block_, first, out.rss);
-    const Triangle<kSize> r(columns_, block_.n, held);
+    const Family family(p + 2);
+    const Vector scale = (p[1] - p[0]) * family.scale();
+    store(rss(family, p, scale), block_, first, out.rss);
+    const auto row = [&](int i, Vector* out) {
+      if constexpr (kKeeps) {
+        for (int k = 0; k < kSize; ++k) out[k] = kept_[i * kKept + k];
+      } else {
+        jacobian(family, family.shape(block_.x[i]), scale, i, out);
+      }
+    };
+    const Triangle<kSize> r(row, block_.n, held);
     for (int i = 0; i < kSize; ++i)
       for (int j = 0; j < kSize; ++j)
         store(r.inverse[i][j], block_, first, out.factor + static_cast<size_t>(i * kSize + j) * out.curves);
@@ -107,22 +110,26 @@ class Measurer {
   }
 
  private:
-  // The weighted Jacobian, and the rss.
-  TSL_DEVICE Vector fill_columns(const Vector* p) const {
-    const Family family(p + 2);
-    const Vector scale = (p[1] - p[0]) * family.scale();
+  // The rss; keeps the Jacobian's rows, or leaves them to be computed again.
+  TSL_DEVICE Vector rss(const Family& family, const Vector* p, Vector scale) const {
     Vector rss{};
     for (int i = 0; i < block_.n; ++i) {
       const Shape s = family.shape(block_.x[i]);
-      const Vector root = sqrt(weight_[i]), r = loss_[i] - (p[0] * s.e + p[1] * s.f);
+      const Vector r = loss_[i] - (p[0] * s.e + p[1] * s.f);
       rss += weight_[i] * (r * r);
-      const Row<kTheta> at = family.row(block_.x[i], root, s, family.no_pivot());
-      const Columns column = columns_.from(i * kSize);
-      column[0] = at.e;
-      column[1] = at.f;
-      for (int k = 0; k < kTheta; ++k) column[2 + k] = at.g[k] * scale;
+      if constexpr (kKeeps) {
+        Vector row[kSize];
+        jacobian(family, s, scale, i, row);
+        for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = row[k];
+      }
     }
     return rss;
+  }
+
+  TSL_DEVICE void jacobian(const Family& family, const Shape& shape, Vector scale, int i, Vector* out) const {
+    const Row<kTheta> row = family.row(block_.x[i], sqrt(weight_[i]), shape, family.no_pivot());
+    out[0] = row.e, out[1] = row.f;
+    for (int k = 0; k < kTheta; ++k) out[2 + k] = row.g[k] * scale;
   }
 
   // The mean in two passes: one alone loses as many of float32's digits as there are digits in n.
@@ -140,7 +147,7 @@ class Measurer {
   }
 
   const Block& block_;
-  const Columns loss_, weight_, columns_;  // columns: (n, kSize)
+  const Columns loss_, weight_, kept_;  // kept: (n, kSize)
 };
 
 }  // namespace tsl_jax

@@ -8,10 +8,9 @@
 
 namespace tsl_jax {
 
-// On a CPU each shape is one long chain of operations: those of some checkpoints are computed ahead, so that they overlap,
-// and what the second pass needs of the first is kept. On a GPU other threads fill the time, and memory is scarce.
-inline constexpr bool kKeeps = kLanes > 1;
-inline constexpr int kAhead = kKeeps ? 16 : 1;
+// Checkpoints whose shapes are computed ahead: each is one long chain of operations, of which many so overlap. On a GPU
+// other threads fill the time.
+inline constexpr int kAhead = kLanes > 1 ? 16 : 1;
 
 struct Bounds {
   Vector least, most;
@@ -108,9 +107,10 @@ class Projection {
     Shape ahead[kAhead];
     Columns rooted = rooted_, kept = kept_;
     for (int i = 0; i < n_; ++i, rooted = rooted.from(2), kept = kept.from(kKept)) {
-      if (i % kAhead == 0)
+      if (kAhead > 1 && i % kAhead == 0)
         for (int j = i; j < min(i + kAhead, n_); ++j) ahead[j - i] = family.shape(x_[j]);
-      const Row<kTheta> at = family.row(x_[i], rooted[1], ahead[i % kAhead], pivot);
+      const Shape shape = kAhead > 1 ? ahead[i % kAhead] : family.shape(x_[i]);
+      const Row<kTheta> at = family.row(x_[i], rooted[1], shape, pivot);
       const Vector r = rooted[0] - (low * at.e + high * at.f);
       if constexpr (kKeeps) {
         kept[0] = at.e;

@@ -36,33 +36,47 @@ class Search {
         weight_(memory.take(kWide * block.n)), y_(memory.take(kWide * block.n)),
         y_sums_(memory.take(kWide * (block.n + 1))), weight_sums_(memory.take(kWide * (block.n + 1))) {}
 
-  // For `kCurves` curves from the first on.
-  TSL_DEVICE void run(int first, Found* found) {
+  // For the curves from at[w] on, as many as there are lanes.
+  TSL_DEVICE void run(const int* at, Found* found) {
     Mask uneven[kWide]{};
-    load(first, uneven);
+    load(at, uneven);
     Mask any_uneven{}, any_even{};
     for (int w = 0; w < kWide; ++w) any_uneven |= uneven[w], any_even |= negated(uneven[w]);
     Found other[kWide];
-    if (any(any_even)) search<false>(first, found);
-    if (any(any_uneven)) search<true>(first, other);
-    for (int w = 0; w < kWide; ++w) {
+    if (any(any_even)) search<false>(at, found);
+    if (any(any_uneven)) search<true>(at, other);
+    for (int w = 0; w < kWide; ++w)
       if (any(uneven[w])) select(uneven[w], other[w], found + w);
-      sort(found[w].starts);
+  }
+
+  // The losses, and whether a curve's weights differ.
+  TSL_DEVICE void load(const int* at, Mask* uneven) {
+    for (int w = 0; w < kWide; ++w) {
+      load_strip(block_.loss, block_, at[w], kWide, loss_.from(w));
+      load_strip(block_.weight, block_, at[w], kWide, weight_.from(w));
+      for (int i = 1; i < block_.n; ++i) uneven[w] |= weight_[i * kWide + w] != weight_[w];
     }
+  }
+
+  // Of the curves that were loaded.
+  template <bool kWeighted>
+  TSL_DEVICE void search(const int* at, Found* found) {
+    Centred centred[kWide];
+    for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(at[w], w, &found[w].summary);
+    for (int run = 0; run < templates_.runs; ++run) {
+      Start best[kWide];
+      for (Start& b : best) b = {splat(-kInfinity), Integers{}};
+      const int begin = run * templates_.groups_a_run, end = begin + templates_.filled(run);
+      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, best);
+      for (int w = 0; w < kWide; ++w) found[w].starts[run] = best[w];
+    }
+    for (int w = 0; w < kWide; ++w) sort(found[w].starts);
   }
 
  private:
   struct Centred {
     Vector total, inverse, down, up;  // inverse: of the total; down, up: from the mean to the bounds of the plateaus
   };
-
-  TSL_DEVICE void load(int first, Mask* uneven) {
-    for (int w = 0; w < kWide; ++w) {
-      load_strip(block_.loss, block_, first + w * kLanes, kWide, loss_.from(w));
-      load_strip(block_.weight, block_, first + w * kLanes, kWide, weight_.from(w));
-      for (int i = 1; i < block_.n; ++i) uneven[w] |= weight_[i * kWide + w] != weight_[w];
-    }
-  }
 
   TSL_DEVICE void select(Mask where, const Found& other, Found* found) const {
     const Summary &a = other.summary, &b = found->summary;
@@ -88,7 +102,7 @@ class Search {
 
   // Sums of losses, and the losses around their mean with their running sums.
   template <bool kWeighted>
-  TSL_DEVICE Centred centre(int first, int w, Summary* summary) {
+  TSL_DEVICE Centred centre(int first, int w, Summary* summary) const {
     const int n = block_.n;
     Vector total{}, sum{}, squares{}, spread{}, y_sum{}, weight_sum{};
     for (int i = w; i < n * kWide; i += kWide) {
@@ -113,21 +127,8 @@ class Search {
     weight_sums_[n * kWide + w] = weight_sum;
     const Vector unit = kWeighted ? splat(1) : weight_[w];
     *summary = {mean, unit * spread, unit * squares * (4 * kEps * kEps)};
-    return {total, inverse, mean - tsl_jax::load(block_.least, block_, first + w * kLanes),
-            tsl_jax::load(block_.most, block_, first + w * kLanes) - mean};
-  }
-
-  template <bool kWeighted>
-  TSL_DEVICE void search(int first, Found* found) {
-    Centred centred[kWide];
-    for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(first, w, &found[w].summary);
-    for (int run = 0; run < templates_.runs; ++run) {
-      Start best[kWide];
-      for (Start& b : best) b = {splat(-kInfinity), Integers{}};
-      const int begin = run * templates_.groups_a_run, end = begin + templates_.filled(run);
-      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, best);
-      for (int w = 0; w < kWide; ++w) found[w].starts[run] = best[w];
-    }
+    return {total, inverse, mean - tsl_jax::load(block_.least, block_, first),
+            tsl_jax::load(block_.most, block_, first) - mean};
   }
 
   template <bool kWeighted>
@@ -137,7 +138,7 @@ class Search {
     Vector along[kWide][kGroup], shift[kWide][kGroup], square[kWide][kGroup];
     group.dot(band, y_, y_sums_, block_.n, along);
     if (kWeighted) group.dot_squares(band, weight_, weight_sums_, block_.n, shift, square);
-    for (int w = 0; w < kWide; ++w) {
+    TSL_UNROLL for (int w = 0; w < kWide; ++w) {
       const Centred& c = centred[w];
       Vector rest[kGroup], spread[kGroup], amplitude[kGroup], gain[kGroup];
       Vector top = best[w].gain;
@@ -162,21 +163,20 @@ class Search {
       for (int k = kGroup; k-- > 0;) {
         const Mask is_top = better & (gain[k] == top);
         found.gain = is_top ? gain[k] : found.gain;
-        found.template_ = is_top ? integers(group.index[k]) : found.template_;
+        found.template_ = is_top ? integers(group.index(k)) : found.template_;
         drop = is_top ? amplitude[k] : drop;
         high = is_top ? amplitude[k] * rest[k] : high;
       }
-      const Vector low = high - drop;
-      const Mask outside = (min(low, high) < -c.down) | (max(low, high) > c.up);
-      if (any(outside)) {  // seldom
+      const Mask outside = beyond(high, drop, c);
+      if (any(outside)) {
         Start bounded = best[w];
         for (int k = 0; k < kGroup; ++k) {
-          const Vector at_high = amplitude[k] * rest[k], at_low = at_high - amplitude[k];
-          const Mask beyond = (min(at_low, at_high) < -c.down) | (max(at_low, at_high) > c.up);
-          const Vector bound = beyond ? bounded_gain(along[w][k], spread[k], rest[k], c) : gain[k];
-          const Mask more = bound > bounded.gain;
-          bounded.gain = more ? bound : bounded.gain;
-          bounded.template_ = more ? integers(group.index[k]) : bounded.template_;
+          const Vector edge = kWeighted ? bounded_gain(along[w][k], spread[k], rest[k], c)
+                                        : bounded_gain(along[w][k], group, k, c);
+          const Vector most = beyond(amplitude[k] * rest[k], amplitude[k], c) ? edge : gain[k];
+          const Mask more = most > bounded.gain;
+          bounded.gain = more ? most : bounded.gain;
+          bounded.template_ = more ? integers(group.index(k)) : bounded.template_;
         }
         found = {outside ? bounded.gain : found.gain, outside ? bounded.template_ : found.template_};
       }
@@ -184,22 +184,38 @@ class Search {
     }
   }
 
+  // Whether one of the plateaus, `high` and `drop` less, each from the mean, is outside of their bounds.
+  TSL_DEVICE static Mask beyond(Vector high, Vector drop, const Centred& c) {
+    const Vector low = high - drop;
+    return (min(low, high) < -c.down) | (max(low, high) > c.up);
+  }
+
   // How much a template lowers the rss of the mean with a plateau on a bound: `_gain` of tsl_jax.lm.search.
   TSL_DEVICE static Vector bounded_gain(Vector along, Vector spread, Vector rest, const Centred& c) {
-    const auto edge = [&](Vector part, Vector dot) {
-      const Vector square = positive(spread + c.total * part * part, c.total);
-      const Vector h = clip(dot * reciprocal(square), Vector{}, c.down + c.up);
-      return h * (2.0f * dot - h * square);
-    };
     const Vector share = 1.0f - rest;
-    const Vector falling = edge(share, along + c.total * c.down * share);
-    const Vector rising = edge(rest, c.total * c.down * rest - along);
-    return max(falling, rising) - c.total * c.down * c.down;
+    const Vector falling = positive(spread + c.total * share * share, c.total);
+    const Vector rising = positive(spread + c.total * rest * rest, c.total);
+    return max(edge(along + c.total * c.down * share, falling, reciprocal(falling), c),
+               edge(c.total * c.down * rest - along, rising, reciprocal(rising), c)) - c.total * c.down * c.down;
+  }
+
+  // The same where all weights are the same.
+  TSL_DEVICE static Vector bounded_gain(Vector along, const Group& group, int k, const Centred& c) {
+    const Vector all_down = c.total * c.down;
+    const Edge &falling = group.falling, &rising = group.rising;
+    const float rest = group.rest[k];
+    return max(edge(along + all_down * (1 - rest), splat(falling.square[k]), splat(falling.inverse[k]), c),
+               edge(all_down * rest - along, splat(rising.square[k]), splat(rising.inverse[k]), c)) - all_down * c.down;
+  }
+
+  TSL_DEVICE static Vector edge(Vector dot, Vector square, Vector inverse, const Centred& c) {
+    const Vector h = clip(dot * inverse, Vector{}, c.down + c.up);
+    return h * (2.0f * dot - h * square);
   }
 
   const Templates& templates_;
   const Block& block_;
-  Columns loss_, weight_, y_, y_sums_, weight_sums_;  // (n, wide)
+  const Columns loss_, weight_, y_, y_sums_, weight_sums_;  // (n, wide)
 };
 
 }  // namespace tsl_jax

@@ -27,7 +27,7 @@ class Starts {
   bool next(Candidate* candidate) {
     if (next_ == curves_) return false;
     const int place = next_ % Search::kCurves;
-    if (place == 0) search_.run(next_, found_);
+    if (place == 0) search();
     const Found& found = found_[place / kLanes];
     const int lane = place % kLanes;
     candidate->curve = next_++;
@@ -42,6 +42,12 @@ class Starts {
   }
 
  private:
+  void search() {
+    int at[kWide];
+    for (int w = 0; w < kWide; ++w) at[w] = next_ + w * kLanes;
+    search_.run(at, found_);
+  }
+
   Search search_;
   Found found_[kWide]{};
   int curves_, next_ = 0;

@@ -9,20 +9,27 @@ inline constexpr int kRuns = 16;       // as NUM_RUNS of tsl_jax.lm.search
 inline constexpr int kWide = 2;        // vectors of curves for which a template is loaded once
 inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this close to its first or last value
 
+// A template's least rss with one plateau on a bound, the other free, has a closed form; these are its constants.
+struct Edge {
+  float square[kGroup], inverse[kGroup];  // sums of squares of what is free, and 1 over them
+};
+
 // Templates that are flat but for a band of checkpoints.
-struct alignas(16) Group {  // so that a GPU reads four numbers at once
-  int begin, end;                       // the band
-  int index[kGroup];                    // beyond the end of the run the last template is repeated
-  float rest[kGroup], spread[kGroup];   // 1 - mean, and sum of squares around it
-  float inverse[kGroup];                // 1 / spread, kept away from 1 / 0
-  float head[kGroup], tail[kGroup];     // centred value before and after the band
+struct alignas(16) Group {
+  float rest[kGroup], spread[kGroup];  // 1 - mean, and sum of squares around it
+  float inverse[kGroup];               // 1 / spread, kept away from 1 / 0
+  float head[kGroup], tail[kGroup];    // centred value before and after the band
+  Edge falling, rising;                // where all weights are the same
+  int begin, end;                      // the band
+  int first, last;                     // template, and last one of the run: beyond it that is repeated
+
+  TSL_DEVICE int index(int k) const { return min(first + k, last); }
 
   // `band`: of (n, kGroup) what will be used, (end - begin, kGroup), centred.
-  TSL_DEVICE void make(const float* shapes, int first, int run_end, int n, float* band) {
-    begin = n, end = 0;
+  TSL_DEVICE void make(const float* shapes, int first_, int run_end, int n, float* band) {
+    first = first_, last = run_end - 1, begin = n, end = 0;
     for (int k = 0; k < kGroup; ++k) {
-      index[k] = min(first + k, run_end - 1);
-      const float* f = shapes + static_cast<size_t>(index[k]) * n;
+      const float* f = shapes + static_cast<size_t>(index(k)) * n;
       int a = 0, b = n;
       while (a < n && apart(f[a], f[0]) <= kFlat) ++a;
       while (b > a && apart(f[b - 1], f[n - 1]) <= kFlat) --b;
@@ -30,7 +37,7 @@ struct alignas(16) Group {  // so that a GPU reads four numbers at once
       end = end > b ? end : b;
     }
     end = end > begin ? end : begin;
-    for (int k = 0; k < kGroup; ++k) centre(shapes + static_cast<size_t>(index[k]) * n, k, n, band);
+    for (int k = 0; k < kGroup; ++k) centre(shapes + static_cast<size_t>(index(k)) * n, k, n, band);
   }
 
   // Sums of template times value. `values`: (n, kWide); `sums`: (n + 1, kWide), of the values before each checkpoint.
@@ -81,19 +88,27 @@ struct alignas(16) Group {  // so that a GPU reads four numbers at once
   TSL_DEVICE static float apart(float a, float b) { return a < b ? b - a : a - b; }
 
   TSL_DEVICE void centre(const float* f, int k, int n, float* band) {
-    const double first = f[0], last = f[n - 1];
-    double sum = begin * first + (n - end) * last;
+    const double before = f[0], after = f[n - 1];
+    double sum = begin * before + (n - end) * after;
     for (int i = begin; i < end; ++i) sum += f[i];
     const double mean = sum / n;
-    double squares = begin * (first - mean) * (first - mean) + (n - end) * (last - mean) * (last - mean);
+    double squares = begin * (before - mean) * (before - mean) + (n - end) * (after - mean) * (after - mean);
     for (int i = begin; i < end; ++i) squares += (f[i] - mean) * (f[i] - mean);
     rest[k] = 1 - mean;
     spread[k] = squares;
     const float least = kEps * 1e-6f * n + kTiny;
     inverse[k] = 1 / (spread[k] > least ? spread[k] : least);
-    head[k] = first - mean;
-    tail[k] = last - mean;
+    head[k] = before - mean;
+    tail[k] = after - mean;
+    edge(1 - rest[k], k, n, &falling);
+    edge(rest[k], k, n, &rising);
     for (int i = begin; i < end; ++i) band[static_cast<size_t>(i - begin) * kGroup + k] = f[i] - mean;
+  }
+
+  TSL_DEVICE void edge(float part, int k, int n, Edge* out) const {
+    const float square = spread[k] + n * part * part, least = kEps * n + kTiny;
+    out->square[k] = square > least ? square : least;
+    out->inverse[k] = 1 / out->square[k];
   }
 };
 
