@@ -10,11 +10,11 @@ from tsl_jax import native
 from tsl_jax.lm.search import NUM_RUNS
 
 #: Of the shape, its complement and its slopes at one checkpoint; see families.h.
-_SHAPE = {"sigmoid": 13, "hyperbola": 5, "power_law": 5}
-#: As kGroup and kFlat of templates.h.
+_SHAPE = {"sigmoid": 11, "hyperbola": 5, "power_law": 5}
+#: As kGroup of simd.h and kFlat of templates.h.
 GROUP, FLAT = 4, 1e-6
-#: For one template and one curve: the gain inside the bounds and what compares it with the best.
-_GAIN = 10
+#: For one template and one curve: the gain, the greatest one of the group, and its plateau.
+_GAIN = 5
 
 
 def flops(target: str, family: str, inputs, outputs) -> tuple[float, float]:
@@ -33,7 +33,7 @@ def flops(target: str, family: str, inputs, outputs) -> tuple[float, float]:
 def _projection(family: str) -> int:
     """One pass at one checkpoint, projection.h, for the family's number of theta."""
     k = 2 if family == "sigmoid" else 1
-    first = 6 + 10 + 5 * k  # weighted shape and residual; sums of the plateaus; weighted slopes and their sums
+    first = 6 + 10 + 4 * k  # weighted shape and residual; sums of the plateaus; sums of the slopes
     second = 6 + k * (4 + 2) + k * (k + 1)  # residual and rss; projected slopes and descent; normal equations
     return _SHAPE[family] + first + second
 
@@ -41,8 +41,9 @@ def _projection(family: str) -> int:
 def _measure(family: str) -> int:
     """One checkpoint, measure.h: weighted Jacobian and rss, modified Gram-Schmidt, mean and spread."""
     size = 4 if family == "sigmoid" else 3
-    columns = 9 + 2 + 2 * (size - 2)
-    gram_schmidt = 2 * size + 3 * size + 4 * (size * (size - 1) // 2)
+    columns = 9 + 2 + (size - 2)
+    taken_out = sum(1 + 2 * (size - 1 - m) for k in range(size) for m in range(k))
+    gram_schmidt = 2 * size + taken_out + sum(2 * (size - k) for k in range(size))
     return _SHAPE[family] + columns + gram_schmidt + 10
 
 

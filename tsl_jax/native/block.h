@@ -78,7 +78,8 @@ TSL_DEVICE inline void load_strip(const float* rows, const Block& block, int fir
 #else
 inline void load_strip(const float* rows, const Block& block, int first, int stride, Columns columns) {
   const float* row[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane) row[lane] = rows + static_cast<size_t>(row_of(block, first, lane)) * block.n;
+  for (int lane = 0; lane < kLanes; ++lane)
+    row[lane] = rows + static_cast<size_t>(row_of(block, first, lane)) * block.n;
   int i = 0;
   for (; i + kLanes <= block.n; i += kLanes) {
     Vector square[kLanes];

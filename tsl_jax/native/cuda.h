@@ -1,7 +1,7 @@
 // The kernel on NVIDIA's GPUs: the same, with a curve in each thread.
 //
-// Nothing is exchanged between threads but numbers of curves. What a thread works on lies in global memory, side by side
-// for the threads of a warp: with few checkpoints most of it stays in the cache of their multiprocessor.
+// Nothing is exchanged between threads but numbers of curves. What a thread works on lies in global memory, side by
+// side for the threads of a warp: with few checkpoints most of it stays in the cache of their multiprocessor.
 #pragma once
 
 #include <cuda_runtime.h>

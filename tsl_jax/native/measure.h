@@ -78,7 +78,8 @@ class Measurer {
   static int memory(int n) { return (2 + kKept) * n; }
 
   TSL_DEVICE Measurer(const Block& block, Memory& memory)
-      : block_(block), loss_(memory.take(block.n)), weight_(memory.take(block.n)), kept_(memory.take(block.n * kKept)) {}
+      : block_(block), loss_(memory.take(block.n)), weight_(memory.take(block.n)),
+        kept_(memory.take(block.n * kKept)) {}
 
   // For a vector of curves from the first on.
   TSL_DEVICE void run(int first, const Solution& solution, const Measures& out) const {

@@ -30,7 +30,8 @@ struct Box {
 };
 
 // Minimise d'Ad - 2b'd over a box, in closed form: inside, or else on one of its four edges.
-TSL_DEVICE inline Box box_step(Vector a00, Vector a01, Vector a11, Vector b0, Vector b1, const Vector* least, const Vector* most) {
+TSL_DEVICE inline Box box_step(Vector a00, Vector a01, Vector a11, Vector b0, Vector b1, const Vector* least,
+                               const Vector* most) {
   const Vector det = positive(a00 * a11 - a01 * a01, a00 * a11);
   const auto value = [&](Vector d0, Vector d1) {
     return d0 * (a00 * d0 + 2.0f * (a01 * d1 - b0)) + d1 * (a11 * d1 - 2.0f * b1);

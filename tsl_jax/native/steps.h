@@ -60,8 +60,8 @@ TSL_DEVICE Vector possible_gain(const Point<kTheta>& p, const Mask* frozen) {
 
 // Cut the step to its greatest length and to the bounds; components that are not cut follow the ones that are.
 template <int kTheta>
-TSL_DEVICE void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits, float longest_share,
-                 Vector* step) {
+TSL_DEVICE void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits,
+                            float longest_share, Vector* step) {
   Vector least[kTheta], most[kTheta], cut_step[kTheta];
   Mask cut[kTheta], any_cut{};
   for (int k = 0; k < kTheta; ++k) {
@@ -89,8 +89,8 @@ TSL_DEVICE void within_room(const Point<kTheta>& p, Vector damping, const Limits
 // Whether a point's quadratic model reaches below its rival's rss (infinite if it has no rival), from another valley
 // than the rival's own.
 template <int kTheta>
-TSL_DEVICE Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, Vector rival_rss, const Limits<kTheta>& limits,
-              const Method& method) {
+TSL_DEVICE Mask promises(const Point<kTheta>& p, const Point<kTheta>& rival, Vector rival_rss,
+                         const Limits<kTheta>& limits, const Method& method) {
   Mask frozen[kTheta];
   on_bound(p, limits, frozen);
   const Mask below = p.rss - possible_gain(p, frozen) < rival_rss;
