@@ -15,7 +15,7 @@ from tests import emulated_gpu
 from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
 from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit, native
-from tsl_jax.lm import chosen_kernel, has_parameters
+from tsl_jax.lm import chosen_kernel, has_parameters, row_multiple
 from tsl_jax.lm.search import NUM_RUNS
 
 CAUSE = native.why_missing()
@@ -222,6 +222,13 @@ def test_other_devices_get_it_only_where_it_is_asked_for(monkeypatch, backend):
     else:
         with pytest.raises(ValueError, match="for CPUs and NVIDIA's GPUs, and the default device is a tpu"):
             chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32)
+
+
+def test_only_xlas_kernel_has_tiles_to_fill(monkeypatch):
+    monkeypatch.setattr(native, "why_missing", lambda backend: None)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    multiples = [row_multiple(SIGMOID, FitOptions(kernel=kernel), jnp.float32, 64) for kernel in ("native", "xla")]
+    assert multiples == [256, 65_536]
 
 
 def test_without_a_compiler_xla_fits(monkeypatch):

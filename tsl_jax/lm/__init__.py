@@ -1,6 +1,6 @@
 """The fitting engine."""
 
-from .fit import check_axis, fit
+from .fit import check_axis, fit, row_multiple
 from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native_kernel import chosen_kernel
@@ -21,5 +21,6 @@ __all__ = [
     "has_parameters",
     "least_squares",
     "predict",
+    "row_multiple",
     "tile_size",
 ]

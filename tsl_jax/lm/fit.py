@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from ..curves import Family
 from .kernel import tile_size
+from .native_kernel import chosen_kernel
 from .options import FitOptions
 from .projection import Block
 from .result import Fit, Status
@@ -81,18 +82,24 @@ def fit(
         rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
     number = len(rows[0])
     if not isinstance(losses, Tracer):
-        more = _compiled_for(number, checkpoints) - number
+        more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
         rows = [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
     result = fit_rows(family, options, axis, *rows)
     return jax.tree.map(lambda a: a[:number].reshape(shape), result)
 
 
-def _compiled_for(number: int, num_checkpoints: int) -> int:
+def _compiled_for(number: int, multiple: int) -> int:
     """Few sizes as long as curves are not many, so that a call with another number of curves compiles nothing."""
-    tile = max(tile_size(num_checkpoints), _FEWEST_CURVES)
+    tile = max(multiple, _FEWEST_CURVES)
     if number <= tile:
         return max(_FEWEST_CURVES, 1 << (number - 1).bit_length())
     return -(-number // tile) * tile if number <= _MANY_CURVES else number
+
+
+def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: int) -> int:
+    """What many curves are padded to a multiple of: tiles of XLA's kernel; the native one works without."""
+    tile = tile_size(num_checkpoints)
+    return min(tile, _FEWEST_CURVES) if chosen_kernel(family, options, dtype) == "native" else tile
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -102,7 +109,7 @@ def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     most = options.block_size or default_block_size(num_checkpoints)
     blocks = max(1, -(-number // most))
     size = max(1, -(-number // blocks))  # balanced, so that the last block is not mostly padding
-    tile = tile_size(num_checkpoints)
+    tile = row_multiple(family, options, jnp.promote_types(rows[0].dtype, jnp.float32), num_checkpoints)
     if size > tile:
         size = -(-size // tile) * tile
     padded = [

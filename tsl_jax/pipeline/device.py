@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..curves import Family
-from ..lm import Fit, FitOptions, chosen_kernel, fit, tile_size
+from ..lm import Fit, FitOptions, chosen_kernel, fit, row_multiple
 from .plan import device_rows
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
@@ -44,7 +44,7 @@ class BlockFitter:
         self._num_checkpoints = len(axis)
         self.options = dataclasses.replace(options, kernel=chosen_kernel(family, options, self.result_dtype))
         self._job = (family, tuple(axis.tolist()), self.options, tuple(devices))
-        self._multiple = options.block_size or tile_size(len(axis))
+        self._multiple = options.block_size or row_multiple(family, self.options, self.result_dtype, len(axis))
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
         self._on_cpu = devices[0].platform == "cpu"
         self._rows = 0
