@@ -124,7 +124,8 @@ def default_block_size(num_checkpoints: int) -> int:
     """Curves a block: many tiles, so that the few curves that need more steps fill whole ones.
 
     On a CPU no more than that: temporaries, some ten floats a loss, then stay in its third-level cache. On a GPU as
-    many as it has room for: a hundred steps pass from the last curve's first one until the slowest has ended.
+    many as it has room for, temporaries being some dozen bytes a loss: a hundred steps pass from the last curve's first
+    one until the slowest has ended.
     """
     if jax.default_backend() == "cpu":
         wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)

@@ -117,6 +117,7 @@ def _register(tools: Toolchain) -> str | None:
 
 
 def _refused(library: ctypes.CDLL, probe: str) -> str | None:
+    """What the driver says against running the library's kernels."""
     function = getattr(library, probe)
     function.restype = ctypes.c_char_p
     told = function()

@@ -122,7 +122,7 @@ ffi::Error for_family(const Call& call, Body body) try {
   else return ffi::Error::InvalidArgument("unknown family");
   return ffi::Error::Success();
 } catch (const std::bad_alloc&) {
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the fits");
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the fits; give a smaller block_size");
 } catch (const std::exception& error) {
   return ffi::Error::Internal(error.what());
 }

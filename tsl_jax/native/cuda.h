@@ -104,7 +104,9 @@ search_even(Templates templates, Block block, Findings found, Uneven uneven, Par
     Mask is_uneven[kWide]{};
     Found of[kWide];
     search.load(at, is_uneven);
-    search.search<false>(at, of);
+    bool some_even = false;
+    for (int w = 0; w < kWide; ++w) some_even |= !is_uneven[w];
+    if (some_even) search.search<false>(at, of);
     for (int w = 0; w < kWide && first + w < block.curves; ++w) {
       if (is_uneven[w]) uneven.curves[atomicAdd(uneven.number, 1)] = at[w];
       else keep(of[w], at[w], templates.runs, found);

@@ -24,7 +24,7 @@ inline constexpr int kBytes = 16;
 inline constexpr int kLanes = kBytes / 4;
 inline constexpr int kStride = 1;  // from vector to vector in memory
 inline constexpr int kGroup = 4;   // templates that are worked on together
-inline constexpr bool kKeeps = true;  // what a pass over the losses computes, for the next one
+inline constexpr bool kKeeps = true;  // whether a pass over the losses keeps what the next one needs
 
 typedef float Vector __attribute__((vector_size(kBytes)));
 typedef int32_t Integers __attribute__((vector_size(kBytes)));

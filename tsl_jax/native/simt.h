@@ -11,7 +11,7 @@ namespace tsl_jax {
 inline constexpr int kLanes = 1;
 inline constexpr int kStride = 32;  // threads of a warp have their numbers side by side in memory
 inline constexpr int kGroup = 8;    // templates that are worked on together
-inline constexpr bool kKeeps = false;  // what a pass over the losses computes: memory near a thread is scarce
+inline constexpr bool kKeeps = false;  // whether a pass over the losses keeps what the next one needs
 
 typedef float Vector;
 typedef int32_t Integers;
