@@ -12,10 +12,12 @@ if TYPE_CHECKING:
         FitOptions,
         LeastSquaresFit,
         LeastSquaresOptions,
+        NoiseModel,
         Status,
         curve_counts,
         fit,
         least_squares,
+        noise_model,
     )
     from .pipeline import FitSummary, fit_store, predict_store, score_store
     from .spectrum import Spectrum, decompose
@@ -34,6 +36,7 @@ __all__ = [
     "Hyperbola",
     "LeastSquaresFit",
     "LeastSquaresOptions",
+    "NoiseModel",
     "Parameter",
     "PowerLaw",
     "Sigmoid",
@@ -49,6 +52,7 @@ __all__ = [
     "forecast",
     "least_squares",
     "lr_sum",
+    "noise_model",
     "open_fits",
     "open_losses",
     "position_law",
@@ -65,8 +69,8 @@ _PACKAGES = {
     "collect": ("collect",),
     "curves": ("FAMILIES", "Family", "Hyperbola", "Parameter", "PowerLaw", "Sigmoid"),
     "lm": (
-        *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "Status"),
-        *("curve_counts", "fit", "least_squares"),
+        *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "NoiseModel", "Status"),
+        *("curve_counts", "fit", "least_squares", "noise_model"),
     ),
     "pipeline": ("FitSummary", "fit_store", "predict_store", "score_store"),
     "spectrum": ("Spectrum", "decompose"),

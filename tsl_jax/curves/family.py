@@ -127,6 +127,16 @@ class Family(abc.ABC):
     def bounds(self, x: Float[Array, " checkpoints"]) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
         """Lower and upper bounds of theta for checkpoints at ``x``."""
 
+    def resolution(
+        self, x: Float[Array, " checkpoints"], theta: Float[Array, "theta curves"]
+    ) -> Float[Array, "theta curves"]:
+        """Variance of theta's components that no residual shows, as of an event that lies between two checkpoints.
+
+        0 unless a family says so. Where it is above 0 it also is the variance of a component that the slopes of the
+        curve do not determine.
+        """
+        return jnp.zeros_like(theta)
+
     @abc.abstractmethod
     def grid(self, x: Float[Array, " checkpoints"]) -> Float[Array, "templates theta"]:
         """Values of theta to start from; their number may depend on ``len(x)`` only."""

@@ -64,6 +64,15 @@ class Sigmoid(Family):
         lower = jnp.asarray([-1.0, jnp.log(0.5)], x.dtype)
         return lower, jnp.stack([jnp.asarray(2.0, x.dtype), jnp.log(40 / closest)])
 
+    def resolution(self, x, theta):
+        # A step that is complete between two checkpoints may lie anywhere between them: a uniform distribution.
+        passed = theta[0] > x[:, None]
+        before = jnp.max(jnp.where(passed, x[:, None], x[0]), axis=0)
+        after = jnp.min(jnp.where(passed, x[-1], x[:, None]), axis=0)
+        gap = after - before
+        unresolved = jnp.exp(theta[1]) * gap > _COMPLETE
+        return jnp.stack([jnp.where(unresolved, gap * gap / 12, 0), jnp.zeros_like(gap)])
+
     def grid(self, x):
         # Laid out over checkpoint indices, so that templates are as dense as the data whatever the spacing: widths
         # from half a gap to the window in equal ratios, centres a fraction of a width apart.
@@ -113,6 +122,8 @@ def _halves_jvp(primals, tangents):
 # Measured on noisy sigmoids: sparser grids lose 0.04 to 0.3% of the curves to other minima, denser ones gain nothing.
 # Many checkpoints tell apart what few do not: with 128 half as many narrow templates do, with 256 a quarter.
 _SPACING, _LEAST_SPACING, _RATIO = 0.5, 0.25, 1.5
+#: Sharpness times distance of two checkpoints from which on a step counts as complete between them.
+_COMPLETE = 6.0
 _RISE = 6.0  # sharpness times width of a template: from 95% to 5% of the drop
 
 

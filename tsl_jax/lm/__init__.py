@@ -4,15 +4,19 @@ from .fit import check_axis, fit, row_multiple
 from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native_kernel import chosen_kernel
+from .noise import NoiseModel
+from .noise_model import noise_model
 from .options import FitOptions
-from .result import Category, Fit, Status, curve_counts, has_parameters, predict
+from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
 
 __all__ = [
+    "EVENT_CATEGORIES",
     "Category",
     "Fit",
     "FitOptions",
     "LeastSquaresFit",
     "LeastSquaresOptions",
+    "NoiseModel",
     "Status",
     "check_axis",
     "chosen_kernel",
@@ -20,6 +24,7 @@ __all__ = [
     "fit",
     "has_parameters",
     "least_squares",
+    "noise_model",
     "predict",
     "row_multiple",
     "tile_size",

@@ -1,5 +1,6 @@
 """`tsl.fit`: many curves at once, whatever their shape, gaps, weights and precision."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -12,13 +13,23 @@ from jaxtyping import Array, Float
 
 from ..curves import Family
 from .kernel import tile_size
+from .measures import Measures, measure, residuals
 from .native_kernel import chosen_kernel
+from .noise import NoiseModel, assumed_noise
 from .options import FitOptions
 from .projection import Block
-from .result import Fit, Status
+from .result import EVENT_CATEGORIES, Category, Fit, Status, has_parameters
 from .robust import huber_weights, solve_robust
 from .solution import Solution, solve
-from .statistics import categorise, has_event, measure, named_and_errors, residuals, undetermined_as_nan
+from .statistics import (
+    Scatter,
+    categorise,
+    evidence_of,
+    named_and_errors,
+    probabilities_of,
+    scatter_of,
+    undetermined_as_nan,
+)
 
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
@@ -34,6 +45,7 @@ def fit(
     weights: Float[Array, "*curves checkpoints"] | None = None,
     *,
     options: FitOptions = FitOptions(),
+    noise: NoiseModel | None = None,
 ) -> Fit:
     """Fit ``offset + amplitude·shape`` to every trajectory: least squares over all parameters of the family.
 
@@ -52,14 +64,17 @@ def fit(
             computed in float32, float64 in float64 where JAX has it on.
         weights: (\\*curves, checkpoints) or (checkpoints,), relative inverse variances; 0 or NaN = ignore the point.
         options: see `FitOptions`.
+        noise: what many curves show of the noise (`tsl_jax.noise_model`), for these checkpoints; each curve's own
+            noise is estimated with it. None (default): from the curve's own residuals alone, which is rough with few
+            checkpoints.
 
     Returns:
         `Fit`, its arrays of shape (\\*curves).
 
     Raises:
         TypeError: losses or time are not real floating-point numbers, or the family or options are of another type.
-        ValueError: shapes disagree, the axis does not increase or is negative on a log scale, or there are fewer
-            checkpoints than parameters + 1.
+        ValueError: shapes disagree, the axis does not increase or is negative on a log scale, there are fewer
+            checkpoints than parameters + 1, or the noise model is for other checkpoints.
 
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
@@ -75,7 +90,13 @@ def fit(
     u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)  # before rounding: a window may lie far from 0
-    axis = (x, tuple(jnp.asarray(a, dtype) for a in window), jnp.asarray(axis_values[np.array([0, -1])], dtype))
+    check_noise(options, noise, axis_values)
+    axis = (
+        x,
+        tuple(jnp.asarray(a, dtype) for a in window),
+        jnp.asarray(axis_values[np.array([0, -1])], dtype),
+        assumed_noise(options.noise, noise, len(x), dtype),
+    )
     shape, checkpoints = losses.shape[:-1], losses.shape[-1]
     rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
     if weights is not None:
@@ -136,10 +157,10 @@ def default_block_size(num_checkpoints: int) -> int:
 
 
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
-    """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time)."""
+    """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time, assumed noise)."""
     block, unit, num_points, status = prepare(family, options, axis[0], losses, weights)
     solution, block, inflation = best(family, options, block)
-    measures = measure(family, options, block, solution)
+    measures = measure(family, options, axis[3], block, solution)
     return describe_block(family, options, axis, solution, measures, inflation, unit, num_points, status)
 
 
@@ -153,38 +174,63 @@ def best(family: Family, options: FitOptions, block: Block) -> tuple[Solution, B
 
 
 def describe_block(
-    family: Family, options: FitOptions, axis, solution, measures, inflation, unit, num_points, status
+    family: Family, options: FitOptions, axis, solution, measures: Measures, inflation, unit, num_points, status
 ) -> Fit:
     """Parameters, standard errors, status and category of solved curves."""
-    x, window, ends = axis
-    factor, rss, constant, spread = measures
+    x, window, ends, _ = axis
     size = len(family.names)
-    variance = inflation * rss / jnp.maximum(num_points - size, 1)
+    scatter = scatter_of(measures, size, num_points, inflation)
     lower, upper = family.bounds(x)
-    factor = undetermined_as_nan(factor, variance, upper - lower)
-    params, stderr = named_and_errors(family, solution, factor, variance, window)
+    factor = undetermined_as_nan(measures.factor, measures.meat, scatter.variance, upper - lower)
+    params, stderr = named_and_errors(family, x, solution, factor, measures.meat, scatter.variance, window)
+    rss, constant, tss = measures.rss, measures.constant, measures.tss
     finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
     known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)
     status = jnp.where((status == Status.CONVERGED) & ~finite, Status.NON_FINITE, status)
     usable = status == Status.CONVERGED
     status = jnp.where(usable & jnp.any(solution.held, axis=0), Status.AT_BOUND, status)
     status = jnp.where(usable & ~solution.converged, Status.MAX_STEPS, status).astype(jnp.uint8)
-    event = params[family.event] if family.event else constant
-    supported = has_event(options, size, len(x), spread, rss, num_points)
 
     def where_usable(values):
         return jnp.where(usable, values, jnp.nan)
 
-    return Fit(
+    fit = Fit(
         params={name: where_usable(value) for name, value in params.items()},
         stderr={name: where_usable(value) for name, value in stderr.items()},
         rss=where_usable(rss * unit),
-        r2=where_usable(1 - rss / jnp.where(spread > 0, spread, 1)),
+        r2=where_usable(1 - rss / jnp.where(tss > 0, tss, 1)),
         num_points=num_points,
         status=status,
-        category=categorise(family, supported, usable, event, *ends),
+        category=jnp.full(status.shape, Category.NONE, jnp.uint8),
         constant=jnp.where(known, constant, jnp.nan),
+        noise_correlation=where_usable(measures.correlation),
+        effective_points=where_usable(scatter.effective_points),
+        probabilities={},
+        second_event=None,
         family=family,
+    )
+    return fit if family.event is None else _with_categories(fit, options, measures, scatter, ends)
+
+
+def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends) -> Fit:
+    """The fit of a family with an event, with what the data say of it."""
+    family, usable = fit.family, has_parameters(fit.status)
+    event = fit.params[family.event]
+    evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points)
+    error = fit.stderr[family.event]
+    if family.scale == "log":
+        error = error / jnp.where(event > 0, event, 1)
+    place, edges = (
+        family.coordinate(jnp.where(event > 0, event, 1) if family.scale == "log" else event),
+        family.coordinate(ends),
+    )
+    likely = probabilities_of(evidence.event, place, error, *edges, scatter.freedom)
+    likely = jnp.where(usable, likely, 0)
+    return dataclasses.replace(
+        fit,
+        category=categorise(likely, usable),
+        probabilities={name: likely[i] for i, name in enumerate(EVENT_CATEGORIES)},
+        second_event=jnp.where(usable, evidence.second, jnp.nan),
     )
 
 
@@ -259,6 +305,25 @@ def check_input(family, time, losses, weights, options):
             f"family {family.name!r}; measure more checkpoints"
         )
     return time, losses, weights
+
+
+def check_noise(options: FitOptions, noise: NoiseModel | None, time) -> None:
+    """Raise on a noise model that cannot be used."""
+    if noise is None:
+        return
+    if not isinstance(noise, NoiseModel):
+        raise TypeError(f"noise: got {type(noise).__name__}, expected what tsl_jax.noise_model(...) returns, or None")
+    if options.noise != "correlated":
+        raise ValueError(f"noise: a model was given with FitOptions(noise={options.noise!r}), expected 'correlated'")
+    number = np.shape(noise.time)[0]
+    same = number == len(time)
+    if same and not (isinstance(time, Tracer) or isinstance(noise.time, Tracer)):
+        same = np.allclose(np.asarray(noise.time), np.asarray(time), rtol=1e-6)
+    if not same:
+        raise ValueError(
+            f"noise: the model is for {number} other checkpoints than the {len(time)} that are fitted; estimate it on "
+            "losses at these checkpoints with tsl_jax.noise_model"
+        )
 
 
 def check_axis(family: Family, time) -> np.ndarray:

@@ -13,6 +13,9 @@ class FitOptions:
             not negative, so 0 by default. ``None`` leaves them free, down to -1000 times the curve's largest loss.
         max_plateau_ratio: greatest value of the plateaus as a multiple of the curve's first measured loss, such as 2;
             ``None`` (default) leaves them free above, up to 1000 times the curve's largest loss.
+        noise: what standard errors, the test for an event and all that follows from them take the noise for:
+            ``"correlated"`` (default), as the residuals show it, with a correlation between neighbouring checkpoints
+            and a variance that changes along training; or ``"independent"``.
         event_test: how a sigmoid is tested against a constant: ``"f_test"``, an F test at level `significance`
             corrected for having searched over all event times and sharpnesses; or ``"bic"``, the Bayesian
             information criterion.
@@ -52,6 +55,7 @@ class FitOptions:
 
     min_plateau: float | None = 0.0
     max_plateau_ratio: float | None = None
+    noise: Literal["correlated", "independent"] = "correlated"
     event_test: Literal["f_test", "bic"] = "f_test"
     significance: float = 0.01
     huber_threshold: float | None = None
@@ -76,6 +80,7 @@ class FitOptions:
         positive = "a positive number"
         check("min_plateau", lambda v: abs(v) < float("inf"), "a finite number", optional=True)
         check("max_plateau_ratio", lambda v: 0 < v < float("inf"), positive, optional=True)
+        check("noise", lambda v: v in ("correlated", "independent"), "'correlated' or 'independent'", kind=str)
         check("event_test", lambda v: v in ("f_test", "bic"), "'f_test' or 'bic'", kind=str)
         check("significance", lambda v: 0 < v < 1, "a probability between 0 and 1")
         check("huber_threshold", lambda v: 0 < v < float("inf"), positive, optional=True)

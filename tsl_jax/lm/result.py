@@ -103,6 +103,10 @@ _MEANING = {
 }
 
 
+#: Names of the probabilities of a token's categories, in the order in which they are computed.
+EVENT_CATEGORIES = tuple(category.name.lower() for category in Category if category != Category.NONE)
+
+
 def has_parameters(status):
     """Whether a curve of this status has parameters; elementwise, NumPy or JAX."""
     return (status == Status.CONVERGED) | (status == Status.MAX_STEPS) | (status == Status.AT_BOUND)
@@ -168,6 +172,10 @@ class Fit:
     status: UInt8[Array, "*curves"]
     category: UInt8[Array, "*curves"]
     constant: Float[Array, "*curves"]
+    noise_correlation: Float[Array, "*curves"]
+    effective_points: Float[Array, "*curves"]
+    probabilities: dict[str, Float[Array, "*curves"]]
+    second_event: Float[Array, "*curves"] | None
     family: Family = dataclasses.field(metadata={"static": True})
 
     def predict(

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..curves import Family
+from .measures import residuals
 from .options import FitOptions
 from .projection import Block
 from .solution import Solution, solve
-from .statistics import residuals
 
 #: Re-weighted fits after the first; each shrinks the distance to the fixed point several times.
 ROUNDS = 6

@@ -1,4 +1,4 @@
-"""What is said about fits beside their parameters: standard errors, r2, and the test for an event."""
+"""Standard errors of named parameters, the test for an event, and the probabilities of a token's categories."""
 
 import functools
 from typing import NamedTuple
@@ -10,171 +10,195 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
-from . import native_kernel
-from .kernel import over_tiles
-from .native_kernel import chosen_kernel
+from .measures import Measures
+from .noise import MOST_CORRELATION, odds_of
 from .options import FitOptions
-from .projection import Block, shape_and_slopes, unit_vectors
 from .result import Category
 from .solution import Solution
 
-
-class Measures(NamedTuple):
-    """What sums over a curve's losses say of its fit."""
-
-    factor: Float[Array, "coefficient factor curves"]  # see `covariance_factor`
-    rss: Float[Array, " curves"]
-    constant: Float[Array, " curves"]  # the best one: the weighted mean
-    spread: Float[Array, " curves"]  # the rss of the constant
+#: The test for an event takes a curve's correlation for larger than its estimate by this many standard deviations.
+CAUTION = 0.75
+#: The variance of residuals is taken from at least this share of the points, however many the fit and the correlation
+#: take up.
+LEAST_FREEDOM = 0.1
 
 
-def measure(family: Family, options: FitOptions, block: Block, solution: Solution) -> Measures:
-    """`Measures` of solved curves, by the kernel that is chosen."""
-    if chosen_kernel(family, options, block.loss.dtype) == "native":
-        change = functools.partial(_change_of_measures, family)
-        return Measures(*native_kernel.measure(family, block, solution.coefficients, solution.held, change))
-    return over_tiles(functools.partial(_measure, family), block, solution)
+class Scatter(NamedTuple):
+    """The noise of each curve, as errors and tests take it."""
+
+    variance: Float[Array, " curves"]  # of a residual of mean weight 1 in the curve's own unit
+    effective_points: Float[Array, " curves"]  # independent points that would say as much of a mean
+    freedom: Float[Array, " curves"]  # degrees of freedom of the variance (Satterthwaite)
 
 
-def _measure(family: Family, block: Block, solution: Solution) -> Measures:
-    rss = jnp.sum(block.weight * jnp.square(residuals(family, block, solution.coefficients)), axis=0)
-    total = jnp.sum(block.weight, axis=0)
-    constant = jnp.sum(block.weight * block.loss, axis=0) / jnp.where(total > 0, total, 1)
-    spread = jnp.sum(block.weight * jnp.square(block.loss - constant), axis=0)
-    return Measures(covariance_factor(family, block, solution), rss, constant, spread)
+def scatter_of(measures: Measures, size: int, num_points, inflation) -> Scatter:
+    """``rss / (n - tr M)``, with M the `Measures.meat`: for independent noise n minus the number of parameters.
 
-
-def _change_of_measures(family, arguments, changes, _):
-    """How the native kernel's measures follow what they are of: as those of `_measure`."""
-
-    def measures(x, loss, weight, coefficients, held):
-        unbounded = jnp.zeros_like(loss[0])
-        block = Block(x, loss, weight, unbounded, unbounded)
-        return tuple(_measure(family, block, Solution(coefficients, held, unbounded > 0)))
-
-    return jax.jvp(measures, arguments, changes)[1]
-
-
-def residuals(family: Family, block: Block, coefficients) -> Float[Array, "checkpoints curves"]:
-    """Losses minus curves; 0 where nothing was measured."""
-    theta = coefficients[2:, None]
-    x = block.x[:, None]
-    curve = coefficients[0] * family.complement(x, theta) + coefficients[1] * family.shape(x, theta)
-    return jnp.where(block.weight > 0, block.loss - curve, 0)
-
-
-def covariance_factor(family: Family, block: Block, solution: Solution) -> Float[Array, "coefficient factor curves"]:
-    """``R⁻¹`` with ``R^T R = J^T W J`` over the coefficients that are not on a bound (rows of held ones are 0).
-
-    J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps
-    float32's digits for nearly parallel columns. Where a column depends on the ones before, the rows are NaN.
+    Of n points with correlation ρ between neighbours ``n (1 - ρ²)/(1 + ρ²)`` independent ones estimate a variance as
+    well (Bartlett 1946).
     """
-    p = solution.coefficients
-    f, e, slopes = shape_and_slopes(family, block.x, p[2:], unit_vectors(p[2:]))
-    measured = block.weight > 0
-    root = jnp.where(measured, jnp.sqrt(jnp.where(measured, block.weight, 1)), 0)  # its slope at 0 is infinite
-    columns = [root * c for c in (e, f, *((p[1] - p[0]) * g for g in slopes))]
-    size, eps = len(columns), jnp.finfo(p.dtype).eps
-    upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
-    for i in range(size):
-        held, before = solution.held[i], _norm(columns[i])
-        for k in range(i):
-            upper[k][i] = jnp.where(held, 0, jnp.sum(columns[k] * columns[i], axis=0))
-            columns[i] = columns[i] - upper[k][i] * columns[k]
-        length = _norm(columns[i])
-        dependent = length <= 30 * eps * before
-        upper[i][i] = jnp.where(held, 1, jnp.where(dependent, jnp.nan, length))
-        columns[i] = jnp.where(held, 0, columns[i] / length)
-    inverse = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
-    for j in range(size):
-        inverse[j][j] = jnp.where(solution.held[j], 0, 1 / upper[j][j])
-        for i in reversed(range(j)):
-            inverse[i][j] = -sum(upper[i][k] * inverse[k][j] for k in range(i + 1, j + 1)) / upper[i][i]
-            inverse[i][j] = jnp.where(solution.held[i], 0, inverse[i][j])
-    return jnp.stack([jnp.stack(row) for row in inverse])
+    n = num_points.astype(measures.rss.dtype)
+    kept = _kept(measures)
+    taken = jnp.trace(measures.meat) + (size - jnp.sum(kept, axis=0))
+    variance = inflation * measures.rss / jnp.maximum(jnp.maximum(n - taken, LEAST_FREEDOM * n), 1)
+    square = jnp.square(measures.correlation)
+    freedom = jnp.maximum(n * (1 - square) / (1 + square) - size, 1)
+    return Scatter(variance, jnp.clip(n / measures.long_run, jnp.minimum(n, 1), n), freedom)
 
 
-def undetermined_as_nan(factor, variance, width):
-    """`covariance_factor`, NaN for components of theta whose standard error exceeds the width of their bounds."""
-    error = jnp.sqrt(variance * jnp.sum(jnp.square(lax.stop_gradient(factor[2:])), axis=1))
-    determined = ~(lax.stop_gradient(error) > width[:, None])
-    return jnp.concatenate([factor[:2], jnp.where(determined[:, None], factor[2:], jnp.nan)])
+def _kept(measures: Measures):
+    """(coefficients, curves): which are neither held nor undetermined."""
+    diagonal = jnp.stack([measures.factor[i, i] for i in range(len(measures.factor))])
+    return jnp.isfinite(diagonal) & (diagonal != 0)
 
 
-def _norm(column):
-    square = jnp.sum(jnp.square(column), axis=0)
-    return jnp.sqrt(jnp.maximum(square, jnp.finfo(square.dtype).tiny))
+def undetermined_as_nan(factor, meat, variance, width):
+    """`Measures.factor`, with NaN on the diagonal for components of theta whose error exceeds the width of their bounds."""
+    rows = lax.stop_gradient(jnp.nan_to_num(factor[2:]))
+    error = jnp.sqrt(variance * jnp.einsum("iac,abc,ibc->ic", rows, lax.stop_gradient(meat), rows))
+    size = len(factor)
+    lost = jnp.concatenate([jnp.zeros((2, *error.shape[1:]), bool), error > width[:, None]])
+    return jnp.where(jnp.eye(size, dtype=bool)[..., None] & lost[:, None], jnp.nan, factor)
 
 
-def has_event(options: FitOptions, num_parameters: int, num_checkpoints: int, rss_constant, rss, num_points):
-    """Whether the data support a curve against a constant, curve by curve.
-
-    ``"f_test"``: ``F = (rss_constant - rss) / (p - 1) / (rss / (n - p))`` against the critical value of
-    F(p - 1, n - p) at level ``significance / c(n)``. Where and how sharp the event is were searched for, which the F
-    distribution does not know; ``c(n) = 0.7 (ln n - 1)`` makes up for it: see `_search_correction`.
-    ``"bic"``: ``n ln(rss_constant / rss)`` against ``(p - 1) ln n``, Schwarz 1978.
-    """
-    safe = jnp.maximum(rss, jnp.finfo(rss.dtype).tiny)
-    if options.event_test == "bic":
-        n = jnp.maximum(num_points, 2).astype(rss.dtype)
-        return n * jnp.log(rss_constant / safe) > (num_parameters - 1) * jnp.log(n)
-    table = _critical_ratios(num_checkpoints, num_parameters, options.significance)
-    return rss_constant - rss > jnp.asarray(table, rss.dtype)[num_points] * safe
-
-
-@functools.cache
-def _critical_ratios(num_checkpoints: int, num_parameters: int, significance: float) -> np.ndarray:
-    """Critical ``(rss_constant - rss) / rss`` for every number of points up to all checkpoints; inf for too few."""
-    from scipy.special import fdtri
-
-    n = np.arange(num_checkpoints + 1)
-    extra, left = num_parameters - 1, np.maximum(n - num_parameters, 1)
-    level = np.minimum(significance / _search_correction(np.maximum(n, num_parameters + 1)), 0.5)
-    return np.where(n <= num_parameters, np.inf, extra / left * fdtri(extra, left, 1 - level))
-
-
-def _search_correction(n):
-    """How much more often than F(3, n - 4) says the best of all sigmoids passes on white noise.
-
-    Measured on 20,480 noise curves for each n, evenly and geometrically spaced, for tail probabilities from 0.001 to
-    0.2: at most 0.37 at n = 5, 0.67 at 8, 1.07 at 16, 1.9 at 64, 2.8 at 256, 3.2 at 512, that is 0.62 ln n - 0.65.
-    Repeated by tests/lm/test_category.py.
-    """
-    return 0.7 * (np.log(n) - 1)
-
-
-def categorise(family: Family, supported, usable, event, first, last) -> UInt8[Array, " curves"]:
-    """`Category` of every curve from its event's place on the axis."""
-    if family.event is None:
-        return jnp.full(usable.shape, Category.NONE, jnp.uint8)
-    where = jnp.where(event < first, Category.EARLY, jnp.where(event > last, Category.LATE, Category.LEARNED))
-    category = jnp.where(supported, where, Category.UNLEARNED)
-    return jnp.where(usable, category, Category.NONE).astype(jnp.uint8)
-
-
-def named_and_errors(family: Family, solution: Solution, factor, variance, window):
+def named_and_errors(family: Family, x, solution: Solution, factor, meat, variance, window):
     """Named parameters and their standard errors by the delta method, ``sqrt(diag(T C T^T))`` with C the covariance of
-    the coefficients and T the derivative of the named parameters by them."""
+    the coefficients, ``variance · factor meat factor^T``, and T the derivative of the named parameters by them.
+
+    To the variance of theta comes what the spacing of checkpoints does not resolve: see `Family.resolution`.
+    """
 
     def named(p):
         return family.named(p[0], p[1] - p[0], p[2:], window)
 
     errors = {}
-    params = named(solution.coefficients)
-    size = len(solution.coefficients)
+    coefficients = solution.coefficients
+    params = named(coefficients)
+    size = len(coefficients)
     unit = jnp.eye(size, dtype=factor.dtype)
     rows = [
-        jax.jvp(
-            named,
-            (solution.coefficients,),
-            (jnp.broadcast_to(unit[i][:, None], solution.coefficients.shape),),
-        )[1]
+        jax.jvp(named, (coefficients,), (jnp.broadcast_to(unit[i][:, None], coefficients.shape),))[1]
         for i in range(size)
     ]
+    unresolved = lax.stop_gradient(family.resolution(x, coefficients[2:]))
+    diagonal = [factor[i, i] for i in range(size)]
+    for i in range(2, size):  # known to lie between two checkpoints, even where no slope says where
+        diagonal[i] = jnp.where(jnp.isnan(diagonal[i]) & (unresolved[i - 2] > 0), 0, diagonal[i])
     for name in params:
-        along = sum(rows[i][name][None] * factor[i] for i in range(size))
-        depends = sum(jnp.abs(rows[i][name]) * ~solution.held[i] for i in range(size)) > 0
-        square = variance * jnp.sum(jnp.square(along), axis=0)
+        slopes = [jnp.where(solution.held[i], 0, rows[i][name]) for i in range(size)]
+        lost = sum(jnp.isnan(diagonal[i]) & (slopes[i] != 0) for i in range(size)) > 0
+        depends = sum(jnp.abs(slope) for slope in slopes) > 0
+        along = sum(slopes[i] * jnp.where(jnp.isnan(factor[i]), 0, factor[i]) for i in range(size))
+        square = variance * sum(along[a] * sum(meat[a, b] * along[b] for b in range(size)) for a in range(size))
+        square = square + sum(jnp.square(slopes[2 + k]) * unresolved[k] for k in range(size - 2))
         safe = jnp.where(depends & (square > 0), square, 1)
-        errors[name] = jnp.where(depends, jnp.where(square > 0, jnp.sqrt(safe), square), jnp.nan)
+        known = depends & ~lost & (square >= 0)
+        errors[name] = jnp.where(known, jnp.where(square > 0, jnp.sqrt(safe), square), jnp.nan)
     return params, errors
+
+
+class Evidence(NamedTuple):
+    """What the data say of an event."""
+
+    ratio: Float[Array, " curves"]  # the test's statistic over its critical value: an event above 1
+    event: Float[Array, " curves"]  # probability of one
+    second: Float[Array, " curves"]  # probability of another
+
+
+def evidence_of(options: FitOptions, size: int, measures: Measures, scatter: Scatter, num_points) -> Evidence:
+    """Whether the data support a curve against a constant, and a second event against a curve.
+
+    ``"f_test"``: ``F = (tss - rss - most_gain) / ((p - 1) · variance · power)`` against 1.1 times the critical value of
+    F(p - 1, n_eff + 1) at the level `significance`. An event has to be seen without the checkpoint that speaks most
+    for it: one outlier is none. This also makes up for having searched over all events, which the F distribution
+    does not know. ``power`` is the noise's where the event is: the mean of M's diagonal, for noise that is large
+    there, or the long-run variance, for noise that persists, at a correlation that is larger than its estimate by
+    `CAUTION` standard deviations; ``n_eff`` are as many points as that leaves.
+    ``"bic"``: ``n_eff ln(1 + F (p - 1) / n_eff)`` against ``(p - 1) ln n_eff`` (Schwarz 1978).
+
+    The probability of an event is that of the test's own likelihood ratio, with odds of one at the critical value:
+    ``((1 + (p - 1)F/d) / (1 + (p - 1)F_crit/d))^((d + p - 1)/2)``, ``d = n_eff + 1``. A second event is judged by
+    the criterion with the gain of the best step in the residuals and three further parameters.
+    """
+    kept = jnp.sum(_kept(measures), axis=0)
+    n = jnp.maximum(num_points, 1).astype(measures.rss.dtype)
+    extra = size - 1
+    careful = jnp.clip(
+        measures.correlation + CAUTION * measures.deviation, -MOST_CORRELATION, (1 + MOST_CORRELATION) / 2
+    )
+    long_run = measures.long_run * odds_of(careful) / odds_of(measures.correlation)
+    local = (jnp.trace(measures.meat) - measures.long_run) / jnp.maximum(kept - 1, 1)
+    power = jnp.maximum(jnp.maximum(local, long_run), jnp.finfo(n.dtype).tiny)
+    effective = jnp.clip(n / long_run, 0.5, n)
+    tiny = jnp.finfo(n.dtype).tiny
+    gain = jnp.maximum(measures.tss - measures.rss - measures.most_gain, 0)
+    freedom = effective + 1
+    ratio = jnp.minimum(gain / (extra * jnp.maximum(scatter.variance * power, tiny)), 1e6)
+    if options.event_test == "bic":
+        critical = effective / extra * jnp.expm1(extra * jnp.log(jnp.maximum(effective, 2)) / effective)
+    else:
+        critical = _critical(options.significance, extra, effective)
+    log_odds = (freedom + extra) / 2 * (jnp.log1p(extra * ratio / freedom) - jnp.log1p(extra * critical / freedom))
+    event = jax.nn.sigmoid(log_odds)
+    effective = jnp.clip(n / measures.long_run, 0.5, n)
+    gained = measures.second_gain / jnp.maximum(scatter.variance * measures.long_run, tiny)
+    second = jax.nn.sigmoid((effective * jnp.log1p(gained / effective) - 3 * jnp.log(jnp.maximum(effective, 2))) / 2)
+    return Evidence(ratio / critical, event, second)
+
+
+#: Effective points for which critical values are tabulated: even steps of their logarithm.
+_FEWEST, _MOST, _NODES = 0.5, 1e6, 256
+
+
+@functools.cache
+def _critical_values(significance: float, extra: int) -> np.ndarray:
+    """Critical values of the test over `_NODES` numbers of effective points."""
+    from scipy.special import fdtri
+
+    effective = np.geomspace(_FEWEST, _MOST, _NODES)
+    return 1.1 * fdtri(extra, effective + 1, 1 - significance)
+
+
+def _critical(significance: float, extra: int, effective):
+    """The critical value by linear interpolation of its logarithm in that of the effective points."""
+    table = jnp.asarray(np.log(_critical_values(significance, extra)), effective.dtype)
+    place = (jnp.log(effective) - np.log(_FEWEST)) * ((_NODES - 1) / np.log(_MOST / _FEWEST))
+    at = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, _NODES - 2)
+    share = place - at
+    return jnp.exp(table[at] * (1 - share) + table[at + 1] * share)
+
+
+def normal_of_t(t, freedom):
+    """The standard normal quantile with (nearly) the probability of t in Student's distribution (Wallace 1959)."""
+    return t * (1 - 1 / (4 * freedom)) / jnp.sqrt(1 + jnp.square(t) / (2 * freedom))
+
+
+def probabilities_of(event_probability, where, error, first, last, freedom):
+    """Probabilities (4, curves) of UNLEARNED, LEARNED, EARLY, LATE: of an event, times that of its place.
+
+    Args:
+        event_probability: (curves,) that there is an event.
+        where, error: (curves,) the event's place and its standard error, in the fitted coordinate; where the error is
+            NaN the place counts whole.
+        first, last: of the window.
+        freedom: (curves,) degrees of freedom of the error.
+    """
+    known = error > 0
+    scale = jnp.where(known, error, 1)
+
+    def before(edge):
+        t = normal_of_t((edge - where) / scale, freedom)
+        return jnp.where(known, jax.scipy.special.ndtr(t), (where < edge).astype(where.dtype))
+
+    early, late = before(first), 1 - before(last)
+    late = jnp.where(known, late, (where > last).astype(where.dtype))
+    return jnp.stack(
+        [1 - event_probability]
+        + [event_probability * share for share in (jnp.maximum(1 - early - late, 0), early, late)]
+    )
+
+
+def categorise(probabilities, usable) -> UInt8[Array, " curves"]:
+    """The likeliest `Category` of every curve."""
+    order = jnp.asarray([Category.UNLEARNED, Category.LEARNED, Category.EARLY, Category.LATE], jnp.uint8)
+    return jnp.where(usable, order[jnp.argmax(probabilities, axis=0)], Category.NONE).astype(jnp.uint8)
