@@ -5,7 +5,7 @@ from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native_kernel import chosen_kernel
 from .noise import NoiseModel
-from .noise_model import noise_model
+from .noise_estimation import noise_model
 from .options import FitOptions
 from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
 
