@@ -103,10 +103,17 @@ def fit(
         rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
     number = len(rows[0])
     if not isinstance(losses, Tracer):
-        more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
-        rows = [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
+        rows = padded(family, options, *rows)
     result = fit_rows(family, options, axis, *rows)
     return jax.tree.map(lambda a: a[:number].reshape(shape), result)
+
+
+def padded(family: Family, options: FitOptions, *rows):
+    """(curves, checkpoints) arrays with more rows, of NaN: one of few numbers of them."""
+    number, checkpoints = rows[0].shape
+    dtype = jnp.promote_types(rows[0].dtype, jnp.float32)
+    more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
+    return [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
 
 
 def _compiled_for(number: int, multiple: int) -> int:
