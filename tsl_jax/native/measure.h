@@ -103,7 +103,7 @@ template <class Family>
 class Measurer {
   static constexpr int kTheta = Family::kTheta, kSize = 2 + kTheta;
   static constexpr int kRow = kSize + 2;  // a row of the Jacobian, the residual and the root of the weight
-  static constexpr int kKept = kKeeps ? kRow : 0;
+  static constexpr int kKept = kKeeps ? kSize : 0;
 
  public:
   // Vectors of memory that it needs.
@@ -129,7 +129,8 @@ class Measurer {
     const Vector scale = (p[1] - p[0]) * family.scale();
     const auto whole_row = [&](int i, Vector* out) {
       if constexpr (kKeeps) {
-        for (int k = 0; k < kRow; ++k) out[k] = kept_[i * kKept + k];
+        for (int k = 0; k < kSize; ++k) out[k] = kept_[i * kKept + k];
+        out[kSize] = loss_[i], out[kSize + 1] = weight_[i];
       } else {
         row(family, p, scale, i, out);
       }
@@ -137,9 +138,13 @@ class Measurer {
     const Vector total = around_mean(first, out);
     const NoiseSums sums = residuals(family, p, scale, first, out);
     const auto jacobian = [&](int i, Vector* out) {
-      Vector all[kRow];
-      whole_row(i, all);
-      for (int k = 0; k < kSize; ++k) out[k] = all[k];
+      if constexpr (kKeeps) {
+        for (int k = 0; k < kSize; ++k) out[k] = kept_[i * kKept + k];
+      } else {
+        Vector all[kRow];
+        row(family, p, scale, i, all);
+        for (int k = 0; k < kSize; ++k) out[k] = all[k];
+      }
     };
     const Triangle<kSize> r(jacobian, block_.n, held, method_.dependent);
     for (int i = 0; i < kSize; ++i)
@@ -185,7 +190,7 @@ class Measurer {
     out[kSize + 1] = root;
   }
 
-  // Sums over the residuals; keeps the rows, or leaves them to be computed again.
+  // Sums over the residuals; keeps the rows, or leaves them to be computed again. Losses are not read after it.
   TSL_DEVICE NoiseSums residuals(const Family& family, const Vector* p, Vector scale, int first,
                                  const Measures& out) const {
     const Vector constant = load(out.constant, block_, first);
@@ -194,12 +199,14 @@ class Measurer {
     for (int i = 0; i < block_.n; ++i) {
       Vector all[kRow];
       row(family, p, scale, i, all);
-      if constexpr (kKeeps)
-        for (int k = 0; k < kRow; ++k) kept_[i * kKept + k] = all[k];
       const Vector square = all[kSize] * all[kSize], apart = loss_[i] - constant;
       rss += square;
       most = max(most, weight_[i] * (apart * apart) - square);
       const Mask measured = weight_[i] > 0.0f;
+      if constexpr (kKeeps) {
+        for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = all[k];
+        loss_[i] = all[kSize], weight_[i] = all[kSize + 1];
+      }
       const Vector e = all[kSize] * (1.0f / assumed_.std[i]), size = abs(e);
       sums.number += measured ? splat(1) : Vector{};
       sums.squares += e * e;
@@ -270,7 +277,8 @@ class Measurer {
   const Block& block_;
   const Assumed assumed_;
   const MeasureMethod method_;
-  const Columns loss_, weight_, kept_;  // kept: (n, kRow)
+  // Kept: rows of the Jacobian (n, kSize); then residuals and roots take the places of the losses and the weights.
+  mutable Columns loss_, weight_, kept_;
 };
 
 }  // namespace tsl_jax
