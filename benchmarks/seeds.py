@@ -6,8 +6,9 @@ Runs of the package's small transformer differ in their first weights and in the
 `tsl_jax.collect` measures the same validation tokens (bytes) of each at geometric steps; `fit_store` fits every token
 with a sigmoid of ln(step). If standard errors were all that differs between runs, 90% of the differences of a
 parameter would lie within 1.645 times the two runs' errors, ``sqrt(sa² + sb²)``, and the differences in units of it
-would have a half-width of 1 between their 16th and 84th percentiles. Also: which categories repeat, and how many of the
-tokens that a run says are learned within a window (`event_probability` of 0.95 or more) are so in another run.
+would have a half-width of 1 between their 16th and 84th percentiles. The same by when tokens are learned: what is learned first
+repeats best, and is much of the text. Also: which categories repeat, and how many of the tokens that a run says are
+learned within a window (`event_probability` of 0.95 or more) are so in another run.
 
 Loss stores in ``--stores`` are used where they are there, and made where not; fits are always made anew. Text
 (`benchmarks.texts`): half code, half documents, training and validation from different files.
@@ -50,9 +51,9 @@ def main(argv: list[str] | None = None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         paths, text = stores(Path(options.stores or folder), preset, options.text)
-        seconds = {"training": time.perf_counter() - begun}
+        seconds = {"stores": time.perf_counter() - begun}
         runs, fits = _fitted(paths, Path(folder))
-        seconds["fits"] = time.perf_counter() - begun - seconds["training"]
+        seconds["fits"] = time.perf_counter() - begun - seconds["stores"]
     result = {
         "benchmark": "seeds",
         "environment": record.environment(),
@@ -69,17 +70,19 @@ def main(argv: list[str] | None = None) -> dict:
 
 def compare_all(runs: list, steps: int) -> dict:
     """What every pair of runs says of each other, (0, 1) first, and every run's claims about every other."""
-    from .seeds_statistics import claims, compared
+    from .seeds_statistics import claims, compared, window_name
 
     numbers = range(len(runs))
     edges = [round(steps**exponent) for exponent in WINDOWS]
     return {
-        "pairs": {f"{a}, {b}": compared(runs[a], runs[b]) for a, b in itertools.combinations(numbers, 2)},
+        "pairs": {
+            f"{a}, {b}": compared(runs[a], runs[b], [0, *edges, steps]) for a, b in itertools.combinations(numbers, 2)
+        },
         "claims": {
-            f"{start} to {end}": {
-                f"{a}, {b}": claims(runs[a], runs[b], (start, end)) for a, b in itertools.permutations(numbers, 2)
+            window_name(*window): {
+                f"{a}, {b}": claims(runs[a], runs[b], window) for a, b in itertools.permutations(numbers, 2)
             }
-            for start, end in itertools.pairwise(edges)
+            for window in itertools.pairwise(edges)
         },
     }
 
@@ -107,8 +110,9 @@ def _fitted(paths: list[Path], folder: Path) -> tuple[list, list[dict]]:
 
 
 def tables(result: dict) -> str:
-    """Three tables in Markdown: parameters by pair, categories, claims."""
-    return "\n\n".join([_parameters(result["pairs"]), _categories(result["pairs"]), _claims(result["claims"])])
+    """Tables in Markdown: parameters by pair and by learning time, categories, claims."""
+    pairs = result["pairs"]
+    return "\n\n".join([_parameters(pairs), _by_learning_time(pairs), _categories(pairs), _claims(result["claims"])])
 
 
 def _parameters(pairs: dict) -> str:
@@ -116,21 +120,30 @@ def _parameters(pairs: dict) -> str:
 
     rows = []
     for pair, found in pairs.items():
-        cells = []
-        for name in PARAMETERS:
-            one = found["parameters"][name]
-            cells.append("none" if one["share"] is None else f"{_percent(one)} ({one['half_width']:.2f})")
         rank = found["rank_correlation"]
+        cells = [_covered(found["parameters"][name]) for name in PARAMETERS]
         rows.append([pair, f"{found['learned_in_both']:,}", *cells, "none" if rank is None else f"{rank:.3f}"])
     named = [label for label, _ in PARAMETERS.values()]
     header = ["runs", "LEARNED in both", *named, "rank correlation of learning times"]
     return f"Within the {LEVEL:.0%} interval (half-width of z):\n\n{record.table(header, rows)}"
 
 
-def _categories(pairs: dict) -> str:
-    kinds = list(next(iter(pairs.values()))["categories"])
+def _by_learning_time(pairs: dict) -> str:
+    from .seeds_statistics import PARAMETERS
+
     rows = []
-    for kind in kinds:
+    for window in next(iter(pairs.values()))["by_learning_time"]:
+        found = [pair["by_learning_time"][window] for pair in pairs.values()]
+        pooled = {name: _pooled([one[name] for one in found]) for name in PARAMETERS}
+        cells = ["none" if not one else f"{one['share']:.1%} ({one['half_width']:.2f})" for one in pooled.values()]
+        rows.append([window, f"{sum(one['learning_time']['tokens'] for one in found) / len(found):,.0f}", *cells])
+    header = ["learned at step", "tokens of a pair", *(label for label, _ in PARAMETERS.values())]
+    return f"The same by when tokens are learned, mean of the pairs:\n\n{record.table(header, rows)}"
+
+
+def _categories(pairs: dict) -> str:
+    rows = []
+    for kind in next(iter(pairs.values()))["categories"]:
         found = [pair["categories"][kind] for pair in pairs.values()]
         chance = sum(one["by_chance"] for one in found) / len(found)
         rows.append([kind, *(f"{_percent(one)} of {one['tokens']:,}" for one in found), f"{chance:.1%}"])
@@ -138,23 +151,30 @@ def _categories(pairs: dict) -> str:
 
 
 def _claims(windows: dict) -> str:
-    """Pairs pooled: the shares' range says how they differ."""
     rows = []
     for window, pairs in windows.items():
-        given = [found for found in pairs.values() if found["tokens"]]
-        number = sum(found["tokens"] for found in given)
-        if not given:
-            rows.append([window, "0", "", "", ""])
+        mean = _pooled(list(pairs.values()))
+        if not mean:
+            rows.append([window, "0", "none", "none", "none"])
             continue
-        mean = {
-            name: sum(found[name] * found["tokens"] for found in given) / number
-            for name in ("claimed", "share", "by_chance")
-        }
-        shares = [found["share"] for found in given]
+        shares = [found["share"] for found in pairs.values() if found["tokens"]]
         came = f"{mean['share']:.1%} ({min(shares):.1%} to {max(shares):.1%})"
-        rows.append([window, f"{number / len(pairs):,.0f}", f"{mean['claimed']:.1%}", came, f"{mean['by_chance']:.1%}"])
-    header = ["steps", "tokens with such a claim", "claimed", "came true (least to most of the pairs)", "by chance"]
+        number = sum(found["tokens"] for found in pairs.values()) / len(pairs)
+        rows.append([window, f"{number:,.0f}", f"{mean['claimed']:.1%}", came, f"{mean['by_chance']:.1%}"])
+    header = ["steps", "tokens of a pair", "claimed", "came true (least to most of the pairs)", "by chance"]
     return f"Claims of events within a window:\n\n{record.table(header, rows)}"
+
+
+def _pooled(found: list[dict]) -> dict:
+    """Means over pairs, each as much as it has tokens; empty where none has any."""
+    given = [one for one in found if one["tokens"]]
+    number = sum(one["tokens"] for one in given)
+    names = [name for name in (given[0] if given else {}) if name not in ("tokens", "stderr")]
+    return {name: sum(one[name] * one["tokens"] for one in given) / number for name in names}
+
+
+def _covered(one: dict) -> str:
+    return "none" if one["share"] is None else f"{_percent(one)} ({one['half_width']:.2f})"
 
 
 def _percent(found: dict) -> str:

@@ -44,7 +44,7 @@ def made_with(path: Path) -> dict | None:
     from tsl_jax.store import StoreError
 
     try:
-        return tsl.open_losses(path).attributes["benchmark"]
+        return tsl.open_losses(path).attributes.get("benchmark", {})
     except StoreError:
         return None
 

@@ -1,6 +1,8 @@
 """How far what is said of a token in one run holds in another run of the same tokens."""
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -112,19 +114,44 @@ def coverage(away: np.ndarray, claimed: np.ndarray, sequence: np.ndarray) -> dic
     return share(np.abs(z) <= _QUANTILE, sequence) | {"half_width": width if len(z) else None}
 
 
-def compared(one: Run, other: Run) -> dict:
-    """What two runs say of each other: coverage of all parameters, rank correlation, categories that repeat."""
-    parameters = {}
-    for name in PARAMETERS:
-        away, claimed, known = difference(one, other, name)
-        parameters[name] = coverage(away[known], claimed[known], one.sequence[known])
+def compared(one: Run, other: Run, edges: Sequence[float] = (0, np.inf)) -> dict:
+    """What two runs say of each other.
+
+    Args:
+        one: fits of the first run.
+        other: those of the second.
+        edges: of windows of training, axis units.
+
+    Returns:
+        Coverage of all parameters, of all tokens and by the window that the geometric mean of their learning times lies
+        in; the rank correlation of learning times; which categories repeat.
+    """
     both = one.learned & other.learned
+    times = [run.params["learning_time"] for run in (one, other)]
+    together = np.sqrt(np.where(both, times[0] * times[1], np.nan))
     return {
         "learned_in_both": int(both.sum()),
-        "parameters": parameters,
-        "rank_correlation": _rank_correlation(*(run.params["learning_time"][both] for run in (one, other))),
+        "parameters": _coverages(one, other, both),
+        "by_learning_time": {
+            window_name(start, end): _coverages(one, other, both & (start < together) & (together <= end))
+            for start, end in itertools.pairwise(edges)
+        },
+        "rank_correlation": _rank_correlation(*(time[both] for time in times)),
         "categories": repeated(one, other),
     }
+
+
+def window_name(start: float, end: float) -> str:
+    """What a window is called in results."""
+    return f"{start:g} to {end:g}"
+
+
+def _coverages(one: Run, other: Run, chosen: np.ndarray) -> dict:
+    found = {}
+    for name in PARAMETERS:
+        away, claimed, known = difference(one, other, name)
+        found[name] = coverage(away[chosen & known], claimed[chosen & known], one.sequence[chosen & known])
+    return found
 
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float | None:

@@ -1,6 +1,7 @@
 """What runs of other seeds say of each other, on what is known; and the whole benchmark, small."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tsl_jax as tsl
 from benchmarks import seeds
 from benchmarks.seeds_runs import checkpoints, made_with
 from benchmarks.seeds_statistics import Run, claims, compared, coverage, difference, kinds, repeated, share
+from benchmarks.texts import split_texts
 from tsl_jax import Category, Status
 
 NUMBER, CONTEXT = 12_000, 40
@@ -44,14 +46,17 @@ def planted(seed: int, spread: float) -> list[Run]:
 @pytest.mark.parametrize("spread", [0.5, 1.0, 2.45])
 def test_coverage_is_that_of_a_planted_spread(spread):
     """Errors that are true cover 90%; those 2.45 times too small cover 50%."""
-    found = compared(*planted(1, spread))
+    one, other = planted(1, spread)
+    found = compared(one, other)
     expected = 2 * norm.cdf(norm.ppf(0.95) / spread) - 1
-    for name, one in found["parameters"].items():
-        print(name, one)
-        assert one["tokens"] == NUMBER
-        assert one["share"] == pytest.approx(expected, abs=4 * one["stderr"] + 1e-3), name
+    for name, measured in found["parameters"].items():
+        print(name, measured)
+        assert measured["tokens"] == NUMBER
+        assert measured["share"] == pytest.approx(expected, abs=4 * measured["stderr"] + 1e-3), name
         # The quantiles of a normal scatter by 1.31 of its deviation over root n.
-        assert one["half_width"] == pytest.approx(spread, rel=4 * 1.31 / NUMBER**0.5), name
+        assert measured["half_width"] == pytest.approx(spread, rel=4 * 1.31 / NUMBER**0.5), name
+    assert list(found["by_learning_time"]) == ["0 to inf"]
+    assert found["by_learning_time"]["0 to inf"] == found["parameters"]
     assert found["rank_correlation"] > 0.98
     assert found["learned_in_both"] == NUMBER
 
@@ -61,6 +66,23 @@ def test_a_shift_that_all_tokens_share_is_no_spread_but_costs_coverage():
     found = coverage(0.3 * (z + 1.0), np.full(NUMBER, 0.3), SEQUENCE)
     assert found["half_width"] == pytest.approx(1, rel=0.05)
     assert found["share"] == pytest.approx(norm.cdf(0.645) - norm.cdf(-2.645), abs=0.02)
+
+
+def test_coverage_is_told_by_when_tokens_are_learned():
+    """Early tokens repeat as their errors say, late ones by three times as much: all together hide it."""
+    (one, other), (wide, wider) = planted(9, 1.0), planted(9, 3.0)
+    late = one.params["learning_time"] > 150
+    for run, source in ((one, wide), (other, wider)):
+        for name, values in run.params.items():
+            values[late] = source.params[name][late]
+            run.stderr[name][late] = source.stderr[name][late]
+    found = compared(one, other, [0, 50, 300, np.inf])["by_learning_time"]
+    early, later = found["0 to 50"]["learning_time"], found["300 to inf"]["learning_time"]
+    assert early["half_width"] == pytest.approx(1, rel=0.08)
+    assert later["half_width"] == pytest.approx(3, rel=0.08)
+    assert early["share"] == pytest.approx(0.9, abs=4 * early["stderr"])
+    assert later["share"] == pytest.approx(0.416, abs=4 * later["stderr"])
+    assert sum(one["learning_time"]["tokens"] for one in found.values()) == NUMBER
 
 
 def test_only_tokens_with_an_event_and_an_error_in_both_runs_are_compared():
@@ -136,8 +158,36 @@ def test_checkpoints_are_geometric_from_the_first_step():
     assert np.ptp(np.diff(np.log(steps[-40:]))) < 0.02  # rounded to whole steps
 
 
-def test_runs_are_trained_once_and_differ_in_their_seed_alone(tmp_path, capsys):
+@pytest.fixture
+def text(tmp_path):
+    """The package's own sources, every second one as a document."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for number, path in enumerate(sorted(Path(tsl.__file__).parent.glob("*/*.py"))):
+        (folder / f"{number}{'.py' if number % 2 else '.txt'}").write_bytes(path.read_bytes())
+    return str(folder)
+
+
+def test_a_domain_has_the_files_of_its_suffixes_alone(tmp_path):
+    for number in range(8):
+        (tmp_path / f"{number}.py").write_bytes(bytes([97 + number]) * 2000)
+        (tmp_path / f"{number}.txt").write_bytes(bytes([65 + number]) * 2000)
+    found = {
+        domain: split_texts(str(tmp_path), {"training": 40, "validation": 10}, 99, domain=domain)
+        for domain in ("code", "documents", None)
+    }
+    inside = {
+        domain: {name: set(np.unique(values)) for name, values in rows.items()} for domain, (rows, _) in found.items()
+    }
+    assert not inside["code"]["training"] & inside["code"]["validation"]
+    assert set.union(*inside["code"].values()) == set(range(97, 105))
+    assert set.union(*inside["documents"].values()) == set(range(65, 73))
+    assert set.union(*inside[None].values()) == {*range(97, 105), *range(65, 73)}
+
+
+def test_runs_are_trained_once_and_differ_in_their_seed_alone(tmp_path, text, capsys):
     arguments = ["--quick", "--seeds", "2", "--stores", str(tmp_path), "--out", str(tmp_path / "found.json")]
+    arguments += ["--text", text]
     found = seeds.main(arguments)
     printed = capsys.readouterr().out
     assert json.loads((tmp_path / "found.json").read_text())["pairs"] == found["pairs"]
