@@ -6,9 +6,9 @@ Runs of the package's small transformer differ in their first weights and in the
 `tsl_jax.collect` measures the same validation tokens (bytes) of each at geometric steps; `fit_store` fits every token
 with a sigmoid of ln(step). If standard errors were all that differs between runs, 90% of the differences of a
 parameter would lie within 1.645 times the two runs' errors, ``sqrt(sa² + sb²)``, and the differences in units of it
-would have a half-width of 1 between their 16th and 84th percentiles. The same by when tokens are learned: what is learned first
-repeats best, and is much of the text. Also: which categories repeat, and how many of the tokens that a run says are
-learned within a window (`event_probability` of 0.95 or more) are so in another run.
+would have a half-width of 1 between their 16th and 84th percentiles. The same by when tokens are learned: much of the
+text is learned early, and early tokens repeat best. Also: which categories repeat, and how many of the tokens that a
+run says are learned within a window (`event_probability` of 0.95 or more) are so in another run.
 
 Loss stores in ``--stores`` are used where they are there, and made where not; fits are always made anew. Text
 (`benchmarks.texts`): half code, half documents, training and validation from different files.
