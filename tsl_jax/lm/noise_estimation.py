@@ -1,5 +1,6 @@
 """`tsl.noise_model`: the noise that many curves at the same checkpoints share, from their residuals."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,12 @@ MOST_CURVES, FEWEST_CURVES = 4096, 32
 _SEEN = 0.05
 #: Halvings of the interval in which the level of the correlation lies.
 _HALVINGS = 12
+#: A standard deviation at one checkpoint is not taken for smaller than this share of the mean one.
+_LEAST_STD = 1e-3
+
+
+class TooFewCurvesError(ValueError):
+    """Too few curves have residuals that say something of the noise."""
 
 
 def noise_model(
@@ -55,7 +62,8 @@ def noise_model(
 
     Raises:
         TypeError: losses or time are not real floating-point numbers.
-        ValueError: shapes disagree, or fewer than 32 curves have residuals to learn from.
+        ValueError: shapes disagree; or, as its subclass `TooFewCurvesError`, fewer than 32 curves have residuals to
+            learn from.
 
     Example:
         >>> import numpy as np, tsl_jax as tsl
@@ -81,7 +89,7 @@ def noise_model(
         rows.append(weights if weights.ndim == 1 else weights[chosen])
     sample = _sample(family, options, values, *rows)
     if len(sample.residuals) < FEWEST_CURVES:
-        raise ValueError(
+        raise TooFewCurvesError(
             f"losses: {len(sample.residuals)} of {len(chosen)} curves have residuals to learn from, expected at least "
             f"{FEWEST_CURVES}; give more curves, or fit with noise=None"
         )
@@ -102,19 +110,11 @@ def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> 
     u = family.coordinate(time)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)
-    given = None if weights is None else jnp.broadcast_to(weights, losses.shape)
-
-    @jax.jit
-    def fitted(losses, weights):
-        block, _, num_points, status = prepare(family, options, x, losses, weights)
-        solution = solve(family, options, block)
-        root = _root(block.weight)
-        _, basis = covariance_factor(family, block, root, solution)
-        r = root * residuals(family, block, solution.coefficients)
-        good = (status == Status.CONVERGED) & solution.converged & (num_points > 3 * len(family.names))
-        return r.T, jnp.moveaxis(basis, 0, -1).swapaxes(0, 1), (block.weight > 0).T, good
-
-    r, basis, measured, good = (np.asarray(a) for a in fitted(losses, given))
+    number = len(losses)
+    rows = [losses] if weights is None else [losses, jnp.broadcast_to(weights, losses.shape)]
+    more = _compiled_for(number) - number
+    rows = [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
+    r, basis, measured, good = (np.asarray(a)[:number] for a in _fitted(family, options, x, *rows))
     square = np.sum(np.square(r, dtype=np.float64), axis=1)
     loss = np.asarray(jnp.where(jnp.isfinite(losses), losses, 0), np.float64)
     rounding = (
@@ -127,12 +127,32 @@ def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> 
     return Sample(scaled.astype(np.float64), basis[good].astype(np.float64), measured[good])
 
 
+def _compiled_for(number: int) -> int:
+    """Few sizes, so that a sample of another number of curves compiles nothing; whole tiles of XLA's kernel."""
+    return min(max(256, 1 << (number - 1).bit_length()), MOST_CURVES)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fitted(family: Family, options: FitOptions, x, losses, weights=None):
+    """Residuals, basis, what was measured, and whose fit converged."""
+    block, _, num_points, status = prepare(family, options, x, losses, weights)
+    solution = solve(family, options, block)
+    root = _root(block.weight)
+    _, basis = covariance_factor(family, block, root, solution)
+    r = root * residuals(family, block, solution.coefficients)
+    good = (status == Status.CONVERGED) & solution.converged & (num_points > 3 * len(family.names))
+    return r.T, jnp.moveaxis(basis, 0, -1).swapaxes(0, 1), (block.weight > 0).T, good
+
+
 def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generator) -> NoiseModel:
     """The model whose draws, after fits, look like the residuals."""
     e, q, measured = sample
     number = np.maximum(measured.sum(axis=0), 1)
     taken = np.sum(np.square(q), axis=(0, 2)) / number  # the share of the variance that fits take out
     std = np.sqrt(np.sum(np.square(e), axis=0) / number / np.clip(1 - taken, 0.2, 1))
+    seen = measured.any(axis=0)
+    std = std / np.sqrt(np.mean(np.square(std[seen])))
+    std = np.where(seen, np.maximum(std, _LEAST_STD), 1)  # nothing is known where no curve was measured
     std = std / np.sqrt(np.mean(np.square(std)))
     odds = _odds_along(e, measured)
     normal = rng.standard_normal(e.shape)

@@ -1,12 +1,16 @@
 """The columns of a fit store, made on the device as they are stored."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..lm import EVENT_CATEGORIES, Category, Fit, Status
+from ..lm import EVENT_CATEGORIES, POINTS_A_PARAMETER, Category, Fit, Status, has_parameters
 from ..store import NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS
 
+#: The parameter whose sign says whether a loss falls or rises.
+DROP = "loss_drop"
 _MOST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
@@ -36,6 +40,21 @@ def _encoded(probability: jax.Array, none: jax.Array) -> jax.Array:
     known = ~none & jnp.isfinite(probability)
     steps = jnp.round(PROBABILITY_STEPS * jnp.where(known, probability, 0))
     return jnp.where(known, steps, NO_PROBABILITY).astype(jnp.uint8)
+
+
+def noted(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """What the ledger counts of a block beside statuses and categories: see `tsl_jax.store.ledger.NOTED`."""
+    size = sum(name.endswith("_stderr") for name in columns)
+    few = has_parameters(columns["status"]) & (columns["num_points"] < POINTS_A_PARAMETER * size)
+    counts = {"noise_not_estimated": np.count_nonzero(few)}
+    if DROP in columns:
+        rising = (columns["category"] == Category.LEARNED) & (columns[DROP] < 0)
+        counts["learned_rising"] = np.count_nonzero(rising)
+    second = columns.get(PROBABILITY_ARRAYS["second_event"])
+    if second is not None:
+        without = NO_PROBABILITY * np.count_nonzero(second == NO_PROBABILITY)
+        counts["second_events"] = int(np.sum(second, dtype=np.int64)) - without
+    return counts
 
 
 def mark_unreadable(columns: dict[str, np.ndarray], rows: slice) -> None:

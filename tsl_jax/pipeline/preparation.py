@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from ..curves import Family
 from ..lm import FitOptions, check_axis
 from ..store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
 from .device import BlockFitter
+from .noise import ALONE
 from .plan import DEFAULT_MEMORY, bytes_per_token, plan_layout
 
 
@@ -27,8 +29,15 @@ def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple
     return tuple(range(len(values) - usable))
 
 
-def fit_header(family: Family, axis: str, options: FitOptions, dtype: str, left_out: tuple[int, ...]) -> FitHeader:
-    """What a fit store says of its fits."""
+def fit_header(
+    family: Family,
+    axis: str,
+    options: FitOptions,
+    dtype: str,
+    left_out: tuple[int, ...],
+    noise: tuple[str, dict[str, Any] | None] = (ALONE, None),
+) -> FitHeader:
+    """What a fit store says of its fits; ``noise``: see `settle_noise`."""
     return FitHeader(
         family=family.name,
         family_fields=dataclasses.asdict(family),
@@ -39,6 +48,8 @@ def fit_header(family: Family, axis: str, options: FitOptions, dtype: str, left_
         dtype=dtype,
         package_version=importlib.metadata.version("tsl_jax"),
         event=family.event,
+        noise_source=noise[0],
+        noise=noise[1],
         left_out_checkpoints=left_out,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..store import BadChunk, BlockState, FitWriter, LossStore
 from ..store.lock import Lock
 from .block_reading import BlockReader, Input
-from .columns import mark_unreadable
+from .columns import mark_unreadable, noted
 from .device import BlockFitter, Columns
 from .plan import Block
 from .stages import StageSeconds, Stopwatch
@@ -143,5 +143,5 @@ def _write(writer: FitWriter, lock: Lock, block: Input, result: Columns) -> tupl
     writer.write(block.block.index, values | block.coordinates)
     lock.check()
     state = BlockState.WITH_BAD_CHUNKS if block.bad else BlockState.FINISHED
-    writer.finish(block.block.index, state, block.digest, values["status"], values["category"])
+    writer.finish(block.block.index, state, block.digest, values["status"], values["category"], noted(values))
     return tokens, time.perf_counter() - begun

@@ -13,7 +13,7 @@ from .errors import (
     WriteError,
 )
 from .fingerprint import block_digest
-from .fit_creation import FitHeader, Layout, refuse_foreign, resume_or_create
+from .fit_creation import FitHeader, Layout, recorded_noise, refuse_foreign, resume_or_create
 from .fits import FitStore, StoredFit, open_fits
 from .ledger import BlockState, Ledger
 from .location import Location, StoreLike, locate
@@ -80,6 +80,7 @@ __all__ = [
     "read_rows",
     "read_rows_with_gaps",
     "rechunk",
+    "recorded_noise",
     "refuse_foreign",
     "resume_or_create",
     "validate",

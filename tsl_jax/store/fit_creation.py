@@ -178,10 +178,39 @@ def _group_and_layout(location: Location, attributes: dict[str, Any], layout: La
         return location.open_group("r+"), layout
     stored = group.attrs.asdict()
     kept: Any = stored.pop("layout", None)
-    changes = differences(stored, attributes)
+    changes = header_differences(stored, attributes)
     if changes:
         raise ChangedError(location.name, changes)
     return group, Layout(**kept) if kept else layout
+
+
+def recorded_noise(location: Location) -> tuple[str, dict[str, Any] | None] | None:
+    """Where the noise of the fits at a place comes from, and the model; None where there are no fits yet."""
+    try:
+        attributes = location.open_group().attrs.asdict()
+    except StoreNotFoundError:
+        return None
+    if attributes.get("tsl_kind") != "fits" or "noise_source" not in attributes:
+        return None
+    return attributes["noise_source"], attributes.get("noise")
+
+
+def header_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two headers, one sentence each; of the noise model as a whole."""
+    names = ("noise_source", "noise")
+    plain = [{name: value for name, value in header.items() if name not in names} for header in (stored, now)]
+    changes = differences(*plain)
+    same = [stored.get(name) for name in names] == [now.get(name) for name in names]
+    if same or any(change.startswith(("options.noise:", "tsl_version:")) for change in changes):
+        return changes
+    return [*changes, f"noise: was {_said_of_noise(stored)}, now {_said_of_noise(now)}"]
+
+
+def _said_of_noise(header: Mapping[str, Any]) -> str:
+    source, model = header.get("noise_source"), header.get("noise")
+    if isinstance(model, Mapping):
+        return f"a model that was {source} (correlation {model.get('lag_mean'):.6g})"
+    return "a model estimated from these losses" if source == "estimated" else "each curve's own residuals alone"
 
 
 def _create_arrays(location: Location, group: zarr.Group, losses: LossStore, header: FitHeader, layout: Layout) -> None:
