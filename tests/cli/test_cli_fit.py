@@ -35,13 +35,14 @@ def test_without_options_it_asks_for_the_defaults(tsl, asked):
     assert call["family"] == Sigmoid()
     assert call["options"] == FitOptions()
     assert (call["axis"], call["memory"], call["devices"]) == ("step", None, None)
-    assert (call["on_bad_chunk"], call["overwrite"]) == ("stop", False)
+    assert (call["on_bad_chunk"], call["overwrite"], call["noise"]) == ("stop", False, "estimate")
 
 
 def test_every_field_of_the_options_can_be_given(tsl, asked):
     given = {
         "min_plateau": None,
         "max_plateau_ratio": 2.5,
+        "noise": "independent",
         "event_test": "bic",
         "significance": 0.05,
         "huber_threshold": 1.345,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from small_job import STEPS, Job, cheap_fit
+from small_job import STEPS, Job, cheap_fit, cheap_noise_model
 from zarr.storage import MemoryStore
 
 from tsl_jax.curves import Hyperbola, PowerLaw, Sigmoid
@@ -21,12 +21,13 @@ pytestmark = pytest.mark.usefixtures("cheap_engine")
 
 @functools.cache
 def jitted_fit(family, time, options):
-    return jax.jit(lambda rows: cheap_fit(family, np.asarray(time), rows, options=options))
+    return jax.jit(lambda rows, noise: cheap_fit(family, np.asarray(time), rows, options=options, noise=noise))
 
 
 def in_memory(losses, family, options, time=STEPS):
-    """What `fit` says of all losses at once, as the columns of a fit store."""
-    fitted = jitted_fit(family, tuple(time), options)(losses)
+    """What `fit` says of all losses at once, with the noise that they show, as the columns of a fit store."""
+    noise = cheap_noise_model(family, time, losses, options=options) if len(losses) >= 32 else None
+    fitted = jitted_fit(family, tuple(time), options)(losses, noise)
     return {name: np.asarray(values) for name, values in fit_columns(fitted).items()}
 
 
@@ -171,7 +172,7 @@ def test_bad_axes_raise_before_anything_is_written(tmp_path):
 
 def test_predictions_of_a_store_are_those_of_the_fit(job, tmp_path):
     job.fit(tmp_path / "fits")
-    fitted = jitted_fit(Sigmoid(), tuple(STEPS), OPTIONS)(job.values())
+    fitted = jitted_fit(Sigmoid(), tuple(STEPS), OPTIONS)(job.values(), None)
     for kind in ("counted", "curve", "constant"):
         expected = fitted.predict(np.array([3.0, 2000.0]), kind)
         got = predict_store(tmp_path / "fits", [3.0, 2000.0], slice(20, 90), kind=kind)

@@ -1,6 +1,6 @@
 """`tsl fit`: from a loss store to a fit store."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ from .summary import print_summary
 
 if TYPE_CHECKING:
     from ..curves import Family
-    from ..lm import FitOptions
+    from ..lm import FitOptions, NoiseModel
 
 
 def fit(
@@ -23,6 +23,7 @@ def fit(
     axis: given.Axis = "step",
     min_plateau: given.MinPlateau = 0.0,
     max_plateau_ratio: given.MaxPlateauRatio = None,
+    noise: given.Noise = "estimate",
     event_test: given.EventTest = given.EventTestName.f_test,
     significance: given.Significance = 0.01,
     huber_threshold: given.HuberThreshold = None,
@@ -53,6 +54,7 @@ def fit(
         options = _options(
             min_plateau=min_plateau,
             max_plateau_ratio=max_plateau_ratio,
+            noise="independent" if noise == "independent" else "correlated",
             event_test=event_test.value,
             significance=significance,
             huber_threshold=huber_threshold,
@@ -63,7 +65,7 @@ def fit(
             kernel=kernel.value,
         )
         arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
-        arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite}
+        arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite, "noise": _noise(noise)}
         console = stderr_console()
         with showing_progress(console) as show:
             summary = fit_store(losses, fits, chosen, **arguments, progress=show)
@@ -88,6 +90,15 @@ def _family(name: str, scale: str | None) -> "Family":
             param_hint="--scale",
         )
     return family
+
+
+def _noise(name: str) -> "Literal['estimate'] | NoiseModel | None":
+    """What `fit_store` is asked for."""
+    from ..pipeline import noise_of_fits
+
+    if name in ("estimate", "independent"):
+        return "estimate"
+    return None if name == "alone" else noise_of_fits(name)
 
 
 def _options(**values: Any) -> "FitOptions":

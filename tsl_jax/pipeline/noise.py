@@ -11,8 +11,10 @@ from ..lm.fit import check_noise
 from ..lm.noise_estimation import FEWEST_CURVES
 from ..store import Location, LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps, recorded_noise
 
-#: Tokens in the sample, and losses where they have many checkpoints; read as runs of consecutive tokens.
-MOST_TOKENS, MOST_LOSSES, RUN_TOKENS = 2048, 2**20, 64
+#: Tokens in the sample; fewer where they have many checkpoints, for so many losses; and fewest.
+MOST_TOKENS, MOST_LOSSES, LEAST_TOKENS = 2048, 2**20, 64
+#: They are read as runs of at most so many consecutive tokens.
+RUN_TOKENS = 64
 
 #: What `fit_store` is asked for: a model of its own, a given one, or none.
 Asked = Literal["estimate"] | NoiseModel | None
@@ -22,11 +24,12 @@ ESTIMATED, TOO_FEW_CURVES, GIVEN, ALONE, INDEPENDENT = "estimated", "too few cur
 
 def sampled_tokens(num_tokens: int, num_checkpoints: int) -> list[slice]:
     """Runs of tokens, evenly spread: a function of the sizes alone, so that no layout and no memory changes a fit."""
-    most = max(RUN_TOKENS, min(MOST_TOKENS, MOST_LOSSES // max(num_checkpoints, 1)))
+    most = max(LEAST_TOKENS, min(MOST_TOKENS, MOST_LOSSES // max(num_checkpoints, 1)))
     if num_tokens <= most:
         return [slice(0, num_tokens)]
-    starts = np.linspace(0, num_tokens - RUN_TOKENS, most // RUN_TOKENS).astype(int)
-    return [slice(int(start), int(start) + RUN_TOKENS) for start in starts]
+    run = min(RUN_TOKENS, most // 16)
+    starts = np.linspace(0, num_tokens - run, most // run).astype(int)
+    return [slice(int(start), int(start) + run) for start in starts]
 
 
 def estimate_noise(
@@ -107,7 +110,7 @@ def noise_of_fits(fits: StoreLike) -> NoiseModel:
     store = open_fits(fits)
     if store.noise is None:
         raise StoreError(
-            f"{store.name}: records no noise model (its noise: {store.attributes['noise_source']}); give fits that were "
-            "made with noise='estimate'"
+            f"{store.name}: records no noise model (its noise: {store.attributes['noise_source']}); give fits that "
+            "have one"
         )
     return NoiseModel.from_dict(dict(store.noise))
