@@ -1,5 +1,6 @@
 """`tsl fit`: from a loss store to a fit store."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
@@ -11,6 +12,8 @@ from .progress import showing_progress
 from .summary import print_summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..curves import Family
     from ..lm import FitOptions, NoiseModel
 
@@ -67,7 +70,7 @@ def fit(
         arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite, "noise": _noise(noise)}
         console = stderr_console()
-        with showing_progress(console) as show:
+        with showing_progress(console) as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show)
         print_summary(console, summary)
         say(console, f"Fits: {fits}")
@@ -95,10 +98,29 @@ def _family(name: str, scale: str | None) -> "Family":
 def _noise(name: str) -> "Literal['estimate'] | NoiseModel | None":
     """What `fit_store` is asked for."""
     from ..pipeline import noise_of_fits
+    from ..store import StoreError, StoreNotFoundError
 
     if name in ("estimate", "independent"):
         return "estimate"
-    return None if name == "alone" else noise_of_fits(name)
+    try:
+        return None if name == "alone" else noise_of_fits(name)
+    except StoreNotFoundError as error:
+        raise StoreError(
+            f"--noise: got {name!r}, expected estimate, alone, independent or other fits. {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _naming_other_fits(noise: str) -> "Iterator[None]":
+    """Say where a model came from that does not fit."""
+    from ..store import StoreError
+
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("noise: the model is for"):
+            raise
+        raise StoreError(f"--noise {noise}: {str(error).removeprefix('noise: ')}") from error
 
 
 def _options(**values: Any) -> "FitOptions":
