@@ -35,13 +35,14 @@ def test_without_options_it_asks_for_the_defaults(tsl, asked):
     assert call["family"] == Sigmoid()
     assert call["options"] == FitOptions()
     assert (call["axis"], call["memory"], call["devices"]) == ("step", None, None)
-    assert (call["on_bad_chunk"], call["overwrite"]) == ("stop", False)
+    assert (call["on_bad_chunk"], call["overwrite"], call["noise"]) == ("stop", False, "estimate")
 
 
 def test_every_field_of_the_options_can_be_given(tsl, asked):
     given = {
         "min_plateau": None,
         "max_plateau_ratio": 2.5,
+        "noise": "independent",
         "event_test": "bic",
         "significance": 0.05,
         "huber_threshold": 1.345,
@@ -110,6 +111,12 @@ def test_a_fit_is_a_store_a_json_object_and_words(tsl, losses, quick, tmp_path):
     assert "Left out: checkpoint 0" in result.err
     assert "150 of 150 tokens (100%)" in result.err
     assert "An event between the first and the last checkpoint." in result.err
+    words = " ".join(result.err.split())
+    assert f"falling {result.json['learned_falling']} The loss falls: learned." in words
+    assert f"rising {result.json['learned_rising']} The loss rises: forgotten." in words
+    assert "Noise: each token's own residuals alone; too few tokens of the sample have residuals" in result.err
+    assert f"Effective points: {result.json['median_effective_points']:.3g} of 12 checkpoints" in result.err
+    assert "Noise not estimated: 150 tokens with fewer than 3 points a parameter" in result.err
 
     again = tsl("fit", losses, tmp_path / "fits.zarr", *quick)
     assert (again.code, again.out) == (0, "")
@@ -145,6 +152,40 @@ def test_a_bad_chunk_stops_is_skipped_and_after_a_repair_the_run_goes_on(tsl, lo
     got, whole = open_fits(fits), open_fits(tmp_path / "whole.zarr")
     for name in whole.array_names:
         np.testing.assert_array_equal(got.arrays[name][:], whole.arrays[name][:], err_msg=name)
+
+
+def test_the_noise_of_other_fits_is_taken(tsl, losses, quick, tmp_path):
+    hyperbola = (*quick, "--family", "hyperbola", "--json")
+    first = tsl("fit", losses, tmp_path / "first.zarr", *hyperbola)
+    assert (first.code, first.json["noise_source"]) == (0, "estimated")
+    assert f"Noise: correlation {first.json['noise_correlation']:.2f} between neighbouring checkpoints" in first.err
+    second = tsl("fit", losses, tmp_path / "second.zarr", *hyperbola, "--noise", tmp_path / "first.zarr")
+    assert (second.code, second.json["noise_source"]) == (0, "given")
+    got, whole = open_fits(tmp_path / "second.zarr"), open_fits(tmp_path / "first.zarr")
+    assert got.noise == whole.noise
+    for name in whole.array_names:
+        np.testing.assert_array_equal(got.arrays[name][:], whole.arrays[name][:], err_msg=name)
+
+    for name in ("alone", "independent"):
+        alone = tsl("fit", losses, tmp_path / f"{name}.zarr", *hyperbola, "--noise", name)
+        assert (alone.code, alone.json["noise_source"]) == (0, name)
+        refused = tsl("fit", losses, tmp_path / "other.zarr", *hyperbola, "--noise", tmp_path / f"{name}.zarr")
+        assert refused.code == 1
+        assert f"{name}.zarr: records no noise model (its noise: {name})" in " ".join(refused.err.split())
+    changed = tsl("fit", losses, tmp_path / "first.zarr", *hyperbola, "--noise", "alone")
+    assert changed.code == 1
+    assert "noise: was a model that was estimated" in changed.err
+
+    create_losses(tmp_path / "others.zarr", np.ones((40, 12), "float16"), checkpoints={"step": np.arange(12) + 5})
+    refused = tsl(
+        "fit", tmp_path / "others.zarr", tmp_path / "other.zarr", *hyperbola, "--noise", tmp_path / "first.zarr"
+    )
+    assert refused.code == 1
+    assert "first.zarr: the model is for 12 other checkpoints than the 12 that are fitted" in refused.err
+    assert not (tmp_path / "other.zarr").exists()
+    nowhere = tsl("fit", losses, tmp_path / "other.zarr", "--noise", "estimated")
+    assert nowhere.code == 1
+    assert "--noise: got 'estimated', expected estimate, alone, independent or other fits" in nowhere.err
 
 
 def test_other_options_are_refused_until_overwrite(tsl, losses, quick, tmp_path):

@@ -10,8 +10,8 @@ import zarr
 from tsl_jax.cli.info import missing_share
 from tsl_jax.curves import Sigmoid
 from tsl_jax.data import sample_path
-from tsl_jax.lm import FitOptions, Status, chosen_kernel
-from tsl_jax.store import create_losses, open_losses
+from tsl_jax.lm import Category, FitOptions, Status, chosen_kernel
+from tsl_jax.store import create_losses, open_fits, open_losses
 
 
 def test_info_describes_losses(tsl, losses):
@@ -56,6 +56,15 @@ def test_info_describes_fits(tsl, losses, quick, tmp_path):
     assert sum(row["tokens"] for row in said["categories"].values()) == 150
     assert said["parameters"]["sharpness"] == "1/u"
     assert "The fit converged." in result.err
+    fitted = open_fits(tmp_path / "fits.zarr").read()
+    learned = fitted.category == Category.LEARNED
+    assert said["learned_falling"] == np.sum(learned & (fitted.params["loss_drop"] > 0))
+    assert said["learned_rising"] == np.sum(learned & (fitted.params["loss_drop"] < 0))
+    assert said["second_events"] == pytest.approx(np.nansum(fitted.second_event, dtype=float), rel=1e-6)
+    assert said["noise_not_estimated"] == np.sum(np.isfinite(fitted.rss) & (fitted.num_points < 12)) == 150
+    assert said["median_effective_points"] == pytest.approx(np.nanmedian(fitted.effective_points))
+    assert (said["noise_source"], said["noise_correlation"]) == ("too few curves", None)
+    assert "noise source: too few curves" in result.err
 
 
 def test_missing_losses_are_counted_on_a_bounded_sample():

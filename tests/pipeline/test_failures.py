@@ -15,12 +15,11 @@ from small_job import STEPS, Job
 from zarr.storage import LocalStore, MemoryStore
 
 import tsl_jax.pipeline.block_reading
-import tsl_jax.pipeline.stream
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import Category, FitOptions, Status
 from tsl_jax.pipeline import fit_store
 from tsl_jax.pipeline.device import BlockFitter
-from tsl_jax.store import ChunkError, LockedError, StoreError, WriteError, create_losses, open_fits
+from tsl_jax.store import ChunkError, FitWriter, LockedError, StoreError, WriteError, create_losses, open_fits
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
 
@@ -40,18 +39,22 @@ def shard(job):
 def test_a_corrupted_chunk_stops_the_run_and_is_named(job, tmp_path, shard):
     corrupt(shard)
     with pytest.raises(ChunkError, match="array 'losses', chunk losses/c/2/0, tokens 64 to 79"):
-        job.fit(tmp_path / "fits")
+        job.fit(tmp_path / "fits")  # in the sample that shows the noise
+    assert not (tmp_path / "fits/zarr.json").exists()
+    with pytest.raises(ChunkError, match="array 'losses', chunk losses/c/2/0, tokens 64 to 79"):
+        job.fit(tmp_path / "fits", noise=None)
     assert open_fits(tmp_path / "fits").ledger.states[1] == 0
 
 
-def test_after_a_repair_a_stopped_run_goes_on(job, tmp_path, shard, tree):
+@pytest.mark.parametrize("noise", ["estimate", None])
+def test_after_a_repair_a_stopped_run_goes_on(job, tmp_path, shard, tree, noise):
     shutil.copy(shard, tmp_path / "good")
     corrupt(shard)
     with pytest.raises(ChunkError):
-        job.fit(tmp_path / "fits")
+        job.fit(tmp_path / "fits", noise=noise)
     shutil.copy(tmp_path / "good", shard)
-    job.fit(tmp_path / "fits")
-    job.fit(tmp_path / "whole")
+    job.fit(tmp_path / "fits", noise=noise)
+    job.fit(tmp_path / "whole", noise=noise)
     assert tree(tmp_path / "fits") == tree(tmp_path / "whole")
 
 
@@ -64,7 +67,7 @@ def test_skipping_loses_only_the_bad_chunk_and_a_later_run_tries_it_again(how, t
         group = zarr.open_group(job.source, mode="r+")
         attributes = {"dimension_names": ("token", "checkpoint"), "overwrite": True}
         group.create_array("losses", data=values, chunks=(16, 12), fill_value=0.0, **attributes)
-    job.fit(tmp_path / "whole")
+    job.fit(tmp_path / "whole", noise=None)
     chunk = tmp_path / "losses.zarr/losses/c/5/0"
     shutil.copy(chunk, tmp_path / "good")
     if how == "absent":
@@ -74,7 +77,7 @@ def test_skipping_loses_only_the_bad_chunk_and_a_later_run_tries_it_again(how, t
     lost, clean = slice(80, 96), open_fits(tmp_path / "whole").read()
 
     for _ in range(2):
-        summary = job.fit(tmp_path / "fits", on_bad_chunk="skip")
+        summary = job.fit(tmp_path / "fits", on_bad_chunk="skip", noise=None)
         assert not summary.complete
         assert [(bad.chunk, bad.start, bad.stop) for bad in summary.bad_chunks] == [("losses/c/5/0", 80, 96)]
         assert summary.status_counts["UNREADABLE"] == 16
@@ -84,15 +87,18 @@ def test_skipping_loses_only_the_bad_chunk_and_a_later_run_tries_it_again(how, t
     assert np.all(got.status[lost] == Status.UNREADABLE)
     assert np.all(got.category[lost] == Category.NONE)
     assert np.all(got.num_points[lost] == 0)
+    for likely in (got.second_event, got.noise_correlation, got.effective_points, *got.probabilities.values()):
+        assert np.isnan(likely[lost]).all()
+        assert np.isfinite(np.delete(likely, lost)).all()
     for name in ("learning_time", "sharpness", "loss_drop", "final_loss"):
         assert np.isnan(got.params[name][lost]).all()
         np.testing.assert_array_equal(np.delete(got.params[name], lost), np.delete(clean.params[name], lost))
     with pytest.raises(ChunkError):
-        job.fit(tmp_path / "fits")
+        job.fit(tmp_path / "fits", noise=None)
     assert not open_fits(tmp_path / "fits").complete
 
     shutil.copy(tmp_path / "good", chunk)
-    summary = job.fit(tmp_path / "fits")
+    summary = job.fit(tmp_path / "fits", noise=None)
     assert summary.complete
     assert summary.blocks_run == 1
     assert tree(tmp_path / "fits") == tree(tmp_path / "whole")
@@ -151,7 +157,7 @@ def test_an_error_in_any_stage_comes_out_as_itself(job, tmp_path, stage, patch):
     elif stage == "fit":
         patch.setattr(BlockFitter, "__call__", fail)
     elif stage == "write":
-        patch.setattr(tsl_jax.pipeline.stream, "fit_columns", fail)
+        patch.setattr(FitWriter, "write", fail)
     else:
         calls = []
 

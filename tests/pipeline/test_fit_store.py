@@ -1,5 +1,6 @@
 """The streamed job gives what `fit` gives, for every kind of store, dtype and family."""
 
+import dataclasses
 import functools
 import shutil
 
@@ -7,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from small_job import STEPS, Job, cheap_fit
+from small_job import STEPS, Job, cheap_fit, cheap_noise_model
 from zarr.storage import MemoryStore
 
 from tsl_jax.curves import Hyperbola, PowerLaw, Sigmoid
-from tsl_jax.lm import FitOptions, Status, chosen_kernel
+from tsl_jax.lm import Category, FitOptions, Status, chosen_kernel
 from tsl_jax.pipeline import FitSummary, fit_store, mean_curves, predict_store
-from tsl_jax.pipeline.stream import fit_columns
+from tsl_jax.pipeline.columns import fit_columns, noted
 from tsl_jax.store import StoreError, create_losses, open_fits, validate
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
@@ -21,12 +22,13 @@ pytestmark = pytest.mark.usefixtures("cheap_engine")
 
 @functools.cache
 def jitted_fit(family, time, options):
-    return jax.jit(lambda rows: cheap_fit(family, np.asarray(time), rows, options=options))
+    return jax.jit(lambda rows, noise: cheap_fit(family, np.asarray(time), rows, options=options, noise=noise))
 
 
 def in_memory(losses, family, options, time=STEPS):
-    """What `fit` says of all losses at once, as the columns of a fit store."""
-    fitted = jitted_fit(family, tuple(time), options)(losses)
+    """What `fit` says of all losses at once, with the noise that they show, as the columns of a fit store."""
+    noise = cheap_noise_model(family, time, losses, options=options) if len(losses) >= 32 else None
+    fitted = jitted_fit(family, tuple(time), options)(losses, noise)
     return {name: np.asarray(values) for name, values in fit_columns(fitted).items()}
 
 
@@ -118,6 +120,48 @@ def test_the_summary_tells_of_the_whole_store(job, tmp_path):
     assert isinstance(again, FitSummary)
 
 
+def test_the_summary_counts_what_the_fits_say(job, tmp_path):
+    summary = job.fit(tmp_path / "fits")
+    for said in (summary, job.fit(tmp_path / "fits")):  # the second reads it from the store
+        got = open_fits(tmp_path / "fits").read()
+        learned = got.category == Category.LEARNED
+        falls = got.params["loss_drop"] > 0
+        assert said.learned_falling == np.sum(learned & falls) > 0
+        assert said.learned_rising == np.sum(learned & ~falls) == 0
+        assert said.second_events == pytest.approx(np.nansum(got.second_event, dtype=float), rel=1e-6)
+        few = (got.status == Status.CONVERGED) & (got.num_points < 12)
+        assert said.noise_not_estimated == np.sum(few) > 0
+        assert said.median_effective_points == pytest.approx(np.nanmedian(got.effective_points))
+        assert 0 <= said.noise_seconds < said.wall_seconds
+    hyperbola = job.fit(MemoryStore(), Hyperbola())
+    assert (hyperbola.learned_falling, hyperbola.learned_rising, hyperbola.second_events) == (None, None, None)
+    assert hyperbola.noise_not_estimated < summary.noise_not_estimated
+
+
+def test_rising_tokens_are_counted_apart():
+    number = np.full(6, 20, "int32")
+    number[5] = 11
+    columns = {f"{name}_stderr": np.zeros(6) for name in Sigmoid().names} | {
+        "category": np.array([1, 1, 1, 2, 0, 255], "uint8"),
+        "status": np.array([0, 2, 0, 0, 0, 1], "uint8"),
+        "loss_drop": np.array([1, -1, np.nan, -1, -1, -1], "float32"),
+        "num_points": number,
+        "second_event": np.array([0, 254, 10, 255, 255, 3], "uint8"),
+    }
+    assert noted(columns) == {"noise_not_estimated": 1, "learned_rising": 1, "second_events": 267}
+
+
+def test_probabilities_are_stored_to_the_nearest_254th():
+    fitted = cheap_fit(Sigmoid(), STEPS, np.full((5, 12), 3.0, "float32"), options=OPTIONS)
+    likely = np.array([0, 0.25, 0.99, 1, np.nan], "float32")
+    fitted = dataclasses.replace(fitted, second_event=likely, effective_points=1e5 * likely)
+    columns = fit_columns(fitted)
+    assert columns["second_event"].tolist() == [0, 64, 251, 254, 255]
+    assert columns["effective_points"].tolist()[:4] == [0, 24992, 65504, 65504]
+    none = dataclasses.replace(fitted, category=np.full(5, Category.NONE, "uint8"))
+    assert set(fit_columns(none)["learned_probability"].tolist()) == {255}
+
+
 def test_coordinates_and_attributes_go_along(job, tmp_path):
     job.fit(tmp_path / "fits", axis="tokens_seen")
     fits = open_fits(tmp_path / "fits")
@@ -171,7 +215,7 @@ def test_bad_axes_raise_before_anything_is_written(tmp_path):
 
 def test_predictions_of_a_store_are_those_of_the_fit(job, tmp_path):
     job.fit(tmp_path / "fits")
-    fitted = jitted_fit(Sigmoid(), tuple(STEPS), OPTIONS)(job.values())
+    fitted = jitted_fit(Sigmoid(), tuple(STEPS), OPTIONS)(job.values(), None)
     for kind in ("counted", "curve", "constant"):
         expected = fitted.predict(np.array([3.0, 2000.0]), kind)
         got = predict_store(tmp_path / "fits", [3.0, 2000.0], slice(20, 90), kind=kind)

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.usefixtures("optimised")
 @pytest.fixture(scope="module")
 def comparison(real_lm, tmp_path_factory):
     fits = tmp_path_factory.mktemp("real") / "fits.zarr"
-    tsl.fit_store(real_lm, fits, tsl.Sigmoid(scale="log"))
+    # The law is in question here, not the test for an event: with the noise as it is a fifth of the tokens have none
+    # that it supports, and the constants that then count do not follow the mean loss.
+    tsl.fit_store(real_lm, fits, tsl.Sigmoid(scale="log"), options=tsl.FitOptions(noise="independent"))
     read = read_spectrum(fits, real_lm)
     assert read.losses is not None
     return compare(read.spectrum, read.axis, read.losses.mean_loss(), read.losses.mean_fit())

@@ -219,6 +219,7 @@ def write_power_laws(folder, columns, parameters):
         family="power_law",
         family_fields={},
         parameters=parameters,
+        event=None,
     )
 
 

@@ -11,7 +11,9 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore
 
 import tsl_jax.store
+from tsl_jax.lm import EVENT_CATEGORIES
 from tsl_jax.store import (
+    PROBABILITY_ARRAYS,
     BlockState,
     ChangedError,
     FitHeader,
@@ -114,6 +116,54 @@ def test_a_fit_store_holds_everything(tmp_path):
     np.testing.assert_array_equal(fits.read_coordinate("domain"), losses.read_coordinate("domain"))
     assert fits.ledger.status_counts() == {0: 50}
     assert fits.ledger.category_counts() == {1: 50}
+
+
+EVENT = {"event": "learning_time"}
+
+
+def test_a_family_with_an_event_has_probabilities_of_one_byte(tmp_path):
+    losses = make_losses(tmp_path / "losses.zarr")
+    fit_all(losses, tmp_path / "without")
+    assert open_fits(tmp_path / "without").event is None
+    assert open_fits(tmp_path / "without").read().probabilities == {}
+    assert open_fits(tmp_path / "without").read().second_event is None
+
+    stored = np.arange(TOKENS).astype("uint8") * 5
+    stored[-2:] = 254, 255
+    location = locate(tmp_path / "fits", writable=True)
+    with writer_lock(location):
+        fits = resume_or_create(location, losses, FitHeader(**HEADER | EVENT), Layout(50, 50, 50))
+        values = dict.fromkeys(fits.array_names, stored) | {"domain": losses.read_coordinate("domain")}
+        values |= {name: np.linspace(0, 1, TOKENS) for name in ("noise_correlation", "effective_points")}
+        FitWriter(fits).write(0, values)
+    names = {*EVENT_CATEGORIES, "second_event"}
+    assert set(fits.array_names) - {*open_fits(tmp_path / "without").array_names} == {*PROBABILITY_ARRAYS.values()}
+    assert set(PROBABILITY_ARRAYS) == names
+    expected = np.where(stored == 255, np.nan, stored / np.float32(254)).astype("float32")
+    got = open_fits(tmp_path / "fits").read(slice(3, None))
+    assert (got.noise_correlation.dtype, got.effective_points.dtype) == ("float32", "float32")
+    np.testing.assert_allclose(got.noise_correlation, np.linspace(0, 1, TOKENS)[3:], atol=2**-11)
+    for likely in (got.second_event, *got.probabilities.values()):
+        assert likely.dtype == "float32"
+        np.testing.assert_array_equal(likely, expected[3:])
+    with xr.open_zarr(tmp_path / "fits") as data:
+        for name in PROBABILITY_ARRAYS.values():
+            assert data[name].dtype.kind == "f"
+            np.testing.assert_allclose(data[name], expected, rtol=1e-6)
+        assert data.effective_points.dtype == "float16"
+        assert data.status.dtype == "uint8"
+
+
+def test_the_event_is_a_parameter(tmp_path):
+    losses = make_losses(tmp_path / "losses.zarr")
+    fit_all(losses, tmp_path / "fits")
+    for wrong in ("midpoint", 3, ["learning_time"]):
+        zarr.open_group(tmp_path / "fits", mode="r+").attrs["event"] = wrong
+        with pytest.raises(InvalidStoreError, match="attribute event: got"):
+            open_fits(tmp_path / "fits")
+    zarr.open_group(tmp_path / "fits", mode="r+").attrs["event"] = "learning_time"
+    with pytest.raises(InvalidStoreError, match="learned_probability: no such array"):
+        open_fits(tmp_path / "fits")
 
 
 def test_xarray_opens_it_with_coordinates(tmp_path):

@@ -6,7 +6,7 @@ from test_fits import fit_all, make_losses, tree
 from zarr.storage import MemoryStore
 
 from tsl_jax.store import BlockState, InvalidStoreError, Ledger, open_fits, validate
-from tsl_jax.store.ledger import ENTRIES, record
+from tsl_jax.store.ledger import ENTRIES, NOTED, record
 
 
 @pytest.fixture
@@ -92,10 +92,11 @@ def test_a_ledger_of_another_shape_is_refused(losses):
 
 def test_a_record_counts_its_tokens():
     status, category = np.array([0, 0, 3], "uint8"), np.array([1, 0, 255], "uint8")
-    row = record(4, BlockState.FINISHED, 2**62, status, category)
+    row = record(4, BlockState.FINISHED, 2**62, status, category, {"learned_rising": 1, "second_events": 300})
     ledger = Ledger(3, row[None])
     assert row.shape == (len(ENTRIES),)
     assert ledger.complete
     assert ledger.digests.tolist() == [2**62]
     assert ledger.status_counts() == {0: 2, 3: 1}
     assert ledger.category_counts() == {0: 1, 1: 1, 255: 1}
+    assert [ledger.noted(name) for name in NOTED] == [1, 0, 300]

@@ -1,6 +1,7 @@
 """`tsl fit`: from a loss store to a fit store."""
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -11,8 +12,10 @@ from .progress import showing_progress
 from .summary import print_summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..curves import Family
-    from ..lm import FitOptions
+    from ..lm import FitOptions, NoiseModel
 
 
 def fit(
@@ -23,6 +26,7 @@ def fit(
     axis: given.Axis = "step",
     min_plateau: given.MinPlateau = 0.0,
     max_plateau_ratio: given.MaxPlateauRatio = None,
+    noise: given.Noise = "estimate",
     event_test: given.EventTest = given.EventTestName.f_test,
     significance: given.Significance = 0.01,
     huber_threshold: given.HuberThreshold = None,
@@ -53,6 +57,7 @@ def fit(
         options = _options(
             min_plateau=min_plateau,
             max_plateau_ratio=max_plateau_ratio,
+            noise="independent" if noise == "independent" else "correlated",
             event_test=event_test.value,
             significance=significance,
             huber_threshold=huber_threshold,
@@ -63,9 +68,9 @@ def fit(
             kernel=kernel.value,
         )
         arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
-        arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite}
+        arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite, "noise": _noise(noise)}
         console = stderr_console()
-        with showing_progress(console) as show:
+        with showing_progress(console) as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show)
         print_summary(console, summary)
         say(console, f"Fits: {fits}")
@@ -88,6 +93,34 @@ def _family(name: str, scale: str | None) -> "Family":
             param_hint="--scale",
         )
     return family
+
+
+def _noise(name: str) -> "Literal['estimate'] | NoiseModel | None":
+    """What `fit_store` is asked for."""
+    from ..pipeline import noise_of_fits
+    from ..store import StoreError, StoreNotFoundError
+
+    if name in ("estimate", "independent"):
+        return "estimate"
+    try:
+        return None if name == "alone" else noise_of_fits(name)
+    except StoreNotFoundError as error:
+        raise StoreError(
+            f"--noise: got {name!r}, expected estimate, alone, independent or other fits. {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _naming_other_fits(noise: str) -> "Iterator[None]":
+    """Say where a model came from that does not fit."""
+    from ..store import StoreError
+
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("noise: the model is for"):
+            raise
+        raise StoreError(f"--noise {noise}: {str(error).removeprefix('noise: ')}") from error
 
 
 def _options(**values: Any) -> "FitOptions":

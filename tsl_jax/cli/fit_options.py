@@ -45,7 +45,7 @@ class BadChunkAction(enum.StrEnum):
     skip = "skip"
 
 
-_CURVE, _TEST, _SOLVER, _RUN = "Curve", "Category of sigmoids", "Solver", "Run"
+_CURVE, _TEST, _SOLVER, _RUN = "Curve", "Errors, and category of sigmoids", "Solver", "Run"
 
 
 def _option(panel: str, help: str, *names: str, **kwargs: Any) -> Any:
@@ -98,6 +98,16 @@ HuberThreshold = Annotated[
         "Residuals beyond this many standard deviations of the noise count less; none: least squares.",
         "SIGMAS",
         show_default="none",
+    ),
+]
+Noise = Annotated[
+    str,
+    _option(
+        _TEST,
+        "What errors and categories take the noise for: estimate, correlated as a sample of the tokens shows, which is "
+        "recorded; alone, as each token's own residuals show; independent; or other FITS of the same checkpoints, "
+        "whose recorded noise is taken.",
+        metavar="estimate|alone|independent|FITS",
     ),
 ]
 MaxSteps = Annotated[int, _option(_SOLVER, "Most Levenberg-Marquardt steps per token and start.")]

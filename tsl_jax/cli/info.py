@@ -54,8 +54,10 @@ def describe_fits(store: "FitStore") -> dict[str, Any]:
     import numpy as np
 
     from ..lm import Category, Status
+    from ..pipeline import describe_tokens
     from ..store import BlockState
 
+    told = describe_tokens(store)
     ledger = store.ledger
     statuses, categories = ledger.status_counts(), ledger.category_counts()
     tried = sum(statuses.values())
@@ -85,6 +87,7 @@ def describe_fits(store: "FitStore") -> dict[str, Any]:
             Category(code).name: {"tokens": count, "meaning": Category(code).meaning}
             for code, count in categories.items()
         },
+        **{name: value for name, value in told.items() if not name.endswith("_counts")},
         "axes": _axes(store, [store.axis_name]),
         "token_coordinates": _dtypes(store.token_coordinates),
         "dtype": str(store.arrays["rss"].dtype),
@@ -171,6 +174,10 @@ def _lines(name: str, value: Any) -> list[str]:
     if name == "missing":
         share = "unknown" if value["share"] is None else f"{100 * value['share']:.3g}%"
         return [f"{share} of the losses (sample: {value['sample']})"]
+    if value is None and name in ("learned_falling", "learned_rising", "second_events", "noise_correlation"):
+        return []
+    if isinstance(value, float):
+        return [f"{value:,.4g}"]
     if value is None:
         return ["none" if name == "shards" else "unknown"]
     if name.endswith("bytes"):

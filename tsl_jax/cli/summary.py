@@ -1,11 +1,13 @@
 """What a run did, in words."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import in_words_of_the_command, say
 from .progress import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from ..pipeline import FitSummary, StageSeconds
@@ -35,13 +37,41 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
     for name, count in summary.category_counts.items():
         if count:
             table.add_row(name, f"{count:,}", Category[name].meaning)
+        if name == "LEARNED" and count and summary.learned_rising is not None:
+            table.add_row("  falling", f"{summary.learned_falling:,}", "The loss falls: learned.")
+            table.add_row("  rising", f"{summary.learned_rising:,}", "The loss rises: forgotten.")
     for name, count in summary.status_counts.items():
         if count:
             table.add_row(name, f"{count:,}", in_words_of_the_command(Status[name].cause_and_cure))
     console.print(table)
     for bad in summary.bad_chunks:
         say(console, f"skipped: {bad}", "red")
+    for line in noise_words(summary.as_dict()):
+        say(console, line)
     say(console, run_words(summary))
+
+
+_NOISE = {
+    "estimated": "correlation {:.2f} between neighbouring checkpoints (mean over a sample of the tokens)",
+    "given": "correlation {:.2f} between neighbouring checkpoints (mean; of the model that was given)",
+    "alone": "each token's own residuals alone",
+    "too few curves": "each token's own residuals alone; too few tokens of the sample have residuals that say more",
+    "independent": "taken for independent between checkpoints",
+}
+
+
+def noise_words(said: "Mapping[str, Any]") -> list[str]:
+    """What errors and categories rest on, from a `FitSummary` as a dictionary or from what `tsl info` says."""
+    lines = [f"Noise: {_NOISE[said['noise_source']].format(said['noise_correlation'])}."]
+    if said["median_effective_points"] is not None:
+        points = f"{said['median_effective_points']:.3g} of {said['checkpoints']:,} checkpoints"
+        lines.append(f"Effective points: {points} (median: as many independent ones would say as much of a mean loss).")
+    if said["noise_not_estimated"]:
+        number = f"{said['noise_not_estimated']:,} tokens with fewer than 3 points a parameter"
+        lines.append(f"Noise not estimated: {number}; their errors take that of all tokens, or independent noise.")
+    if said["second_events"]:
+        lines.append(f"Second events: {said['second_events']:,.0f} tokens expected to have one; it is not fitted.")
+    return lines
 
 
 def run_words(summary: "FitSummary") -> str:

@@ -4,13 +4,14 @@ from .fit import check_axis, fit, row_multiple
 from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native_kernel import chosen_kernel
-from .noise import NoiseModel
-from .noise_estimation import noise_model
+from .noise import POINTS_A_PARAMETER, NoiseModel
+from .noise_estimation import TooFewCurvesError, noise_model
 from .options import FitOptions
 from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
 
 __all__ = [
     "EVENT_CATEGORIES",
+    "POINTS_A_PARAMETER",
     "Category",
     "Fit",
     "FitOptions",
@@ -18,6 +19,7 @@ __all__ = [
     "LeastSquaresOptions",
     "NoiseModel",
     "Status",
+    "TooFewCurvesError",
     "check_axis",
     "chosen_kernel",
     "curve_counts",

@@ -22,6 +22,12 @@ MOST_CURVES, FEWEST_CURVES = 4096, 32
 _SEEN = 0.05
 #: Halvings of the interval in which the level of the correlation lies.
 _HALVINGS = 12
+#: A standard deviation at one checkpoint is not taken for smaller than this share of the mean one.
+_LEAST_STD = 1e-3
+
+
+class TooFewCurvesError(ValueError):
+    """Too few curves have residuals that say something of the noise."""
 
 
 def noise_model(
@@ -56,7 +62,8 @@ def noise_model(
 
     Raises:
         TypeError: losses or time are not real floating-point numbers.
-        ValueError: shapes disagree, or fewer than 32 curves have residuals to learn from.
+        ValueError: shapes disagree; or, as its subclass `TooFewCurvesError`, fewer than 32 curves have residuals to
+            learn from.
 
     Example:
         >>> import numpy as np, tsl_jax as tsl
@@ -82,7 +89,7 @@ def noise_model(
         rows.append(weights if weights.ndim == 1 else weights[chosen])
     sample = _sample(family, options, values, *rows)
     if len(sample.residuals) < FEWEST_CURVES:
-        raise ValueError(
+        raise TooFewCurvesError(
             f"losses: {len(sample.residuals)} of {len(chosen)} curves have residuals to learn from, expected at least "
             f"{FEWEST_CURVES}; give more curves, or fit with noise=None"
         )
@@ -132,6 +139,9 @@ def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generat
     number = np.maximum(measured.sum(axis=0), 1)
     taken = np.sum(np.square(q), axis=(0, 2)) / number  # the share of the variance that fits take out
     std = np.sqrt(np.sum(np.square(e), axis=0) / number / np.clip(1 - taken, 0.2, 1))
+    seen = measured.any(axis=0)
+    std = std / np.sqrt(np.mean(np.square(std[seen])))
+    std = np.where(seen, np.maximum(std, _LEAST_STD), 1)  # nothing is known where no curve was measured
     std = std / np.sqrt(np.mean(np.square(std)))
     odds = _odds_along(e, measured)
     normal = rng.standard_normal(e.shape)

@@ -2,6 +2,7 @@
 
 from .evaluate import MeanCurves, family_of, mean_curves, predict_store
 from .job import fit_store
+from .noise import noise_of_fits
 from .plan import DEFAULT_MEMORY, Block, blocks_of, bytes_per_token, device_rows, plan_layout
 from .position_losses import PositionLosses, position_losses
 from .sample_weights import SampleWeights, bucket_losses, score_store
@@ -12,7 +13,7 @@ from .spectrum_store import LossSums, StoreSpectrum, TokenGroups, read_spectrum,
 from .speed import Speed, measure_speed
 from .stages import StageSeconds
 from .stream import Progress
-from .summary import FitSummary
+from .summary import FitSummary, describe_tokens
 from .token_groups import Grouping
 
 __all__ = [
@@ -36,11 +37,13 @@ __all__ = [
     "bucket_losses",
     "bytes_per_token",
     "coarse_lags",
+    "describe_tokens",
     "device_rows",
     "family_of",
     "fit_store",
     "mean_curves",
     "measure_speed",
+    "noise_of_fits",
     "plan_layout",
     "planted_tokens",
     "position_losses",

@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,11 +13,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..curves import Family
-from ..lm import Fit, FitOptions, chosen_kernel, fit, row_multiple
+from ..lm import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, row_multiple
+from .columns import fit_columns
 from .plan import device_rows
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
 Devices = Sequence[Any]
+#: Arrays (rows,) by name, as a fit store holds them.
+Columns = Mapping[str, jax.Array]
 
 _TOKENS = PartitionSpec("token")
 #: Host memory that begins at a multiple of so many bytes is used by a CPU device as it is. Other memory JAX copies, on
@@ -49,6 +52,7 @@ class BlockFitter:
         self._on_cpu = devices[0].platform == "cpu"
         self._rows = 0
         self._compiled: list[Any] = []
+        self._noise: list[NoiseModel | None] = []
 
     @property
     def result_dtype(self) -> np.dtype:
@@ -60,11 +64,14 @@ class BlockFitter:
         """What the rows of a block are padded to a multiple of: whole engine blocks on every device."""
         return len(self._job[-1]) * self._multiple
 
-    def compile(self, block_tokens: int, num_tokens: int) -> float:
-        """Compile for the blocks of a store; returns the seconds it took."""
+    def compile(self, block_tokens: int, num_tokens: int, noise: NoiseModel | None = None) -> float:
+        """Compile for the blocks of a store, whose tokens share a noise model or none; returns the seconds it took."""
         start = time.perf_counter()
+        # Arguments of the program, not constants of it: the next store's noise is another, the program the same.
+        leaves = jax.tree.map(lambda values: np.asarray(values, self.result_dtype), noise)
+        self._noise = [jax.device_put(leaves, device) for device in self._job[-1]]
         self._rows = device_rows(block_tokens, num_tokens, self.row_multiple)
-        self._compiled = _compile(*self._job, (self._rows, self._num_checkpoints), self._dtype)
+        self._compiled = _compile(*self._job, (self._rows, self._num_checkpoints), self._dtype, noise is not None)
         return time.perf_counter() - start
 
     def put(self, losses: np.ndarray) -> jax.Array:
@@ -80,7 +87,7 @@ class BlockFitter:
             losses = padded
         return jax.device_put(losses, self._sharding)
 
-    def __call__(self, losses: np.ndarray | jax.Array) -> Fit:
+    def __call__(self, losses: np.ndarray | jax.Array) -> Columns:
         """Start fitting a block; returns at once, with results (rows,) that are padded at the end.
 
         Args:
@@ -88,7 +95,8 @@ class BlockFitter:
         """
         placed = losses if isinstance(losses, jax.Array) else self.put(losses)
         shards = placed.addressable_shards
-        parts = [program(shard.data) for program, shard in zip(self._compiled, shards, strict=True)]
+        each = zip(self._compiled, shards, self._noise, strict=True)
+        parts = [program(shard.data, noise) for program, shard, noise in each]
         result = jax.tree.map(
             lambda *leaves: jax.make_array_from_single_device_arrays((self._rows,), self._sharding, list(leaves)),
             *parts,
@@ -107,18 +115,27 @@ def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)
-def _compile(family, axis, options, devices, shape, dtype) -> list[Any]:
+def _compile(family, axis, options, devices, shape, dtype, with_noise) -> list[Any]:
     """The program of each device for one shape, kept for the next store with the same axis."""
 
     time_axis: Any = np.asarray(axis)
 
-    def fit_rows(losses: jax.Array) -> Fit:
-        return fit(family, time_axis, losses, options=options)
+    def fit_rows(losses: jax.Array, noise: NoiseModel | None) -> Columns:
+        return fit_columns(fit(family, time_axis, losses, options=options, noise=noise))
 
     # One program a device: XLA partitions a program for several by other passes, which change the last bits.
     program, rows = jax.jit(fit_rows), (shape[0] // len(devices), *shape[1:])
-    lowered = [
-        program.lower(jax.ShapeDtypeStruct(rows, dtype, sharding=SingleDeviceSharding(device))) for device in devices
-    ]
+    usable = len(check_axis(family, time_axis))
+    result_dtype = jnp.promote_types(dtype, jnp.float32)
+
+    def lower(device: Any) -> Any:
+        def array(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
+
+        shapes = [(usable,), (usable,), (usable - 1,), (), (), (), ()]
+        noise = NoiseModel(*(array(shape, result_dtype) for shape in shapes)) if with_noise else None  # type: ignore[arg-type]
+        return program.lower(array(rows, dtype), noise)
+
+    lowered = [lower(device) for device in devices]
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
         return list(threads.map(lambda one: one.compile(), lowered))

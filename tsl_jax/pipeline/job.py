@@ -1,12 +1,13 @@
 """The whole job: from a loss store to a fit store."""
 
+import dataclasses
 import time
 from typing import Any, Literal
 
 import jax
 
 from ..curves import Family
-from ..lm import FitOptions
+from ..lm import FitOptions, NoiseModel
 from ..store import (
     BlockState,
     FitStore,
@@ -22,11 +23,12 @@ from ..store import (
 )
 from ..store.lock import Lock
 from .device import BlockFitter, Devices
+from .noise import check_asked, settle_noise
 from .plan import blocks_of
 from .preparation import fit_header, fit_layout, left_out_checkpoints
 from .stages import StageSeconds
 from .stream import Progress, StreamResult, stream_blocks
-from .summary import FitSummary, counts_by_name
+from .summary import FitSummary, describe_tokens
 
 
 def fit_store(
@@ -36,6 +38,7 @@ def fit_store(
     *,
     axis: str = "step",
     options: FitOptions | None = None,
+    noise: Literal["estimate"] | NoiseModel | None = "estimate",
     memory: int | None = None,
     devices: Devices | None = None,
     on_bad_chunk: Literal["stop", "skip"] = "stop",
@@ -54,6 +57,11 @@ def fit_store(
         family: what to fit.
         axis: name of the axis, a checkpoint coordinate that increases.
         options: how to fit; the default is ``FitOptions()``.
+        noise: what all tokens' noise is taken for, with ``FitOptions(noise="correlated")``. ``"estimate"`` (default):
+            a `tsl_jax.NoiseModel` of some two thousand tokens spread over the store, estimated before the first block
+            and recorded, so that a run that goes on takes the same; a model, as of another store with the same
+            checkpoints; or None: each curve's own residuals alone, which is also what remains where fewer than 32
+            tokens of the sample have residuals to learn from.
         memory: bytes of host memory for the blocks in flight, 1 GiB by default; a resumed run keeps its blocks.
         devices: where to fit; all local devices by default.
         on_bad_chunk: ``"stop"`` raises at a chunk of the losses that cannot be read; ``"skip"`` gives its
@@ -90,20 +98,23 @@ def fit_store(
     left_out = left_out_checkpoints(family, axis, source.axis(axis))
     where = list(jax.local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
-    header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out)
+    check_asked(noise, options, source.axis(axis)[len(left_out) :])
     layout = fit_layout(source, family, fitter, memory)
     target = locate(fits, writable=True)
     refuse_foreign(target, source)
     with writer_lock(target) as lock:
+        settling = time.perf_counter()
+        of_noise = settle_noise(
+            target, source, family, source.axis(axis), fitter.options, noise, on_bad_chunk, where[0], overwrite
+        )
+        noise_seconds = time.perf_counter() - settling
+        header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out, of_noise)
         store = resume_or_create(target, source, header, layout, overwrite=overwrite)
         run = _run(source, store, fitter, lock, on_bad_chunk, progress)
-        ledger = Ledger.read(target.open_group())
-    statuses, categories = counts_by_name(ledger)
+        store = dataclasses.replace(store, ledger=Ledger.read(target.open_group()))
     return FitSummary(
-        tokens=source.num_tokens,
-        checkpoints=source.num_checkpoints,
-        status_counts=statuses,
-        category_counts=categories,
+        **describe_tokens(store),
+        noise_seconds=noise_seconds,
         left_out_checkpoints=left_out,
         devices=f"{len(where)} x {where[0].device_kind}",
         kernel_name=fitter.options.kernel,
@@ -127,7 +138,8 @@ def _run(
     report = _Reporter(progress, source.num_tokens, tokens)
     compile_seconds, result = 0.0, StreamResult((), StageSeconds())
     if todo:
-        compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens)
+        shared = None if store.noise is None else NoiseModel.from_dict(dict(store.noise))
+        compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens, shared)
         arguments = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add}
         result = stream_blocks(source, FitWriter(store), fitter, todo, **arguments)
     return {

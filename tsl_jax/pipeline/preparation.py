@@ -2,13 +2,15 @@
 
 import dataclasses
 import importlib.metadata
+from typing import Any
 
 import numpy as np
 
 from ..curves import Family
 from ..lm import FitOptions, check_axis
-from ..store import FitHeader, Layout, LossStore, StoreError
+from ..store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
 from .device import BlockFitter
+from .noise import ALONE
 from .plan import DEFAULT_MEMORY, bytes_per_token, plan_layout
 
 
@@ -27,8 +29,15 @@ def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple
     return tuple(range(len(values) - usable))
 
 
-def fit_header(family: Family, axis: str, options: FitOptions, dtype: str, left_out: tuple[int, ...]) -> FitHeader:
-    """What a fit store says of its fits."""
+def fit_header(
+    family: Family,
+    axis: str,
+    options: FitOptions,
+    dtype: str,
+    left_out: tuple[int, ...],
+    noise: tuple[str, dict[str, Any] | None] = (ALONE, None),
+) -> FitHeader:
+    """What a fit store says of its fits; ``noise``: see `settle_noise`."""
     return FitHeader(
         family=family.name,
         family_fields=dataclasses.asdict(family),
@@ -38,6 +47,9 @@ def fit_header(family: Family, axis: str, options: FitOptions, dtype: str, left_
         options=dataclasses.asdict(options),
         dtype=dtype,
         package_version=importlib.metadata.version("tsl_jax"),
+        event=family.event,
+        noise_source=noise[0],
+        noise=noise[1],
         left_out_checkpoints=left_out,
     )
 
@@ -56,7 +68,9 @@ def fit_layout(
     """
     floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
     coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
-    result_bytes = floats * fitter.result_dtype.itemsize + 4 + 2 + coordinates  # num_points; status and category
+    small = 4 + 2 + 2 * 2  # num_points; status and category; noise_correlation and effective_points
+    probabilities = 0 if family.event is None else len(PROBABILITY_ARRAYS)
+    result_bytes = floats * fitter.result_dtype.itemsize + small + probabilities + coordinates
     token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
     memory = memory or DEFAULT_MEMORY
     if block_tokens is not None:

@@ -4,9 +4,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..lm import Category, Status
-from ..store import BadChunk, Ledger
+from ..store import PROBABILITY_STEPS, BadChunk, FitStore, read_rows_with_gaps
+from .columns import DROP
 from .stages import StageSeconds
+
+#: The median of effective points comes from at most so many tokens, in so many places.
+_SAMPLED_TOKENS, _SAMPLED_PLACES = 2**20, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +24,19 @@ class FitSummary:
         checkpoints: checkpoints of the losses.
         status_counts: tokens per `Status`, by name, over the whole store.
         category_counts: tokens per `Category`, by name, over the whole store.
+        learned_falling: tokens `LEARNED` with a loss that falls.
+        learned_rising: and with one that rises; both None for families without `loss_drop`.
+        second_events: expected number of tokens with a second event, the sum of their probabilities; None for families
+            without an event.
+        noise_source: where the noise that all tokens share comes from: ``"estimated"`` from a sample of them,
+            ``"given"``; ``"alone"`` and ``"too few curves"``: there is none, each token has its own residuals alone;
+            ``"independent"``.
+        noise_correlation: between neighbouring checkpoints, the mean of that noise; None where there is none.
+        noise_not_estimated: tokens with fewer than 3 points a parameter, too few for an estimate of their own noise;
+            their errors take the shared noise as it is, or independent noise where there is none.
+        median_effective_points: how many independent points say as much of a token's mean as its correlated ones, the
+            median of up to a million tokens spread over the store; None where there are none.
+        noise_seconds: of `wall_seconds`, for estimating the noise.
         bad_chunks: chunks that could not be read; their tokens are `Status.UNREADABLE`.
         left_out_checkpoints: checkpoints that were not used, such as step 0 on a log scale.
         blocks: blocks of the store.
@@ -49,6 +68,14 @@ class FitSummary:
     checkpoints: int
     status_counts: Mapping[str, int]
     category_counts: Mapping[str, int]
+    learned_falling: int | None
+    learned_rising: int | None
+    second_events: float | None
+    noise_source: str
+    noise_correlation: float | None
+    noise_not_estimated: int
+    median_effective_points: float | None
+    noise_seconds: float
     bad_chunks: tuple[BadChunk, ...]
     left_out_checkpoints: tuple[int, ...]
     blocks: int
@@ -77,10 +104,34 @@ class FitSummary:
         return dataclasses.asdict(self) | {"complete": self.complete, "fits_per_second": rate, "limited_by": limit}
 
 
-def counts_by_name(ledger: Ledger) -> tuple[dict[str, int], dict[str, int]]:
-    """Tokens per status and per category of a ledger, by name, zeros included."""
+def describe_tokens(fits: FitStore) -> dict[str, Any]:
+    """What `FitSummary` says of all tokens of a fit store, by the names of its fields."""
+    ledger = fits.ledger
     statuses, categories = ledger.status_counts(), ledger.category_counts()
-    return (
-        {status.name: statuses.get(status, 0) for status in Status if status != Status.PENDING},
-        {category.name: categories.get(category, 0) for category in Category},
-    )
+    rising = ledger.noted("learned_rising") if fits.event and DROP in fits.parameters else None
+    independent = fits.options.get("noise") == "independent"
+    return {
+        "tokens": fits.num_tokens,
+        "checkpoints": fits.num_checkpoints,
+        "status_counts": {status.name: statuses.get(status, 0) for status in Status if status != Status.PENDING},
+        "category_counts": {category.name: categories.get(category, 0) for category in Category},
+        "learned_falling": None if rising is None else categories.get(Category.LEARNED, 0) - rising,
+        "learned_rising": rising,
+        "second_events": ledger.noted("second_events") / PROBABILITY_STEPS if fits.event else None,
+        "noise_source": fits.attributes["noise_source"],
+        "noise_correlation": fits.noise["lag_mean"] if fits.noise else None,
+        "noise_not_estimated": 0 if independent else ledger.noted("noise_not_estimated"),
+        "median_effective_points": median_effective_points(fits),
+    }
+
+
+def median_effective_points(fits: FitStore) -> float | None:
+    """The median over up to `_SAMPLED_TOKENS` tokens in places spread over the store; None where there are none."""
+    places = _SAMPLED_PLACES if fits.num_tokens > _SAMPLED_TOKENS else 1
+    rows = min(fits.num_tokens, _SAMPLED_TOKENS // places)
+    starts = np.linspace(0, fits.num_tokens - rows, places).astype(int)
+    array = fits.arrays["effective_points"]
+    read = [read_rows_with_gaps(array, int(start), int(start) + rows)[0] for start in starts]
+    points = np.concatenate(read).astype(np.float32)
+    points = points[np.isfinite(points)]
+    return float(np.median(points)) if len(points) else None

@@ -9,7 +9,7 @@ that one that was damaged later is told from one that was written.
 import dataclasses
 import enum
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import zarr
@@ -20,12 +20,16 @@ from .schema import LEDGER
 
 _STATUSES = tuple(range(16))
 _CATEGORIES = (*range(7), 255)
+#: What else is counted of a block's tokens: `LEARNED` ones whose loss rises, those with too few points for an estimate
+#: of their own noise, and the sum of the stored probabilities of a second event.
+NOTED = ("learned_rising", "noise_not_estimated", "second_events")
 #: Columns of the record of a block.
 ENTRIES = (
     "state",
     "input_digest",
     *(f"status_{code}" for code in _STATUSES),
     *(f"category_{code}" for code in _CATEGORIES),
+    *NOTED,
     "crc32",
 )
 
@@ -101,6 +105,10 @@ class Ledger:
         """Tokens per category code over all recorded blocks."""
         return self._counts(2 + len(_STATUSES), _CATEGORIES)
 
+    def noted(self, name: str) -> int:
+        """Sum of one of `NOTED` over all recorded blocks."""
+        return int(self.table[:, ENTRIES.index(name)].sum())
+
     def _counts(self, first: int, codes: tuple[int, ...]) -> dict[int, int]:
         sums = self.table[:, first : first + len(codes)].sum(axis=0)
         return {code: int(count) for code, count in zip(codes, sums, strict=True) if count}
@@ -123,10 +131,18 @@ def _damage(array: zarr.Array, block: int, reason: str) -> Violation:
     return Violation(file, f"damaged: {reason}", f"the record of block {block}", cure)
 
 
-def record(block: int, state: BlockState, digest: int, status: np.ndarray, category: np.ndarray) -> np.ndarray:
-    """The row of `Ledger.table` of one block."""
+def record(
+    block: int,
+    state: BlockState,
+    digest: int,
+    status: np.ndarray,
+    category: np.ndarray,
+    noted: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """The row of `Ledger.table` of one block; ``noted``: by the names of `NOTED`, 0 where it is left out."""
     statuses, categories = (np.bincount(codes, minlength=256) for codes in (status, category))
     entries = [state, digest, *statuses[list(_STATUSES)], *categories[list(_CATEGORIES)]]
+    entries += [(noted or {}).get(name, 0) for name in NOTED]
     return np.array([*entries, _checksum(block, entries)], np.int64)
 
 

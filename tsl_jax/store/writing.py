@@ -45,10 +45,16 @@ class FitWriter:
             self._put(array, slice(start, stop), column.astype(array.dtype, copy=False), place)
 
     def finish(
-        self, block: int, state: BlockState, digest: int, status: np.ndarray, category: np.ndarray
+        self,
+        block: int,
+        state: BlockState,
+        digest: int,
+        status: np.ndarray,
+        category: np.ndarray,
+        noted: Mapping[str, int] | None = None,
     ) -> np.ndarray:
         """Count a block as done; to be called when `write` has returned. Returns its row of the ledger."""
-        row = record(block, state, digest, status, category)
+        row = record(block, state, digest, status, category, noted)
         self._put(self._ledger, slice(block, block + 1), row[None], f"the record of block {block}")
         return row
 
