@@ -89,7 +89,7 @@ def write_fit_store(
         writer = FitWriter(store)
         for block, start in enumerate(range(0, number if finished else min(number, 2 * chunk), 2 * chunk)):
             rows = slice(start, start + 2 * chunk)
-            part = {name: column[rows] for name, column in (columns | rest | coordinates).items()}
+            part = {name: column[rows] for name, column in (rest | columns | coordinates).items()}
             writer.write(block, part)
             writer.finish(block, BlockState.FINISHED, 0, part["status"], part["category"])
     return open_fits(folder / "fits.zarr")
