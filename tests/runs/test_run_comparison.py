@@ -55,7 +55,7 @@ def test_what_is_said_of_a_parameter_is_so(fits, compared, pair, events, sign, n
     # Where few tokens lie, neighbours are as far apart as this.
     few = 0.02 if events == "rising" else 0.004
     assert found.median_difference == pytest.approx(np.median(difference), abs=few)
-    assert found.spread == pytest.approx(np.quantile(abs(difference), 0.6827) / np.sqrt(2), rel=few + 0.01)
+    assert found.run_std == pytest.approx(np.quantile(abs(difference), 0.6827) / np.sqrt(2), rel=few + 0.01)
     assert found.typical_error == pytest.approx(np.median(error) / np.sqrt(2), rel=0.03)
     z = difference / error
     np.testing.assert_allclose(found.z_quantiles, np.quantile(z, (0.05, 0.25, 0.5, 0.75, 0.95)), atol=0.01 + 2 * few)

@@ -87,6 +87,18 @@ def test_errors_that_claim_too_much_are_left_as_they_are():
     assert (component.form, component.factor, component.additive) == ("none", 1.0, 0.0)
 
 
+def test_small_errors_that_claim_too_little_beside_great_ones_that_claim_too_much():
+    fits, _ = planted_runs(TOKENS, 4, factor=0.5, additive=0.002, seed=13)
+    first = compare_tokens(fits[:2])
+    component = first.components.find("learning_time", "falling")
+    assert component.form == "both"
+    assert component.factor == pytest.approx(0.5, abs=0.05)
+    found = compare_tokens(fits[2:], first.components).all_pairs.of("learning_time")
+    assert found.coverage[1] > 0.92
+    assert found.coverage_by_error[0] < 0.84
+    assert np.allclose(found.coverage_between_runs_by_error, 0.9, atol=0.02)
+
+
 def test_moments_would_follow_the_tails():
     fits, _ = planted_runs(TOKENS, **PLANTED["outliers"], seed=6)
     (one, s_one), (two, s_two) = (
@@ -130,7 +142,7 @@ def test_a_linear_scale_is_in_its_own_units():
     assert linear.additive == pytest.approx(log.additive * 400**2, rel=0.03)
     assert linear.between_runs == pytest.approx(400 * log.between_runs, rel=0.03)
     (one, two), other = found.all_pairs.parameters, compare_tokens(fits).all_pairs.of("learning_time")
-    assert one.spread == pytest.approx(400 * other.spread, rel=0.02)
+    assert one.run_std == pytest.approx(400 * other.run_std, rel=0.02)
     assert one.median_difference == pytest.approx(400 * other.median_difference, rel=0.05)
     assert (one.unit, two.tokens) == ("axis", 0)
 

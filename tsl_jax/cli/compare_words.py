@@ -24,6 +24,7 @@ def print_comparison(console: "Console", found: "RunComparison") -> None:
     compared = [one for one in found.all_pairs.parameters if one.tokens]
     _print(_values(compared))
     _print(_coverages(found, compared))
+    say(console, "Quarters: of the tokens by their standard errors, from the least to the greatest.")
     _print(_repeats(found))
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.all_pairs.left_out.items() if count)
     if reasons:
@@ -68,7 +69,7 @@ def component_words(component: "RunComponent | None") -> str:
 
 def _values(compared: "list[ParameterComparison]") -> "Table":
     table = _table("parameter", "events", left=2)
-    for name in ("tokens", "rank correlation", "median difference", "sd of a run", "its error", "in"):
+    for name in ("tokens", "rank correlation", "median difference", "sd between runs", "standard error", "in"):
         table.add_column(name, justify="right")
     for one in compared:
         table.add_row(
@@ -76,15 +77,21 @@ def _values(compared: "list[ParameterComparison]") -> "Table":
             one.events,
             f"{one.tokens:,}",
             f"{one.rank_correlation:.3f}",
-            *(f"{value:.3g}" for value in (one.median_difference, one.spread, one.typical_error)),
+            *(f"{value:.3g}" for value in (one.median_difference, one.run_std, one.typical_error)),
             _UNITS.get(one.unit, one.unit),
         )
     return table
 
 
 def _coverages(found: "RunComparison", compared: "list[ParameterComparison]") -> "Table":
-    table = _table("within 50, 90, 99% intervals", "events", left=2)
-    for name in ("of standard errors", "90%, by error", "with component", "90%, by error", "component"):
+    table = _table("within intervals (%)", "events", left=2)
+    for name in (
+        "by standard errors: 50 90 99",
+        "90 in quarters",
+        "with component: 50 90 99",
+        "90 in quarters",
+        "component",
+    ):
         table.add_column(name, justify="right")
     for one in compared:
         table.add_row(
@@ -114,8 +121,8 @@ def _by_sharpness(found: "RunComparison") -> "Table":
     for name in (
         "tokens",
         "rank correlation of learning time",
-        "sd of a run",
-        "its error",
+        "sd between runs",
+        "standard error",
         "within 90%",
         "with component",
     ):
@@ -125,7 +132,7 @@ def _by_sharpness(found: "RunComparison") -> "Table":
             f"{one.least:.3g} to {one.most:.3g}" if math.isfinite(one.most) else f"above {one.least:.3g}",
             f"{one.tokens:,}",
             f"{one.rank_correlation:.3f}",
-            f"{one.spread:.3g}",
+            f"{one.run_std:.3g}",
             f"{one.typical_error:.3g}",
             _shares((one.coverage,)),
             _shares((one.coverage_between_runs,)),

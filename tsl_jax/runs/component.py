@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .coordinates import Coordinate
-from .scatter import Scatter
+from .scatter import ERROR_GROUPS, Scatter
 
 Events = Literal["falling", "rising", "all"]
 Form = Literal["none", "additive", "factor", "both", "unknown"]
@@ -16,6 +16,8 @@ Form = Literal["none", "additive", "factor", "both", "unknown"]
 LEAST_TOKENS = 30
 #: The simpler form is kept unless coverage over groups of errors is worse by more than this (root mean square).
 _TOLERANCE = 0.01
+#: Intervals of a quarter of the tokens may hold by so much less than their level before that counts.
+_SHORT = 0.02
 _FORMS: tuple[Form, ...] = ("additive", "factor", "both")
 #: Factors that are tried beside an additive variance, as fractions of the factor that does alone.
 _FRACTIONS = np.linspace(0, 1, 65)
@@ -94,7 +96,8 @@ def estimate_component(
 
     Tails of the differences are heavy, so that their moments would follow a few tokens: the share of the differences
     within the interval is matched instead. One of additive and factor is enough where coverage is then as even over
-    quarters of the tokens by their errors as with both.
+    quarters of the tokens by their errors as with both; with both the factor may be below 1, where great errors claim
+    too much and small ones too little.
 
     Args:
         parameter: its name.
@@ -117,7 +120,7 @@ def estimate_component(
 
     table = scatter.sum(axis=0)
     rest = [at_typical(*_fit(form, Scatter.of(table - left_out), level)) for left_out in scatter if left_out.any()]
-    spread = np.sqrt((len(rest) - 1) / len(rest) * np.sum(np.square(np.subtract(rest, np.mean(rest)))))
+    scatter_of_rest = np.sqrt((len(rest) - 1) / len(rest) * np.sum(np.square(np.subtract(rest, np.mean(rest)))))
     return RunComponent(
         **known,
         additive=float(additive * unit**2),
@@ -126,18 +129,23 @@ def estimate_component(
         tokens=tokens,
         typical_error=typical,
         between_runs=at_typical(factor, additive),
-        between_runs_stderr=float(spread) if len(rest) > 1 else float("nan"),
+        between_runs_stderr=float(scatter_of_rest) if len(rest) > 1 else float("nan"),
     )
 
 
 def _chosen(scatter: Scatter, level: float) -> tuple[Form, float, float]:
-    """The simplest form that does, with its factor and additive variance."""
-    tokens = scatter.tokens
-    if scatter.coverage(1.0, 0.0, level) >= level - 2 * np.sqrt(level * (1 - level) / tokens):
+    """The simplest form that does, with its factor and additive variance.
+
+    Standard errors are left as they are unless intervals of all tokens, or of a quarter of them, hold too little.
+    """
+    by_chance = np.sqrt(level * (1 - level) / scatter.tokens)
+    least_in_group = level - max(_SHORT, 3 * np.sqrt(ERROR_GROUPS) * by_chance)
+    enough = scatter.coverage(1.0, 0.0, level) >= level - 2 * by_chance
+    if enough and np.all(scatter.coverage_by_error(1.0, 0.0, level) >= least_in_group):
         return "none", 1.0, 0.0
     found = {form: _fit(form, scatter, level) for form in _FORMS}
     uneven = {form: float(_unevenness(scatter, *values, level)) for form, values in found.items()}
-    form = min(_FORMS[:2], key=lambda form: uneven[form])
+    form = min(("additive", "factor"), key=lambda form: uneven[form])
     if uneven[form] > uneven["both"] + _TOLERANCE:
         form = "both"
     return form, *found[form]

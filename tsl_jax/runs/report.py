@@ -72,7 +72,7 @@ def _parameter(
         without_error=int(totals["kinds"][kind, kind]) - scatter.tokens,
         rank_correlation=rank_correlation(totals["ranks"][at]),
         median_difference=coordinate.size * quantile(totals["differences"][at], signed_edges(DIFFERENCE_BINS), 0.5),
-        spread=coordinate.size * _spread(totals["scatter"][at]),
+        run_std=coordinate.size * _run_std(totals["scatter"][at]),
         typical_error=coordinate.size * scatter.typical_error,
         z_quantiles=tuple(quantile(z, signed_edges(Z_BINS), level) for level in Z_LEVELS),
         coverage=tuple(_coverage_of_z(z, level) for level in LEVELS),
@@ -98,7 +98,7 @@ def _by_sharpness(plan: ComparisonPlan, totals: _Totals, components: RunComponen
                 most=float(most),
                 tokens=scatter.tokens,
                 rank_correlation=rank_correlation(totals["sharp_ranks"][place]),
-                spread=size * _spread(table),
+                run_std=size * _run_std(table),
                 typical_error=size * scatter.typical_error,
                 coverage=_coverage(scatter, _AS_CLAIMED, 0.9),
                 coverage_between_runs=_coverage(scatter, form, 0.9),
@@ -112,7 +112,7 @@ def _form(component: RunComponent | None, size: float) -> tuple[float, float]:
     return (np.nan, np.nan) if component is None else (component.factor, component.additive / size**2)
 
 
-def _spread(table: Int[np.ndarray, "errors differences"]) -> float:
+def _run_std(table: Int[np.ndarray, "errors differences"]) -> float:
     """Standard deviation of one run by the size of difference below which 68% lie."""
     return quantile(table.sum(axis=0), DIFFERENCE_BINS.edges, _ONE_SIGMA) / np.sqrt(2)
 

@@ -29,8 +29,8 @@ class ParameterComparison:
         without_error: tokens of the same kind in both runs that have none in at least one.
         rank_correlation: Spearman's, of the values in the two runs.
         median_difference: what shifts all tokens.
-        spread: standard deviation of a run around the tokens' own values, from the central 68% of the differences.
-        typical_error: the median standard error in one run, which would be that spread if runs differed by it alone.
+        run_std: standard deviation of a run around the tokens' own values, from the central 68% of the differences.
+        typical_error: the median standard error in one run, which would be `run_std` if runs differed by it alone.
         z_quantiles: at levels 0.05, 0.25, 0.5, 0.75, 0.95; of a normal distribution -1.64, -0.67, 0, 0.67, 1.64.
         coverage: share of the differences within their 50, 90 and 99% intervals.
         coverage_by_error: of the 90% intervals, in quarters of the tokens by their standard errors.
@@ -45,7 +45,7 @@ class ParameterComparison:
     without_error: int
     rank_correlation: float
     median_difference: float
-    spread: float
+    run_std: float
     typical_error: float
     z_quantiles: tuple[float, ...]
     coverage: tuple[float, ...]
@@ -63,7 +63,7 @@ class SharpnessGroup:
         most: upper end, infinite for the last.
         tokens: compared.
         rank_correlation: Spearman's, of their learning times.
-        spread: standard deviation of a run, as in `ParameterComparison`.
+        run_std: standard deviation of a run, as in `ParameterComparison`.
         typical_error: the median standard error in one run.
         coverage: of 90% intervals.
         coverage_between_runs: the same with the component.
@@ -73,7 +73,7 @@ class SharpnessGroup:
     most: float
     tokens: int
     rank_correlation: float
-    spread: float
+    run_std: float
     typical_error: float
     coverage: float
     coverage_between_runs: float
