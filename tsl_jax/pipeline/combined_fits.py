@@ -17,7 +17,6 @@ from ..store import (
     FitWriter,
     Layout,
     StoreLike,
-    digest,
     locate,
     open_fits,
     read_rows,
@@ -25,6 +24,7 @@ from ..store import (
     resume_or_create,
     writer_lock,
 )
+from ..store.fingerprint import digest
 from .compare_runs import comparison_coordinates
 from .plan import blocks_of
 from .same_tokens import refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis

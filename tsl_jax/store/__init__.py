@@ -12,7 +12,7 @@ from .errors import (
     Violation,
     WriteError,
 )
-from .fingerprint import block_digest, digest
+from .fingerprint import block_digest
 from .fit_creation import FitHeader, Layout, refuse_foreign, resume_or_create
 from .fits import FitStore, StoredFit, open_fits
 from .ledger import BlockState, Ledger
@@ -59,7 +59,6 @@ __all__ = [
     "block_digest",
     "copy_tokens",
     "create_losses",
-    "digest",
     "find_checkpoint_arrays",
     "locate",
     "open_fits",
