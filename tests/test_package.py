@@ -35,6 +35,8 @@ PUBLIC = {
     "Spectrum",
     "Status",
     "collect",
+    "combine_fits",
+    "compare",
     "create_losses",
     "curve_counts",
     "decompose",
@@ -54,6 +56,7 @@ PUBLIC = {
     "separation",
     "time_law",
     "validate",
+    "with_run_components",
 }
 
 #: Packages of tsl_jax that each of them may import, from the bottom up.
@@ -65,12 +68,13 @@ MAY_IMPORT = {
     "temporal": {"curves", "lm"},
     "reshape": {"curves", "lm"},
     "simulate": {"curves", "lm"},
+    "runs": {"curves", "lm"},
     "store": set(),
     "data": set(),
-    "pipeline": {"store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate"},
+    "pipeline": {"store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs"},
     "collect": {"store", "curves", "lm"},
 }
-NUMERICAL = ("curves", "lm", "spectrum", "temporal", "reshape", "simulate")
+NUMERICAL = ("curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs")
 NOT_NUMERICAL = {
     *(
         "zarr",

@@ -72,7 +72,21 @@ def folder(tmp_path_factory):
     for name, floor in (("young", 3.0), ("other", 3.1)):
         rows = [f"{step},0.001,{floor + 20 * step**-0.5:.5f}" for step in range(200, 5001, 200)]
         (folder / f"{name}.csv").write_text("\n".join(["step,lr,loss", *rows]) + "\n")
+    _write_other_seed(folder)
     return folder
+
+
+def _write_other_seed(folder):
+    """Fits of the same tokens with other noise."""
+    losses = open_losses(folder / "losses.zarr")
+    noise = np.random.default_rng(0).normal(0, 0.2, losses.losses.shape)
+    create_losses(
+        folder / "other_losses.zarr",
+        (losses.read() + noise).astype("float16"),
+        checkpoints=losses.checkpoint_coordinates,
+        tokens={name: losses.read_coordinate(name) for name in losses.token_coordinates},
+    )
+    tsl_jax.fit_store(folder / "other_losses.zarr", folder / "other_seed.zarr", tsl_jax.Sigmoid())
 
 
 def _part_of_the_sample(path, positions, checkpoints, tokens=None):
@@ -112,6 +126,8 @@ def test_the_python_runs_and_gives_what_it_promises(names, folder):
     assert fits.complete
     assert fits.num_tokens == TOKENS
     assert set(names["drawn"]) <= set(fits.read_coordinate("sequence"))
+    assert names["found"].all_pairs.of("learning_time").tokens > 0.8 * TOKENS
+    assert names["between_runs"]["learning_time"].shape == (100,)
     own = open_losses(folder / "my_losses.zarr")
     np.testing.assert_array_equal(own.read(), names["losses"])
 
@@ -153,7 +169,7 @@ LONG = {"simulate", "forecast", "timescale", "rank"}
 def test_the_commands_on_stores_run(folder, monkeypatch):
     """`tsl demo` runs in tests/cli/test_cli_demo.py; `tsl fit` goes on with what the README's Python fitted."""
     ran = run_commands(folder, monkeypatch, lambda name: name not in LONG)
-    assert ran >= {"info", "validate", "fit", "score"}
+    assert ran >= {"info", "validate", "fit", "compare", "score"}
 
 
 @pytest.mark.usefixtures("optimised")

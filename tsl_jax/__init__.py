@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         least_squares,
         noise_model,
     )
-    from .pipeline import FitSummary, fit_store, predict_store, score_store
+    from .pipeline import FitSummary, combine_fits, compare, fit_store, predict_store, score_store
+    from .runs import with_run_components
     from .spectrum import Spectrum, decompose
     from .store import create_losses, open_fits, open_losses, validate
     from .temporal import evolution, forecast, lr_sum, position_law, rank, separation, time_law
@@ -43,6 +44,8 @@ __all__ = [
     "Spectrum",
     "Status",
     "collect",
+    "combine_fits",
+    "compare",
     "create_losses",
     "curve_counts",
     "decompose",
@@ -62,6 +65,7 @@ __all__ = [
     "separation",
     "time_law",
     "validate",
+    "with_run_components",
 ]
 
 # Names are loaded when first used: `tsl --help` needs no JAX, and `tsl.fit` no Zarr.
@@ -72,7 +76,8 @@ _PACKAGES = {
         *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "NoiseModel", "Status"),
         *("curve_counts", "fit", "least_squares", "noise_model"),
     ),
-    "pipeline": ("FitSummary", "fit_store", "predict_store", "score_store"),
+    "pipeline": ("FitSummary", "combine_fits", "compare", "fit_store", "predict_store", "score_store"),
+    "runs": ("with_run_components",),
     "spectrum": ("Spectrum", "decompose"),
     "store": ("create_losses", "open_fits", "open_losses", "validate"),
     "temporal": ("evolution", "forecast", "lr_sum", "position_law", "rank", "separation", "time_law"),

@@ -33,6 +33,7 @@ def test_the_commands_are_these(tsl):
         "validate",
         "rechunk",
         "fit",
+        "compare",
         "spectrum",
         "positions",
         "forecast",

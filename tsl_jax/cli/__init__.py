@@ -9,6 +9,7 @@ from ..cache import compiled_folder
 from . import (
     bench,
     collect,
+    compare,
     demo,
     fit,
     forecast,
@@ -37,6 +38,7 @@ app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("rechunk")(rechunk.rechunk)
 app.command("fit")(fit.fit)
+app.command("compare")(compare.compare)
 app.command("spectrum")(spectrum.spectrum)
 app.command("positions")(positions.positions)
 app.command("forecast")(forecast.forecast)

@@ -74,6 +74,7 @@ def describe_fits(store: "FitStore") -> dict[str, Any]:
         "options": dict(store.options),
         "left_out_checkpoints": list(store.left_out_checkpoints),
         "package_version": store.attributes.get("package_version"),
+        **({"combined_runs": combined["runs"]} if (combined := store.attributes.get("combined")) else {}),
         "complete": store.complete,
         "tokens_done": tried,
         "blocks": len(ledger.states),

@@ -1,5 +1,7 @@
-"""From a loss store to a fit store: plan, read, fit, write, resume; and from a fit store to a spectrum."""
+"""From a loss store to a fit store: plan, read, fit, write, resume; from fit stores to spectra and comparisons."""
 
+from .combined_fits import combine_fits
+from .compare_runs import compare
 from .evaluate import MeanCurves, family_of, mean_curves, predict_store
 from .job import fit_store
 from .noise import noise_of_fits
@@ -37,6 +39,8 @@ __all__ = [
     "bucket_losses",
     "bytes_per_token",
     "coarse_lags",
+    "combine_fits",
+    "compare",
     "describe_tokens",
     "device_rows",
     "family_of",

@@ -6,6 +6,7 @@ from .mean_loss import MeanLoss, draw_mean_loss, mean_loss_data
 from .position_forecast import PositionForecastCurves, draw_position_forecast, position_forecast_data
 from .position_law import PositionCurves, draw_position_law, position_law_data
 from .rank import RankBars, draw_rank, rank_data
+from .run_comparison import RunComparisonData, draw_run_comparison, run_comparison_data
 from .spectrum_groups import GroupSpectra, draw_group_spectra, group_spectra_data
 from .spectrum_modes import SingularSpectrum, draw_singular_spectrum, singular_spectrum_data
 from .spectrum_parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_data
@@ -24,6 +25,7 @@ __all__ = [
     "PositionCurves",
     "PositionForecastCurves",
     "RankBars",
+    "RunComparisonData",
     "SingularSpectrum",
     "SpectrumParts",
     "TimescaleLine",
@@ -38,6 +40,7 @@ __all__ = [
     "draw_position_forecast",
     "draw_position_law",
     "draw_rank",
+    "draw_run_comparison",
     "draw_singular_spectrum",
     "draw_spectrum_parts",
     "draw_timescale",
@@ -49,6 +52,7 @@ __all__ = [
     "position_forecast_data",
     "position_law_data",
     "rank_data",
+    "run_comparison_data",
     "save",
     "singular_spectrum_data",
     "spectrum_parts_data",

@@ -83,6 +83,19 @@ def axis_of_fit(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
 
 
+def same_vertical_axis(axes: "Axes") -> None:
+    """Make the vertical axis that of `axis_of_fit`, too."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale(axes.get_xscale())
+    axes.set_ylim(axes.get_xlim())
+    if axes.get_xscale() == "log":
+        axes.yaxis.set_major_locator(LogLocator(10, numticks=8))
+        axes.yaxis.set_minor_locator(LogLocator(10, subs=range(2, 10), numticks=99))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(axes.xaxis.get_major_formatter())
+
+
 def _tick(value: float) -> str:
     return f"{value:,g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else number(value).removeprefix("1×")
 

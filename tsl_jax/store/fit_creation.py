@@ -59,6 +59,8 @@ class FitHeader:
         noise: the noise model that all tokens share, as JSON can hold it; None: each curve's own residuals alone.
         noise_source: where that comes from.
         left_out_checkpoints: checkpoints that are not used.
+        input: what must not change of what the fits are made from; by default that of the losses.
+        more: other attributes, by name.
     """
 
     family: str
@@ -73,9 +75,11 @@ class FitHeader:
     noise: Mapping[str, Any] | None = None
     noise_source: str = "alone"
     left_out_checkpoints: Sequence[int] = ()
+    input: Mapping[str, Any] | None = None
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def attributes(self, losses: LossStore) -> dict[str, Any]:
-        """Group attributes of the fit store of these losses."""
+    def attributes(self, losses: LossStore | FitStore) -> dict[str, Any]:
+        """Group attributes of the fit store of these losses, or of fits that are made from other fits."""
         copied = {name: value for name, value in losses.attributes.items() if name not in _OWN_ATTRIBUTES}
         coordinates = [*sorted(losses.checkpoint_coordinates), *losses.token_coordinates]
         return copied | {
@@ -93,12 +97,13 @@ class FitHeader:
             "noise_source": self.noise_source,
             "noise": None if self.noise is None else dict(self.noise),
             "left_out_checkpoints": [int(i) for i in self.left_out_checkpoints],
-            "input": describe_input(losses),
+            "input": describe_input(losses) if isinstance(losses, LossStore) else dict(self.input or {}),
             "coordinates": " ".join(coordinates),
+            **self.more,
         }
 
 
-def refuse_foreign(location: Location, losses: LossStore) -> None:
+def refuse_foreign(location: Location, losses: LossStore | FitStore) -> None:
     """Raise if the place of the output holds anything but a fit store; nothing is written.
 
     Raises:
@@ -131,13 +136,13 @@ def refuse_foreign(location: Location, losses: LossStore) -> None:
 
 
 def resume_or_create(
-    location: Location, losses: LossStore, header: FitHeader, layout: Layout, *, overwrite: bool = False
+    location: Location, losses: LossStore | FitStore, header: FitHeader, layout: Layout, *, overwrite: bool = False
 ) -> FitStore:
     """The fit store to go on with; the caller holds `writer_lock`.
 
     Args:
         location: where the fits go.
-        losses: what is fitted.
+        losses: what is fitted; or fits with these tokens and checkpoints, if the new fits are made from fits.
         header: how it is fitted.
         layout: how a new store is cut; one that is there keeps its own.
         overwrite: whether to delete fits that are there and begin anew.
@@ -162,7 +167,7 @@ def resume_or_create(
         if group.metadata.consolidated_metadata is None:
             location.consolidate()
     fits = open_fits_at(location, group)
-    changes = changed_blocks(losses, fits.ledger)
+    changes = changed_blocks(losses, fits.ledger) if isinstance(losses, LossStore) else []
     if changes:
         raise ChangedError(location.name, changes)
     return fits
@@ -213,7 +218,9 @@ def _said_of_noise(header: Mapping[str, Any]) -> str:
     return "a model estimated from these losses" if source == "estimated" else "each curve's own residuals alone"
 
 
-def _create_arrays(location: Location, group: zarr.Group, losses: LossStore, header: FitHeader, layout: Layout) -> None:
+def _create_arrays(
+    location: Location, group: zarr.Group, losses: LossStore | FitStore, header: FitHeader, layout: Layout
+) -> None:
     """All arrays, the ledger last: it stands for a store that is ready."""
 
     def over_tokens(name: str, dtype: Any, fill: Any, attributes: Mapping[str, Any]) -> None:

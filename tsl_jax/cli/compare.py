@@ -1,0 +1,130 @@
+"""`tsl compare`: what of a token repeats in other training runs, and fits of several runs combined."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .compare_words import print_comparison
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .progress import lines
+
+if TYPE_CHECKING:
+    from ..runs import RunComparison, RunComponents
+
+_PICTURES = (".png", ".pdf", ".svg")
+
+
+def compare(
+    fits: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FITS_A FITS_B ...",
+            help="Two or more fit stores of the same tokens, each of another training run.",
+            show_default=False,
+        ),
+    ],
+    components: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What `tsl compare --json` wrote of other runs: judge by these runs how well errors with its "
+            "components hold. By default the components are estimated from these runs.",
+        ),
+    ] = None,
+    level: Annotated[
+        float, typer.Option(help="Probability of the intervals that estimated components make hold.")
+    ] = 0.9,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Token coordinate that may differ between the stores; give it several times for several.",
+            show_default="none",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMBINED", help="Write the runs' fits combined, as a fit store, here.", show_default="none"
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete fits at COMBINED and begin anew; off by default.")
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw learning times in two runs, their differences in units of their errors, and both by sharpness, "
+            "into this file.",
+            show_default="none",
+        ),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare fits of the same tokens in several training runs: what repeats, and how far apart runs lie.
+
+    For each parameter: rank correlation, differences in units of their errors, how many lie within their intervals, and
+    the component by which errors between runs exceed standard errors. For each category: how often it repeats.
+
+    Exit codes: 0 done; 1 refused (other tokens, an unfinished store) or failed, with the reason on stderr; 2 wrong
+    usage; 130 stopped with Ctrl-C.
+    """
+    if len(fits) < 2:
+        raise typer.BadParameter("got 1 store, expected at least two", param_hint="FITS_A FITS_B ...")
+    if not 0 < level < 1:
+        raise typer.BadParameter(f"got {level}, expected a probability between 0 and 1", param_hint="--level")
+    if picture is not None:
+        _check_picture(picture)
+    with reporting(as_json, debug):
+        from ..pipeline import combine_fits
+        from ..pipeline import compare as compare_stores
+
+        given = _read_components(components) if components is not None else None
+        options: dict[str, Any] = {"ignore": ignore or []}
+        found = compare_stores(*fits, components=given, level=level, **options, progress=lines("compare"))
+        console, said = stderr_console(), found.as_dict()
+        print_comparison(console, found)
+        if picture is not None:
+            _draw(found, picture)
+            said["picture"] = str(picture)
+            say(console, f"Written: {picture}", "green")
+        if out is not None:
+            progress = lines("combine")
+            combined = combine_fits(fits, out, found.components, **options, overwrite=overwrite, progress=progress)
+            said["combined"] = {"fits": out, "tokens": combined.num_tokens}
+            say(console, f"Combined fits of {len(fits)} runs: {out}", "green")
+        if as_json:
+            write_json(said)
+
+
+def _check_picture(picture: Path) -> None:
+    if picture.suffix not in _PICTURES:
+        raise typer.BadParameter(
+            f"got {str(picture)!r}, expected a file ending in {', '.join(_PICTURES)}", param_hint="--picture"
+        )
+    if not picture.parent.is_dir():
+        raise typer.BadParameter(f"no such folder: {picture.parent}", param_hint="--picture")
+
+
+def _read_components(path: Path) -> "RunComponents":
+    """The components in the JSON of another comparison."""
+    from ..runs import RunComponents
+
+    try:
+        said = json.loads(path.read_text())
+        return RunComponents.from_dict(said["components"])
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--components") from None
+    except (ValueError, TypeError, KeyError, UnicodeError) as error:
+        raise typer.BadParameter(
+            f"{path}: no components in it ({error}); expected what `tsl compare --json` wrote",
+            param_hint="--components",
+        ) from None
+
+
+def _draw(found: "RunComparison", picture: Path) -> None:
+    from ..plots import draw_run_comparison, run_comparison_data, save
+
+    save(draw_run_comparison(run_comparison_data(found)), picture)
