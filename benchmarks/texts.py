@@ -9,10 +9,14 @@ import numpy as np
 
 _SUFFIXES = {".c", ".cfg", ".h", ".html", ".json", ".md", ".py", ".pyi", ".rst", ".tex", ".toml", ".txt", ".xml"}
 _LEAST_BYTES = 1024
+_CODE = {".c", ".h", ".py", ".pyi"}
+
+#: Kinds of text that a benchmark can ask for apart.
+DOMAINS = ("code", "documents")
 
 
 def split_texts(
-    folder: str | None, sequences: dict[str, int], context: int, *, seed: int = 0
+    folder: str | None, sequences: dict[str, int], context: int, *, seed: int = 0, domain: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Cut text into splits that have no file in common.
 
@@ -24,6 +28,7 @@ def split_texts(
         sequences: how many of each split.
         context: bytes that are predicted in each.
         seed: of the order of files and of the places.
+        domain: of `DOMAINS`, by the files' suffixes; by default all files.
 
     Returns:
         By split (sequences, context + 1) bytes, of which the last ``context`` are predicted, each from those before it
@@ -32,7 +37,7 @@ def split_texts(
     Raises:
         SystemExit: there is too little text.
     """
-    contents = {hashlib.blake2b(text, digest_size=16).hexdigest(): text for text in _contents(folder)}
+    contents = {hashlib.blake2b(text, digest_size=16).hexdigest(): text for text in _contents(folder, domain)}
     rng = np.random.default_rng(seed)
     texts = [contents[digest] for digest in sorted(contents)]
     order = rng.permutation(len(texts))
@@ -69,8 +74,10 @@ def _passage(text: bytes, size: int, rng: np.random.Generator) -> bytes:
     return text[start : start + size]
 
 
-def _contents(folder: str | None) -> Iterator[bytes]:
+def _contents(folder: str | None, domain: str | None) -> Iterator[bytes]:
     for path in sorted(_files(folder)):
+        if domain is not None and (path.suffix in _CODE) != (domain == "code"):
+            continue
         text = path.read_bytes()
         # Zero bytes are no text.
         if len(text) >= _LEAST_BYTES and b"\0" not in text:
