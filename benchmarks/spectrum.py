@@ -83,6 +83,7 @@ def write_fits(folder: Path, tokens: int) -> None:
 
     from tsl_jax import FitOptions, Sigmoid, __version__
     from tsl_jax.store import (
+        PROBABILITY_ARRAYS,
         BlockState,
         FitHeader,
         FitWriter,
@@ -112,6 +113,7 @@ def write_fits(folder: Path, tokens: int) -> None:
         options=dataclasses.asdict(FitOptions()),
         dtype="float32",
         package_version=__version__,
+        event=Sigmoid.event,
     )
     location = locate(folder / "fits.zarr", writable=True)
     with writer_lock(location):
@@ -123,6 +125,8 @@ def write_fits(folder: Path, tokens: int) -> None:
             rest = {f"{name}_stderr": np.zeros(size, np.float32) for name in Sigmoid().names}
             rest |= {name: np.zeros(size, np.float32) for name in ("rss", "r2")}
             rest |= {"num_points": np.full(size, CHECKPOINTS, np.int32)}
+            rest |= {name: np.zeros(size, np.float16) for name in ("noise_correlation", "effective_points")}
+            rest |= {name: np.zeros(size, np.uint8) for name in PROBABILITY_ARRAYS.values()}
             rest |= {name: column[start : start + size] for name, column in coordinates.items()}
             writer.write(block, columns | rest)
             writer.finish(block, BlockState.FINISHED, 0, columns["status"], columns["category"])

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from tsl_jax.curves import Sigmoid
-from tsl_jax.lm import Category, FitOptions, Status
+from tsl_jax.lm import EVENT_CATEGORIES, Category, FitOptions, Status
 from tsl_jax.store import (
+    PROBABILITY_ARRAYS,
     BlockState,
     FitHeader,
     FitWriter,
@@ -40,6 +41,13 @@ def planted_columns(tokens, seed=0, **replaced):
     }
     columns |= {name: np.full(tokens, value) for name, value in replaced.items()}
     return {name: values if values.dtype == np.uint8 else values.astype("float32") for name, values in columns.items()}
+
+
+def planted_probabilities(category):
+    """Stored probabilities that are sure of each token's category, and of one event alone."""
+    sure = {PROBABILITY_ARRAYS[name]: np.where(category == code, 254, 0) for code, name in enumerate(EVENT_CATEGORIES)}
+    sure["second_event"] = np.zeros(len(category))
+    return {name: np.where(category == Category.NONE, 255, column).astype("uint8") for name, column in sure.items()}
 
 
 def planted_losses(columns, step=STEP, noise=0.05):
@@ -77,11 +85,14 @@ def write_fit_store(
         "options": dataclasses.asdict(FitOptions()),
         "dtype": "float32",
         "package_version": "0.1.0",
+        "event": "learning_time",
         "left_out_checkpoints": (0,),
     } | more
     rest = {f"{name}_stderr": np.zeros(number, "float32") for name in values["parameters"]}
     rest |= {name: np.zeros(number, "float32") for name in ("rss", "r2")}
     rest["num_points"] = np.full(number, len(STEP) - 1, "int32")
+    rest |= {"noise_correlation": np.full(number, 0.3, "float16"), "effective_points": np.full(number, 5, "float16")}
+    rest |= planted_probabilities(columns["category"])
     location = locate(folder / "fits.zarr", writable=True)
     with writer_lock(location):
         source, layout = open_losses(folder / "losses.zarr"), Layout(chunk, 2 * chunk, 2 * chunk)
@@ -89,7 +100,7 @@ def write_fit_store(
         writer = FitWriter(store)
         for block, start in enumerate(range(0, number if finished else min(number, 2 * chunk), 2 * chunk)):
             rows = slice(start, start + 2 * chunk)
-            part = {name: column[rows] for name, column in (columns | rest | coordinates).items()}
+            part = {name: column[rows] for name, column in (rest | columns | coordinates).items()}
             writer.write(block, part)
             writer.finish(block, BlockState.FINISHED, 0, part["status"], part["category"])
     return open_fits(folder / "fits.zarr")

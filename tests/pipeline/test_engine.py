@@ -12,7 +12,7 @@ from small_job import STEPS
 
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import FitOptions, fit
-from tsl_jax.pipeline.stream import fit_columns
+from tsl_jax.pipeline.columns import fit_columns
 from tsl_jax.store import open_fits
 
 pytestmark = pytest.mark.usefixtures("optimised")

@@ -15,12 +15,11 @@ from small_job import STEPS, Job
 from zarr.storage import LocalStore, MemoryStore
 
 import tsl_jax.pipeline.block_reading
-import tsl_jax.pipeline.stream
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import Category, FitOptions, Status
 from tsl_jax.pipeline import fit_store
 from tsl_jax.pipeline.device import BlockFitter
-from tsl_jax.store import ChunkError, LockedError, StoreError, WriteError, create_losses, open_fits
+from tsl_jax.store import ChunkError, FitWriter, LockedError, StoreError, WriteError, create_losses, open_fits
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
 
@@ -151,7 +150,7 @@ def test_an_error_in_any_stage_comes_out_as_itself(job, tmp_path, stage, patch):
     elif stage == "fit":
         patch.setattr(BlockFitter, "__call__", fail)
     elif stage == "write":
-        patch.setattr(tsl_jax.pipeline.stream, "fit_columns", fail)
+        patch.setattr(FitWriter, "write", fail)
     else:
         calls = []
 

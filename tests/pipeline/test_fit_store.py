@@ -13,7 +13,7 @@ from zarr.storage import MemoryStore
 from tsl_jax.curves import Hyperbola, PowerLaw, Sigmoid
 from tsl_jax.lm import FitOptions, Status, chosen_kernel
 from tsl_jax.pipeline import FitSummary, fit_store, mean_curves, predict_store
-from tsl_jax.pipeline.stream import fit_columns
+from tsl_jax.pipeline.columns import fit_columns
 from tsl_jax.store import StoreError, create_losses, open_fits, validate
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")

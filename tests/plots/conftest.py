@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.planted_store import planted_probabilities
 from tsl_jax.curves import Sigmoid
 from tsl_jax.lm import Category, FitOptions, Status, predict
 from tsl_jax.store import (
@@ -51,7 +52,9 @@ def planted_fits(seed=3):
     for column in values.values():
         column[:5] = np.nan
     values = {name: column.astype("float32") for name, column in values.items()}
-    return values | {"num_points": np.full(TOKENS, 8, "int32"), "status": status, "category": category}
+    values |= {"noise_correlation": np.full(TOKENS, 0.3, "float16"), "effective_points": np.full(TOKENS, 5, "float16")}
+    values |= {"num_points": np.full(TOKENS, 8, "int32"), "status": status, "category": category}
+    return values | planted_probabilities(category)
 
 
 def write_stores(folder, *, finished=True, domains=True, **header):
@@ -86,6 +89,7 @@ def write_stores(folder, *, finished=True, domains=True, **header):
         "options": dataclasses.asdict(FitOptions()),
         "dtype": "float32",
         "package_version": "0.1.0",
+        "event": "learning_time",
         "left_out_checkpoints": (0,),
     }
     location = locate(folder / "fits.zarr", writable=True)

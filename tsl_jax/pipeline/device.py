@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,11 +13,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from ..curves import Family
-from ..lm import Fit, FitOptions, chosen_kernel, fit, row_multiple
+from ..lm import FitOptions, chosen_kernel, fit, row_multiple
+from .columns import fit_columns
 from .plan import device_rows
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
 Devices = Sequence[Any]
+#: Arrays (rows,) by name, as a fit store holds them.
+Columns = Mapping[str, jax.Array]
 
 _TOKENS = PartitionSpec("token")
 #: Host memory that begins at a multiple of so many bytes is used by a CPU device as it is. Other memory JAX copies, on
@@ -80,7 +83,7 @@ class BlockFitter:
             losses = padded
         return jax.device_put(losses, self._sharding)
 
-    def __call__(self, losses: np.ndarray | jax.Array) -> Fit:
+    def __call__(self, losses: np.ndarray | jax.Array) -> Columns:
         """Start fitting a block; returns at once, with results (rows,) that are padded at the end.
 
         Args:
@@ -112,8 +115,8 @@ def _compile(family, axis, options, devices, shape, dtype) -> list[Any]:
 
     time_axis: Any = np.asarray(axis)
 
-    def fit_rows(losses: jax.Array) -> Fit:
-        return fit(family, time_axis, losses, options=options)
+    def fit_rows(losses: jax.Array) -> Columns:
+        return fit_columns(fit(family, time_axis, losses, options=options))
 
     # One program a device: XLA partitions a program for several by other passes, which change the last bits.
     program, rows = jax.jit(fit_rows), (shape[0] // len(devices), *shape[1:])

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..curves import Family
 from ..lm import FitOptions, check_axis
-from ..store import FitHeader, Layout, LossStore, StoreError
+from ..store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
 from .device import BlockFitter
 from .plan import DEFAULT_MEMORY, bytes_per_token, plan_layout
 
@@ -38,6 +38,7 @@ def fit_header(family: Family, axis: str, options: FitOptions, dtype: str, left_
         options=dataclasses.asdict(options),
         dtype=dtype,
         package_version=importlib.metadata.version("tsl_jax"),
+        event=family.event,
         left_out_checkpoints=left_out,
     )
 
@@ -56,7 +57,9 @@ def fit_layout(
     """
     floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
     coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
-    result_bytes = floats * fitter.result_dtype.itemsize + 4 + 2 + coordinates  # num_points; status and category
+    small = 4 + 2 + 2 * 2  # num_points; status and category; noise_correlation and effective_points
+    probabilities = 0 if family.event is None else len(PROBABILITY_ARRAYS)
+    result_bytes = floats * fitter.result_dtype.itemsize + small + probabilities + coordinates
     token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
     memory = memory or DEFAULT_MEMORY
     if block_tokens is not None:

@@ -230,6 +230,10 @@ def _read(fits: FitStore, part: slice) -> StoredFit:
         status=values["status"],
         category=values["category"],
         constant=values["constant"],
+        noise_correlation=nothing,
+        effective_points=nothing,
+        probabilities={},
+        second_event=None,
     )
 
 

@@ -166,7 +166,7 @@ def _kernel(fitter: BlockFitter, source: LossStore, block: Block, seconds: float
     """Fits a second of one block over and over, two begun at a time, and the share that settled."""
     placed = fitter.put(source.read(slice(block.start, block.stop)))
     result = jax.block_until_ready(fitter(placed))
-    status = np.asarray(result.status)[: block.stop - block.start]
+    status = np.asarray(result["status"])[: block.stop - block.start]
     settled = np.mean((status == Status.CONVERGED) | (status == Status.AT_BOUND))
 
     def fit_one() -> int:

@@ -10,11 +10,11 @@ from typing import Literal, Protocol
 import jax
 import numpy as np
 
-from ..lm import Category, Fit, Status
 from ..store import BadChunk, BlockState, FitWriter, LossStore
 from ..store.lock import Lock
 from .block_reading import BlockReader, Input
-from .device import BlockFitter
+from .columns import mark_unreadable
+from .device import BlockFitter, Columns
 from .plan import Block
 from .stages import StageSeconds, Stopwatch
 
@@ -66,7 +66,7 @@ def stream_blocks(
     read = BlockReader(losses, fitter.put, on_bad_chunk)
     with _pool(READERS, "tsl-read") as readers, _pool(_WRITERS, "tsl-write") as writers:
         reads = read_ahead(readers, read, blocks)
-        fitting: deque[tuple[Input, Fit, float]] = deque()
+        fitting: deque[tuple[Input, Columns, float]] = deque()
 
         def pass_on() -> None:
             nonlocal last_ready
@@ -130,39 +130,18 @@ def read_ahead(readers: ThreadPoolExecutor, read: Callable[[Block], Input], bloc
         yield pending.popleft().result()
 
 
-def _write(writer: FitWriter, lock: Lock, block: Input, result: Fit) -> tuple[int, float]:
+def _write(writer: FitWriter, lock: Lock, block: Input, result: Columns) -> tuple[int, float]:
     """Write a block; returns its tokens, and the seconds that it took."""
     begun = time.perf_counter()
     tokens = block.block.stop - block.block.start
-    values = {name: np.asarray(array)[:tokens] for name, array in fit_columns(result).items()}
+    values = {name: np.asarray(array)[:tokens] for name, array in result.items()}
     if block.bad:
         values = {name: np.array(array) for name, array in values.items()}
         for gap in block.bad:
-            _mark_unreadable(values, slice(gap.start - block.block.start, gap.stop - block.block.start))
+            mark_unreadable(values, slice(gap.start - block.block.start, gap.stop - block.block.start))
     lock.check()
     writer.write(block.block.index, values | block.coordinates)
     lock.check()
     state = BlockState.WITH_BAD_CHUNKS if block.bad else BlockState.FINISHED
     writer.finish(block.block.index, state, block.digest, values["status"], values["category"])
     return tokens, time.perf_counter() - begun
-
-
-def fit_columns(result: Fit) -> dict[str, jax.Array]:
-    """The arrays of a fit, named as in a fit store."""
-    return {
-        **result.params,
-        **{f"{name}_stderr": array for name, array in result.stderr.items()},
-        "rss": result.rss,
-        "r2": result.r2,
-        "constant": result.constant,
-        "num_points": result.num_points,
-        "status": result.status,
-        "category": result.category,
-    }
-
-
-def _mark_unreadable(values: dict[str, np.ndarray], rows: slice) -> None:
-    for array in values.values():
-        array[rows] = np.nan if array.dtype.kind == "f" else 0
-    values["status"][rows] = Status.UNREADABLE
-    values["category"][rows] = Category.NONE

@@ -23,14 +23,25 @@ from .loss_curve_csv import LossCurveError, LossCurveRows, read_columns, read_lo
 from .losses import LossStore, open_losses
 from .reading import read_rows, read_rows_with_gaps
 from .rechunking import copy_tokens, rechunk
-from .schema import FORMAT_VERSION
+from .schema import (
+    FIT_FORMAT_VERSION,
+    FORMAT_VERSION,
+    NO_PROBABILITY,
+    PROBABILITY_ARRAYS,
+    PROBABILITY_STEPS,
+    decode_probability,
+)
 from .unfinished import LossPlan, UnfinishedLosses, begin_losses
 from .validation import validate
 from .writing import FitWriter
 
 __all__ = [
+    "FIT_FORMAT_VERSION",
     "FORMAT_VERSION",
     "LEASE_SECONDS",
+    "NO_PROBABILITY",
+    "PROBABILITY_ARRAYS",
+    "PROBABILITY_STEPS",
     "BadChunk",
     "BlockState",
     "ChangedError",
@@ -59,6 +70,7 @@ __all__ = [
     "block_digest",
     "copy_tokens",
     "create_losses",
+    "decode_probability",
     "find_checkpoint_arrays",
     "locate",
     "open_fits",

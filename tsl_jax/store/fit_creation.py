@@ -15,11 +15,20 @@ from zarr.storage import LocalStore
 
 from .errors import ChangedError, StoreError, StoreNotFoundError, writing
 from .fingerprint import changed_blocks, describe_input, differences
-from .fits import FitStore, fit_array_names, open_fits_at
+from .fits import FitStore, open_fits_at
 from .ledger import create_ledger
 from .location import Location
 from .losses import LossStore
-from .schema import CHECKPOINT, FIT_ARRAYS, FORMAT_VERSION, LEDGER, TOKEN
+from .schema import (
+    CHECKPOINT,
+    FIT_FORMAT_VERSION,
+    LEDGER,
+    NO_PROBABILITY,
+    PROBABILITY_ARRAYS,
+    PROBABILITY_STEPS,
+    TOKEN,
+    fit_array_kinds,
+)
 
 _OWN_ATTRIBUTES = ("tsl_kind", "tsl_version", "coordinates", "loss_unit", "title", "data_kind", "layout")
 
@@ -46,6 +55,9 @@ class FitHeader:
         options: every option by name, as JSON can hold it.
         dtype: dtype of the fits, ``"float32"`` or ``"float64"``.
         package_version: version of the package that fits.
+        event: name of the parameter that says when the event is; None for families without one.
+        noise: the noise model that all tokens share, as JSON can hold it; None: each curve's own residuals alone.
+        noise_source: where that comes from.
         left_out_checkpoints: checkpoints that are not used.
     """
 
@@ -57,6 +69,9 @@ class FitHeader:
     options: Mapping[str, Any]
     dtype: str
     package_version: str
+    event: str | None = None
+    noise: Mapping[str, Any] | None = None
+    noise_source: str = "alone"
     left_out_checkpoints: Sequence[int] = ()
 
     def attributes(self, losses: LossStore) -> dict[str, Any]:
@@ -65,15 +80,18 @@ class FitHeader:
         coordinates = [*sorted(losses.checkpoint_coordinates), *losses.token_coordinates]
         return copied | {
             "tsl_kind": "fits",
-            "tsl_version": FORMAT_VERSION,
+            "tsl_version": FIT_FORMAT_VERSION,
             "package_version": self.package_version,
             "family": self.family,
             "family_fields": dict(self.family_fields),
             "parameters": list(self.parameters),
+            "event": self.event,
             "scale": self.scale,
             "axis": self.axis,
             "dtype": self.dtype,
             "options": dict(self.options),
+            "noise_source": self.noise_source,
+            "noise": None if self.noise is None else dict(self.noise),
             "left_out_checkpoints": [int(i) for i in self.left_out_checkpoints],
             "input": describe_input(losses),
             "coordinates": " ".join(coordinates),
@@ -130,7 +148,7 @@ def resume_or_create(
         StoreError: a coordinate of the losses has the name of an array of the fits.
     """
     clash = set(losses.token_coordinates) | set(losses.checkpoint_coordinates)
-    clash &= {*fit_array_names(tuple(header.parameters)), LEDGER}
+    clash &= {*fit_array_kinds(header.parameters, header.event), LEDGER}
     if clash:
         raise StoreError(f"{losses.name}: coordinates {sorted(clash)} have names of results; rename them")
     refuse_foreign(location, losses)
@@ -183,12 +201,10 @@ def _create_arrays(location: Location, group: zarr.Group, losses: LossStore, hea
             overwrite=True,
         )
 
-    for name, unit in header.parameters.items():
-        over_tokens(name, header.dtype, np.nan, {"units": unit})
-        over_tokens(f"{name}_stderr", header.dtype, np.nan, {"units": unit})
-    for name in FIT_ARRAYS:
-        dtype, fill, unit = _FIT_ARRAY_TYPES[name]
-        over_tokens(name, dtype or header.dtype, fill, {"units": unit})
+    for name in fit_array_kinds(header.parameters, header.event):
+        parameter = header.parameters.get(name.removesuffix("_stderr"))
+        dtype, fill, attributes = _FIT_ARRAY_TYPES.get(name, (None, np.nan, {"units": parameter}))
+        over_tokens(name, dtype or header.dtype, fill, attributes)
     for name, array in losses.token_coordinates.items():
         over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
     for name, values in sorted(losses.checkpoint_coordinates.items()):
@@ -197,13 +213,18 @@ def _create_arrays(location: Location, group: zarr.Group, losses: LossStore, hea
     create_ledger(group, losses.num_tokens, layout.block_tokens)
 
 
-_FIT_ARRAY_TYPES = {
-    "rss": (None, np.nan, "nat²"),
-    "r2": (None, np.nan, "1"),
-    "constant": (None, np.nan, "nat"),
-    "num_points": ("int32", 0, "1"),
-    "status": ("uint8", 255, "1"),
-    "category": ("uint8", 255, "1"),
+#: Probabilities are decoded by readers that know the conventions for NetCDF files, such as xarray.
+_PROBABILITY = {"units": "1", "scale_factor": 1 / PROBABILITY_STEPS, "_FillValue": NO_PROBABILITY}
+_FIT_ARRAY_TYPES: dict[str, tuple[str | None, Any, dict[str, Any]]] = {
+    "rss": (None, np.nan, {"units": "nat²"}),
+    "r2": (None, np.nan, {"units": "1"}),
+    "constant": (None, np.nan, {"units": "nat"}),
+    "num_points": ("int32", 0, {"units": "1"}),
+    "status": ("uint8", 255, {"units": "1"}),
+    "category": ("uint8", 255, {"units": "1"}),
+    "noise_correlation": ("float16", np.nan, {"units": "1"}),
+    "effective_points": ("float16", np.nan, {"units": "1"}),
+    **dict.fromkeys(PROBABILITY_ARRAYS.values(), ("uint8", NO_PROBABILITY, _PROBABILITY)),
 }
 
 

@@ -11,13 +11,16 @@ from .access import TokenStore
 from .ledger import Ledger
 from .location import Location, StoreLike, arrays_of, locate
 from .reading import read_rows
-from .schema import CHECKPOINT, FIT_ARRAYS, TOKEN, coordinates
+from .schema import CHECKPOINT, PROBABILITY_ARRAYS, TOKEN, coordinates, decode_probability, fit_array_kinds
 from .validation import raise_if_invalid
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredFit:
-    """Fits of consecutive tokens as NumPy arrays (tokens,), named as in `tsl_jax.lm.Fit`."""
+    """Fits of consecutive tokens as NumPy arrays (tokens,), named as in `tsl_jax.lm.Fit`.
+
+    Probabilities are to the nearest 254th, NaN for tokens without a fit; ``{}`` and None for families without an event.
+    """
 
     params: dict[str, np.ndarray]
     stderr: dict[str, np.ndarray]
@@ -27,6 +30,10 @@ class StoredFit:
     status: np.ndarray
     category: np.ndarray
     constant: np.ndarray
+    noise_correlation: np.ndarray
+    effective_points: np.ndarray
+    probabilities: dict[str, np.ndarray]
+    second_event: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +83,16 @@ class FitStore(TokenStore):
         return self.attributes["axis"]
 
     @property
+    def event(self) -> str | None:
+        """Name of the parameter that says when the event is, such as ``"learning_time"``; None without one."""
+        return self.attributes["event"]
+
+    @property
+    def noise(self) -> Mapping[str, Any] | None:
+        """The noise model that all tokens share, as `NoiseModel.from_dict` takes it; None where there is none."""
+        return self.attributes["noise"]
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """Every option of the fit, by name."""
         return self.attributes["options"]
@@ -106,21 +123,18 @@ class FitStore(TokenStore):
         """
         rows = self.rows(tokens)
         values = {name: read_rows(self.arrays[name], *rows) for name in self.array_names}
-        return StoredFit(
-            params={name: values[name] for name in self.parameters},
-            stderr={name: values[f"{name}_stderr"] for name in self.parameters},
-            **{name: values[name] for name in FIT_ARRAYS},
-        )
+        stored = PROBABILITY_ARRAYS if self.event else {}
+        likely = {name: decode_probability(values.pop(array)) for name, array in stored.items()}
+        second = likely.pop("second_event", None)
+        params = {name: values.pop(name) for name in self.parameters}
+        stderr = {name: values.pop(f"{name}_stderr") for name in self.parameters}
+        values |= {name: values[name].astype(np.float32) for name in ("noise_correlation", "effective_points")}
+        return StoredFit(params=params, stderr=stderr, probabilities=likely, second_event=second, **values)
 
     @property
     def array_names(self) -> tuple[str, ...]:
         """Names of the arrays that fitting writes."""
-        return fit_array_names(self.parameters)
-
-
-def fit_array_names(parameters: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the arrays of a fit store with these parameters, coordinates apart."""
-    return (*parameters, *(f"{name}_stderr" for name in parameters), *FIT_ARRAYS)
+        return tuple(fit_array_kinds(self.parameters, self.event))
 
 
 def open_fits(store: StoreLike) -> FitStore:
@@ -155,7 +169,7 @@ def open_fits_at(location: Location, group: zarr.Group) -> FitStore:
     """`open_fits` for a group that is open, for writing too."""
     raise_if_invalid(location, group, "fits")
     arrays = arrays_of(group)
-    names = fit_array_names(tuple(group.attrs["parameters"]))  # type: ignore[arg-type]
+    names = fit_array_kinds(group.attrs["parameters"], group.attrs["event"])  # type: ignore[arg-type]
     return FitStore(
         location=location,
         arrays={name: arrays[name] for name in names},

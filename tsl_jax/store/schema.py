@@ -1,19 +1,54 @@
 """The words of the two schemas on disk, and small questions about arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import zarr
 
-#: Version of the file formats; a change that old readers cannot read raises it.
+#: Version of loss stores; a change that old readers cannot read raises it.
 FORMAT_VERSION = 1
+#: Version of fit stores. 2: noise, probabilities of categories and of a second event.
+FIT_FORMAT_VERSION = 2
 TOKEN, CHECKPOINT = "token", "checkpoint"
 #: Checkpoint coordinates that must increase wherever they are present; other increasing ones are axes too.
 KNOWN_AXES = ("step", "tokens_seen", "lr_sum")
 LOSS_DTYPES = ("float16", "float32", "float64")
 #: Arrays of a fit store beside parameters and standard errors, with the kinds of number each may hold.
-FIT_ARRAYS = {"rss": "f", "r2": "f", "constant": "f", "num_points": "iu", "status": "u", "category": "u"}
+FIT_ARRAYS = {
+    "rss": "f",
+    "r2": "f",
+    "constant": "f",
+    "num_points": "iu",
+    "status": "u",
+    "category": "u",
+    "noise_correlation": "f",
+    "effective_points": "f",
+}
+#: What a family with an event has besides, probabilities in one byte: of each category (the names of
+#: `tsl_jax.lm.EVENT_CATEGORIES`), and of a second event.
+PROBABILITY_ARRAYS = {name: f"{name}_probability" for name in ("unlearned", "learned", "early", "late")} | {
+    "second_event": "second_event"
+}
+#: A probability p is stored as ``round(PROBABILITY_STEPS p)``; `NO_PROBABILITY` stands for none.
+PROBABILITY_STEPS, NO_PROBABILITY = 254, 255
 LEDGER = "ledger"
+
+
+def fit_array_kinds(parameters: Iterable[str], event: str | None) -> dict[str, str]:
+    """The arrays of a fit store, coordinates apart, with the kinds of number each may hold.
+
+    Args:
+        parameters: names of the parameters.
+        event: which of them says when the event is; None for families without one.
+    """
+    names = tuple(parameters)
+    kinds = dict.fromkeys((*names, *(f"{name}_stderr" for name in names)), "f") | FIT_ARRAYS
+    return kinds if event is None else kinds | dict.fromkeys(PROBABILITY_ARRAYS.values(), "u")
+
+
+def decode_probability(stored: np.ndarray) -> np.ndarray:
+    """Stored probabilities as float32; NaN for none."""
+    return np.where(stored == NO_PROBABILITY, np.float32(np.nan), stored.astype(np.float32) / PROBABILITY_STEPS)
 
 
 def dimensions(array: zarr.Array) -> tuple[str | None, ...]:

@@ -12,7 +12,7 @@ from .location import Location, StoreLike, arrays_of, locate
 from .reading import read_rows
 from .schema import (
     CHECKPOINT,
-    FIT_ARRAYS,
+    FIT_FORMAT_VERSION,
     FORMAT_VERSION,
     KNOWN_AXES,
     LEDGER,
@@ -21,10 +21,12 @@ from .schema import (
     coordinates,
     dimensions,
     first_fall,
+    fit_array_kinds,
     increases,
 )
 
 _BIG_CHUNK = 2**28
+_OLD_FITS = "Fit again with overwrite=True: format 1 has neither the noise of a token nor probabilities."
 
 
 def validate(store: StoreLike) -> list[Violation]:
@@ -67,6 +69,8 @@ def check(group: zarr.Group, kind: Any) -> list[Violation]:
         return [Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}.")]
     arrays = arrays_of(group)
     found = [*_check_group(group, kind)]
+    if kind == "fits" and found:  # of another format: what it lacks needs no list
+        return found
     found += _check_losses(arrays) if kind == "losses" else _check_fits(group.attrs.asdict(), arrays)
     return sorted(found, key=lambda violation: violation.level != "error")
 
@@ -89,11 +93,13 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
     if group.attrs.get("tsl_kind") != kind:
         other = group.attrs.get("tsl_kind")
         yield Violation("attribute tsl_kind", f"got {other!r}", repr(kind), "Give a store that tsl_jax wrote.")
-    version = group.attrs.get("tsl_version")
-    if version != FORMAT_VERSION:
-        newer = isinstance(version, int) and version > FORMAT_VERSION
-        cure = "Upgrade tsl_jax to read it." if newer else f"Set the group attribute tsl_version = {FORMAT_VERSION}."
-        yield Violation("attribute tsl_version", f"got {version!r}", str(FORMAT_VERSION), cure)
+    version, ours = group.attrs.get("tsl_version"), FORMAT_VERSION if kind == "losses" else FIT_FORMAT_VERSION
+    if version != ours:
+        newer = isinstance(version, int) and version > ours
+        cure = f"Set the group attribute tsl_version = {ours}." if kind == "losses" else _OLD_FITS
+        yield Violation(
+            "attribute tsl_version", f"got {version!r}", str(ours), "Upgrade tsl_jax to read it." if newer else cure
+        )
 
 
 def _check_losses(arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
@@ -247,7 +253,10 @@ def _check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array])
             yield Violation(f"attribute {name}", f"got {value!r}", f"a {kind.__name__}", remake)
     parameters = attributes.get("parameters")
     names = parameters if isinstance(parameters, list) else []
-    kinds = {name: "f" for parameter in names for name in (parameter, f"{parameter}_stderr")} | FIT_ARRAYS
+    event = attributes.get("event", "absent")
+    if event is not None and event not in names:
+        yield Violation("attribute event", f"got {event!r}", "the name of a parameter, or null", remake)
+    kinds = fit_array_kinds(names, event)
     status = arrays.get("status")
     for name, kind in kinds.items():
         array = arrays.get(name)

@@ -1,0 +1,47 @@
+"""The columns of a fit store, made on the device as they are stored."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..lm import EVENT_CATEGORIES, Category, Fit, Status
+from ..store import NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS
+
+_MOST_FLOAT16 = float(np.finfo(np.float16).max)
+
+
+def fit_columns(result: Fit) -> dict[str, jax.Array]:
+    """The arrays of a fit, named and encoded as in a fit store."""
+    columns = {
+        **result.params,
+        **{f"{name}_stderr": array for name, array in result.stderr.items()},
+        "rss": result.rss,
+        "r2": result.r2,
+        "constant": result.constant,
+        "num_points": result.num_points,
+        "status": result.status,
+        "category": result.category,
+        "noise_correlation": result.noise_correlation.astype(jnp.float16),
+        "effective_points": jnp.minimum(result.effective_points, _MOST_FLOAT16).astype(jnp.float16),
+    }
+    if result.second_event is None:
+        return columns
+    likely = {name: result.probabilities[name] for name in EVENT_CATEGORIES} | {"second_event": result.second_event}
+    none = result.category == Category.NONE
+    return columns | {PROBABILITY_ARRAYS[name]: _encoded(values, none) for name, values in likely.items()}
+
+
+def _encoded(probability: jax.Array, none: jax.Array) -> jax.Array:
+    """Probabilities in one byte."""
+    known = ~none & jnp.isfinite(probability)
+    steps = jnp.round(PROBABILITY_STEPS * jnp.where(known, probability, 0))
+    return jnp.where(known, steps, NO_PROBABILITY).astype(jnp.uint8)
+
+
+def mark_unreadable(columns: dict[str, np.ndarray], rows: slice) -> None:
+    """Set tokens whose losses could not be read to what a fit store says of them."""
+    for name, column in columns.items():
+        nothing = NO_PROBABILITY if name in PROBABILITY_ARRAYS.values() else 0
+        column[rows] = np.nan if column.dtype.kind == "f" else nothing
+    columns["status"][rows] = Status.UNREADABLE
+    columns["category"][rows] = Category.NONE
