@@ -188,7 +188,7 @@ _MOST_T = 1e6
 
 
 def normal_of_t(t, freedom):
-    """The standard normal quantile with (nearly) the probability of t in Student's distribution of f degrees of freedom.
+    """The standard normal quantile with (nearly) the probability of t in Student's distribution of freedom f.
 
     ``t · (8f + 1)/(8f + 3) · sqrt(ln(1 + t²/f) / (t²/f))`` (Wallace 1959): probabilities within 0.01 for f = 1, 0.001
     from 4 on, in the tails as well.

@@ -1,7 +1,7 @@
 """From a fit store to scores and sampling weights of its sequences, streamed."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -30,6 +30,7 @@ from ..store import (
     open_losses,
     read_rows,
 )
+from .sample_doubts import doubts_of
 from .sequences import sequence_blocks, sequence_source
 
 _BLOCK_TOKENS = 2**20
@@ -39,18 +40,12 @@ _ARRAYS = (
     *("learning_time", "learning_time_stderr", "loss_drop", "status"),
     *(_UNLEARNED, "noise_correlation", "num_points"),
 )
-#: Fewer events a sequence than this are hardly any: what ranks most sequences is chance.
-LEAST_EVENTS = 1.0
-#: A window may count this share of its events before the first checkpoint, where none was measured.
-_MOST_OUTSIDE = 0.01
 
 
 class Widening(Protocol):
     """What makes standard errors hold in other runs, such as the components that comparing runs brings."""
 
-    def widened(
-        self, params: Mapping[str, np.ndarray], stderr: Mapping[str, np.ndarray]
-    ) -> Mapping[str, np.ndarray]:
+    def widened(self, params: Mapping[str, np.ndarray], stderr: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Errors between runs by name, of the parameters whose standard errors are given."""
         ...
 
@@ -137,7 +132,8 @@ def score_store(
     fits = fits if isinstance(fits, FitStore) else open_fits(fits)
     _check(fits)
 
-    measured = float(fits.axis()[0]), float(fits.axis()[-1])
+    used = np.delete(fits.axis(), list(fits.left_out_checkpoints))
+    measured = float(used[0]), float(used[-1])
     inside = max(window[0], measured[0]), min(window[1], measured[1])
 
     @jax.jit
@@ -176,37 +172,8 @@ def score_store(
     bucket = np.asarray(bucket_of(score, buckets))
     weight = np.asarray(bucket_weights(bucket, buckets, strength=strength))
     events = scores.events[kept]
-    warnings = (*_outside(window, measured, fits.axis_name, 1 - seen / events.sum()), *_hardly_any(events))
+    warnings = doubts_of(window, measured, fits.axis_name, events, seen)
     return SampleWeights(scores.sequence[kept], scores.tokens[kept], events, score, bucket, weight, warnings)
-
-
-def _outside(
-    window: tuple[float, float], measured: tuple[float, float], axis: str, share: float
-) -> Iterator[str]:
-    """Whether a window reaches past what was measured, and what that does to its events."""
-    steps = f"the measured part of training ({axis} {measured[0]:g} to {measured[1]:g})"
-    if window[1] <= measured[0] or window[0] >= measured[1]:
-        yield (
-            f"The window {window[0]:g} to {window[1]:g} lies outside {steps}: its events are extrapolated from the ends "
-            "of curves."
-        )
-    elif window[1] > measured[1]:
-        yield (
-            f"The window ends after {steps}: few events after its end can be known, and {share:.1%} of those "
-            "counted are extrapolated."
-        )
-    elif share > _MOST_OUTSIDE:
-        yield f"The window begins before {steps}: {share:.1%} of the events counted in it lie there, extrapolated."
-
-
-def _hardly_any(events: np.ndarray) -> Iterator[str]:
-    """Whether sequences have too few events for their scores to differ by more than chance."""
-    mean = float(np.mean(events))
-    if mean < LEAST_EVENTS:
-        yield (
-            f"The window holds hardly any events: {mean:.2g} a sequence ({events.sum():,.1f} in all), so that buckets "
-            "are mostly chance; take a wider window, or longer sequences."
-        )
 
 
 def _widened(components: Widening, values: dict[str, np.ndarray]) -> np.ndarray:
