@@ -92,7 +92,8 @@ def write_fit_store(
     rest |= {name: np.zeros(number, "float32") for name in ("rss", "r2")}
     rest["num_points"] = np.full(number, len(STEP) - 1, "int32")
     rest |= {"noise_correlation": np.full(number, 0.3, "float16"), "effective_points": np.full(number, 5, "float16")}
-    rest |= planted_probabilities(columns["category"])
+    if values["event"]:
+        rest |= planted_probabilities(columns["category"])
     location = locate(folder / "fits.zarr", writable=True)
     with writer_lock(location):
         source, layout = open_losses(folder / "losses.zarr"), Layout(chunk, 2 * chunk, 2 * chunk)
