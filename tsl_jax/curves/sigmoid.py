@@ -66,10 +66,9 @@ class Sigmoid(Family):
 
     def resolution(self, x, theta):
         # A step that is complete between two checkpoints may lie anywhere between them: a uniform distribution.
-        passed = theta[0] > x[:, None]
-        before = jnp.max(jnp.where(passed, x[:, None], x[0]), axis=0)
-        after = jnp.min(jnp.where(passed, x[-1], x[:, None]), axis=0)
-        gap = after - before
+        after = jnp.clip(jnp.searchsorted(x, theta[0], method="scan_unrolled"), 1, len(x) - 1)
+        inside = (theta[0] >= x[0]) & (theta[0] <= x[-1])
+        gap = jnp.where(inside, x[after] - x[after - 1], 0)
         unresolved = jnp.exp(theta[1]) * gap > _COMPLETE
         return jnp.stack([jnp.where(unresolved, gap * gap / 12, 0), jnp.zeros_like(gap)])
 

@@ -18,17 +18,17 @@ from .native_kernel import chosen_kernel
 from .noise import NoiseModel, assumed_noise
 from .options import FitOptions
 from .projection import Block
-from .result import EVENT_CATEGORIES, Category, Fit, Status, has_parameters
+from .result import Category, Fit, Status, has_parameters
 from .robust import huber_weights, solve_robust
 from .solution import Solution, solve
 from .statistics import (
     Scatter,
+    beyond_bounds,
     categorise,
     evidence_of,
     named_and_errors,
     probabilities_of,
     scatter_of,
-    undetermined_as_nan,
 )
 
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
@@ -103,10 +103,17 @@ def fit(
         rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
     number = len(rows[0])
     if not isinstance(losses, Tracer):
-        more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
-        rows = [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
+        rows = padded(family, options, *rows)
     result = fit_rows(family, options, axis, *rows)
     return jax.tree.map(lambda a: a[:number].reshape(shape), result)
+
+
+def padded(family: Family, options: FitOptions, *rows):
+    """(curves, checkpoints) arrays with more rows, of NaN: one of few numbers of them."""
+    number, checkpoints = rows[0].shape
+    dtype = jnp.promote_types(rows[0].dtype, jnp.float32)
+    more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
+    return [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
 
 
 def _compiled_for(number: int, multiple: int) -> int:
@@ -181,8 +188,8 @@ def describe_block(
     size = len(family.names)
     scatter = scatter_of(measures, size, num_points, inflation)
     lower, upper = family.bounds(x)
-    factor = undetermined_as_nan(measures.factor, measures.meat, scatter.variance, upper - lower)
-    params, stderr = named_and_errors(family, x, solution, factor, measures.meat, scatter.variance, window)
+    beyond = beyond_bounds(measures, scatter.variance, upper - lower)
+    params, stderr = named_and_errors(family, x, solution, measures, scatter.variance, beyond, window)
     rss, constant, tss = measures.rss, measures.constant, measures.tss
     finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
     known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)
@@ -224,12 +231,12 @@ def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter:
         family.coordinate(jnp.where(event > 0, event, 1) if family.scale == "log" else event),
         family.coordinate(ends),
     )
-    likely = probabilities_of(evidence.event, place, error, *edges, scatter.freedom)
-    likely = jnp.where(usable, likely, 0)
+    likely = probabilities_of(evidence.event, place, error, edges[0], edges[1], scatter.freedom)
+    likely = {name: jnp.where(usable, value, 0) for name, value in likely.items()}
     return dataclasses.replace(
         fit,
         category=categorise(likely, usable),
-        probabilities={name: likely[i] for i, name in enumerate(EVENT_CATEGORIES)},
+        probabilities=likely,
         second_event=jnp.where(usable, evidence.second, jnp.nan),
     )
 

@@ -1,4 +1,4 @@
-"""Sums over a curve's losses at its solution: the covariance of its coefficients, its noise, and what speaks of events."""
+"""Sums over a curve's losses at its solution: its coefficients' covariance, its noise, what speaks of an event."""
 
 import functools
 from typing import NamedTuple
@@ -12,15 +12,10 @@ from ..curves import Family
 from . import native_kernel
 from .kernel import over_tiles
 from .native_kernel import chosen_kernel
-from .noise import CurveNoise, Noise, correlation_of, curve_noise
+from .noise import DEPENDENT, LEAST_STEP, CurveNoise, Noise, correlation_of, curve_noise
 from .options import FitOptions
 from .projection import Block, shape_and_slopes, unit_vectors
 from .solution import Solution
-
-#: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
-DEPENDENT = 30.0
-#: A second event is looked for where a step has at least so many points (of mean weight) to itself.
-LEAST_STEP = 2.0
 
 
 class Measures(NamedTuple):
@@ -40,7 +35,7 @@ class Measures(NamedTuple):
 
 def measure(family: Family, options: FitOptions, assumed: Noise, block: Block, solution: Solution) -> Measures:
     """`Measures` of solved curves, by the kernel that is chosen."""
-    if False and chosen_kernel(family, options, block.loss.dtype) == "native":
+    if chosen_kernel(family, options, block.loss.dtype) == "native":
         change = functools.partial(_change_of_measures, family)
         found = native_kernel.measure(family, assumed, block, solution.coefficients, solution.held, change)
         return Measures(*found)
@@ -55,7 +50,7 @@ def measure_block(family: Family, assumed: Noise, block: Block, solution: Soluti
     constant = jnp.sum(block.weight * block.loss, axis=0) * unit
     apart = block.weight * jnp.square(block.loss - constant)
     gains = apart - block.weight * jnp.square(r)
-    root = _root(block.weight)
+    root = root_of(block.weight)
     factor, basis = covariance_factor(family, block, root, solution)
     noise = noise_of(family, assumed, root, r)
     meat, long_run = sandwiched(assumed, noise, root, basis)
@@ -92,7 +87,8 @@ def residuals(family: Family, block: Block, coefficients) -> Float[Array, "check
     return jnp.where(block.weight > 0, block.loss - curve, 0)
 
 
-def _root(weight):
+def root_of(weight):
+    """Roots of weights, 0 where nothing was measured."""
     measured = weight > 0
     return jnp.where(measured, jnp.sqrt(jnp.where(measured, weight, 1)), 0)  # its slope at 0 is infinite
 

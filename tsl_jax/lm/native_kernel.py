@@ -1,6 +1,6 @@
 """The engine's kernel in C++ (`tsl_jax.native`), for families that it knows, on CPUs and NVIDIA's GPUs, in float32.
 
-It does what `kernel.solve_block` and `statistics.measure` do, curve by curve the same steps, to rounding: one pass over
+It does what `kernel.solve_block` and `measures.measure_block` do, curve by curve the same steps, to rounding: one pass over
 a curve's losses in registers where XLA makes forty over arrays.
 """
 
@@ -16,7 +16,8 @@ from jax.custom_batching import custom_vmap
 
 from .. import native
 from ..curves import Family, Hyperbola, PowerLaw, Sigmoid
-from . import kernel
+from . import kernel, noise
+from .noise import Noise
 from .options import FitOptions
 from .projection import Block
 
@@ -83,17 +84,31 @@ def solve_block(family: Family, options: FitOptions, block: Block, change: Chang
     return _over_curves(run, change)(*block)
 
 
-def measure(family: Family, block: Block, coefficients, held, change: Change):
-    """What `statistics.measure` gives: factor (coefficients, factor, curves), rss, constant, spread (curves)."""
+def measure(family: Family, assumed: Noise, block: Block, coefficients, held, change: Change):
+    """The fields of `measures.Measures`, in their order."""
 
     def run(x, loss, weight, coefficients, held):
         size, curves = coefficients.shape
-        numbers = jax.ShapeDtypeStruct((curves,), x.dtype)
-        results = [jax.ShapeDtypeStruct((size, size, curves), x.dtype), numbers, numbers, numbers]
-        call = jax.ffi.ffi_call(native.MEASURE, results)
-        return tuple(call(x, loss.T, weight.T, coefficients, held, family=family.name))
+        numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
+        call = jax.ffi.ffi_call(native.MEASURE, [square] * 2 + [numbers] * 8)
+        args = (x, loss.T, weight.T, coefficients, held, *assumed)
+        return tuple(call(*args, family=family.name, **_measure_method()))
 
     return _over_curves(run, change)(block.x, block.loss, block.weight, coefficients, held)
+
+
+@functools.cache
+def _measure_method() -> dict[str, Any]:
+    """The constants of `measures` and `noise` as attributes of the call."""
+    numbers = {
+        "most_correlation": noise.MOST_CORRELATION,
+        "growth_variance": noise.GROWTH_VARIANCE,
+        "dependent": noise.DEPENDENT,
+        "least_step": noise.LEAST_STEP,
+    }
+    return {"points_a_parameter": np.int32(noise.POINTS_A_PARAMETER)} | {
+        name: np.float32(value) for name, value in numbers.items()
+    }
 
 
 def _over_curves(run, change: Change):

@@ -12,10 +12,14 @@ from jaxtyping import Array, Float
 MOST_CORRELATION = 0.97
 #: A curve's own residuals say something of its noise from this many points a parameter on.
 POINTS_A_PARAMETER = 3
+#: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
+DEPENDENT = 30.0
+#: A second event is looked for where a step has at least so many points (of mean weight) to itself.
+LEAST_STEP = 2.0
 #: Variances of the curves' own correlation and growth that leave nothing to what is taken for granted.
 _ANY = 1e6
 #: Sampling variance of `growth` times the number of points, for independent Gaussian noise: 9 (π/2 - 1) / 3.
-_GROWTH_VARIANCE = 1.7
+GROWTH_VARIANCE = 1.7
 
 
 @jax.tree_util.register_dataclass
@@ -146,7 +150,7 @@ def curve_noise(assumed: Noise, size: int, num_points, squares, lagged, magnitud
     sampling = (1 - about * about) / (n * left * left)
     weight = jnp.where(known, lag_variance / (lag_variance + sampling), 0)
     correlation = jnp.clip(lag_mean + weight * (own - lag_mean), jnp.minimum(lag_mean, 0), MOST_CORRELATION)
-    sampling_slope = _GROWTH_VARIANCE / n * (1 + about * about) / (1 - about * about)
+    sampling_slope = GROWTH_VARIANCE / n * (1 + about * about) / (1 - about * about)
     weight_slope = jnp.where(known, growth_variance / (growth_variance + sampling_slope), 0)
     growth = weight_slope * (slope - growth_mean)
     return CurveNoise(correlation, jnp.sqrt(weight * sampling), growth, odds_of(correlation) / odds_of(lag_mean))

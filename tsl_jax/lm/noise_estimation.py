@@ -1,5 +1,6 @@
 """`tsl.noise_model`: the noise that many curves at the same checkpoints share, from their residuals."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -8,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..curves import Family
-from .fit import check_input, prepare
-from .measures import _root, covariance_factor, leaning, residuals
-from .noise import MOST_CORRELATION, NoiseModel, correlation_of, own_noise
+from .fit import check_input, padded, prepare
+from .measures import covariance_factor, leaning, residuals, root_of
+from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
 from .result import Status
 from .solution import solve
@@ -98,33 +99,31 @@ class Sample(NamedTuple):
 
 def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> Sample:
     """Residuals of the curves whose fit converged, and the columns that the fits took out of them."""
-    dtype = jnp.promote_types(losses.dtype, jnp.float32)
+    rows = [losses] if weights is None else [losses, jnp.broadcast_to(weights, losses.shape)]
     u = family.coordinate(time)
     window = family.window(u)
-    x = jnp.asarray((u - window[0]) / window[1], dtype)
-    given = None if weights is None else jnp.broadcast_to(weights, losses.shape)
-
-    @jax.jit
-    def fitted(losses, weights):
-        block, _, num_points, status = prepare(family, options, x, losses, weights)
-        solution = solve(family, options, block)
-        root = _root(block.weight)
-        _, basis = covariance_factor(family, block, root, solution)
-        r = root * residuals(family, block, solution.coefficients)
-        good = (status == Status.CONVERGED) & solution.converged & (num_points > 3 * len(family.names))
-        return r.T, jnp.moveaxis(basis, 0, -1).swapaxes(0, 1), (block.weight > 0).T, good
-
-    r, basis, measured, good = (np.asarray(a) for a in fitted(losses, given))
+    x = jnp.asarray((u - window[0]) / window[1], jnp.promote_types(losses.dtype, jnp.float32))
+    found = _residuals(family, options, x, *padded(family, options, *rows))
+    r, basis, measured, rounding, good = (np.asarray(a)[: len(losses)] for a in found)
     square = np.sum(np.square(r, dtype=np.float64), axis=1)
-    loss = np.asarray(jnp.where(jnp.isfinite(losses), losses, 0), np.float64)
-    rounding = (
-        np.sum(np.square(loss), axis=1)
-        * (4 * np.finfo(np.asarray(losses).dtype if losses.dtype != "bfloat16" else np.float32).eps) ** 2
-    )
     good = good & (square > rounding)
-    number = measured.sum(axis=1)
-    scaled = r[good] / np.sqrt(square[good] / number[good])[:, None]
+    scaled = r[good] / np.sqrt(square[good] / measured[good].sum(axis=1))[:, None]
     return Sample(scaled.astype(np.float64), basis[good].astype(np.float64), measured[good])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _residuals(family: Family, options: FitOptions, x, losses, weights=None):
+    """Per curve: residuals, columns, what was measured, squares that rounding alone leaves, and whether it was fitted."""
+    block, _, num_points, status = prepare(family, options, x, losses, weights)
+    solution = solve(family, options, block)
+    root = root_of(block.weight)
+    _, basis = covariance_factor(family, block, root, solution)
+    r = root * residuals(family, block, solution.coefficients)
+    eps = jnp.finfo(losses.dtype).eps
+    rounding = jnp.sum(block.weight * jnp.square(2 * eps * block.loss), axis=0)
+    enough = num_points >= POINTS_A_PARAMETER * len(family.names)
+    good = (status == Status.CONVERGED) & solution.converged & enough
+    return r.T, jnp.transpose(basis, (2, 1, 0)), (block.weight > 0).T, rounding, good
 
 
 def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generator) -> NoiseModel:
@@ -206,6 +205,6 @@ def _own(residuals, measured, std, size) -> tuple[np.ndarray, np.ndarray]:
     z = np.asarray(leaning(e.shape[1], jnp.float32), np.float64)
     sums = (e * e).sum(1), (e * before).sum(1), np.abs(e).sum(1), (z * np.abs(e)).sum(1)
     number = measured.sum(1)
-    known = number >= 3 * size
+    known = number >= POINTS_A_PARAMETER * size
     own, slope = own_noise(size, number[known], *(values[known] for values in sums))
     return np.asarray(own), np.asarray(slope)

@@ -54,7 +54,7 @@ def degrees_of_freedom(correlation, num_points, size: int = 4):
         size: p, parameters of a curve; by default those of a sigmoid.
 
     Example:
-        >>> degrees_of_freedom(jnp.array([0.0, 0.5]), 64).tolist()
+        >>> degrees_of_freedom(jnp.array([0.0, 0.5]), 64).round(1).tolist()
         [60.0, 34.400001525878906]
     """
     square = jnp.square(correlation)
@@ -67,47 +67,59 @@ def _kept(measures: Measures):
     return jnp.isfinite(diagonal) & (diagonal != 0)
 
 
-def undetermined_as_nan(factor, meat, variance, width):
-    """`Measures.factor`, with NaN on the diagonal for components of theta whose error exceeds the width of their bounds."""
-    rows = lax.stop_gradient(jnp.nan_to_num(factor[2:]))
-    error = jnp.sqrt(variance * jnp.einsum("iac,abc,ibc->ic", rows, lax.stop_gradient(meat), rows))
-    size = len(factor)
-    lost = jnp.concatenate([jnp.zeros((2, *error.shape[1:]), bool), error > width[:, None]])
-    return jnp.where(jnp.eye(size, dtype=bool)[..., None] & lost[:, None], jnp.nan, factor)
+def beyond_bounds(measures: Measures, variance, width):
+    """(theta, curves): components of theta whose standard error exceeds the width of their bounds."""
+    meat = lax.stop_gradient(measures.meat)
+    rows = lax.stop_gradient(measures.factor[2:])
+    rows = [[jnp.where(jnp.isnan(f), 0, f) for f in row] for row in rows]
+    square = [_quadratic(row, meat) for row in rows]
+    return jnp.stack([variance * s > w * w for s, w in zip(square, width, strict=True)])
 
 
-def named_and_errors(family: Family, x, solution: Solution, factor, meat, variance, window):
+def _quadratic(along, meat):
+    """``a^T M a`` for each curve, of a list of (curves,) arrays."""
+    size = range(len(along))
+    return sum(along[a] * sum(meat[a, b] * along[b] for b in size) for a in size)
+
+
+def named_and_errors(family: Family, x, solution: Solution, measures: Measures, variance, beyond, window):
     """Named parameters and their standard errors by the delta method, ``sqrt(diag(T C T^T))`` with C the covariance of
     the coefficients, ``variance · factor meat factor^T``, and T the derivative of the named parameters by them.
 
-    To the variance of theta comes what the spacing of checkpoints does not resolve: see `Family.resolution`.
+    To the variance of theta comes what the spacing of checkpoints does not resolve: see `Family.resolution`. NaN where
+    a parameter depends on a coefficient that nothing determines: one whose column depends on others', or which is
+    `beyond_bounds`.
     """
 
     def named(p):
         return family.named(p[0], p[1] - p[0], p[2:], window)
 
-    errors = {}
     coefficients = solution.coefficients
-    params = named(coefficients)
     size = len(coefficients)
-    unit = jnp.eye(size, dtype=factor.dtype)
+    unit = jnp.eye(size, dtype=coefficients.dtype)
+    params = named(coefficients)
     rows = [
         jax.jvp(named, (coefficients,), (jnp.broadcast_to(unit[i][:, None], coefficients.shape),))[1]
         for i in range(size)
     ]
     unresolved = lax.stop_gradient(family.resolution(x, coefficients[2:]))
-    diagonal = [factor[i, i] for i in range(size)]
-    for i in range(2, size):  # known to lie between two checkpoints, even where no slope says where
-        diagonal[i] = jnp.where(jnp.isnan(diagonal[i]) & (unresolved[i - 2] > 0), 0, diagonal[i])
+    lost = [jnp.isnan(measures.factor[i, i]) for i in range(size)]
+    for k in range(size - 2):  # known to lie between two checkpoints, even where no slope says where
+        lost[2 + k] = (lost[2 + k] | beyond[k]) & ~(unresolved[k] > 0)
+    kept = [~solution.held[i] & ~jnp.isnan(measures.factor[i, i]) for i in range(size)]
+    for k in range(size - 2):
+        kept[2 + k] = kept[2 + k] & ~beyond[k]
+    factor = [[jnp.where(kept[i], measures.factor[i, j], 0) for j in range(size)] for i in range(size)]
+    errors = {}
     for name in params:
         slopes = [jnp.where(solution.held[i], 0, rows[i][name]) for i in range(size)]
-        lost = sum(jnp.isnan(diagonal[i]) & (slopes[i] != 0) for i in range(size)) > 0
-        depends = sum(jnp.abs(slope) for slope in slopes) > 0
-        along = sum(slopes[i] * jnp.where(jnp.isnan(factor[i]), 0, factor[i]) for i in range(size))
-        square = variance * sum(along[a] * sum(meat[a, b] * along[b] for b in range(size)) for a in range(size))
+        along = [sum(slopes[i] * factor[i][j] for i in range(size)) for j in range(size)]
+        square = variance * _quadratic(along, measures.meat)
         square = square + sum(jnp.square(slopes[2 + k]) * unresolved[k] for k in range(size - 2))
+        unknown = sum(lost[i] & (slopes[i] != 0) for i in range(size)) > 0
+        depends = sum(jnp.abs(slope) for slope in slopes) > 0
         safe = jnp.where(depends & (square > 0), square, 1)
-        known = depends & ~lost & (square >= 0)
+        known = depends & ~unknown & (square >= 0)
         errors[name] = jnp.where(known, jnp.where(square > 0, jnp.sqrt(safe), square), jnp.nan)
     return params, errors
 
@@ -144,7 +156,7 @@ def evidence_of(options: FitOptions, size: int, measures: Measures, scatter: Sca
     long_run = measures.long_run * odds_of(careful) / odds_of(measures.correlation)
     local = (jnp.trace(measures.meat) - measures.long_run) / jnp.maximum(kept - 1, 1)
     power = jnp.maximum(jnp.maximum(local, long_run), jnp.finfo(n.dtype).tiny)
-    effective = jnp.clip(n / long_run, 0.5, n)
+    effective = jnp.clip(n / long_run, FEWEST, n)
     tiny = jnp.finfo(n.dtype).tiny
     gain = jnp.maximum(measures.tss - measures.rss - measures.most_gain, 0)
     freedom = effective + 1
@@ -152,35 +164,39 @@ def evidence_of(options: FitOptions, size: int, measures: Measures, scatter: Sca
     if options.event_test == "bic":
         critical = effective / extra * jnp.expm1(extra * jnp.log(jnp.maximum(effective, 2)) / effective)
     else:
-        critical = _critical(options.significance, extra, effective)
+        critical = critical_value(options.significance, extra, effective)
     log_odds = (freedom + extra) / 2 * (jnp.log1p(extra * ratio / freedom) - jnp.log1p(extra * critical / freedom))
     event = jax.nn.sigmoid(log_odds)
-    effective = jnp.clip(n / measures.long_run, 0.5, n)
+    effective = jnp.clip(n / measures.long_run, FEWEST, n)
     gained = measures.second_gain / jnp.maximum(scatter.variance * measures.long_run, tiny)
     second = jax.nn.sigmoid((effective * jnp.log1p(gained / effective) - 3 * jnp.log(jnp.maximum(effective, 2))) / 2)
     return Evidence(ratio / critical, event, second)
 
 
-#: Effective points for which critical values are tabulated: even steps of their logarithm.
-_FEWEST, _MOST, _NODES = 0.5, 1e6, 256
+#: Fewest effective points, and the degree of the polynomial that gives critical values: to 4e-5 for levels from 1e-6.
+FEWEST, _DEGREE = 0.5, 9
 
 
 @functools.cache
-def _critical_values(significance: float, extra: int) -> np.ndarray:
-    """Critical values of the test over `_NODES` numbers of effective points."""
+def _critical_polynomial(significance: float, extra: int) -> tuple[float, ...]:
+    """Coefficients, lowest power first, of the logarithm of the critical value in ``1 / (n_eff + 1)``."""
     from scipy.special import fdtri
 
-    effective = np.geomspace(_FEWEST, _MOST, _NODES)
-    return 1.1 * fdtri(extra, effective + 1, 1 - significance)
+    most = 1 / (FEWEST + 1)
+    nodes = most / 2 * (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64))
+    values = np.log(1.1 * fdtri(extra, 1 / nodes, 1 - significance))
+    fitted = np.polynomial.Chebyshev.fit(nodes, values, _DEGREE, domain=(0, most))
+    return tuple(fitted.convert(kind=np.polynomial.Polynomial).coef.tolist())
 
 
-def _critical(significance: float, extra: int, effective):
-    """The critical value by linear interpolation of its logarithm in that of the effective points."""
-    table = jnp.asarray(np.log(_critical_values(significance, extra)), effective.dtype)
-    place = (jnp.log(effective) - np.log(_FEWEST)) * ((_NODES - 1) / np.log(_MOST / _FEWEST))
-    at = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, _NODES - 2)
-    share = place - at
-    return jnp.exp(table[at] * (1 - share) + table[at + 1] * share)
+def critical_value(significance: float, extra: int, effective):
+    """1.1 times the critical value of F(extra, effective + 1); a polynomial, since a table would be slow to read."""
+    inverse = 1 / (effective + 1)
+    coefficients = _critical_polynomial(significance, extra)
+    value = jnp.full_like(inverse, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * inverse + coefficient
+    return jnp.exp(value)
 
 
 #: Student's t beyond this is taken for this: squares of larger ones leave float32.
@@ -211,12 +227,13 @@ def probability_before(edge, where, error, freedom):
         freedom: (curves,) degrees of freedom of the error (`degrees_of_freedom`).
     """
     known = error > 0
-    t = normal_of_t((edge - where) / jnp.where(known, error, 1), freedom)
-    return jnp.where(known, jax.scipy.special.ndtr(t), (where < edge).astype(where.dtype))
+    z = normal_of_t((edge - where) / jnp.where(known, error, 1), freedom)
+    half = 0.5 + 0.5 * lax.erf(z * np.sqrt(0.5, dtype=z.dtype))
+    return jnp.where(known, half, (where < edge).astype(half.dtype))
 
 
-def probabilities_of(event_probability, where, error, first, last, freedom):
-    """Probabilities (4, curves) of UNLEARNED, LEARNED, EARLY, LATE: of an event, times that of its place.
+def probabilities_of(event_probability, where, error, first, last, freedom) -> dict[str, Float[Array, " curves"]]:
+    """Probabilities by name (`EVENT_CATEGORIES`): that of an event, times that of its place.
 
     Args:
         event_probability: (curves,) that there is an event.
@@ -225,15 +242,21 @@ def probabilities_of(event_probability, where, error, first, last, freedom):
         first, last: of the window.
         freedom: (curves,) degrees of freedom of the error.
     """
-    early, late = (probability_before(edge, where, error, freedom) for edge in (first, last))
-    late = jnp.where(error > 0, 1 - late, (where > last).astype(where.dtype))
-    return jnp.stack(
-        [1 - event_probability]
-        + [event_probability * share for share in (jnp.maximum(1 - early - late, 0), early, late)]
-    )
+    # The end as the start of what is turned round, so that small probabilities on either side keep their digits.
+    early = probability_before(first, where, error, freedom)
+    late = probability_before(-last, -where, error, freedom)
+    return {
+        "unlearned": 1 - event_probability,
+        "learned": event_probability * jnp.maximum(1 - early - late, 0),
+        "early": event_probability * early,
+        "late": event_probability * late,
+    }
 
 
-def categorise(probabilities, usable) -> UInt8[Array, " curves"]:
-    """The likeliest `Category` of every curve."""
-    order = jnp.asarray([Category.UNLEARNED, Category.LEARNED, Category.EARLY, Category.LATE], jnp.uint8)
-    return jnp.where(usable, order[jnp.argmax(probabilities, axis=0)], Category.NONE).astype(jnp.uint8)
+def categorise(probabilities: dict[str, Float[Array, " curves"]], usable) -> UInt8[Array, " curves"]:
+    """The likeliest `Category` of every curve; of equal ones the first."""
+    best, category = jnp.full(usable.shape, -1.0), jnp.full(usable.shape, Category.NONE, jnp.uint8)
+    for name, probability in probabilities.items():
+        better = probability > best
+        best, category = jnp.where(better, probability, best), jnp.where(better, Category[name.upper()], category)
+    return jnp.where(usable, category, Category.NONE).astype(jnp.uint8)

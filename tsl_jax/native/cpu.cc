@@ -46,7 +46,7 @@ void measure(const MeasureCall& call, ffi::ThreadPool& pool) {
     const Block rows = call.block.rows(first, last);
     std::vector<Vector> vectors(Measurer<Family>::memory(rows.n));
     Memory memory(vectors.data());
-    const Measurer<Family> measurer(rows, memory);
+    const Measurer<Family> measurer(rows, call.assumed, call.method, memory);
     for (int k = 0; k < rows.curves; k += kLanes) measurer.run(k, call.solution.rows(first), call.measures.rows(first));
   });
 }

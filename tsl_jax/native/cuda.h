@@ -140,9 +140,9 @@ fit_curves(Problem problem, Block block, Findings found, int* taken, Result resu
 
 template <class Family>
 __global__ void __launch_bounds__(kThreads, kMeasures)
-measure_curves(Block block, Solution solution, Measures measures, Parts parts) {
+measure_curves(Block block, Solution solution, Assumed assumed, MeasureMethod method, Measures measures, Parts parts) {
   Memory own = parts.own();
-  const Measurer<Family> measurer(block, own);
+  const Measurer<Family> measurer(block, assumed, method, own);
   for (int curve = this_thread(); curve < block.curves; curve += num_threads()) measurer.run(curve, solution, measures);
 }
 
@@ -217,8 +217,8 @@ template <class Family>
 void measure(const MeasureCall& call, cudaStream_t stream, Scratch scratch) {
   if (call.block.curves == 0) return;
   const Threads threads(call.block.curves, kMeasures, Measurer<Family>::memory(call.block.n), scratch);
-  measure_curves<Family><<<threads.blocks, kThreads, 0, stream>>>(call.block, call.solution, call.measures,
-                                                                  threads.parts);
+  measure_curves<Family><<<threads.blocks, kThreads, 0, stream>>>(call.block, call.solution, call.assumed, call.method,
+                                                                  call.measures, threads.parts);
   check(cudaGetLastError());
 }
 
