@@ -152,16 +152,19 @@ def _categories(pairs: dict) -> str:
 
 def _claims(windows: dict) -> str:
     rows = []
-    for window, pairs in windows.items():
-        mean = _pooled(list(pairs.values()))
+    everything = [found for pairs in windows.values() for found in pairs.values()]
+    for window, found in [(name, [*pairs.values()]) for name, pairs in windows.items()] + [("all", everything)]:
+        mean = _pooled(found)
         if not mean:
-            rows.append([window, "0", "none", "none", "none"])
+            rows.append([window, "0", *["none"] * 4])
             continue
-        shares = [found["share"] for found in pairs.values() if found["tokens"]]
+        shares = [one["share"] for one in found if one["tokens"]]
         came = f"{mean['share']:.1%} ({min(shares):.1%} to {max(shares):.1%})"
-        number = sum(found["tokens"] for found in pairs.values()) / len(pairs)
-        rows.append([window, f"{number:,.0f}", f"{mean['claimed']:.1%}", came, f"{mean['by_chance']:.1%}"])
-    header = ["steps", "tokens of a pair", "claimed", "came true (least to most of the pairs)", "by chance"]
+        number = sum(one["tokens"] for one in found) / len(found)
+        row = [window, f"{number:,.0f}", f"{mean['claimed']:.1%}", came]
+        rows.append([*row, f"{mean['in_place']:.1%}", f"{mean['by_chance']:.1%}"])
+    header = ["steps", "tokens of a pair", "claimed", "came true (least to most of the pairs)"]
+    header += ["learning time within", "by chance"]
     return f"Claims of events within a window:\n\n{record.table(header, rows)}"
 
 

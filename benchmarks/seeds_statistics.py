@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from tsl_jax import Category
+from tsl_jax.lm import degrees_of_freedom
 from tsl_jax.reshape import event_probability
 from tsl_jax.store import FitStore
 
@@ -36,6 +37,8 @@ class Run:
         stderr: (tokens,) by name, NaN where it is not known.
         status: (tokens,) `tsl_jax.Status`.
         category: (tokens,) `tsl_jax.Category`.
+        unlearned: (tokens,) probability that there is no event.
+        freedom: (tokens,) degrees of freedom of the standard errors.
         sequence: (tokens,) number of the validation sequence.
     """
 
@@ -43,6 +46,8 @@ class Run:
     stderr: dict[str, np.ndarray]
     status: np.ndarray
     category: np.ndarray
+    unlearned: np.ndarray
+    freedom: np.ndarray
     sequence: np.ndarray
 
     @property
@@ -57,7 +62,15 @@ def read_run(store: FitStore) -> Run:
     params, stderr = (
         {name: np.asarray(values, np.float64) for name, values in part.items()} for part in (fits.params, fits.stderr)
     )
-    return Run(params, stderr, fits.status, fits.category, store.read_coordinate("sequence"))
+    return Run(
+        params,
+        stderr,
+        fits.status,
+        fits.category,
+        fits.probabilities["unlearned"],
+        np.asarray(degrees_of_freedom(fits.noise_correlation, fits.num_points)),
+        store.read_coordinate("sequence"),
+    )
 
 
 def share(hits: Bool[np.ndarray, " tokens"], sequence: Int[np.ndarray, " tokens"]) -> dict:
@@ -182,13 +195,21 @@ def claims(one: Run, other: Run, window: tuple[float, float]) -> dict:
     """Of tokens that one run says are learned within a window, the `share` for which another run says so, too.
 
     One run says so with a probability of at least `CLAIMED`, whose mean is ``claimed``; in the other the token has to
-    be LEARNED, by a loss that falls, at a learning time within the window.
+    be LEARNED, by a loss that falls, at a learning time within the window. ``in_place`` is the share whose falling
+    curve has its learning time there, whether or not the other run's test supports an event.
     """
     params: dict[str, ArrayLike] = {**one.params}
     stderr: dict[str, ArrayLike] = {**one.stderr}
-    probability = np.asarray(event_probability(params, stderr, one.status, one.category, window))
+    probability = np.asarray(event_probability(params, stderr, one.status, one.unlearned, window, freedom=one.freedom))
     chosen = probability >= CLAIMED
     time = other.params["learning_time"]
-    came = kinds(other)["LEARNED, falls"] & (window[0] < time) & (time <= window[1])
-    claimed = float(np.mean(probability[chosen])) if chosen.any() else None
-    return share(came[chosen], one.sequence[chosen]) | {"claimed": claimed, "by_chance": float(np.mean(came))}
+    place = (other.params["loss_drop"] > 0) & (window[0] < time) & (time <= window[1])
+    came = kinds(other)["LEARNED, falls"] & place
+    claimed, there = (
+        float(np.mean(values[chosen])) if chosen.any() else None for values in (probability, place.astype(float))
+    )
+    return share(came[chosen], one.sequence[chosen]) | {
+        "claimed": claimed,
+        "in_place": there,
+        "by_chance": float(np.mean(came)),
+    }

@@ -38,8 +38,8 @@ def planted(seed: int, spread: float) -> list[Run]:
                 stderr[name] = error * params[name]
             else:
                 params[name], stderr[name] = value + scatter, error
-        status = np.full(NUMBER, Status.CONVERGED, np.uint8)
-        runs.append(Run(params, stderr, status, np.full(NUMBER, Category.LEARNED, np.uint8), SEQUENCE))
+        status, category = (np.full(NUMBER, code, np.uint8) for code in (Status.CONVERGED, Category.LEARNED))
+        runs.append(Run(params, stderr, status, category, np.zeros(NUMBER), np.full(NUMBER, 60.0), SEQUENCE))
     return runs
 
 
@@ -141,12 +141,14 @@ def test_claims_come_true_where_the_other_run_has_the_event_in_the_window():
         run.params["loss_drop"][:] = 1.0
         run.stderr["learning_time"][:] = 1.0
     one.stderr["learning_time"][0] = 100.0  # claims nothing: its error is as wide as the window
+    one.unlearned[4] = 0.1  # nor does one that may have no event
     other.category[1] = Category.LATE
     other.params["learning_time"][2] = 300.0
     other.params["loss_drop"][3] = -1.0
     found = claims(one, other, (50.0, 200.0))
-    assert found["tokens"] == 99
-    assert found["share"] == pytest.approx(96 / 99)
+    assert found["tokens"] == 98
+    assert found["share"] == pytest.approx(95 / 98)
+    assert found["in_place"] == pytest.approx(96 / 98)
     assert found["claimed"] > 0.99
     assert found["by_chance"] == pytest.approx(97 / NUMBER)
 

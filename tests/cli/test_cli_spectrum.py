@@ -40,6 +40,10 @@ def test_the_whole_command(tsl, folder, columns):
     assert said["outside_share"]["tokens"] == pytest.approx(outside)
     assert said["comparison"]["r2"]["mean fit of mean loss"][0] > 0.999
     assert set(said["comparison"]["missing"]) == {"sigmoid", "shared pulse", "binning", "total"}
+    assert said["broadening"]["error"] == [0.0] * 3  # the planted errors
+    assert said["second_events"]["tokens"][0] == 0
+    assert said["second_events"]["noise_between_runs"] == [None] * 3
+    assert 0 < said["second_events"]["noise_between_sequences"] < 1
     assert set(said["tail"]["count"]["against"]) == {"lognormal", "exponential"}
     value, low, high = said["energy_shares"]["all pulses"][0]
     assert 0.3 < low <= value <= high <= 1
@@ -61,13 +65,37 @@ def test_the_whole_command(tsl, folder, columns):
         "Tail of the spectrum: p(step)",
         "Mean loss from there on: k·a^-α + E",
         "mean of the fits against the mean loss",
+        "Errors of learning times: 0 in ln step",
         "What p * g misses of the derivative",
+        "What sigmoids miss of the derivative",
         "Energy of the leading pulse modes",
         "Learning time (step) by domain:",
         "[prose]",
         "Written: ",
     ):
         assert words in result.err
+
+
+def test_wide_errors_and_another_run_are_said(tsl, tmp_path, columns):
+    wide = {"learning_time_stderr": (0.8 * columns["learning_time"]).astype("float32")}
+    write_fit_store(tmp_path, columns | wide)
+    losses = tmp_path / "losses.zarr"
+    result = tsl(
+        *("spectrum", tmp_path / "fits.zarr", "--losses", losses, "--other-run", losses),
+        *("--replicates", "20", "--json"),
+    )
+    assert result.code == 0, result.error
+    assert result.json["broadening"]["ratio"][0] > 1.1
+    assert result.json["broadening"]["wider"][0] == pytest.approx(1)
+    assert result.json["second_events"]["noise_between_runs"][0] == 0
+    assert "100% of p has errors wider than its bins; they make p" in result.err
+    assert "0.0% with another run" in result.err
+
+
+def test_another_run_needs_losses(tsl, folder):
+    result = tsl("spectrum", folder / "fits.zarr", "--other-run", folder / "losses.zarr")
+    assert result.code == 2
+    assert "--losses" in result.err
 
 
 def test_a_store_without_events_is_an_answer_with_a_reason(tsl, tmp_path):

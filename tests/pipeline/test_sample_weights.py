@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+import scipy.stats
 from typer.testing import CliRunner
 
 import tsl_jax as tsl
@@ -67,11 +68,67 @@ def test_losses_of_buckets_are_direct_means(tmp_path, columns, monkeypatch):
         assert np.allclose(found[k], want, rtol=1e-6)
 
 
+class _Wider:
+    """Errors between runs that are what is given."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def widened(self, params, stderr):
+        assert set(stderr) == {"learning_time"} <= set(params)
+        return {name: np.full(len(values), self.error) for name, values in stderr.items()}
+
+
+def test_probabilities_are_used_as_stored(tmp_path, columns):
+    """A token counts by its probability of an event, whatever its category; components replace errors."""
+    columns |= {"unlearned_probability": np.full(len(columns["status"]), 127, "uint8")}
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    time = columns["learning_time"].astype(float)
+    falls = columns["loss_drop"] > 0
+    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & falls
+    assert score_store(fits, WINDOW, buckets=2).events.sum() == pytest.approx(inside.sum() / 2)
+    freedom = 9 * (1 - 0.3**2) / (1 + 0.3**2) - 4
+    law = scipy.stats.t(freedom, np.log(time), 5 / time)
+    share = np.where(falls, law.cdf(np.log(WINDOW[1])) - law.cdf(np.log(WINDOW[0])), 0)
+    found = score_store(fits, WINDOW, buckets=2, components=_Wider(5.0))
+    assert found.events.sum() == pytest.approx(share.sum() / 2, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("window", "says"),
+    [
+        ((4.0, 32.0), []),
+        ((0.0, 32.0), ["begins before the measured part of training (step 1 to 256)"]),
+        ((4.0, 2000.0), ["ends after the measured part"]),
+        ((300.0, 2000.0), ["lies outside the measured part", "hardly any events: "]),
+        ((4.0, 4.3), ["hardly any events: "]),
+    ],
+)
+def test_doubtful_windows_are_warned_of(tmp_path, columns, window, says):
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    warnings = score_store(fits, window, buckets=4).warnings
+    assert len(warnings) == len(says)
+    for warning, words in zip(warnings, says, strict=True):
+        assert words in warning
+
+
+def test_doubts_are_said_and_written_as_json_with_exit_code_0(tmp_path, columns):
+    write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    done = run("score", tmp_path / "fits.zarr", "--window", "300:2000", "--out", tmp_path / "w.npz", "--json")
+    assert done.exit_code == 0
+    assert [text.split(":")[0] for text in json.loads(done.stdout)["warnings"]] == [
+        "The window 300 to 2000 lies outside the measured part of training (step 1 to 256)",
+        "The window holds hardly any events",
+    ]
+    assert "lies outside the measured part" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("replaced", "coordinates", "options", "error", "says"),
     [
         ({}, {}, {}, StoreError, "neither 'sequence' nor 'position'"),
-        ({"category": np.uint8(Category.UNLEARNED)}, "sequence", {}, StoreError, "no token .* is learned"),
+        ({"unlearned_probability": np.uint8(254)}, "sequence", {}, StoreError, "no token .* is learned"),
+        ({}, "sequence", {"components": _Wider(np.nan)}, ValueError, "components: they do not know"),
         ({"status": np.uint8(Status.PENDING)}, "sequence", {}, StoreError, "not all tokens are fitted"),
         ({}, "sequence", {"window": (9.0, 9.0)}, ValueError, "window"),
         ({}, "sequence", {"buckets": 25}, ValueError, "24 sequences"),

@@ -19,10 +19,10 @@ GRID = SpectrumGrid(1.0, 256.0, "log", time_bins=64, sharpness_bins=12, resample
 OPTIONS = AnalysisOptions(replicates=20, pulse_groups=5)
 
 
-def analysis_of(folder, columns, *, losses=True, **given):
+def analysis_of(folder, columns, *, losses=True, losses_given=None, **given):
     number = np.arange(len(columns["status"]))
     coordinates = {"sequence": (number // 5).astype("int32"), "domain": (number % 3).astype("int8")}
-    store = write_fit_store(folder, columns, coordinates=coordinates, **given)
+    store = write_fit_store(folder, columns, coordinates=coordinates, losses=losses_given, **given)
     source = folder / "losses.zarr" if losses else None
     return analyse(read_spectrum(store, source, by=["domain"], grid=GRID), OPTIONS)
 
@@ -94,6 +94,24 @@ def test_without_losses_the_law_is_that_of_the_fits(analysis, tmp_path):
     law = bare.mean_loss_law
     assert law.value["exponent"] == pytest.approx(analysis.mean_loss_law.value["exponent"], rel=0.1)
     assert law.low["exponent"] < law.value["exponent"] < law.high["exponent"]
+
+
+def test_errors_and_second_events_have_bands(tmp_path):
+    columns = planted_columns(400)
+    second = np.where(np.arange(400) < 40, 254, 0).astype("uint8")
+    columns |= {"second_event": second, "learning_time_stderr": (0.2 * columns["learning_time"]).astype("float32")}
+    losses = planted_losses(columns)
+    losses[:40] += np.tanh(np.arange(losses.shape[1]) - 5)  # all that is missing, but for noise
+    found = analysis_of(tmp_path, columns, losses_given=losses).curves
+    broad = found.value.broadening
+    assert float(broad.error) == pytest.approx(0.2, rel=1e-3)
+    assert broad.bin == pytest.approx(GRID.unit / found.value.density.shape[-1])
+    assert 1 < float(found.low.broadening.ratio) <= float(broad.ratio) <= float(found.high.broadening.ratio)
+    part = found.value.second
+    assert float(part.tokens) == pytest.approx(0.1)
+    assert float(part.share) == pytest.approx(1, abs=0.1)
+    assert float(found.low.second.share) < float(part.share) < float(found.high.second.share)
+    assert np.isnan(part.between_runs)
 
 
 NOTHING = {

@@ -6,8 +6,16 @@ import pytest
 from planted_store import STEP, planted_columns, planted_losses, write_fit_store
 
 from tsl_jax.cli.spectrum import coordinates
-from tsl_jax.lm import Category
-from tsl_jax.pipeline import mean_curves, read_spectrum, spectrum_from_store, spectrum_store, token_groups
+from tsl_jax.curves import Sigmoid
+from tsl_jax.lm import Category, predict
+from tsl_jax.pipeline import (
+    mean_curves,
+    read_spectrum,
+    spectrum_from_store,
+    spectrum_losses,
+    spectrum_store,
+    token_groups,
+)
 from tsl_jax.pipeline.token_groups import grouping_of
 from tsl_jax.spectrum import Spectrum, SpectrumGrid, accumulate_rows, block_rows, group_times, resample_of
 from tsl_jax.spectrum.tallies import DeviceTally, HostTally, tally_on
@@ -163,7 +171,9 @@ def test_quantiles_of_large_stores_come_from_a_sample_of_all_parts(store, monkey
 
 
 def test_sums_for_the_mean_loss_by_resample_group(store, losses_of, monkeypatch):
-    monkeypatch.setattr(spectrum_store, "_LOSS_BYTES", 16 * len(STEP) * 64)  # pieces of 64 tokens, the last one shorter
+    monkeypatch.setattr(
+        spectrum_losses, "_LOSS_BYTES", 16 * len(STEP) * 64
+    )  # pieces of 64 tokens, the last one shorter
     sums = read_spectrum(store, losses_of(store), grid=GRID).losses
     means = mean_curves(losses_of(store), store)
     np.testing.assert_allclose(sums.mean_loss(), means.mean_loss[1:], rtol=1e-6)
@@ -175,6 +185,43 @@ def test_sums_for_the_mean_loss_by_resample_group(store, losses_of, monkeypatch)
     )[-1]
     group = np.asarray(resample_of(sequence, 16))
     np.testing.assert_array_equal(sums.number[:, -1], np.bincount(group, minlength=16))
+
+
+def test_sums_of_tokens_with_a_second_event_of_constants_and_of_another_run(tmp_path, columns):
+    likely = np.random.default_rng(3).integers(0, 256, TOKENS).astype("uint8")  # 255: not known
+    planted = planted_losses(columns)
+    store = write_fit_store(tmp_path, columns | {"second_event": likely}, coordinates=COORDINATES, losses=planted)
+    other = planted + 0.5
+    other[5] = np.nan
+    create_losses(tmp_path / "other.zarr", other.astype("float16"), checkpoints={"step": STEP}, tokens=COORDINATES)
+    read = read_spectrum(store, tmp_path / "losses.zarr", other_run=tmp_path / "other.zarr", grid=GRID)
+    sums = read.losses
+    second = (likely > 127) & (likely < 255)
+    fits, step = store.read(), np.asarray(STEP[1:], "float32")
+    fitted = np.asarray(predict(Sigmoid(), step, fits.params, fits.status, fits.category, fits.constant))
+    gap = np.float16(planted)[:, 1:].astype(float) - fitted
+    np.testing.assert_allclose(sums.second_gap.sum(0), gap[second].sum(0), atol=1e-3)
+    assert sums.second_number.sum(0).tolist() == [second.sum()] * len(step)
+    constant = columns["category"] == Category.UNLEARNED
+    np.testing.assert_allclose(sums.constant_gap.sum(0), gap[constant].sum(0), atol=1e-3)
+    np.testing.assert_allclose((sums.other - sums.own).sum(0) / sums.both.sum(0), 0.5, atol=2e-3)
+    assert sums.both.sum(0).tolist() == [TOKENS - 1] * len(step)
+
+
+def test_another_run_of_other_tokens_or_checkpoints_is_refused(tmp_path, store, losses_of):
+    def losses(name, **given):
+        known = {"checkpoints": {"step": STEP}, "tokens": COORDINATES} | given
+        create_losses(tmp_path / name, np.ones((TOKENS, len(STEP)), "float16"), **known)
+        return tmp_path / name
+
+    later = losses("later.zarr", checkpoints={"step": STEP + 1})
+    with pytest.raises(StoreError, match=r"other_run: .* has other values of step"):
+        read_spectrum(store, losses_of(store), other_run=later, grid=GRID)
+    moved = losses("moved.zarr", tokens=COORDINATES | {"position": POSITION[::-1]})
+    with pytest.raises(StoreError, match=r"other_run: .* other values of position than .* they are other tokens"):
+        read_spectrum(store, losses_of(store), other_run=moved, grid=GRID)
+    with pytest.raises(ValueError, match="other_run: got one without the losses"):
+        read_spectrum(store, other_run=later, grid=GRID)
 
 
 def test_sequences_come_from_positions_where_they_have_no_number(tmp_path, columns, monkeypatch):

@@ -164,7 +164,7 @@ def test_whatever_the_fits_every_token_is_counted_and_no_curve_is_nan(rows):
         ({"drop": 1e4}, "UNUSABLE"),
         ({"u": 20.0}, "UNUSABLE"),  # LEARNED by its category, beyond the window by its time: another axis
         ({"u": 20.0, "category": Category.LATE}, "LATE"),
-        ({"category": Category.EARLY}, "UNUSABLE"),
+        ({"category": Category.EARLY}, "LEARNED"),  # so wide an error that EARLY is likeliest: the best place counts
         ({"status": Status.AT_BOUND}, "LEARNED"),
         ({"category": Category.UNLEARNED}, "UNLEARNED"),
         ({"status": Status.FLAT, "category": Category.NONE}, "CONSTANT"),
@@ -217,6 +217,10 @@ def fit_of(planted, grid, shape):
         status=jnp.asarray(planted.status).reshape(shape),
         category=jnp.asarray(planted.category).reshape(shape),
         constant=jnp.asarray(planted.constant, jnp.float32).reshape(shape),
+        noise_correlation=nothing,
+        effective_points=nothing,
+        probabilities={},
+        second_event=None,
         family=Sigmoid(scale=grid.scale),
     )
 

@@ -44,10 +44,11 @@ def score(
 ) -> None:
     """Score every sequence by the share of its tokens that are learned within a window, and weigh it for sampling.
 
-    A token counts by the probability that its event lies in the window, from the standard error of its learning time.
+    A token counts by the probability that it has an event, by which its loss falls, within the window.
     Weights are 1 on average: lower in the bottom buckets, higher in the top ones.
 
-    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    Exit codes: 0 done, also where the window is outside what was measured or holds hardly any events, with a warning;
+    1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     bounds = parse_window(window)
     if picture is not None and losses is None:
@@ -106,6 +107,7 @@ def describe(found: "SampleWeights", window: tuple[float, float], axis: str) -> 
         "tokens": int(found.tokens.sum()),
         "events": float(np.sum(found.events)),
         "effective_sample_size": found.effective_sample_size,
+        "warnings": list(found.warnings),
         "buckets": rows,
     }
 
@@ -151,6 +153,8 @@ def _print(said: dict[str, Any]) -> None:
         f"{said['events']:,.1f} of {said['tokens']:,} tokens are learned within the window. Effective sample size "
         f"{said['effective_sample_size']:,.1f} of {said['sequences']:,} sequences ({share:.1%})."
     )
+    for warning in said["warnings"]:
+        say(console, warning, "yellow")
     for name in ("picture", "written"):
         if name in said:
             say(console, f"Written: {said[name]}", "green")

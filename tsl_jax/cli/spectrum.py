@@ -31,6 +31,15 @@ def spectrum(
             "fits is there."
         ),
     ] = None,
+    other_run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOSSES",
+            help="Loss store of the same tokens in another training run, to tell what is missing of the derivative "
+            "from what moves between runs; needs --losses.",
+            show_default="none",
+        ),
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,6 +78,8 @@ def spectrum(
     Exit codes: 0 done, also where the store has no events, with the reason; 1 refused or failed, with the reason on
     stderr; 2 wrong usage; 130 stopped with Ctrl-C.
     """
+    if other_run is not None and losses is None:
+        raise typer.BadParameter("needs the losses of the fits: give --losses, too", param_hint="--other-run")
     with reporting(as_json, debug):
         from ..pipeline import AnalysisOptions, analyse
         from ..store import open_fits
@@ -83,8 +94,8 @@ def spectrum(
             with writing(str(out), "a directory of this name", kept="Nothing was read."):
                 out.mkdir(parents=True, exist_ok=True)
         console = stderr_console()
-        analysis = analyse(_read(open_fits(fits), losses, by, bins), options)
-        said = {"fits": fits, "losses": losses} | describe(analysis)
+        analysis = analyse(_read(open_fits(fits), losses, other_run, by, bins), options)
+        said = {"fits": fits, "losses": losses, "other_run": other_run} | describe(analysis)
         said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
         print_description(console, said)
         if said["pictures"]:
@@ -93,7 +104,9 @@ def spectrum(
             write_json(said)
 
 
-def _read(store: "FitStore", losses: str | None, by: list[str] | None, bins: int) -> "StoreSpectrum":
+def _read(
+    store: "FitStore", losses: str | None, other_run: str | None, by: list[str] | None, bins: int
+) -> "StoreSpectrum":
     """The spectrum of a store; what `analyse` needs is compiled meanwhile, once the first block could be read."""
     from ..pipeline import read_spectrum
     from ..pipeline.spectrum_checks import start_compiling
@@ -102,7 +115,8 @@ def _read(store: "FitStore", losses: str | None, by: list[str] | None, bins: int
     def first_block(*_: int) -> None:
         start_compiling(grid_of(store))
 
-    return read_spectrum(store, losses, by=coordinates(store, by), bins=bins, progress=first_block)
+    names = coordinates(store, by)
+    return read_spectrum(store, losses, other_run=other_run, by=names, bins=bins, progress=first_block)
 
 
 def coordinates(store: "FitStore", by: list[str] | None) -> list[str]:

@@ -1,6 +1,7 @@
 """The analysis of a spectrum as JSON can hold it, and in words."""
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from .console import say
@@ -39,7 +40,13 @@ def describe(analysis: "Analysis") -> dict[str, Any]:
             for name in ("coefficient", "exponent", "floor")
         }
         | {"of": "mean of the fits" if analysis.curves.value.comparison is None else "mean loss"},
+        "broadening": {
+            name: _banded(analysis, lambda c, name=name: getattr(c.broadening, name))
+            for name in ("ratio", "error", "median", "wider", "width")
+        }
+        | {"bin": analysis.curves.value.broadening.bin},
         "comparison": _comparison(analysis),
+        "second_events": _second_events(analysis),
         "binning_bound": {"loss": float(analysis.bound.loss), "slope": float(analysis.bound.slope)},
         "energy_shares": {
             name: [_banded(analysis, lambda c, name=name, i=i: c.modes[name].energy[i]) for i in range(4)]
@@ -88,6 +95,26 @@ def _comparison(analysis: "Analysis") -> dict[str, Any] | None:
     }
 
 
+def _second_events(analysis: "Analysis") -> dict[str, Any] | None:
+    """What is missing of the derivative, as norms relative to that of the mean loss's derivative."""
+    second, comparison = analysis.curves.value.second, analysis.curves.value.comparison
+    if second is None or comparison is None:
+        return None
+    ends = [one.second.missing for one in _ends(analysis.curves)]
+    size = math.sqrt(float((comparison.observed**2).sum()))
+    # Pointwise bands as those of a normal distribution: half their width is this many standard deviations.
+    sigmas = NormalDist().inv_cdf((1 + analysis.options.level) / 2)
+    between = math.sqrt(float(((ends[2] - ends[1]) ** 2).sum())) / (2 * sigmas)
+    return {
+        "tokens": _banded(analysis, lambda c: c.second.tokens),
+        "share_of_missing": _banded(analysis, lambda c: c.second.share),
+        "share_of_constants": _banded(analysis, lambda c: c.second.constants),
+        "missing": _banded(analysis, lambda c: c.comparison.split["sigmoid"]),
+        "noise_between_sequences": between / size if size > 0 else None,
+        "noise_between_runs": _banded(analysis, lambda c: c.second.between_runs),
+    }
+
+
 def _groups(analysis: "Analysis", name: str) -> list[dict[str, Any]]:
     group = analysis.groups[name]
     labels = [*group.grouping.labels, None]
@@ -133,7 +160,9 @@ def print_description(console: "Console", said: dict[str, Any]) -> None:
             f"Intervals: {level}.",
         )
     _print_tails(console, said)
+    _print_broadening(console, said)
     _print_comparison(console, said)
+    _print_second_events(console, said)
     if said["tokens_by_kind"]["LEARNED"]:
         words = (
             ("single pulses", "all pulses"),
@@ -204,6 +233,44 @@ def _print_comparison(console: "Console", said: dict[str, Any]) -> None:
         console,
         f"What p * g misses of the derivative: {missing['total'][0]:.2%} of its norm; by cause: {parts} (binning moves "
         f"the mean loss by at most {said['binning_bound']['loss']:.2g} nat)",
+    )
+
+
+def _print_broadening(console: "Console", said: dict[str, Any]) -> None:
+    found = said["broadening"]
+    if math.isnan(found["error"][0]):
+        return
+    errors = (
+        f"Errors of learning times: {found['error'][0]:.3g} in {_coordinate(said)} (root mean square; median "
+        f"{found['median'][0]:.2g}), bins of p {found['bin']:.2g}, p {found['width'][0]:.3g} (standard deviation)"
+    )
+    wider = f"{found['wider'][0]:.0%} of p has errors wider than its bins"
+    if math.isinf(found["ratio"][0]):
+        made = "errors alone would explain the width of p: its form says nothing of the true learning times"
+        say(console, f"{errors}: {wider}, and {made}", "yellow")
+        return
+    broad = f"they make p {_interval(found['ratio'], '.2f')} times as wide as the true learning times"
+    say(console, f"{errors}: {wider}; {broad}", "yellow" if found["error"][0] > found["bin"] else None)
+
+
+def _coordinate(said: dict[str, Any]) -> str:
+    return f"ln {said['axis']}" if said["scale"] == "log" else said["axis"]
+
+
+def _print_second_events(console: "Console", said: dict[str, Any]) -> None:
+    found = said["second_events"]
+    if found is None or math.isnan(found["share_of_missing"][0]) or math.isnan(found["missing"][0]):
+        return
+    noise = [] if found["noise_between_sequences"] is None else [(found["noise_between_sequences"], "other sequences")]
+    if not math.isnan(found["noise_between_runs"][0]):
+        noise.append((found["noise_between_runs"][0], "another run"))
+    moved = " and ".join(f"{one:.1%} with {source}" for one, source in noise if math.isfinite(one))
+    beside = f", which moves by {moved}" if moved else ""
+    say(
+        console,
+        f"What sigmoids miss of the derivative: {found['missing'][0]:.2%} of its norm{beside}; tokens with a likely "
+        f"second event ({found['tokens'][0]:.1%}) hold {_interval(found['share_of_missing'], '.0%')} of it, tokens "
+        f"whose constant counts {_interval(found['share_of_constants'], '.0%')}",
     )
 
 

@@ -8,6 +8,7 @@ from .noise import POINTS_A_PARAMETER, NoiseModel
 from .noise_estimation import TooFewCurvesError, noise_model
 from .options import FitOptions
 from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
+from .statistics import degrees_of_freedom, probability_before
 
 __all__ = [
     "EVENT_CATEGORIES",
@@ -23,11 +24,13 @@ __all__ = [
     "check_axis",
     "chosen_kernel",
     "curve_counts",
+    "degrees_of_freedom",
     "fit",
     "has_parameters",
     "least_squares",
     "noise_model",
     "predict",
+    "probability_before",
     "row_multiple",
     "tile_size",
 ]

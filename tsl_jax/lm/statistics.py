@@ -41,9 +41,24 @@ def scatter_of(measures: Measures, size: int, num_points, inflation) -> Scatter:
     kept = _kept(measures)
     taken = jnp.trace(measures.meat) + (size - jnp.sum(kept, axis=0))
     variance = inflation * measures.rss / jnp.maximum(jnp.maximum(n - taken, LEAST_FREEDOM * n), 1)
-    square = jnp.square(measures.correlation)
-    freedom = jnp.maximum(n * (1 - square) / (1 + square) - size, 1)
+    freedom = degrees_of_freedom(measures.correlation, n, size)
     return Scatter(variance, jnp.clip(n / measures.long_run, jnp.minimum(n, 1), n), freedom)
+
+
+def degrees_of_freedom(correlation, num_points, size: int = 4):
+    """Degrees of freedom of a curve's standard errors, ``n (1 - ρ²)/(1 + ρ²) - p`` and at least 1; see `scatter_of`.
+
+    Args:
+        correlation: ρ, between neighbouring checkpoints (`Fit.noise_correlation`), of any shape.
+        num_points: n, measured points of each curve, likewise.
+        size: p, parameters of a curve; by default those of a sigmoid.
+
+    Example:
+        >>> degrees_of_freedom(jnp.array([0.0, 0.5]), 64).round(1).tolist()
+        [60.0, 34.400001525878906]
+    """
+    square = jnp.square(correlation)
+    return jnp.maximum(num_points * (1 - square) / (1 + square) - size, 1)
 
 
 def _kept(measures: Measures):
@@ -184,9 +199,37 @@ def critical_value(significance: float, extra: int, effective):
     return jnp.exp(value)
 
 
+#: Student's t beyond this is taken for this: squares of larger ones leave float32.
+_MOST_T = 1e6
+
+
 def normal_of_t(t, freedom):
-    """The standard normal quantile with (nearly) the probability of t in Student's distribution (Wallace 1959)."""
-    return t * (1 - 1 / (4 * freedom)) / jnp.sqrt(1 + jnp.square(t) / (2 * freedom))
+    """The standard normal quantile with (nearly) the probability of t in Student's distribution of freedom f.
+
+    ``t · (8f + 1)/(8f + 3) · sqrt(ln(1 + t²/f) / (t²/f))`` (Wallace 1959): probabilities within 0.01 for f = 1, 0.001
+    from 4 on, in the tails as well.
+    """
+    t = jnp.clip(t, -_MOST_T, _MOST_T)
+    x = jnp.square(t) / freedom
+    small = x < 1e-4
+    safe = jnp.where(small, 1, x)
+    shrunk = jnp.where(small, 1 - x / 4, jnp.sqrt(jnp.log1p(safe) / safe))
+    return t * (8 * freedom + 1) / (8 * freedom + 3) * shrunk
+
+
+def probability_before(edge, where, error, freedom):
+    """Probability that an event lies before an edge: Student's t of ``(edge - where) / error``.
+
+    Args:
+        edge: in the fitted coordinate.
+        where, error: (curves,) the event's place and its standard error, in the same; where the error is not known
+            (NaN) the place counts whole.
+        freedom: (curves,) degrees of freedom of the error (`degrees_of_freedom`).
+    """
+    known = error > 0
+    z = normal_of_t((edge - where) / jnp.where(known, error, 1), freedom)
+    half = 0.5 + 0.5 * lax.erf(z * np.sqrt(0.5, dtype=z.dtype))
+    return jnp.where(known, half, (where < edge).astype(half.dtype))
 
 
 def probabilities_of(event_probability, where, error, first, last, freedom) -> dict[str, Float[Array, " curves"]]:
@@ -199,15 +242,9 @@ def probabilities_of(event_probability, where, error, first, last, freedom) -> d
         first, last: of the window.
         freedom: (curves,) degrees of freedom of the error.
     """
-    known = error > 0
-    scale = jnp.where(known, error, 1)
-
-    def above(distance):
-        z = normal_of_t(distance / scale, freedom)
-        half = 0.5 + 0.5 * lax.erf(z * np.sqrt(0.5, dtype=z.dtype))
-        return jnp.where(known, half, (distance > 0).astype(half.dtype))
-
-    early, late = above(first - where), above(where - last)
+    # The end as the start of what is turned round, so that small probabilities on either side keep their digits.
+    early = probability_before(first, where, error, freedom)
+    late = probability_before(-last, -where, error, freedom)
     return {
         "unlearned": 1 - event_probability,
         "learned": event_probability * jnp.maximum(1 - early - late, 0),

@@ -15,10 +15,14 @@ from ..spectrum import (
     Kind,
     Moments,
     PulseGroups,
+    SecondEvents,
     SpectrumGrid,
+    TimeErrors,
     bands_of_sums,
+    broadening,
     decompose,
     pulse_groups,
+    second_events,
 )
 from ..spectrum.bootstrap import poisson_weights
 from ..spectrum.comparison import compare_parts
@@ -81,7 +85,11 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
     by_group = stacked([group.counts for group in read.groups.values()]) if read.groups else None
     # All curves of all tokens and groups from one program: programs take longer to compile than to run.
     found = bands_of_sums(
-        function, (by_resample, compared, by_group), key, replicates=options.replicates, level=options.level
+        function,
+        (by_resample, compared, by_group, read.errors),
+        key,
+        replicates=options.replicates,
+        level=options.level,
     )
     # On the host: slices on the device would each compile a program.
     found = jax.tree.map(np.asarray, found)
@@ -124,22 +132,23 @@ class _CurvesOf:
     bandwidth: float
 
     def __call__(
-        self, moments: Moments, sums: dict[str, Array] | None, groups: GroupSums | None
+        self, moments: Moments, sums: dict[str, Array] | None, groups: GroupSums | None, errors: TimeErrors
     ) -> tuple[Curves, GroupTimes | None]:
-        return self._curves(moments, sums), None if groups is None else times_of(groups, self.bins)
+        return self._curves(moments, sums, errors), None if groups is None else times_of(groups, self.bins)
 
-    def _curves(self, moments: Moments, sums: dict[str, Array] | None) -> Curves:
+    def _curves(self, moments: Moments, sums: dict[str, Array] | None, errors: TimeErrors) -> Curves:
         parts = decompose(moments, weighting=self.weighting, outside=self.outside)
         number, grid = self.pulse_groups, moments.grid
         drops = jnp.sum(moments.drop, (0, 2))
         total = jnp.sum(drops)
         inside = jnp.sum(drops[grid.inside])
-        loss = fitted = comparison = None
+        loss = fitted = comparison = second = None
         if sums is not None:
             there = jnp.where(sums["number"] > 0, sums["number"], jnp.nan)
             loss, fitted = sums["loss"] / there, sums["fit"] / there
             time = np.asarray(self.time)
             comparison = compare_parts(moments, parts, time, loss, fitted, bandwidth=self.bandwidth)  # type: ignore[arg-type]
+            second = self._second(grid, time, sums, there)
         return Curves(
             parts=parts,
             density=jnp.mean(parts.spectrum.reshape(-1, self.bins, grid.time_bins // self.bins), -1),
@@ -148,9 +157,27 @@ class _CurvesOf:
             modes=all_pulse_modes(moments, number),
             tails=fit_cut_tails(moments, default_cuts(grid)),
             outside=jnp.where(total > 0, 1 - inside / jnp.maximum(total, 1e-30), jnp.nan),
+            broadening=broadening(moments, errors, bins=self.bins, weighting=self.weighting),
             mean_loss=loss,
             mean_fit=fitted,
             comparison=comparison,
+            second=second,
+        )
+
+    def _second(self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, Array], there: Array) -> SecondEvents:
+        means = {}
+        if "other" in sums:
+            both = jnp.where(sums["both"] > 0, sums["both"], jnp.nan)
+            means = {"mean_loss": sums["own"] / both, "other_run": sums["other"] / both}
+        return second_events(
+            grid,
+            time,
+            (sums["loss"] - sums["fit"]) / there,  # type: ignore[arg-type]
+            sums["second_gap"] / there,
+            sums["constant_gap"] / there,
+            jnp.sum(sums["second_number"]) / jnp.sum(sums["number"]),
+            bandwidth=self.bandwidth,
+            **means,
         )
 
 
@@ -188,11 +215,7 @@ def _usable_losses(losses: LossSums | None) -> tuple[np.ndarray, dict[str, np.nd
     if losses is None:
         return np.arange(0), None
     there = np.flatnonzero(losses.number.sum(0) > 0)
-    return there, {
-        "loss": losses.loss[:, there].astype(np.float32),
-        "fit": losses.fit[:, there].astype(np.float32),
-        "number": losses.number[:, there].astype(np.float32),
-    }
+    return there, {name: values[:, there].astype(np.float32) for name, values in losses.present().items()}
 
 
 def _mean_loss_law(

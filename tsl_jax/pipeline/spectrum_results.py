@@ -7,7 +7,18 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..spectrum import Bands, BinningBound, Comparison, Decomposition, PulseGroups, PulseModes, Rival, Tail
+from ..spectrum import (
+    Bands,
+    BinningBound,
+    Broadening,
+    Comparison,
+    Decomposition,
+    PulseGroups,
+    PulseModes,
+    Rival,
+    SecondEvents,
+    Tail,
+)
 from .spectrum_store import StoreSpectrum
 from .token_groups import Grouping
 
@@ -62,9 +73,11 @@ class Curves:
         modes: `PulseModes` of ``"all pulses"``, ``"unit area"`` and ``"group means"``.
         tails: `Tail` by ``"count"`` and by ``"drop"``.
         outside: share of the visible drops that belongs to events outside the window.
-        mean_loss: (checkpoints,) of the measured losses, nat; None without losses, as the next two.
+        broadening: of ``density`` by the errors of learning times.
+        mean_loss: (checkpoints,) of the measured losses, nat; None without losses, as the next three.
         mean_fit: (checkpoints,) of the fits, nat.
         comparison: of the spectrum with the mean loss.
+        second: tokens with a likely second event in what sigmoids miss of the mean loss.
     """
 
     parts: Decomposition
@@ -74,9 +87,11 @@ class Curves:
     modes: dict[str, PulseModes]
     tails: dict[str, Tail]
     outside: Float[Array, ""]
+    broadening: Broadening
     mean_loss: Float[Array, " checkpoints"] | None
     mean_fit: Float[Array, " checkpoints"] | None
     comparison: Comparison | None
+    second: SecondEvents | None
 
 
 @dataclasses.dataclass(frozen=True)

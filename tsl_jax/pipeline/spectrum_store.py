@@ -4,45 +4,32 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ..curves import Family, Sigmoid
-from ..lm import predict
-from ..spectrum import GroupCounts, Spectrum, SpectrumGrid, block_rows
+from ..curves import Sigmoid
+from ..spectrum import GroupCounts, Spectrum, SpectrumGrid, TimeErrors, block_rows
 from ..spectrum.tallies import tally_on
-from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses, read_rows
+from ..store import (
+    FitStore,
+    LossStore,
+    StoredFit,
+    StoreError,
+    StoreLike,
+    decode_probability,
+    open_fits,
+    open_losses,
+    read_rows,
+)
 from .evaluate import family_of
 from .sequences import sequence_blocks, sequence_source
+from .spectrum_losses import LossSums, add_losses, check_shape, check_tokens, open_other_run
 from .token_groups import Grouping, grouping_of
 
-#: What a spectrum needs of a fit store; standard errors, rss and r2 stay on the disk.
-_ARRAYS = ("learning_time", "sharpness", "loss_drop", "final_loss", "constant", "status", "category")
-_LOSS_BYTES = 2**26
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class LossSums:
-    """Sums over pairs of token and checkpoint with a finite loss and a finite fit, by resample group.
-
-    Attributes:
-        loss: (resamples, checkpoints) sums of the measured losses, nat.
-        fit: (resamples, checkpoints) sums of the fits, nat: the curve or the constant, by `tsl_jax.curve_counts`.
-        number: (resamples, checkpoints) pairs.
-    """
-
-    loss: np.ndarray
-    fit: np.ndarray
-    number: np.ndarray
-
-    def mean_loss(self) -> np.ndarray:
-        """(checkpoints,) mean of the measured losses, nat, float64; NaN where there are none."""
-        return _mean(self.loss, self.number)
-
-    def mean_fit(self) -> np.ndarray:
-        """(checkpoints,) mean of the fits, nat, float64; NaN where there are none."""
-        return _mean(self.fit, self.number)
+#: What a spectrum needs of a fit store; other standard errors, rss and r2 stay on the disk.
+_ARRAYS = (
+    *("learning_time", "learning_time_stderr", "sharpness", "loss_drop", "final_loss"),
+    *("constant", "status", "category"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +52,7 @@ class StoreSpectrum:
     Attributes:
         spectrum: of all tokens.
         groups: by the name of the token coordinate.
+        errors: of the learning times.
         losses: sums for the mean loss and the mean of the fits; None without a loss store.
         axis: (checkpoints used,) axis values; `losses` has these columns.
         axis_name: such as ``"step"``.
@@ -74,6 +62,7 @@ class StoreSpectrum:
 
     spectrum: Spectrum
     groups: dict[str, TokenGroups]
+    errors: TimeErrors
     losses: LossSums | None
     axis: np.ndarray
     axis_name: str
@@ -116,6 +105,7 @@ def read_spectrum(
     fits: StoreLike | FitStore,
     losses: StoreLike | LossStore | None = None,
     *,
+    other_run: StoreLike | LossStore | None = None,
     by: Sequence[str] = (),
     bins: int = 8,
     grid: SpectrumGrid | None = None,
@@ -128,6 +118,8 @@ def read_spectrum(
     Args:
         fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one.
         losses: its loss store, likewise, if the spectrum is to be compared with the mean loss.
+        other_run: losses of the same tokens at the same checkpoints in another training run, likewise, to know how far
+            the derivative of the mean loss moves from run to run; needs ``losses``.
         by: token coordinates to group by; codes that the store names and numbers with few values are categories,
             others are cut at their quantiles.
         bins: number of groups of a number with many values.
@@ -138,10 +130,10 @@ def read_spectrum(
         `StoreSpectrum`.
 
     Raises:
-        StoreError: no fit store, of another family, a grid of another scale, losses of another shape, or a coordinate
-            that is not there.
+        StoreError: no fit store, of another family, a grid of another scale, losses of another shape, another run of
+            other tokens or checkpoints, or a coordinate that is not there.
         ChunkError: a chunk is corrupted.
-        ValueError: fewer than 2 bins.
+        ValueError: fewer than 2 bins, or another run without losses.
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
@@ -161,7 +153,8 @@ def read_spectrum(
         raise ValueError(f"bins: got {bins}, expected at least 2")
     if losses is not None:
         losses = losses if isinstance(losses, LossStore) else open_losses(losses)
-        _check_shape(losses, fits)
+        check_shape(losses, fits)
+    other_run = open_other_run(other_run, losses, fits)
     columns, axis = _columns(fits), _axis(fits)
     grid = grid or grid_of(fits)
     if grid.scale != family.scale:
@@ -169,20 +162,25 @@ def read_spectrum(
     groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
     tally_of = tally_on(jax.default_backend())
     tally = tally_of(grid, {name: len(one.labels) for name, one in groupings.items()})
-    sums = LossSums(*np.zeros((3, grid.resamples, len(columns)))) if losses is not None else None
+    sums, errors = None, TimeErrors.empty(grid)
+    if losses is not None:
+        sums = LossSums.zeros(grid.resamples, len(columns), other_run=other_run is not None)
     length = min(tally_of.most, 1 << max(fits.num_tokens - 1, 0).bit_length())
     for part, sequence in sequence_blocks(fits, length):
-        stored = _read(fits, part)
+        stored = _read(fits, part, second=sums is not None)
         rows = block_rows(stored.params, stored.constant, stored.status, stored.category, sequence)
         numbers = {name: grouping.of(fits.read_coordinate(name, part)) for name, grouping in groupings.items()}
         resample = tally.add(rows, length, numbers)
+        errors = errors.added(grid, stored.params, stored.stderr, stored.status, stored.category, resample)
         if sums is not None:
             assert isinstance(losses, LossStore)
-            _add_losses(sums, losses, part, family, axis, columns, stored, resample)
+            if other_run is not None:
+                check_tokens(other_run, fits, part)
+            add_losses(sums, (losses, other_run), part, family, axis, columns, stored, resample)
         if progress:
             progress(part.stop, fits.num_tokens)
     groups = {name: TokenGroups(grouping, tally.counts(name)) for name, grouping in groupings.items()}
-    return StoreSpectrum(tally.spectrum(), groups, sums, axis, fits.axis_name, sequence_source(fits))
+    return StoreSpectrum(tally.spectrum(), groups, errors, sums, axis, fits.axis_name, sequence_source(fits))
 
 
 def grid_of(fits: FitStore) -> SpectrumGrid:
@@ -210,20 +208,14 @@ def _sigmoid_of(fits: FitStore) -> Sigmoid:
     return family
 
 
-def _check_shape(losses: LossStore, fits: FitStore) -> None:
-    shape = (fits.num_tokens, fits.num_checkpoints)
-    if losses.losses.shape != shape:
-        raise StoreError(
-            f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
-        )
-
-
-def _read(fits: FitStore, part: slice) -> StoredFit:
-    values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
+def _read(fits: FitStore, part: slice, second: bool) -> StoredFit:
+    """What a spectrum needs; whether a second event is likely only where it is asked for."""
+    names = (*_ARRAYS, "second_event") if second else _ARRAYS
+    values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in names}
     nothing = np.empty(0)
     return StoredFit(
         params={name: values[name] for name in Sigmoid().names},
-        stderr={},
+        stderr={"learning_time": values["learning_time_stderr"]},
         rss=nothing,
         r2=nothing,
         num_points=nothing,
@@ -233,53 +225,5 @@ def _read(fits: FitStore, part: slice) -> StoredFit:
         noise_correlation=nothing,
         effective_points=nothing,
         probabilities={},
-        second_event=None,
+        second_event=decode_probability(values["second_event"]) if second else None,
     )
-
-
-def _add_losses(
-    sums: LossSums,
-    losses: LossStore,
-    part: slice,
-    family: Family,
-    axis: np.ndarray,
-    columns: np.ndarray,
-    stored: StoredFit,
-    resample: np.ndarray,
-) -> None:
-    """Add measured losses and fits of some tokens to the sums, a few million losses at a time."""
-    piece = max(1, _LOSS_BYTES // (16 * losses.num_checkpoints))
-    for start in range(part.start, part.stop, piece):
-        rows = slice(start, min(start + piece, part.stop))
-        here = slice(rows.start - part.start, rows.stop - part.start)
-        measured = losses.read(rows)[:, columns]
-        length = min(piece, part.stop - part.start)
-        padded = [
-            np.pad(values[here], (0, length - len(measured)))
-            for values in (*stored.params.values(), stored.constant, stored.status, stored.category, resample)
-        ]
-        measured = np.pad(measured, ((0, length - len(measured)), (0, 0)), constant_values=np.nan)
-        added = _loss_sums(family, len(sums.loss), jnp.asarray(axis, jnp.float32), measured, *padded)
-        for total, values in zip((sums.loss, sums.fit, sums.number), added, strict=True):
-            total += np.asarray(values, np.float64)
-
-
-def _sums(family, resamples, axis, measured, learning_time, sharpness, drop, final, constant, status, category, group):
-    names = family.names
-    params = dict(zip(names, (learning_time, sharpness, drop, final), strict=True))
-    fitted = predict(family, axis, params, status, category, constant)
-    measured = measured.astype(jnp.float32)
-    pairs = jnp.isfinite(measured) & jnp.isfinite(fitted)
-    # Sums of some thousand float32 a group; the totals are float64.
-    return tuple(
-        jax.ops.segment_sum(jnp.where(pairs, values, 0), group, resamples)
-        for values in (measured, fitted, jnp.ones_like(fitted))
-    )
-
-
-_loss_sums = jax.jit(_sums, static_argnums=(0, 1))
-
-
-def _mean(sums: np.ndarray, number: np.ndarray) -> np.ndarray:
-    total, count = sums.sum(0), number.sum(0)
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)

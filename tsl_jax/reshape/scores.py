@@ -9,7 +9,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from ..lm import Category, has_parameters
+from ..lm import has_parameters, probability_before
+
+#: Degrees of freedom of an error that is taken for exact.
+_MANY = 1e6
 
 
 @jax.tree_util.register_dataclass
@@ -37,23 +40,27 @@ def event_probability(
     params: dict[str, ArrayLike],
     stderr: dict[str, ArrayLike],
     status: ArrayLike,
-    category: ArrayLike,
+    unlearned: ArrayLike,
     window: tuple[float, float],
     *,
+    freedom: ArrayLike | None = None,
     scale: str = "log",
 ) -> Float[Array, " tokens"]:
-    """Probability that a token is learned within a window, from its fitted sigmoid.
+    """Probability that a token is learned within a window: that it has an event, times that the event lies there.
 
-    ``Φ((u_end - u_learn)/s) - Φ((u_start - u_learn)/s)``, s the standard error of u_learn: to first order the fit is
-    normal in the fitted coordinate u. A token without a standard error (its transition lies between two checkpoints)
-    counts whole or not at all. A token without a significant event, or whose loss rises at its event, counts not.
+    ``(1 - unlearned) · (T((u_end - u_learn)/s) - T((u_start - u_learn)/s))``, s the standard error of u_learn and T
+    Student's distribution, as `Fit.probabilities` have them: over the measured window this is the probability of
+    LEARNED. A token without a standard error counts whole or not at all. One whose loss rises at its event counts not.
 
     Args:
         params: ``learning_time`` (axis units) and ``loss_drop`` (nat) of each token, (tokens,).
-        stderr: ``learning_time`` (axis units), (tokens,), NaN where it is not known.
+        stderr: ``learning_time`` (axis units), (tokens,), NaN where it is not known. Errors that hold in other runs,
+            too, make probabilities that do.
         status: (tokens,) of the fits.
-        category: (tokens,) of the fits.
+        unlearned: (tokens,) probability that there is no event, ``Fit.probabilities["unlearned"]``; NaN where there is
+            no fit.
         window: its start (not included) and end, axis units.
+        freedom: (tokens,) degrees of freedom of the errors, `tsl_jax.lm.degrees_of_freedom`; None takes them for many.
         scale: ``"log"`` or ``"linear"``, that of the fits.
 
     Returns:
@@ -63,33 +70,32 @@ def event_probability(
         ValueError: an empty window, or one that starts below 0 on a log scale.
 
     Example:
-        >>> from tsl_jax import Category, Status
+        >>> from tsl_jax import Status
         >>> found = {"learning_time": [100.0, 900.0, 100.0], "loss_drop": [2.0, 2.0, -1.0]}
         >>> known = {"learning_time": [10.0, float("nan"), 10.0]}
-        >>> ended, lies = [Status.CONVERGED] * 3, [Category.LEARNED] * 3
-        >>> event_probability(found, known, ended, lies, (100, 1000)).round(2).tolist()
-        [0.5, 1.0, 0.0]
+        >>> event_probability(found, known, [Status.CONVERGED] * 3, [0.0, 0.1, 0.0], (100, 1000)).round(2).tolist()
+        [0.5, 0.9, 0.0]
 
     Source: the score of arXiv 2606.29858, with the uncertainty of the fits.
     """
-    start, end = check_window(window, scale)
+    edges = check_window(window, scale)
     time = jnp.asarray(params["learning_time"], float)
     error = jnp.asarray(stderr["learning_time"], float)
-    falls = jnp.asarray(params["loss_drop"]) > 0
-    category = jnp.asarray(category)
-    counts = (
-        has_parameters(jnp.asarray(status)) & falls & (category != Category.UNLEARNED) & (category != Category.NONE)
-    )
+    event = 1 - jnp.nan_to_num(jnp.asarray(unlearned, float), nan=1.0)
+    counts = has_parameters(jnp.asarray(status)) & (jnp.asarray(params["loss_drop"]) > 0)
     if scale == "log":
         time = jnp.where(time > 0, time, 1.0)
         u, spread = jnp.log(time), error / time
     else:
         u, spread = time, error
-    known = spread > 0
-    spread = jnp.where(known, spread, 1.0)
-    normal = jax.scipy.stats.norm.cdf
-    likely = normal((end - u) / spread) - normal((start - u) / spread)
-    return jnp.where(counts, jnp.where(known, likely, (start < u) & (u <= end)), 0.0)
+    many = jnp.full(u.shape, _MANY) if freedom is None else jnp.asarray(freedom, float)
+    before = [
+        probability_before(edge, u, spread, many) if np.isfinite(edge) else jnp.full(u.shape, float(edge > 0))
+        for edge in edges
+    ]
+    start, end = edges
+    likely = jnp.where(spread > 0, before[1] - before[0], (start < u) & (u <= end))
+    return jnp.where(counts, event * jnp.maximum(likely, 0), 0.0)
 
 
 def check_window(window: tuple[float, float], scale: str) -> tuple[float, float]:

@@ -12,15 +12,18 @@ from .grid import SpectrumGrid, grid_over
 from .groups import GroupCounts, GroupTimes, accumulate_groups, group_bands, group_times
 from .mean_loss import BinningBound, binning_bound, implied_loss
 from .pulses import convolve
+from .second_events import SecondEvents, second_events
 from .sharing import PulseGroups, PulseModes, pulse_groups, pulse_modes
 from .statistic import Moments, Spectrum, accumulate, accumulate_rows
 from .tail import Tail, fit_tail
 from .tail_quality import Rival, tail_goodness, tail_rivals
+from .time_errors import Broadening, TimeErrors, broadening
 
 __all__ = [
     "MOST_ITEMS",
     "Bands",
     "BinningBound",
+    "Broadening",
     "Comparison",
     "Decomposition",
     "Exact",
@@ -33,9 +36,11 @@ __all__ = [
     "PulseModes",
     "Rival",
     "Score",
+    "SecondEvents",
     "Spectrum",
     "SpectrumGrid",
     "Tail",
+    "TimeErrors",
     "TokenBlock",
     "accumulate",
     "accumulate_groups",
@@ -44,6 +49,7 @@ __all__ = [
     "bands_of_sums",
     "binning_bound",
     "block_rows",
+    "broadening",
     "compare",
     "convolve",
     "decompose",
@@ -58,6 +64,7 @@ __all__ = [
     "pulse_groups",
     "pulse_modes",
     "resample_of",
+    "second_events",
     "tail_goodness",
     "tail_rivals",
     "token_block",

@@ -93,7 +93,7 @@ def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
     x, steepness = x / grid.unit, jnp.minimum(block.sharpness * grid.unit, _STEEPEST)
     before, after = jax.nn.sigmoid(steepness * x), jax.nn.sigmoid(steepness * (1 - x))
     seen = before * after * -jnp.expm1(-steepness)  # σ(s(1-x)) - σ(-sx), without the difference
-    outside = (block.category == Category.EARLY) | (block.category == Category.LATE)
+    outside = _said_outside(block) & ~_lies_inside(x)
     drop = block.loss_drop * jnp.where(outside, seen, 1)
     level = block.final_loss + block.loss_drop * jax.nn.sigmoid(-steepness * (1 - x))
 
@@ -115,13 +115,23 @@ def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
     )
 
 
+def _said_outside(block):
+    return (block.category == Category.EARLY) | (block.category == Category.LATE)
+
+
+def _lies_inside(x):
+    """Whether an event's best place is inside the window; with a wide error its likeliest category may be another."""
+    return (x > _ROUNDING) & (x < 1 - _ROUNDING)
+
+
 def _kinds(block, event, x, steepness, drop, level):
     constant_known = jnp.abs(block.constant) <= MOST_LOSS  # False for NaN
     rest = jnp.where(block.category == Category.UNLEARNED, Kind.UNLEARNED, Kind.CONSTANT)
     rest = jnp.where(constant_known, rest, Kind.NO_DATA)
     rest = jnp.where(block.status == Status.PENDING, Kind.PENDING, rest)
+    learned = (block.category == Category.LEARNED) & (x >= -_ROUNDING) & (x <= 1 + _ROUNDING)
     at = {
-        Kind.LEARNED: (block.category == Category.LEARNED) & (x >= -_ROUNDING) & (x <= 1 + _ROUNDING),
+        Kind.LEARNED: learned | (_said_outside(block) & _lies_inside(x)),
         Kind.EARLY: (block.category == Category.EARLY) & (x <= _ROUNDING),
         Kind.LATE: (block.category == Category.LATE) & (x >= 1 - _ROUNDING),
     }

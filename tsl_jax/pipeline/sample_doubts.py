@@ -1,0 +1,52 @@
+"""What makes scores of sequences doubtful: windows outside what was measured, and windows with hardly any events."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+#: Fewer events a sequence than this are hardly any: what ranks most sequences is chance.
+LEAST_EVENTS = 1.0
+#: A window may count this share of its events before the first checkpoint, where nothing was measured.
+MOST_OUTSIDE = 0.01
+
+
+def doubts_of(
+    window: tuple[float, float], measured: tuple[float, float], axis: str, events: np.ndarray, seen: float
+) -> tuple[str, ...]:
+    """Why scores are doubtful, in sentences.
+
+    Args:
+        window: that is scored, axis units.
+        measured: first and last checkpoint, axis units.
+        axis: its name.
+        events: (sequences,) expected events within the window.
+        seen: how many of all these lie between the first and the last checkpoint.
+    """
+    return (*_outside(window, measured, axis, 1 - seen / events.sum()), *_hardly_any(events))
+
+
+def _outside(window: tuple[float, float], measured: tuple[float, float], axis: str, share: float) -> Iterator[str]:
+    """Whether a window reaches past what was measured, and what that does to its events."""
+    steps = f"the measured part of training ({axis} {measured[0]:g} to {measured[1]:g})"
+    if window[1] <= measured[0] or window[0] >= measured[1]:
+        yield (
+            f"The window {window[0]:g} to {window[1]:g} lies outside {steps}: its events are extrapolated from the "
+            "ends of curves."
+        )
+    elif window[1] > measured[1]:
+        yield (
+            f"The window ends after {steps}: few events after its end can be known, and {share:.1%} of those "
+            "counted are extrapolated."
+        )
+    elif share > MOST_OUTSIDE:
+        yield f"The window begins before {steps}: {share:.1%} of the events counted in it lie there, extrapolated."
+
+
+def _hardly_any(events: np.ndarray) -> Iterator[str]:
+    """Whether sequences have too few events for their scores to differ by more than chance."""
+    mean = float(np.mean(events))
+    if mean < LEAST_EVENTS:
+        yield (
+            f"The window holds hardly any events: {mean:.2g} a sequence ({events.sum():,.1f} in all), so that buckets "
+            "are mostly chance; take a wider window, or longer sequences."
+        )
