@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .output_files import check_picture
 from .runs import Run, ScheduleOption, Warmup, rates_until, read_run
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def forecast(
 
         from ..temporal.rank import seen_part
 
+        check_picture(picture)
         run = read_run(losses)
         seen = run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
         hidden = np.setdiff1d(np.arange(len(run.step)), np.arange(len(seen.step)))

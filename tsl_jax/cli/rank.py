@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .output_files import check_picture
 from .runs import ScheduleOption, Warmup, rates_until, read_run, short_names
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def rank(
         from ..temporal.rank import rank as rank_runs
         from ..temporal.rank import seen_part
 
+        check_picture(picture)
         given = []
         for path in runs:
             run = read_run(path)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .output_files import check_picture
 from .runs import Run, RunError, Warmup, rates_until, read_run, short_names
 
 
@@ -38,6 +39,7 @@ def timescale(
     with reporting(as_json, debug):
         from ..temporal.collapse import collapse
 
+        check_picture(picture)
         parts = [_part(read_run(path), start, warmup) for path in runs]
         laws = [_laws(part, level) for part in parts]
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
