@@ -135,11 +135,34 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         if debug or not _is_message(error):
             raise
-        text = in_words_of_the_command(str(error))
-        say(stderr_console(), f"error: {text}", "red")
-        if as_json:
-            write_json({"error": {"kind": type(error).__name__, "message": text}})
+        _tell(error, as_json)
         raise typer.Exit(ExitCode.FAILED) from None
+    except (RuntimeError, AssertionError):
+        missing = None if debug else _missing_device()
+        if missing is None:
+            raise
+        _tell(missing, as_json)
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+def _tell(error: Exception, as_json: bool) -> None:
+    text = in_words_of_the_command(str(error))
+    say(stderr_console(), f"error: {text}", "red")
+    if as_json:
+        write_json({"error": {"kind": type(error).__name__, "message": text}})
+
+
+def _missing_device() -> Exception | None:
+    """Why JAX has no device, which may be behind any error of its own; None if it has one, or is not in use."""
+    if "jax" not in sys.modules:
+        return None
+    from ..pipeline.machine import NoDeviceError, local_devices
+
+    try:
+        local_devices()
+    except NoDeviceError as error:
+        return error
+    return None
 
 
 def in_words_of_the_command(text: str) -> str:

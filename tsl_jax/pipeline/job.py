@@ -3,8 +3,6 @@
 import time
 from typing import Any, Literal
 
-import jax
-
 from ..curves import Family
 from ..lm import FitOptions
 from ..store import (
@@ -22,6 +20,7 @@ from ..store import (
 )
 from ..store.lock import Lock
 from .device import BlockFitter, Devices
+from .machine import local_devices
 from .plan import blocks_of
 from .preparation import fit_header, fit_layout, left_out_checkpoints
 from .stages import StageSeconds
@@ -88,7 +87,7 @@ def fit_store(
     _check_arguments(family, options, on_bad_chunk, memory)
     source = open_losses(losses)
     left_out = left_out_checkpoints(family, axis, source.axis(axis))
-    where = list(jax.local_devices() if devices is None else devices)
+    where = list(local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
     header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out)
     layout = fit_layout(source, family, fitter, memory)
