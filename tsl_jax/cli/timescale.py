@@ -7,7 +7,19 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_picture
-from .runs import Run, RunError, Warmup, rates_until, read_run, short_names
+from .runs import (
+    RUN_HELP,
+    LossColumn,
+    RateColumn,
+    Run,
+    RunError,
+    StepColumn,
+    Warmup,
+    named_columns,
+    rates_until,
+    read_run,
+    short_names,
+)
 
 
 def timescale(
@@ -15,7 +27,7 @@ def timescale(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Runs: CSV files with columns step, loss and perhaps lr, or loss stores.",
+            help=f"Runs, each {RUN_HELP}",
             show_default=False,
         ),
     ],
@@ -25,6 +37,9 @@ def timescale(
     ] = None,
     level: Annotated[float, typer.Option(help="Of the interval of the exponent, between 0 and 1.")] = 0.95,
     warmup: Warmup = None,
+    step_column: StepColumn = None,
+    loss_column: LossColumn = None,
+    lr_column: RateColumn = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -40,7 +55,8 @@ def timescale(
         from ..temporal.collapse import collapse
 
         check_picture(picture)
-        parts = [_part(read_run(path), start, warmup) for path in runs]
+        names = named_columns(step_column, loss_column, lr_column)
+        parts = [_part(read_run(path, names), start, warmup) for path in runs]
         laws = [_laws(part, level) for part in parts]
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
         axes = [name for name in ("lr_sum", "step") if all(name in part for part in parts)]

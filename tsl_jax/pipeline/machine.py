@@ -24,7 +24,7 @@ def local_devices() -> list[Any]:
     try:
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # JAX asserts that it has found one
-        asked = jax.config.jax_platforms
+        asked = getattr(jax.config, "jax_platforms", None)
         if not asked:
             raise
         raise NoDeviceError(
