@@ -86,7 +86,9 @@ def fragments(draw: random.Random) -> bytes:
         BASE.decode().encode("utf-16"),
         b" " * 1000,
     )
-    return draw.choice((*whole, b"[" * 9_000, b'{"a":' * 9_000, b"PAR1", b"{}", b"[]", b"[{}]", b'{"step": 1e999}'))
+    return draw.choice(
+        (*whole, b";", b"[" * 9_000, b'{"a":' * 9_000, b"PAR1", b"{}", b"[]", b"[{}]", b'{"step": 1e999}')
+    )
 
 
 def cut(draw: random.Random) -> bytes:

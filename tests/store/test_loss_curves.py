@@ -159,6 +159,8 @@ def test_gaps_repeats_and_restarts_are_told_in_one_warning(file, rows, step, los
     [
         ("", "is empty, expected a header line"),
         (" \n\n ", "is empty, expected a header line"),
+        (";", "holds no cell with text"),
+        ('""\n', "holds no cell with text"),
         ("step,lr,loss\n", "no rows"),
         ("lr,loss\n1,2\n", "no column 'step' among"),
         ("step,lr\n1,2\n", "no column 'loss' among .*--loss-column NAME"),

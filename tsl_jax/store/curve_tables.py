@@ -110,6 +110,8 @@ def _delimited(path: Path, text: str) -> Table:
     cells = frame.to_numpy().tolist()
     places = [f"line {first + number}" for number in range(1, len(cells) + 1)]
     filled = [k for k, row in enumerate(cells) if any(cell.strip() for cell in row)]
+    if not filled:
+        raise LossCurveError(f"{path}: holds no cell with text, expected a header line such as 'step,lr,loss'")
     header = [cell.strip() for cell in cells[filled[0]]]
     short = _short_lines(text.split("\n")[first:], len(cells), len(header), options["sep"]) & set(filled)
     notes = ()
