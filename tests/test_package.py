@@ -270,12 +270,13 @@ def test_what_is_loaded_late_is_what_type_checkers_see():
     """`tsl_jax/__init__.py` says twice where each name is: to type checkers, and to Python."""
     tree = ast.parse((ROOT / "__init__.py").read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-    seen = {node.module: {alias.name for alias in node.names} for node in block.body}
+    assert tuple(alias.name for node in block.body if not node.module for alias in node.names) == tsl_jax._MORE
+    seen = {node.module: {alias.name for alias in node.names} for node in block.body if node.module}
     assert seen == {package: set(names) for package, names in tsl_jax._PACKAGES.items()}
     assert set().union(*seen.values()) == set(tsl_jax.__all__)
-    for package in seen:
+    for package in (*seen, *tsl_jax._MORE):
         assert getattr(tsl_jax, package) is importlib.import_module(f"tsl_jax.{package}")
-    assert {*tsl_jax.__all__, *seen} <= set(dir(tsl_jax))
+    assert {*tsl_jax.__all__, *seen, *tsl_jax._MORE} <= set(dir(tsl_jax))
     assert (ROOT / "py.typed").exists()
 
 

@@ -4,6 +4,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import data as data
+    from . import plots as plots
+    from . import reshape as reshape
+    from . import simulate as simulate
     from .collect import collect
     from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
     from .lm import (
@@ -82,11 +86,13 @@ _PACKAGES = {
     "store": ("create_losses", "open_fits", "open_losses", "validate"),
     "temporal": ("evolution", "forecast", "lr_sum", "position_law", "rank", "separation", "time_law"),
 }
+#: More packages that ``import tsl_jax; tsl_jax.data`` finds.
+_MORE = ("data", "plots", "reshape", "simulate")
 _PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names}
 
 
 def __getattr__(name: str):
-    if name in _PACKAGES:
+    if name in _PACKAGES or name in _MORE:
         return importlib.import_module(f".{name}", __name__)
     if name in _PACKAGE_OF:
         return getattr(importlib.import_module(f".{_PACKAGE_OF[name]}", __name__), name)
@@ -94,4 +100,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_PACKAGES})
+    return sorted({*globals(), *__all__, *_PACKAGES, *_MORE})

@@ -1,8 +1,10 @@
 """What commands make of the cores of a CPU."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,19 @@ def test_a_number_of_threads_that_is_set_stays():
 )
 def test_a_number_that_is_set_stays(settings):
     assert numbers(**settings) == [3, 1, 0]
+
+
+@pytest.mark.parametrize("words", [("fit", "losses.zarr", "fits.zarr"), ("simulate", "student", "run.csv")])
+@pytest.mark.parametrize("platform", ["cuda", "no-such-kind"])
+def test_a_kind_of_device_that_is_not_here_is_told(losses, tmp_path, words, platform):
+    if platform == "cuda" and Path("/proc/driver/nvidia").exists():
+        pytest.skip("there is a GPU")
+    assert losses == tmp_path / "losses.zarr"
+    command = [sys.executable, "-m", "tsl_jax.cli", *words, "--json"]
+    env = os.environ | {"JAX_PLATFORMS": platform}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    message = json.loads(done.stdout)["error"]["message"]
+    assert message.startswith(f"JAX_PLATFORMS={platform}: JAX finds no such device here")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "fits.zarr").exists()

@@ -57,9 +57,9 @@ def test_rank_of_two_csvs(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "header", "options", "says"),
     [
-        (["1,0.1,nan"], "step,lr,loss", (), "line 2"),
-        (["1,0.1,"], "step,lr,loss", (), "line 2"),
-        (["1,0.1,3", "1,0.1,2"], "step,lr,loss", (), "step 1 comes twice"),
+        (["1,0.1,nan"], "step,lr,loss", (), "none of its 1 rows has a finite step and loss"),
+        (["1,0.1,five"], "step,lr,loss", (), "line 2: loss is 'five'"),
+        (None, "step,lr,loss", ("--loss-column", "nats"), "no column 'nats' among"),
         (["1,3"], "when,loss", (), "no column 'step'"),
         (["100,0.1,3"], "step,lr,loss", ("--schedule", "none"), "got 1 rows"),
         (None, "step,lr,loss", ("--fraction", "0"), "fraction: got 0.0"),
@@ -73,6 +73,18 @@ def test_refusals(tmp_path, rows, header, options, says):
     done = run("forecast", curve(tmp_path / "a.csv", rows=rows, header=header), "--until", 9000, *options, "--json")
     assert done.exit_code == 1, done.output
     assert says in json.loads(done.stdout)["error"]["message"]
+
+
+def test_rows_left_out_are_said_once_and_columns_can_be_named(tmp_path):
+    rows = [f"{step};{'' if step == 500 else 0.001};{'' if step == 300 else 3 + 20 * step**-0.5}" for step in STEP]
+    path = curve(tmp_path / "a.txt", rows=rows, header="when;eta;nats")
+    names = ("--step-column", "when", "--loss-column", "nats", "--lr-column", "eta")
+    done = run("timescale", path, "--warmup", 0, *names, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)["runs"][0]
+    assert said["rows"] == len(STEP) - 1  # the loss of the row without a rate counts
+    assert np.isclose(said["lr_sum"]["exponent"], 0.5, atol=0.01)
+    assert done.stderr.count("left out 1 row without a finite loss") == 1
 
 
 def test_positions_must_be_there(tmp_path):

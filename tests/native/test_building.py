@@ -1,9 +1,11 @@
 """Building the kernel: where it is kept, when it is built again, and what is said where it cannot be."""
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +53,70 @@ def test_without_a_folder_it_is_built_for_this_process(monkeypatch, folder):
     monkeypatch.setattr(building, "compiled_folder", lambda kind: None)
     assert hasattr(building._built(TOOLS, COMPILER), building.SOLVE)
     assert not list(folder.iterdir())
+
+
+@pytest.fixture
+def planted(folder):
+    """A library that somebody else may have put there: of the right name, and digest. It says so when it is loaded."""
+    ctypes.CDLL(None).unsetenv(b"PLANTED")
+    source = folder.parent / "planted.c"
+    source.write_text('__attribute__((constructor)) void run(void) { extern int putenv(char *); putenv("PLANTED=1"); }')
+    library = folder / "planted"
+    subprocess.run([*COMPILER, "-shared", "-fPIC", "-xc", str(source), "-o", str(library)], check=True)
+    digest = building._digest(library.read_bytes())
+    path = library.rename(folder / f"{building._version(TOOLS, COMPILER)}-{digest}.so")
+    path.chmod(0o757)
+    return path
+
+
+def planted_ran():
+    """Whether the constructor of the planted library ran: Python's own copy of the environment is older."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    return getenv(b"PLANTED") is not None
+
+
+def test_a_planted_library_is_not_loaded_and_the_kernel_is_built_beside_it(folder, planted):
+    with pytest.warns(cache.CacheWarning, match=f"{planted}: can be written by others"):
+        library = building._built(TOOLS, COMPILER)
+    assert hasattr(library, building.SOLVE)
+    assert not planted_ran()
+    assert len(list(folder.glob("*.so"))) == 2
+
+
+def test_in_a_folder_of_others_nothing_is_loaded_nor_written(folder, planted):
+    planted.chmod(0o700)  # its own mode is right
+    folder.chmod(0o777)
+    with pytest.warns(cache.CacheWarning, match=f"{folder}: can be written by others"):
+        library = building._built(TOOLS, COMPILER)
+    assert hasattr(library, building.SOLVE)
+    assert not planted_ran()
+    assert list(folder.iterdir()) == [planted]
+    folder.chmod(0o700)
+    building._built(TOOLS, COMPILER)
+    assert planted_ran()  # so that the test would see it
+
+
+def test_where_others_could_exchange_it_the_kernel_is_not_built(monkeypatch, folder, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setattr(building, "compiled_folder", lambda kind: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    told = building._register(TOOLS)
+    assert told.startswith(f"it could not be built or loaded: {shared}: can be written by others")
+    assert told.endswith("or name a folder of your own in TMPDIR.")
+    assert not list(shared.iterdir())
+
+
+def test_the_kernel_is_written_for_its_user_alone(folder):
+    before = os.umask(0)
+    try:
+        building._built(TOOLS, COMPILER)
+    finally:
+        os.umask(before)
+    (path,) = folder.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.fixture

@@ -201,6 +201,14 @@ def test_bad_arguments_raise_before_anything_is_written(job, tmp_path, arguments
     assert not (tmp_path / "fits").exists()
 
 
+def test_a_memory_that_is_far_too_small_raises_before_anything_is_written(tmp_path):
+    source = MemoryStore()
+    create_losses(source, np.ones((64, 6), "float32"), checkpoints={"step": np.arange(6) + 1}, chunk_tokens=64)
+    with pytest.raises(ValueError, match="each chunk of 64 tokens would be read 64 times; give at least 1 MiB"):
+        fit_store(source, tmp_path / "fits", Sigmoid(), memory=1)
+    assert not (tmp_path / "fits").exists()
+
+
 def test_bad_axes_raise_before_anything_is_written(tmp_path):
     source = MemoryStore()
     create_losses(source, np.ones((4, 6), "float32"), checkpoints={"step": [-1, 1, 2, 3, 4, 5]})

@@ -1,12 +1,22 @@
 """The plan's arithmetic, for any store and any memory."""
 
 import math
+import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tsl_jax.pipeline import blocks_of, bytes_per_token, device_rows, plan_layout
-from tsl_jax.pipeline.plan import FEWEST_BLOCKS, LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS, MOST_CHUNK_TOKENS
+from tsl_jax.pipeline.plan import (
+    FEWEST_BLOCKS,
+    LEAST_BLOCK_TOKENS,
+    MOST_BLOCK_TOKENS,
+    MOST_BLOCKS,
+    MOST_CHUNK_TOKENS,
+    MOST_READS,
+    refuse_absurd,
+)
 from tsl_jax.store import Layout
 
 jobs = st.fixed_dictionaries(
@@ -105,3 +115,30 @@ def test_blocks_of_large_stores_fill_whole_engine_blocks_of_all_devices():
 
 def test_memory_is_counted_for_every_copy():
     assert bytes_per_token(100, 2, 50) > 2 * 100 * 2 + 2 * 50
+
+
+@pytest.mark.parametrize(
+    ("tokens", "chunk", "memory", "message"),
+    [
+        (5 * 10**9, 8_192, 2**20, "8,771,930 blocks, and each chunk of 8,192 tokens would be read 15 times; .* 15 MiB"),
+        (10**6, 10**6, 2**20, "read 1,755 times; give at least 1,754 MiB, or rewrite the losses in smaller chunks"),
+        (10**9, 16, 2**18, "blocks hold 142 tokens: the job would have 7,042,254 blocks, and each takes its time"),
+    ],
+)
+def test_a_memory_far_too_small_is_refused_with_the_least_that_makes_sense(tokens, chunk, memory, message):
+    with pytest.raises(ValueError, match=f"^memory: got {memory:,} bytes, .*{message}"):
+        refuse_absurd(tokens, 1_839, chunk, memory)
+
+
+@given(jobs)
+def test_the_least_memory_that_is_named_is_enough(job):
+    given = job["num_tokens"], job["token_bytes"], job["chunk_tokens"]
+    block = max(1, job["memory"] // job["token_bytes"])
+    try:
+        refuse_absurd(*given, job["memory"])
+    except ValueError as error:
+        least = int(re.search(r"at least ([\d,]+) MiB", str(error))[1].replace(",", ""))
+        refuse_absurd(*given, least * 2**20)
+        assert -(-job["chunk_tokens"] // block) > MOST_READS or job["num_tokens"] > MOST_BLOCKS * block
+    else:
+        assert -(-job["num_tokens"] // block) <= MOST_BLOCKS

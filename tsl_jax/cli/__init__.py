@@ -1,11 +1,13 @@
 """The command `tsl`: one file a sub-command; what takes long to import is imported when it is used."""
 
 import os
-from typing import Annotated
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from ..cache import compiled_folder
+from ..cache import CacheWarning, compiled_folder, doubt_about_contents, warn
 from . import (
     bench,
     collect,
@@ -23,6 +25,7 @@ from . import (
     timescale,
     validate,
 )
+from .console import say, stderr_console
 
 app = typer.Typer(
     name="tsl",
@@ -77,12 +80,29 @@ def keep_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = compiled_folder("programs")
-    if folder is not None and os.access(folder, os.W_OK):
+    if folder is None or not os.access(folder, os.W_OK):
+        return
+    if doubt := doubt_about_contents(folder):
+        warn(doubt)
+    else:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+
+
+def _showing_in_a_line(show: Callable[..., None]) -> Callable[..., None]:
+    """Python's way to show warnings, but what is meant for users without a place in the source."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, CacheWarning):
+            say(stderr_console(), f"warning: {message}", "yellow")
+        else:
+            show(message, category, *place)
+
+    return show_warning
 
 
 def main() -> None:
     """Run the command `tsl` with the arguments of this process."""
+    warnings.showwarning = _showing_in_a_line(warnings.showwarning)
     keep_programs()
     app()
 

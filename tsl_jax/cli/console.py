@@ -4,14 +4,20 @@ import contextlib
 import enum
 import json
 import math
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+class OutputError(OSError):
+    """The result could not be written to stdout."""
 
 
 class ExitCode(enum.IntEnum):
@@ -43,11 +49,43 @@ _WORDS = (
 )
 
 
+class _Forgiving:
+    """A stream for people: where it goes may end, and no work is lost because nobody reads on (``2>&1 | head``)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            _close_for_good(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            _close_for_good(self._stream)
+
+
+def _close_for_good(stream: TextIO) -> None:
+    """Let a stream lead nowhere; else Python tries to write what is left when it ends, and fails."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 def stderr_console() -> "Console":
     """Where people read."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    stream: Any = None if sys.stderr is None else _Forgiving(sys.stderr)  # None: closed by who called
+    return Console(file=stream, stderr=True, highlight=False)
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:
@@ -56,8 +94,21 @@ def say(console: "Console", text: str, style: str | None = None) -> None:
 
 
 def write_json(value: Mapping[str, Any]) -> None:
-    """The one object on stdout; what JSON has no number for is null."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """The one object on stdout; what JSON has no number for is null.
+
+    Raises:
+        OutputError: stdout takes it not, for example because the disk is full. One who stops reading wants no more.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        typer.echo(text)
+    except OSError as error:
+        _close_for_good(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(
+                f"stdout: could not write the JSON object: {error.strerror}. What the command wrote elsewhere is kept; "
+                "free some space or let stdout go to another place, and run the same command again"
+            ) from error
 
 
 def _plain(value: Any) -> Any:
@@ -84,11 +135,34 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         if debug or not _is_message(error):
             raise
-        text = in_words_of_the_command(str(error))
-        say(stderr_console(), f"error: {text}", "red")
-        if as_json:
-            write_json({"error": {"kind": type(error).__name__, "message": text}})
+        _tell(error, as_json)
         raise typer.Exit(ExitCode.FAILED) from None
+    except (RuntimeError, AssertionError):
+        missing = None if debug else _missing_device()
+        if missing is None:
+            raise
+        _tell(missing, as_json)
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+def _tell(error: Exception, as_json: bool) -> None:
+    text = in_words_of_the_command(str(error))
+    say(stderr_console(), f"error: {text}", "red")
+    if as_json:
+        write_json({"error": {"kind": type(error).__name__, "message": text}})
+
+
+def _missing_device() -> Exception | None:
+    """Why JAX has no device, which may be behind any error of its own; None if it has one, or is not in use."""
+    if "jax" not in sys.modules:
+        return None
+    from ..pipeline.machine import NoDeviceError, local_devices
+
+    try:
+        local_devices()
+    except NoDeviceError as error:
+        return error
+    return None
 
 
 def in_words_of_the_command(text: str) -> str:

@@ -7,14 +7,13 @@ import typer
 
 def chosen_devices(number: int | None) -> Any:
     """So many of the local devices; None stands for all. To be called before JAX has started a device."""
-    import jax
-
     from ..pipeline.cores import MOST_CPU_DEVICES, share_out_the_cores
+    from ..pipeline.machine import local_devices
 
     share_out_the_cores(max(1, number) if number else MOST_CPU_DEVICES)
     if number is None:
         return None
-    there = jax.local_devices()
+    there = local_devices()
     if not 1 <= number <= len(there):
         raise typer.BadParameter(
             f"got {number}, expected 1 to {len(there)}, the devices that are here ({there[0].device_kind})",

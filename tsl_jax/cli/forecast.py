@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
-from .runs import Run, ScheduleOption, Warmup, rates_until, read_run
+from .output_files import check_picture
+from .runs import (
+    RUN_HELP,
+    LossColumn,
+    RateColumn,
+    Run,
+    ScheduleOption,
+    StepColumn,
+    Warmup,
+    named_columns,
+    rates_until,
+    read_run,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +35,7 @@ def forecast(
         str,
         typer.Argument(
             metavar="LOSSES",
-            help="The run: a CSV file with columns step, loss and perhaps lr, or a loss store.",
+            help=f"The run: {RUN_HELP}",
             show_default=False,
         ),
     ],
@@ -38,11 +50,14 @@ def forecast(
     ] = None,
     schedule: ScheduleOption = "recorded",
     warmup: Warmup = None,
+    step_column: StepColumn = None,
+    loss_column: LossColumn = None,
+    lr_column: RateColumn = None,
     like: Annotated[
         list[str] | None,
         typer.Option(
             metavar="RUN",
-            help="A finished run of the same family, CSV with lr or a store, to learn from what annealing brings; "
+            help="A finished run of the same family, a file with lr or a store, to learn from what annealing brings; "
             "may be given several times.",
             show_default="published values",
         ),
@@ -69,14 +84,16 @@ def forecast(
 
         from ..temporal.rank import seen_part
 
-        run = read_run(losses)
+        check_picture(picture)
+        names = named_columns(step_column, loss_column, lr_column)
+        run = read_run(losses, names)
         seen = run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
         hidden = np.setdiff1d(np.arange(len(run.step)), np.arange(len(seen.step)))
         hidden = hidden[run.step[hidden] <= until]
         at = np.union1d(np.geomspace(seen.step[-1] + 1, max(until, seen.step[-1] + 1), _POINTS).round(), [until])
         at = np.union1d(at[at > seen.step[-1]], run.step[hidden])
         rates = rates_until(seen, until, schedule, warmup)
-        prior = _prior(like or [], warmup)
+        prior = _prior(like or [], warmup, names)
         by_position = _by_position(seen, at, rates, prior) if positions else None
         found = by_position.total if by_position else _of_mean(seen, at, rates, prior)
         said = describe(run.name, seen, found, fraction) | {"schedule": schedule if rates is not None else "unknown"}
@@ -96,7 +113,7 @@ def forecast(
             write_json(said)
 
 
-def _prior(like: list[str], warmup: int | None) -> "ForecastPrior":
+def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "ForecastPrior":
     from ..temporal.forecast import ForecastPrior
     from ..temporal.forecast_prior import prior_from_runs
 
@@ -104,7 +121,7 @@ def _prior(like: list[str], warmup: int | None) -> "ForecastPrior":
         return ForecastPrior()
     runs = []
     for path in like:
-        run = read_run(path)
+        run = read_run(path, names)
         rates = rates_until(run, run.step[-1], "recorded", warmup)
         runs.append({"step": run.step, "loss": run.loss, "learning_rate": rates})
     return prior_from_runs(runs)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .output_files import check_picture
 
 #: Rows that people are shown, and fewest checkpoints, which the separation point needs.
 _ROWS, _FEWEST = 10, 8
@@ -53,6 +54,7 @@ def positions(
         from ..pipeline.position_losses import position_losses
         from ..store import create_losses
 
+        check_picture(picture)
         means = position_losses(losses, axis=axis)
         if table is not None:
             create_losses(table, means.mean, checkpoints={"position": means.position}, tokens={axis: means.axis})

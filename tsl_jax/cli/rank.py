@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
-from .runs import ScheduleOption, Warmup, rates_until, read_run, short_names
+from .output_files import check_picture
+from .runs import (
+    RUN_HELP,
+    LossColumn,
+    RateColumn,
+    ScheduleOption,
+    StepColumn,
+    Warmup,
+    named_columns,
+    rates_until,
+    read_run,
+    short_names,
+)
 
 if TYPE_CHECKING:
     from ..temporal.rank import Ranking
@@ -17,7 +29,7 @@ def rank(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Two or more runs: CSV files with columns step, loss and perhaps lr, or loss stores.",
+            help=f"Two or more runs, each {RUN_HELP}",
             show_default=False,
         ),
     ],
@@ -30,6 +42,9 @@ def rank(
     ] = None,
     schedule: ScheduleOption = "recorded",
     warmup: Warmup = None,
+    step_column: StepColumn = None,
+    loss_column: LossColumn = None,
+    lr_column: RateColumn = None,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the comparison into this file.", show_default="none")
     ] = None,
@@ -44,9 +59,11 @@ def rank(
         from ..temporal.rank import rank as rank_runs
         from ..temporal.rank import seen_part
 
+        check_picture(picture)
+        names = named_columns(step_column, loss_column, lr_column)
         given = []
         for path in runs:
-            run = read_run(path)
+            run = read_run(path, names)
             seen = run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
             rates = rates_until(seen, at, schedule, warmup)
             given.append({"step": seen.step, "loss": seen.loss, "learning_rate": rates})

@@ -1,10 +1,13 @@
-"""Training runs as the commands take them: a CSV loss curve or a loss store, and the schedule of its learning rate."""
+"""Training runs as the commands take them: a file with a loss curve or a loss store, and its learning rates."""
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from .console import say, stderr_console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 Warmup = Annotated[
     int | None,
     typer.Option(
-        help="Length of the linear warm-up from 0 that a CSV leaves out before its first row, in steps; 0: none. "
+        help="Length of the linear warm-up from 0 that a file leaves out before its first row, in steps; 0: none. "
         "Needed where the file has learning rates and does not begin at step 0.",
         show_default="as recorded",
     ),
@@ -26,6 +29,25 @@ ScheduleOption = Annotated[
         help="Learning rate of the whole run: recorded (the run's own, which must reach as far as the forecast), "
         "constant, cosine[:FINAL], linear[:FINAL] (from the last seen rate to FINAL, 0 by default, at the end of the "
         "forecast), none (unknown), or a CSV file with columns step, lr.",
+    ),
+]
+#: What a run may be, in the help of commands.
+RUN_HELP = (
+    "a file with a loss curve (CSV, TSV, JSON lines, Parquet, trainer_state.json, exports of Weights & Biases and "
+    "TensorBoard, logs of llm.c and modded-nanogpt), or a loss store."
+)
+StepColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of the files that holds the step.", show_default="known names"),
+]
+LossColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of the files that holds the loss.", show_default="known names"),
+]
+RateColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--lr-column", metavar="NAME", help="Column of the files with the learning rate.", show_default="known names"
     ),
 ]
 
@@ -68,20 +90,37 @@ class Run:
         return dataclasses.replace(self, step=self.step[kept], loss=self.loss[kept], positions=positions)
 
 
-def read_run(path: str) -> Run:
-    """Read a CSV loss curve (a file ending in .csv) or a loss store.
+def named_columns(step: str | None, loss: str | None, rate: str | None) -> dict[str, str]:
+    """The options ``--step-column``, ``--loss-column`` and ``--lr-column`` by what they name."""
+    given = {"step": step, "loss": loss, "learning_rate": rate}
+    return {name: column for name, column in given.items() if column is not None}
+
+
+def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
+    """Read a file with a loss curve, or a loss store; what was left out of a file is said once.
+
+    Args:
+        path: of it.
+        names: see `named_columns`.
 
     Raises:
         StoreError: what is wrong with the file or the store.
         RunError: a checkpoint of the store without any loss.
     """
-    if path.lower().endswith(".csv"):
-        from ..store import read_columns
+    from ..store import CURVE_FILES, LossCurveFile
 
-        columns = read_columns(path, ("step", "loss"), ("learning_rate",))
-        rate = columns.get("learning_rate")
-        return Run(path, columns["step"], columns["loss"], None if rate is None else columns["step"], rate)
-    return _store_run(path)
+    is_file = os.path.isfile(path) and not path.lower().endswith(".zip")
+    if not (is_file or path.lower().endswith(CURVE_FILES) or os.path.isfile(f"{path}/trainer_state.json")):
+        return _store_run(path)
+    file = LossCurveFile(path, names)
+    columns, notes = file.columns(("step", "loss"))
+    rates: dict[str, Any] = {}
+    if file.has("learning_rate"):  # at its own rows: there may be no loss where it was recorded
+        rates, more = file.columns(("step", "learning_rate"))
+        notes = tuple(dict.fromkeys((*notes, *more)))
+    if notes:
+        say(stderr_console(), f"{path}: {'; '.join(notes)}", "yellow")
+    return Run(path, columns["step"], columns["loss"], rates.get("step"), rates.get("learning_rate"))
 
 
 def _store_run(path: str) -> Run:
@@ -130,14 +169,14 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
     """
     import numpy as np
 
+    from ..store import CURVE_FILES, LossCurveFile
+
     end = int(np.ceil(last))
     kind, _, final = schedule.partition(":")
     if schedule == "none" or (schedule == "recorded" and run.rate is None):
         return None
-    if schedule.lower().endswith(".csv") or os.path.exists(schedule):
-        from ..store import read_columns
-
-        columns = read_columns(schedule, ("step", "learning_rate"))
+    if schedule.lower().endswith(CURVE_FILES) or os.path.exists(schedule):
+        columns, _ = LossCurveFile(schedule).columns(("step", "learning_rate"))
         return _recorded(columns["step"], columns["learning_rate"], end, warmup, schedule)
     if kind not in ("recorded", "constant", "cosine", "linear") or (final and kind not in ("cosine", "linear")):
         raise RunError(

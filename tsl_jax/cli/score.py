@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .output_files import check_file, check_picture
 
 if TYPE_CHECKING:
     from ..pipeline import SampleWeights
@@ -56,8 +57,10 @@ def score(
     with reporting(as_json, debug):
         from ..pipeline import score_store
         from ..store import open_fits
-        from ..store.weights import write_weights
+        from ..store.weights import WEIGHT_FILES, write_weights
 
+        check_file(out, WEIGHT_FILES, "--out")
+        check_picture(picture)
         store = open_fits(fits)
         found = score_store(store, bounds, buckets=buckets, strength=strength)
         attributes = {"window": window, "axis": store.axis_name, "strength": f"{strength:g}", "fits": fits}

@@ -8,6 +8,7 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .fit_options import ScaleName
+from .output_files import check_file
 from .progress import lines
 
 
@@ -110,6 +111,7 @@ def _student(
 
     if out.exists() and not overwrite:
         raise StoreError(f"{out}: something is here already; pass --overwrite to replace it")
+    check_file(out, (), "OUT")
     record = np.unique(np.r_[0, np.round(np.geomspace(1, max(steps, 1), 120)).astype(int)])
     runs = teacher_student(
         temperature, rate, record, seed=seed, options=TeacherStudentOptions(optimizer=optimizer, evaluation=4096)
@@ -117,6 +119,7 @@ def _student(
     loss, spread = (np.asarray(values)[0, 0] for values in (runs.loss, runs.logit_spread))
     rows = [f"{step},{one:.8g},{rate:.8g}" for step, one in zip(record, loss, strict=True)]
     with writing(str(out), "the loss curve", kept="Nothing was kept.", again="run the command again"):
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text("\n".join(["step,loss,lr", *rows]) + "\n")
     what = f"loss {loss[0]:.3g} to {loss[-1]:.3g} nat in {record[-1]:,} steps, logit spread {spread[-1]:.3g}"
     return {"what": what, "temperature": temperature, "steps": int(record[-1]), "loss": float(loss[-1])}

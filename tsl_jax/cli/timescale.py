@@ -6,7 +6,20 @@ from typing import Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
-from .runs import Run, RunError, Warmup, rates_until, read_run, short_names
+from .output_files import check_picture
+from .runs import (
+    RUN_HELP,
+    LossColumn,
+    RateColumn,
+    Run,
+    RunError,
+    StepColumn,
+    Warmup,
+    named_columns,
+    rates_until,
+    read_run,
+    short_names,
+)
 
 
 def timescale(
@@ -14,7 +27,7 @@ def timescale(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Runs: CSV files with columns step, loss and perhaps lr, or loss stores.",
+            help=f"Runs, each {RUN_HELP}",
             show_default=False,
         ),
     ],
@@ -24,6 +37,9 @@ def timescale(
     ] = None,
     level: Annotated[float, typer.Option(help="Of the interval of the exponent, between 0 and 1.")] = 0.95,
     warmup: Warmup = None,
+    step_column: StepColumn = None,
+    loss_column: LossColumn = None,
+    lr_column: RateColumn = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -38,7 +54,9 @@ def timescale(
     with reporting(as_json, debug):
         from ..temporal.collapse import collapse
 
-        parts = [_part(read_run(path), start, warmup) for path in runs]
+        check_picture(picture)
+        names = named_columns(step_column, loss_column, lr_column)
+        parts = [_part(read_run(path, names), start, warmup) for path in runs]
         laws = [_laws(part, level) for part in parts]
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
         axes = [name for name in ("lr_sum", "step") if all(name in part for part in parts)]

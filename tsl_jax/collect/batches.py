@@ -141,7 +141,7 @@ def _tokens(index: int, batch: Any, sequences: int) -> Tokens:
     shape = np.shape(batch[source])
     if len(shape) != 2:
         raise StoreError(f"batches[{index}][{source!r}]: got shape {shape}, expected (sequences, positions)")
-    mask = np.asarray(_as_shape(index, MASK, batch.get(MASK, True), shape), bool)
+    mask = _checked_mask(index, _as_shape(index, MASK, batch.get(MASK, True), shape))
     given = {name: batch[name] for name in RECORDED if name in batch}
     given.setdefault("sequence", sequences + np.arange(shape[0]))
     given.setdefault("position", np.broadcast_to(np.arange(shape[1]), shape))
@@ -151,6 +151,17 @@ def _tokens(index: int, batch: Any, sequences: int) -> Tokens:
         if name in given
     }
     return Tokens(batch, shape, mask, columns)
+
+
+def _checked_mask(index: int, mask: np.ndarray) -> np.ndarray:
+    """Booleans; labels, where the tokens that do not count are -100 and token 0 is 0, are no mask."""
+    other = mask[(mask != 0) & (mask != 1)]
+    if other.size:
+        raise StoreError(
+            f"batches[{index}][{MASK!r}]: holds {other[0]}, expected 0 (does not count) and 1 (counts), or booleans; "
+            f"of labels give {MASK}=(labels != -100)"
+        )
+    return mask.astype(bool)
 
 
 def _as_shape(index: int, name: str, values: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
+from .arrays import native
 from .family import Family, Parameter
 
 
@@ -56,4 +57,4 @@ class Hyperbola(Family):
         return {"amplitude": amplitude, "rate": jnp.exp(theta[0]) / window[1], "floor": offset}
 
     def curve(self, axis, params):
-        return params["amplitude"] / (1 + params["rate"] * axis) + params["floor"]
+        return params["amplitude"] / (1 + params["rate"] * native(axis)) + params["floor"]

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
+from .arrays import native
 from .family import Family, Parameter
 
 
@@ -57,4 +58,4 @@ class PowerLaw(Family):
         return {"coefficient": amplitude * jnp.exp(exponent * origin), "exponent": exponent, "floor": offset}
 
     def curve(self, axis, params):
-        return params["coefficient"] * axis ** -params["exponent"] + params["floor"]
+        return params["coefficient"] * native(axis) ** -params["exponent"] + params["floor"]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .arrays import jax_array
 from .family import Family, Parameter
 
 
@@ -99,7 +100,7 @@ class Sigmoid(Family):
         }
 
     def curve(self, axis, params):
-        u, u_learn = self.coordinate(jnp.asarray(axis)), self.coordinate(jnp.asarray(params["learning_time"]))
+        u, u_learn = self.coordinate(jax_array(axis)), self.coordinate(jnp.asarray(params["learning_time"]))
         return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * (u - u_learn))
 
 

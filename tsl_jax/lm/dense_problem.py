@@ -9,6 +9,8 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
+from ..curves import native
+
 
 def _is_traced(value) -> bool:
     return isinstance(value, Tracer)
@@ -20,6 +22,7 @@ def float_leaves(p0: PyTree) -> PyTree:
     Raises:
         ValueError: there are no parameters, or one is neither real nor integer.
     """
+    p0 = jax.tree.map(native, p0)
     leaves = jax.tree_util.tree_leaves_with_path(p0)
     if sum(np.size(leaf) for _, leaf in leaves) == 0:
         raise ValueError("p0: got no parameters, expected an array or a pytree of arrays with at least one number")

@@ -11,7 +11,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..curves import Family
+from ..curves import Family, jax_array
 from .kernel import tile_size
 from .measures import Measures, measure, residuals
 from .native_kernel import chosen_kernel
@@ -283,7 +283,7 @@ def check_input(family, time, losses, weights, options):
         raise TypeError(f"family: got {family!r}, expected an instance such as tsl_jax.Sigmoid()")
     if not isinstance(options, FitOptions):
         raise TypeError(f"options: got {type(options).__name__}, expected tsl_jax.FitOptions(...)")
-    losses = jnp.asarray(losses)
+    losses = jax_array(losses)
     if not jnp.issubdtype(losses.dtype, jnp.floating):
         raise TypeError(
             f"losses: got dtype {losses.dtype}, expected a floating-point dtype; convert them with "

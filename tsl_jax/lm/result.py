@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from ..curves import Family
+from ..curves import Family, native
 
 
 class Status(enum.IntEnum):
@@ -203,7 +203,7 @@ def predict(family, time, params, status, category, constant, kind="counted"):
     flat = jnp.broadcast_to(jnp.asarray(constant)[..., None], (*jnp.shape(constant), len(time)))
     if kind == "constant":
         return flat
-    curve = family.curve(time, {name: jnp.asarray(value)[..., None] for name, value in params.items()})
+    curve = family.curve(native(time), {name: jnp.asarray(value)[..., None] for name, value in params.items()})
     if kind == "curve":
         return curve
     return jnp.where(curve_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)

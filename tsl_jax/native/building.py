@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 
-from ..cache import compiled_folder
+from ..cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code, warn
 
 #: Names under which JAX knows the kernel's two parts; see `tsl_jax.lm.native_kernel` for what they take and return.
 SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
@@ -154,12 +154,18 @@ def _built(tools: Toolchain, compiler: list[str]) -> ctypes.CDLL:
     """The library, from the cache folder or else built into it; where it cannot be written, only for this process."""
     folder, version = compiled_folder("kernel"), _version(tools, compiler)
     for path in folder.glob(f"{version}-*.so") if folder else ():
-        if path.stem == f"{version}-{_digest(path)}":  # loading a file that was cut short may end the process
-            with contextlib.suppress(OSError):
+        try:
+            if path.stem == f"{version}-{_digest(read_code(path))}":  # a file that was cut short may end the process
                 return ctypes.CDLL(str(path))
+        except DoubtfulCodeError as doubt:
+            warn(str(doubt))
+        except OSError:
+            continue  # built anew
     if folder and os.access(folder, os.W_OK):
         return _build(tools, compiler, folder, version)
     with tempfile.TemporaryDirectory() as own:
+        if doubt := doubt_about(Path(own).absolute(), "TMPDIR"):
+            raise DoubtfulCodeError(doubt)
         return _build(tools, compiler, Path(own), version)
 
 
@@ -169,8 +175,9 @@ def _build(tools: Toolchain, compiler: list[str], folder: Path, version: str) ->
     os.close(handle)
     try:
         _run(compiler, *tools.flags, "-isystem", jax.ffi.include_dir(), str(_SOURCES / tools.source), "-o", new)
+        os.chmod(new, 0o700)  # linkers make it anew, with what the umask leaves
         library = ctypes.CDLL(new)
-        os.replace(new, folder / f"{version}-{_digest(Path(new))}.so")
+        os.replace(new, folder / f"{version}-{_digest(Path(new).read_bytes())}.so")
     finally:
         Path(new).unlink(missing_ok=True)
     return library
@@ -190,8 +197,8 @@ def _run(compiler: list[str], *arguments: str) -> str:
     ).stdout
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def _digest(code: bytes) -> str:
+    return hashlib.sha256(code).hexdigest()[:16]
 
 
 def _version(tools: Toolchain, compiler: list[str]) -> str:

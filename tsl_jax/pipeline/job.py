@@ -4,8 +4,6 @@ import dataclasses
 import time
 from typing import Any, Literal
 
-import jax
-
 from ..curves import Family
 from ..lm import FitOptions, NoiseModel
 from ..store import (
@@ -23,6 +21,7 @@ from ..store import (
 )
 from ..store.lock import Lock
 from .device import BlockFitter, Devices
+from .machine import local_devices
 from .noise import check_asked, settle_noise
 from .plan import blocks_of
 from .preparation import fit_header, fit_layout, left_out_checkpoints
@@ -96,7 +95,7 @@ def fit_store(
     _check_arguments(family, options, on_bad_chunk, memory)
     source = open_losses(losses)
     left_out = left_out_checkpoints(family, axis, source.axis(axis))
-    where = list(jax.local_devices() if devices is None else devices)
+    where = list(local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
     check_asked(noise, options, source.axis(axis)[len(left_out) :])
     layout = fit_layout(source, family, fitter, memory)

@@ -1,4 +1,4 @@
-"""What a device can do at most: bytes copied and floating-point operations a second, measured."""
+"""The devices of this machine, and what one can do at most: bytes copied and operations a second, measured."""
 
 import time
 from collections.abc import Callable
@@ -11,6 +11,28 @@ import jax.numpy as jnp
 _COPIED_BYTES, _MATRIX = {"cpu": 2**28, "gpu": 2**31}, {"cpu": 2048, "gpu": 8192}
 
 
+class NoDeviceError(RuntimeError):
+    """JAX finds no device of the kind that it is told to use."""
+
+
+def local_devices() -> list[Any]:
+    """`jax.local_devices`, or in words why there are none.
+
+    Raises:
+        NoDeviceError: JAX is told to use a kind of device that is not here.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that it has found one
+        asked = getattr(jax.config, "jax_platforms", None)
+        if not asked:
+            raise
+        raise NoDeviceError(
+            f"JAX_PLATFORMS={asked}: JAX finds no such device here{f' ({error})' if str(error) else ''}; unset "
+            "JAX_PLATFORMS or set it to cpu. NVIDIA's GPUs need their driver (nvidia-smi lists them) and tsl_jax[cuda]"
+        ) from error
+
+
 def copy_bandwidth(device: Any = None, seconds: float = 0.5) -> float:
     """Bytes a second that a device reads and writes when it copies a large array: both count.
 
@@ -18,7 +40,7 @@ def copy_bandwidth(device: Any = None, seconds: float = 0.5) -> float:
         device: a `jax.Device`; the first local one by default.
         seconds: about how long to measure; the fastest copy counts.
     """
-    device = device or jax.local_devices()[0]
+    device = device or local_devices()[0]
     size = _COPIED_BYTES.get(device.platform, 2**28)
     array = jax.device_put(jnp.zeros(size // 4, jnp.float32), device)
     copy = jax.jit(lambda a: a + 1)
@@ -32,7 +54,7 @@ def peak_flops(device: Any = None, seconds: float = 0.5) -> float:
         device: a `jax.Device`; the first local one by default.
         seconds: about how long to measure; the fastest product counts.
     """
-    device = device or jax.local_devices()[0]
+    device = device or local_devices()[0]
     size = _MATRIX.get(device.platform, 2048)
     matrix = jax.device_put(jnp.ones((size, size), jnp.float32), device)
     product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))

@@ -15,6 +15,8 @@ FEWEST_BLOCKS, LEAST_BLOCK_TOKENS = 8, 2**14
 #: chunk that it writes, and a token has more than ten arrays: in chunks of the losses' own size that would be a
 #: microsecond a token, many times what a GPU takes to fit it.
 MOST_CHUNK_TOKENS = 2**18
+#: Most times that a chunk is read, and most blocks of a job, before its plan is refused: a block takes a millisecond.
+MOST_READS, MOST_BLOCKS = 16, 2**20
 #: Copies of a block's losses and results that exist at once: read ahead, being decoded, padded, on the
 #: device, written.
 _INPUT_COPIES, _RESULT_COPIES = 12, 6
@@ -86,6 +88,32 @@ def plan_layout(
     block = max(1, -(-steps // blocks)) * step  # balanced, so that the last block is not mostly padding
     shard = unit if whole_shards else block
     return Layout(chunk * _greatest_divisor(shard // chunk, MOST_CHUNK_TOKENS // chunk), shard, block)
+
+
+def refuse_absurd(num_tokens: int, token_bytes: int, chunk_tokens: int, memory: int) -> None:
+    """Refuse a memory with which a job would hardly end: a chunk is read anew for each block that has a part of it.
+
+    Args:
+        num_tokens: tokens of the losses.
+        token_bytes: `bytes_per_token`.
+        chunk_tokens: tokens in a chunk of the losses.
+        memory: host memory for all blocks in flight, in bytes.
+
+    Raises:
+        ValueError: each chunk would be read more than `MOST_READS` times, or there would be more than `MOST_BLOCKS`
+            blocks; the message says the least memory that makes sense.
+    """
+    block, chunk = max(1, memory // token_bytes), min(chunk_tokens, num_tokens)
+    reads, blocks = -(-chunk // block), -(-num_tokens // block)
+    if reads <= MOST_READS and blocks <= MOST_BLOCKS:
+        return
+    least = max(chunk, -(-num_tokens // MOST_BLOCKS)) * token_bytes
+    again = f"each chunk of {chunk:,} tokens would be read {reads:,} times" if reads > 1 else "each takes its time"
+    smaller = ", or rewrite the losses in smaller chunks (tsl rechunk)" if reads > MOST_READS else ""
+    raise ValueError(
+        f"memory: got {memory:,} bytes, in which blocks hold {block:,} tokens: the job would have {blocks:,} blocks, "
+        f"and {again}; give at least {-(-least // 2**20):,} MiB{smaller}"
+    )
 
 
 def _greatest_divisor(number: int, most: int) -> int:

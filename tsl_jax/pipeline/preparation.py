@@ -11,7 +11,7 @@ from ..lm import FitOptions, check_axis
 from ..store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
 from .device import BlockFitter
 from .noise import ALONE
-from .plan import DEFAULT_MEMORY, bytes_per_token, plan_layout
+from .plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
 
 
 def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:
@@ -65,6 +65,9 @@ def fit_layout(
         fitter: where.
         memory: bytes of host memory that the blocks in flight have.
         block_tokens: most tokens of a block, whatever the memory.
+
+    Raises:
+        ValueError: the memory is far too small for these losses.
     """
     floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
     coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
@@ -75,6 +78,8 @@ def fit_layout(
     memory = memory or DEFAULT_MEMORY
     if block_tokens is not None:
         memory = min(memory, block_tokens * token_bytes)
+    else:
+        refuse_absurd(losses.num_tokens, token_bytes, losses.chunk_tokens, memory)
     return plan_layout(
         losses.num_tokens, token_bytes, losses.chunk_tokens, losses.shard_tokens, memory, fitter.row_multiple
     )

@@ -16,7 +16,7 @@ from ..lm import FitOptions, Status
 from ..store import FitWriter, LossStore, StoreLike, locate, open_losses, resume_or_create, writer_lock
 from .block_reading import BlockReader
 from .device import BlockFitter, Devices
-from .machine import copy_bandwidth
+from .machine import copy_bandwidth, local_devices
 from .plan import Block, blocks_of
 from .preparation import fit_header, fit_layout, left_out_checkpoints
 from .simulated_losses import simulate_store
@@ -112,7 +112,7 @@ def measure_speed(
     if checkpoints < 5:
         raise ValueError(f"checkpoints: got {checkpoints}, expected at least 5, one more than a sigmoid has parameters")
     options = FitOptions(kernel=kernel)
-    where = list(jax.local_devices() if devices is None else devices)
+    where = list(local_devices() if devices is None else devices)
     with tempfile.TemporaryDirectory(prefix="tsl-bench-", dir=folder) as place:
         if losses is None:
             steps = np.unique(np.round(np.geomspace(1, _LAST_STEP, checkpoints), 3))

@@ -1,6 +1,7 @@
 """How all pictures look: sizes, colours, axes. Nothing here touches Matplotlib's global state."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,11 +106,19 @@ def write(axes: "Axes", x: float, y: float, text: str, **font: Any) -> None:
     axes.text(x, y, text, color=INK, transform=axes.transAxes, **font)
 
 
+def picture_endings() -> frozenset[str]:
+    """What the name of a picture may end with, in small letters: the formats that Matplotlib writes without LaTeX."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return frozenset(f".{ending}" for ending in FigureCanvasBase.get_supported_filetypes()) - {".pgf"}
+
+
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure: as PNG, or as what the path's ending says (``.pdf``, ``.svg``)."""
+    """Write a figure as what the path's ending says (`picture_endings`); folders that are absent are made."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if not os.fspath(path).endswith(".png"):
         figure.savefig(path)
         return

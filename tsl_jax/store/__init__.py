@@ -19,7 +19,15 @@ from .ledger import BlockState, Ledger
 from .location import Location, StoreLike, locate
 from .lock import LEASE_SECONDS, writer_lock
 from .loss_creation import create_losses
-from .loss_curve_csv import LossCurveError, LossCurveRows, read_columns, read_loss_curve
+from .loss_curve_csv import (
+    CURVE_FILES,
+    LossCurveError,
+    LossCurveFile,
+    LossCurveRows,
+    LossCurveWarning,
+    read_columns,
+    read_loss_curve,
+)
 from .losses import LossStore, open_losses
 from .reading import read_rows, read_rows_with_gaps
 from .rechunking import copy_tokens, rechunk
@@ -36,6 +44,7 @@ from .validation import validate
 from .writing import FitWriter
 
 __all__ = [
+    "CURVE_FILES",
     "FIT_FORMAT_VERSION",
     "FORMAT_VERSION",
     "LEASE_SECONDS",
@@ -56,7 +65,9 @@ __all__ = [
     "Location",
     "LockedError",
     "LossCurveError",
+    "LossCurveFile",
     "LossCurveRows",
+    "LossCurveWarning",
     "LossPlan",
     "LossStore",
     "StoreError",

@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,11 +14,13 @@ import zarr.errors
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, ZipStore
 
-from .errors import StoreError, StoreNotFoundError, reason_of
+from .errors import StoreError, StoreNotFoundError, reason_of, storage_errors
 
 #: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.
 StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
 
+#: ``scheme://...`` or, of fsspec, ``protocol::scheme://...``; all else is a path, colons or not.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:::[A-Za-z0-9+.:-]*)?://")
 _OBJECT_STORES = {"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https"}
 
 
@@ -68,6 +72,11 @@ class Location:
                 raise StoreNotFoundError(
                     f"{self.name}: is a file, expected a directory, a zip file or a URL."
                 ) from error
+            if outer := _outer_folder(self.store):
+                raise StoreNotFoundError(
+                    f"{self.name}: all that is in this zip file lies in its folder {outer!r}, expected zarr.json at "
+                    f"its root. Zip what is in the folder, from inside: cd {outer!r}; zip -0 -r ../store.zip ."
+                ) from error
             raise StoreNotFoundError(
                 f"{self.name}: no Zarr group here ({type(error).__name__}: {error}). Check the path; a store "
                 "is a directory or a zip file with zarr.json at its root, or the URL of such a directory."
@@ -84,6 +93,15 @@ class Location:
             # Zarr warns that the copy is no part of the format's specification; other readers do without it.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(self.store, path=self.path)
+
+
+def _outer_folder(store: Store) -> str | None:
+    """The folder of a zip file that holds a Zarr group, where none is at its root; None if there is no such thing."""
+    if not isinstance(store, ZipStore):
+        return None
+    with zipfile.ZipFile(store.path) as file:
+        found = [name.removesuffix("/zarr.json") for name in file.namelist() if name.endswith("/zarr.json")]
+    return min(found, key=len, default=None)
 
 
 def locate(store: StoreLike, *, writable: bool = False) -> Location:
@@ -119,15 +137,22 @@ def _locate(store: StoreLike, writable: bool) -> Location:
     if not isinstance(store, str | os.PathLike):
         raise TypeError(f"store: got {type(store).__name__}, expected a path, a URL, a Zarr store or a Zarr group")
     text = os.fspath(store)
-    if "://" in text or "::" in text:
-        scheme = text.split(":", 1)[0]
+    if url := _URL.match(text):
+        scheme = url[1].lower()
         if scheme == "file":
-            text = unquote(urlsplit(text).path)
+            text = _path_of(text)
         elif scheme in _OBJECT_STORES:
             return Location(_object_store(text, writable), "", text)
         else:
             return Location(_fsspec_store(text, writable), "", text)
-    path = Path(text).expanduser()
+    if not text:
+        raise StoreError("store: got an empty path; give the path or URL of a store, '.' for the working directory")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise StoreNotFoundError(
+            f"{text}: there is no user of this name; give the whole path, or ./{text} for a folder of this name"
+        ) from error
     if path.suffix == ".zip" and not path.is_dir():
         if not writable and not path.exists():
             raise StoreNotFoundError(f"{text}: no such file.")
@@ -142,10 +167,42 @@ def _object_store(url: str, writable: bool) -> Store:
         raise StoreError(
             f"{url}: object stores need the package obstore. Install it with: pip install 'tsl_jax[cloud]'"
         ) from error
-    return ObjectStore(from_url(url), read_only=not writable)
+    # Without this plain http is refused, in words that do not say so.
+    more: Any = {"client_options": {"allow_http": True}} if url.startswith("http://") else {}
+    try:
+        return ObjectStore(from_url(url, **more), read_only=not writable)
+    except (ValueError, *storage_errors()) as error:
+        raise StoreError(
+            f"{url}: is no URL of a store ({reason_of(error).splitlines()[0]}); expected one such as s3://bucket/path "
+            "or https://host/path"
+        ) from error
+
+
+def _path_of(url: str) -> str:
+    """The path that a URL of a file names."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise StoreError(f"{url}: names no file of this machine; expected three slashes, such as file:///data/x.zarr")
+    return unquote(parts.path)
+
+
+def _check_protocol(url: str, protocol: str) -> None:
+    """Raise at one that fsspec does not know: in a chain it would be read as another path."""
+    try:
+        from fsspec import get_filesystem_class
+
+        get_filesystem_class(protocol)
+    except ImportError:
+        return  # told where the package is needed
+    except ValueError as error:
+        raise StoreError(
+            f"{url}: {protocol!r} is no protocol that fsspec knows; expected one such as s3, gs, https or memory"
+        ) from error
 
 
 def _fsspec_store(url: str, writable: bool) -> Store:
+    for part in url.split("::"):
+        _check_protocol(url, part.partition("://")[0])
     try:
         return FsspecStore.from_url(url, read_only=not writable)
     except ImportError as error:
@@ -153,5 +210,7 @@ def _fsspec_store(url: str, writable: bool) -> Store:
             f"{url}: this protocol needs the package fsspec and its part for the protocol ({error}). Install "
             "them, or pass an open Zarr store."
         ) from error
-    except ValueError as error:
-        raise StoreError(f"{url}: {error}") from error
+    except (ValueError, OSError) as error:
+        raise StoreError(
+            f"{url}: cannot be opened ({type(error).__name__}: {error}). Check the URL; a local path has no '://'."
+        ) from error

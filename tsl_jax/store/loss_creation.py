@@ -8,6 +8,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from .attributes import as_json
 from .errors import StoreError, StoreNotFoundError, writing
 from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
@@ -62,14 +63,15 @@ def create_losses(
     values = None if isinstance(losses, tuple) else np.asarray(losses)
     shape, dtype = _shape_and_dtype(losses if values is None else values, dtype)
     rows = rows_of(shape, dtype.itemsize, chunk_tokens, shard_tokens)
-    tokens = {name: np.asarray(column) for name, column in (tokens or {}).items()}
-    checkpoints = {name: np.asarray(column) for name, column in checkpoints.items()}
+    tokens = {name: _known_to_zarr(column) for name, column in (tokens or {}).items()}
+    checkpoints = {name: _known_to_zarr(column) for name, column in checkpoints.items()}
     _check_lengths(shape, tokens, checkpoints)
+    given = as_json(attributes)
     location = locate(store, writable=True)
     with writing(location.name, "the loss store", kept="It is not complete.", again="write it with overwrite=True"):
         replaced = _is_replaced(location, overwrite)
         own = {"tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": " ".join([*checkpoints, *tokens])}
-        own = {**(attributes or {}), **own}
+        own = {**given, **own}
         group = zarr.create_group(location.store, path=location.path, attributes=own, overwrite=replaced)
         array = create_losses_array(group, shape, dtype, *rows)
         for name, column in checkpoints.items():
@@ -117,10 +119,16 @@ def _shape_and_dtype(losses: Any, dtype: Any) -> tuple[tuple[int, int], np.dtype
     shape = losses.shape if isinstance(losses, np.ndarray) else losses
     if len(shape) != 2 or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
         raise StoreError(f"losses: got shape {shape}, expected (tokens, checkpoints)")
-    dtype = np.dtype(dtype or (losses.dtype if isinstance(losses, np.ndarray) else np.float16))
+    dtype = np.dtype(dtype or (losses.dtype if isinstance(losses, np.ndarray) else np.float16)).newbyteorder("=")
     if str(dtype) not in LOSS_DTYPES:
-        raise StoreError(f"losses: got dtype {dtype}, expected {' or '.join(LOSS_DTYPES)}")
+        raise StoreError(f"losses: got dtype {dtype}, expected {' or '.join(LOSS_DTYPES)}; name one in dtype=")
     return (int(shape[0]), int(shape[1])), dtype
+
+
+def _known_to_zarr(column: Any) -> np.ndarray:
+    """A coordinate; long doubles, for which Zarr has no name, as float64."""
+    column = np.asarray(column)
+    return column.astype(np.float64) if column.dtype == np.longdouble else column
 
 
 def _check_lengths(

@@ -1,24 +1,21 @@
-"""Loss curves as CSV files: columns step, loss and (where recorded) lr, in any order, others ignored."""
+"""Loss curves as files that frameworks write: columns step, loss and (where recorded) the learning rate."""
 
-import csv
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .errors import StoreError
+from .curve_columns import find_columns
+from .curve_rows import gap_note, increasing, numbers
+from .curve_tables import CURVE_FILES, LossCurveError, Table, read_table
 
-#: Names that a column may have, the first of which messages use.
-_COLUMNS = {
-    "step": ("step",),
-    "loss": ("loss",),
-    "learning_rate": ("lr", "learning_rate"),
-}
+__all__ = ["CURVE_FILES", "LossCurveError", "LossCurveFile", "LossCurveRows", "LossCurveWarning"]
 
 
-class LossCurveError(StoreError):
-    """A CSV file is not a loss curve: which line, what came, what is expected, and the way out."""
+class LossCurveWarning(UserWarning):
+    """Rows of a file were left out or put in order."""
 
 
 class LossCurveRows(NamedTuple):
@@ -35,18 +32,86 @@ class LossCurveRows(NamedTuple):
     learning_rate: np.ndarray | None
 
 
-def read_loss_curve(path: str | Path) -> LossCurveRows:
-    """Read a loss curve from a CSV file with a header line.
+class LossCurveFile:
+    """A file of one run's curve, read once, from which columns are taken.
+
+    Comma, semicolon, tab or bar separated text with a header line, JSON (a list of records, or Hugging Face's
+    ``trainer_state.json``), JSON lines, Parquet, what Weights & Biases and TensorBoard export, and the logs of llm.c
+    and modded-nanogpt. Columns go by the names that frameworks give them.
 
     Args:
-        path: of the file. Columns ``step`` and ``loss``, optionally ``lr`` (or ``learning_rate``); others are ignored.
-
-    Returns:
-        `LossCurveRows`.
+        path: of the file, or of a folder with a ``trainer_state.json``.
+        names: what the columns ``step``, ``loss`` and ``learning_rate`` are called, where the names are others.
 
     Raises:
-        LossCurveError: no such file, no rows, a column missing or twice, a value that is no finite number, steps that
-            are not whole, repeat or do not increase.
+        LossCurveError: the file cannot be read, or is no table.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     _ = file.write("_step;train/loss\\n1;5,5\\n2;nan\\n3;4,5\\n")
+        ...     file.flush()
+        ...     columns, notes = LossCurveFile(file.name).columns(["step", "loss"])
+        >>> columns["loss"].tolist(), notes[-1]
+        ([5.5, 4.5], 'left out 1 row without a finite loss')
+    """
+
+    def __init__(self, path: str | Path, names: Mapping[str, str] | None = None) -> None:
+        state = Path(path) / "trainer_state.json"
+        self._table: Table = read_table(state if state.is_file() else path)
+        self._names = dict(names or {})
+
+    def has(self, name: str) -> bool:
+        """Whether there is a column of this kind with a number in it."""
+        places, _ = find_columns(self._table, (), (name,), self._names)
+        return name in places and bool(np.isfinite(numbers(self._table, name, places[name])[0]).any())
+
+    def columns(
+        self, needed: Sequence[str], others: Sequence[str] = ()
+    ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Columns as float64, one row a step in increasing order, those without a finite number in one left out.
+
+        Args:
+            needed: columns that the file must have, ``step`` among them: of ``step``, ``loss`` and ``learning_rate``.
+            others: columns that are taken where they are there.
+
+        Returns:
+            (rows,) array of each, and notes on what was left out or put in order.
+
+        Raises:
+            LossCurveError: a column is absent or there are several of it, a cell is no number, or no row is left.
+        """
+        table = self._table
+        places, notes = find_columns(table, needed, others, self._names)
+        if not table.rows:
+            raise LossCurveError(f"{table.path}: has a header line but no rows, expected one a checkpoint")
+        found = {name: numbers(table, name, place) for name, place in places.items()}
+        kept = np.all([np.isfinite(values) for values, _ in found.values()], axis=0)
+        without = [name for name, (_, gaps) in found.items() if gaps]
+        gaps = int(np.sum(~kept)) if without else 0
+        if not kept.any():
+            raise LossCurveError(
+                f"{table.path}: none of its {len(table.rows)} rows has a finite {' and '.join(places)}, expected one a "
+                "checkpoint"
+            )
+        columns = {name: values[kept] for name, (values, _) in found.items()}
+        order, changes = increasing(columns["step"])
+        notes = (*table.notes, *notes, *gap_note(gaps, without), *changes)
+        return {name: values[order] for name, values in columns.items()}, notes
+
+
+def read_loss_curve(path: str | Path, names: Mapping[str, str] | None = None) -> LossCurveRows:
+    """Read a loss curve from a file; see `LossCurveFile`.
+
+    Args:
+        path: of the file. Columns for the step and the loss, optionally one for the learning rate; others are ignored.
+        names: what ``step``, ``loss`` and ``learning_rate`` are called, where the file has names of its own.
+
+    Returns:
+        `LossCurveRows`. Rows that are left out or put in order are told in one `LossCurveWarning`.
+
+    Raises:
+        LossCurveError: no such file, no rows, a column missing or twice, or a value that is no number.
 
     Example:
         >>> import tempfile
@@ -56,17 +121,20 @@ def read_loss_curve(path: str | Path) -> LossCurveRows:
         ...     read_loss_curve(file.name).loss.tolist()
         [5.0, 4.5]
     """
-    columns = read_columns(path, ("step", "loss"), ("learning_rate",))
+    columns = read_columns(path, ("step", "loss"), ("learning_rate",), names)
     return LossCurveRows(columns["step"].astype(np.int64), columns["loss"], columns.get("learning_rate"))
 
 
-def read_columns(path: str | Path, needed: Sequence[str], others: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Read columns of a CSV file with a header line, as float64, among them the step.
+def read_columns(
+    path: str | Path, needed: Sequence[str], others: Sequence[str] = (), names: Mapping[str, str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read columns of a file, as float64, among them the step; see `LossCurveFile`.
 
     Args:
         path: of the file.
         needed: columns that it must have: of ``step``, ``loss`` and ``learning_rate``, however the file spells it.
         others: columns that are read where they are there.
+        names: what they are called, where the file has names of its own.
 
     Returns:
         (rows,) array of each.
@@ -82,75 +150,7 @@ def read_columns(path: str | Path, needed: Sequence[str], others: Sequence[str] 
         ...     read_columns(file.name, ["step", "learning_rate"])["learning_rate"].tolist()
         [0.001, 0.0001]
     """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except OSError as error:
-        raise LossCurveError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise LossCurveError(f"{path}: is not text; give a CSV file with columns step, lr and loss") from error
-    if not lines:
-        raise LossCurveError(f"{path}: is empty, expected a header line such as 'step,lr,loss' and a row a checkpoint")
-    places = _places(path, [name.strip().lower() for name in lines[0][1]], needed, others)
-    if len(lines) == 1:
-        raise LossCurveError(f"{path}: has a header line but no rows, expected one a checkpoint")
-    columns = {name: _numbers(path, lines[1:], name, place) for name, place in places.items()}
-    _check_steps(path, columns["step"], [line for line, _ in lines[1:]])
+    columns, notes = LossCurveFile(path, names).columns(needed, others)
+    if notes:
+        warnings.warn(f"{path}: {'; '.join(notes)}", LossCurveWarning, stacklevel=2)
     return columns
-
-
-def _places(path, header, needed, others) -> dict[str, int]:
-    """Which column holds what."""
-    places = {}
-    for name in (*needed, *others):
-        spellings = _COLUMNS[name]
-        found = [place for place, column in enumerate(header) if column in spellings]
-        if len(found) > 1:
-            raise LossCurveError(
-                f"{path}: columns {[header[place] for place in found]} all could be the {name}; keep one of them"
-            )
-        if found:
-            places[name] = found[0]
-        elif name in needed:
-            expected = ",".join(_COLUMNS[column][0] for column in needed)
-            raise LossCurveError(
-                f"{path}: no column {spellings[0]!r} among {header}, expected a header line such as {expected!r}; "
-                f"add it or name the column that holds the {name} so"
-            )
-    return places
-
-
-def _numbers(path, rows, name, place) -> np.ndarray:
-    values = []
-    for line, row in rows:
-        text = row[place].strip() if place < len(row) else ""
-        try:
-            value = float(text)
-        except ValueError:
-            value = np.nan
-        if not np.isfinite(value):
-            raise LossCurveError(
-                f"{path}, line {line}: {name} is {text or 'missing'!r}, expected a finite number; delete the line"
-            )
-        values.append(value)
-    return np.array(values)
-
-
-def _check_steps(path, step, lines) -> None:
-    broken = np.flatnonzero((step != np.floor(step)) | (step < 0))
-    if broken.size:
-        raise LossCurveError(
-            f"{path}, line {lines[broken[0]]}: step is {step[broken[0]]:g}, expected a whole number of 0 or above; "
-            "repair the line"
-        )
-    falls = np.flatnonzero(np.diff(step) <= 0)
-    if falls.size:
-        line, before, after = lines[falls[0] + 1], step[falls[0]], step[falls[0] + 1]
-        wrong, cure = (
-            (f"step {after:g} comes twice", "keep one row of each step")
-            if before == after
-            else (f"step {after:g} comes after {before:g}", "sort the rows by step")
-        )
-        raise LossCurveError(f"{path}, line {line}: {wrong}, expected increasing steps; {cure}")

@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 from zarr.core.sync import sync
 
+from .attributes import as_json
 from .errors import StoreError, StoreNotFoundError, writing
 from .location import Location, arrays_of
 from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
@@ -107,7 +108,7 @@ class LossPlan:
     def all_attributes(self) -> dict[str, Any]:
         """Those of the group, the schema's own among them."""
         names = " ".join([*self.checkpoints, *self.tokens])
-        return {**self.attributes, "tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": names}
+        return {**as_json(self.attributes), "tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": names}
 
 
 def begin_losses(location: Location, plan: LossPlan) -> UnfinishedLosses:

@@ -32,11 +32,12 @@ def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attribute
         [1.0, 1.0]
     """
     path = Path(path)
-    write = {".npz": _write_npz, ".parquet": _write_parquet}.get(path.suffix)
+    write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise StoreError(f"{path}: got a file ending {path.suffix!r}, expected .npz or .parquet")
     part = path.with_name(f".{path.name}.part")
     with writing(str(path), "the weights", kept="Nothing was written.", again="run the same command again"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(part, columns, attributes)
             os.replace(part, path)
@@ -58,3 +59,8 @@ def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], attributes: Ma
         raise StoreError("Parquet files need pyarrow: pip install 'tsl_jax[parquet]', or write .npz") from error
     table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
     pyarrow.parquet.write_table(table.replace_schema_metadata(dict(attributes)), path)
+
+
+_WRITERS = {".npz": _write_npz, ".parquet": _write_parquet}
+#: What the name of a file of weights may end with.
+WEIGHT_FILES = tuple(_WRITERS)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from ..curves import jax_array
 from ..lm import LeastSquaresFit
 from .form_fits import compare_forms
 from .forms import FORMS, Form
@@ -75,7 +76,7 @@ class Evolution:
         Raises:
             ValueError: there is no such form.
         """
-        x = jnp.asarray(axis) / self.reference
+        x = jax_array(axis) / self.reference
         if form is not None:
             return self._curve(_form_named(self.forms, form), x, covariates)
         curves = jnp.stack([self._curve(candidate, x, covariates) for candidate in self.forms])
@@ -174,10 +175,10 @@ def evolution(
 
 def _checked(axis, values, stderr):
     """Axis, values, and weights that are 0 for what is left out."""
-    at, values = checked_axis(axis, _FEWEST), jnp.asarray(values)
+    at, values = checked_axis(axis, _FEWEST), jax_array(values)
     if values.shape[-1:] != at.shape:
         raise ValueError(f"values: got shape {values.shape} with {len(at)} checkpoints, expected (..., checkpoints)")
-    errors = jnp.ones_like(values) if stderr is None else jnp.asarray(stderr)
+    errors = jnp.ones_like(values) if stderr is None else jax_array(stderr)
     if np.broadcast_shapes(errors.shape, values.shape) != values.shape:
         raise ValueError(f"stderr: got shape {errors.shape}, expected that of values, {values.shape}")
     counts = jnp.isfinite(values) & (errors > 0) & jnp.asarray(at > 0)

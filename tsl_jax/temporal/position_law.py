@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from ..curves import Hyperbola
+from ..curves import Hyperbola, jax_array
 from ..lm import Fit, Status, fit
 from ..lm.options import FitOptions
 from ..lm.small_linalg import triangle, upper_inverse
@@ -51,7 +51,7 @@ class PositionLaw:
 
     def predict(self, position: Float[Array, " positions"]) -> Float[Array, "*curves positions"]:
         """Fitted mean losses at ``position`` (from 1), nat."""
-        return _curve(jnp.asarray(position), self.params)
+        return _curve(jax_array(position), self.params)
 
     def coordinates(self) -> tuple[Float[Array, "*curves 2"], Float[Array, "*curves 2 2"]]:
         """``(amplitude/(1 + rate), rate/(1 + rate))`` and their covariance, by the delta method.
@@ -108,7 +108,7 @@ def position_law(
 
     Source: arXiv 2404.17785.
     """
-    places, mean = checked_position(position), jnp.asarray(mean)
+    places, mean = checked_position(position), jax_array(mean)
     if mean.shape[-1:] != places.shape:
         raise ValueError(
             f"mean: got shape {mean.shape} with {len(places)} positions, expected (..., checkpoints, positions); "
@@ -116,7 +116,7 @@ def position_law(
         )
     weights = jnp.ones(mean.shape, jnp.promote_types(mean.dtype, "float32"))
     if stderr is not None:
-        stderr = jnp.asarray(stderr)
+        stderr = jax_array(stderr)
         if np.broadcast_shapes(stderr.shape, mean.shape) != mean.shape:
             raise ValueError(f"stderr: got shape {stderr.shape}, expected that of mean, {mean.shape}")
         weights = jnp.broadcast_to(1 / jnp.square(stderr.astype(weights.dtype)), mean.shape)

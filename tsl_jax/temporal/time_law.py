@@ -10,6 +10,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, UInt8
 
+from ..curves import jax_array
 from ..lm import least_squares
 from .checks import refuse_rising
 from .distributions import f_tail, student_quantile
@@ -63,7 +64,7 @@ class TimeLaw:
 
     def predict(self, axis: Float[Array, " times"]) -> Float[Array, " times"]:
         """The loss (nat) at values of the axis."""
-        return self.params["coefficient"] * jnp.asarray(axis) ** -self.params["exponent"] + self.params["floor"]
+        return self.params["coefficient"] * jax_array(axis) ** -self.params["exponent"] + self.params["floor"]
 
 
 @jax.tree_util.register_dataclass
@@ -130,7 +131,7 @@ def time_law(
     if not 0 < level < 1:
         raise ValueError(f"level: got {level}, expected a probability between 0 and 1, such as 0.95")
     _check(dynamic_time, loss, weights)
-    axis, loss = jnp.asarray(dynamic_time), jnp.asarray(loss)
+    axis, loss = jax_array(dynamic_time), jax_array(loss)
     dtype = jnp.promote_types(jnp.promote_types(axis.dtype, loss.dtype), jnp.float32)
     weights = jnp.ones(loss.shape, dtype) if weights is None else jnp.asarray(weights, dtype)
     return _time_law(axis.astype(dtype), loss.astype(dtype), weights, level)
