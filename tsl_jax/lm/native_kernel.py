@@ -1,7 +1,7 @@
 """The engine's kernel in C++ (`tsl_jax.native`), for families that it knows, on CPUs and NVIDIA's GPUs, in float32.
 
-It does what `kernel.solve_block` and `measures.measure_block` do, curve by curve the same steps, to rounding: one pass over
-a curve's losses in registers where XLA makes forty over arrays.
+It does what `kernel.solve_block` and `measures.measure_block` do, curve by curve the same steps, to rounding: one pass
+over a curve's losses in registers where XLA makes forty over arrays.
 """
 
 import functools

@@ -31,10 +31,11 @@ class NoiseModel:
 
         ``std_i std_j Π_{i ≤ k < j} correlation_k``,
 
-    an autoregression of first order whose coefficient varies, as it must where checkpoints are unevenly spaced. A curve's mean correlation between
-    neighbours is normal around `lag_mean` with variance `lag_variance`, the slope of the logarithm of its standard
-    deviation beyond the model's, from one end of training to the middle, with variance `growth_variance`; a fit takes
-    the posterior mean given its own residuals (empirical Bayes).
+    an autoregression of first order whose coefficient varies, as it must where checkpoints are unevenly spaced.
+
+    Curves differ. The mean correlation between neighbours is normal over curves around `lag_mean` with variance
+    `lag_variance`; the slope of ln(std) beyond the model's, from the middle of training to its end, has the variance
+    `growth_variance`. A fit takes the posterior mean given the curve's own residuals (empirical Bayes).
 
     Made by `tsl_jax.noise_model`; taken by `tsl_jax.fit` and `tsl_jax.fit_store`.
 

@@ -120,7 +120,7 @@ def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _residuals(family: Family, options: FitOptions, x, losses, weights=None):
-    """Per curve: residuals, columns, what was measured, squares that rounding alone leaves, and whether it was fitted."""
+    """Per curve: residuals, columns, what was measured, what rounding alone leaves, and whether it was fitted."""
     block, _, num_points, status = prepare(family, options, x, losses, weights)
     solution = solve(family, options, block)
     root = root_of(block.weight)

@@ -142,15 +142,23 @@ class Fit:
 
     Attributes:
         params: parameters by name, units as the family states; NaN where `status` says there is no fit.
-        stderr: their standard errors, from the full Jacobian and the residual variance ``rss / (num_points - p)``;
+        stderr: their standard errors: what would scatter if the same run were measured again, with noise as the
+            residuals show it (`FitOptions.noise`): ``(J^T J)⁻¹ J^T C J (J^T J)⁻¹`` with C the noise's covariance.
             NaN for a parameter on a bound (the others' are then given that value) and where the data do not
-            determine it.
+            determine it. They do not hold what differs between runs of other seeds: see `tsl_jax.compare`.
         rss: what the fit minimises, the (weighted) sum of squared residuals, nat².
         r2: ``1 - rss / (weighted sum of squares around the mean)``.
         num_points: measured points: finite losses with positive weight.
         status: `Status`, one small integer a curve.
         category: `Category`, one small integer a curve; `Category.NONE` for families without events.
         constant: the best constant, the (weighted) mean loss, nat; where `curve_counts` is False it is the prediction.
+        noise_correlation: of the noise between neighbouring checkpoints; with fewer than 3 points a parameter what was
+            taken for granted: the model's, or 0.
+        effective_points: independent points that would say as much of a mean loss. With few, errors are rough and no
+            event can be told from noise.
+        probabilities: of a token's categories by lower-case name, 0 without a fit; the likeliest is `category`.
+            Empty for families without events.
+        second_event: probability that residuals hold another event; None for families without events.
         family: what was fitted (static).
 
     Example:

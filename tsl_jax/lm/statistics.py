@@ -17,7 +17,7 @@ from .result import Category
 from .solution import Solution
 
 #: The test for an event takes a curve's correlation for larger than its estimate by this many standard deviations.
-CAUTION = 0.75
+CAUTION = 0.85
 #: The variance of residuals is taken from at least this share of the points, however many the fit and the correlation
 #: take up.
 LEAST_FREEDOM = 0.1
