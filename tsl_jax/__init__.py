@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Category,
         Fit,
         FitOptions,
+        Interval,
         LeastSquaresFit,
         LeastSquaresOptions,
         NoiseModel,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         fit,
         least_squares,
         noise_model,
+        profile_interval,
     )
     from .pipeline import FitSummary, fit_store, predict_store, score_store
     from .spectrum import Spectrum, decompose
@@ -34,6 +36,7 @@ __all__ = [
     "FitOptions",
     "FitSummary",
     "Hyperbola",
+    "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
     "NoiseModel",
@@ -57,6 +60,7 @@ __all__ = [
     "open_losses",
     "position_law",
     "predict_store",
+    "profile_interval",
     "rank",
     "score_store",
     "separation",
@@ -69,8 +73,8 @@ _PACKAGES = {
     "collect": ("collect",),
     "curves": ("FAMILIES", "Family", "Hyperbola", "Parameter", "PowerLaw", "Sigmoid"),
     "lm": (
-        *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "NoiseModel", "Status"),
-        *("curve_counts", "fit", "least_squares", "noise_model"),
+        *("Category", "Fit", "FitOptions", "Interval", "LeastSquaresFit", "LeastSquaresOptions", "NoiseModel"),
+        *("Status", "curve_counts", "fit", "least_squares", "noise_model", "profile_interval"),
     ),
     "pipeline": ("FitSummary", "fit_store", "predict_store", "score_store"),
     "spectrum": ("Spectrum", "decompose"),

@@ -1,12 +1,14 @@
 """The fitting engine."""
 
 from .fit import check_axis, fit, row_multiple
+from .intervals import Interval, error_interval
 from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native_kernel import chosen_kernel
-from .noise import NoiseModel
+from .noise import NoiseModel, degrees_of_freedom
 from .noise_estimation import noise_model
 from .options import FitOptions
+from .profile import profile_interval
 from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "Category",
     "Fit",
     "FitOptions",
+    "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
     "NoiseModel",
@@ -21,11 +24,14 @@ __all__ = [
     "check_axis",
     "chosen_kernel",
     "curve_counts",
+    "degrees_of_freedom",
+    "error_interval",
     "fit",
     "has_parameters",
     "least_squares",
     "noise_model",
     "predict",
+    "profile_interval",
     "row_multiple",
     "tile_size",
 ]

@@ -86,6 +86,13 @@ class Noise(NamedTuple):
     scalars: Float[Array, " 4"]  # lag_mean, lag_variance, growth_mean, growth_variance
 
 
+def degrees_of_freedom(num_points, correlation, size: int):
+    """``n (1 - ρ²)/(1 + ρ²) - p``, at least 1: of the variance of n points with correlation ρ between neighbours, of
+    which as many independent ones as the first term says estimate a variance as well (Bartlett 1946)."""
+    square = jnp.square(correlation)
+    return jnp.maximum(num_points * (1 - square) / (1 + square) - size, 1)
+
+
 def odds_of(correlation):
     """``(1 + ρ) / (1 - ρ)``: how many correlated points say of a mean what an independent one does."""
     return (1 + correlation) / (1 - correlation)
