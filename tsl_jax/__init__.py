@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Category,
         Fit,
         FitOptions,
+        Interval,
         LeastSquaresFit,
         LeastSquaresOptions,
         NoiseModel,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         fit,
         least_squares,
         noise_model,
+        profile_interval,
     )
     from .pipeline import FitSummary, combine_fits, compare, fit_store, predict_store, score_store
     from .runs import with_run_components
@@ -39,6 +41,7 @@ __all__ = [
     "FitOptions",
     "FitSummary",
     "Hyperbola",
+    "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
     "NoiseModel",
@@ -64,6 +67,7 @@ __all__ = [
     "open_losses",
     "position_law",
     "predict_store",
+    "profile_interval",
     "rank",
     "score_store",
     "separation",
@@ -77,8 +81,8 @@ _PACKAGES = {
     "collect": ("collect",),
     "curves": ("FAMILIES", "Family", "Hyperbola", "Parameter", "PowerLaw", "Sigmoid"),
     "lm": (
-        *("Category", "Fit", "FitOptions", "LeastSquaresFit", "LeastSquaresOptions", "NoiseModel", "Status"),
-        *("curve_counts", "fit", "least_squares", "noise_model"),
+        *("Category", "Fit", "FitOptions", "Interval", "LeastSquaresFit", "LeastSquaresOptions", "NoiseModel"),
+        *("Status", "curve_counts", "fit", "least_squares", "noise_model", "profile_interval"),
     ),
     "pipeline": ("FitSummary", "combine_fits", "compare", "fit_store", "predict_store", "score_store"),
     "runs": ("with_run_components",),

@@ -52,7 +52,7 @@ def test_few_checkpoints_and_the_linear_scale(checkpoints, scale):
 
 
 def test_independent_noise_claims_too_much_where_noise_is_correlated():
-    setting, truth, losses, model = setting_and_model(64, KINDS["AR(1) 0.7"])
+    setting, _, losses, model = setting_and_model(64, KINDS["AR(1) 0.7"])
     error = {}
     for noise in ("independent", "correlated"):
         options = FitOptions(min_plateau=None, noise=noise)
@@ -120,7 +120,7 @@ def test_a_curve_shows_its_own_correlation_and_growth():
 
 def test_a_noise_model_finds_what_was_planted():
     for rho, growth in ((0.0, 1.0), (0.5, 1.0), (0.3, 4.0)):
-        setting, _, _, model = setting_and_model(64, Kind(rho, growth))
+        model = setting_and_model(64, Kind(rho, growth))[-1]
         planted = growth ** np.linspace(0, 1, 64)
         planted /= np.sqrt(np.mean(planted**2))
         assert np.max(np.abs(np.asarray(model.correlation) - rho)) < 0.1

@@ -90,6 +90,14 @@ class Family(abc.ABC):
         """Names of the parameters, in the order of the full Jacobian's columns and of the store."""
         return tuple(parameter.name for parameter in self.parameters)
 
+    @property
+    def log_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters whose logarithm has a normal error, rather than they themselves, to first order.
+
+        None unless a family says so. `Fit.interval` follows it.
+        """
+        return ()
+
     def coordinate(self, axis: Any) -> Any:
         """The coordinate in which the curve is fitted, ``u = a`` or ``u = ln a``, as NumPy or JAX array like `axis`."""
         log = np.log if isinstance(axis, np.ndarray) else jnp.log  # an axis known beforehand keeps float64

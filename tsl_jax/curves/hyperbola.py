@@ -35,6 +35,10 @@ class Hyperbola(Family):
     scales: ClassVar[tuple[str, ...]] = ("linear",)
     scale: Literal["linear"] = "linear"
 
+    @property
+    def log_parameters(self):
+        return ("rate",)
+
     def window(self, u):
         return jnp.zeros_like(u[0]), u[-1]
 

@@ -37,6 +37,10 @@ class PowerLaw(Family):
     scales: ClassVar[tuple[str, ...]] = ("log",)
     scale: Literal["log"] = "log"
 
+    @property
+    def log_parameters(self):
+        return ("coefficient", "exponent")
+
     def shape(self, x, theta):
         return jnp.exp(-jnp.exp(theta[0]) * x)
 

@@ -42,6 +42,10 @@ class Sigmoid(Family):
     event: ClassVar[str | None] = "learning_time"
     scale: Literal["linear", "log"] = "log"
 
+    @property
+    def log_parameters(self):
+        return ("learning_time", "sharpness") if self.scale == "log" else ("sharpness",)
+
     def shape(self, x, theta):
         return _halves(jnp.exp(theta[1]) * (x - theta[0]))[1]
 

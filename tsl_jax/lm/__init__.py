@@ -1,14 +1,16 @@
 """The fitting engine."""
 
 from .fit import check_axis, fit, row_multiple
+from .intervals import Interval, error_interval
 from .kernel import tile_size
 from .least_squares import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native_kernel import chosen_kernel
-from .noise import POINTS_A_PARAMETER, NoiseModel
+from .noise import POINTS_A_PARAMETER, NoiseModel, degrees_of_freedom
 from .noise_estimation import TooFewCurvesError, noise_model
 from .options import FitOptions
+from .profile import profile_interval
 from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
-from .statistics import degrees_of_freedom, probability_before
+from .statistics import probability_before
 
 __all__ = [
     "EVENT_CATEGORIES",
@@ -16,6 +18,7 @@ __all__ = [
     "Category",
     "Fit",
     "FitOptions",
+    "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
     "NoiseModel",
@@ -25,12 +28,14 @@ __all__ = [
     "chosen_kernel",
     "curve_counts",
     "degrees_of_freedom",
+    "error_interval",
     "fit",
     "has_parameters",
     "least_squares",
     "noise_model",
     "predict",
     "probability_before",
+    "profile_interval",
     "row_multiple",
     "tile_size",
 ]

@@ -91,6 +91,23 @@ class Noise(NamedTuple):
     scalars: Float[Array, " 4"]  # lag_mean, lag_variance, growth_mean, growth_variance
 
 
+def degrees_of_freedom(correlation, num_points, size: int = 4):
+    """Degrees of freedom of a curve's standard errors, ``n (1 - ρ²)/(1 + ρ²) - p`` and at least 1; see `scatter_of`.
+
+    Args:
+        correlation: ρ, between neighbouring checkpoints (`Fit.noise_correlation`), of any shape.
+        num_points: n, measured points of each curve, likewise.
+        size: p, parameters of a curve; by default those of a sigmoid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> degrees_of_freedom(jnp.array([0.0, 0.5]), 64).round(1).tolist()
+        [60.0, 34.400001525878906]
+    """
+    square = jnp.square(correlation)
+    return jnp.maximum(num_points * (1 - square) / (1 + square) - size, 1)
+
+
 def odds_of(correlation):
     """``(1 + ρ) / (1 - ρ)``: how many correlated points say of a mean what an independent one does."""
     return (1 + correlation) / (1 - correlation)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from ..curves import Family, native
+from .intervals import Interval, error_interval
+from .noise import degrees_of_freedom
 
 
 class Status(enum.IntEnum):
@@ -185,6 +187,38 @@ class Fit:
     probabilities: dict[str, Float[Array, "*curves"]]
     second_event: Float[Array, "*curves"] | None
     family: Family = dataclasses.field(metadata={"static": True})
+
+    @property
+    def degrees_of_freedom(self) -> Float[Array, "*curves"]:
+        """``n (1 - ρ²)/(1 + ρ²) - p`` of the residual variance, for p parameters: what Student's t of an error needs.
+
+        n is `num_points`, ρ the `noise_correlation`; at least 1.
+        """
+        return degrees_of_freedom(self.noise_correlation, self.num_points, len(self.family.names))
+
+    def interval(self, name: str, level: float = 0.9) -> Interval:
+        """Confidence intervals of one parameter from its standard errors alone.
+
+        ``exp(ln p ± t · error / p)`` for `Family.log_parameters` (learning times on a log scale, sharpness, rate,
+        exponent, coefficient), ``p ± t · error`` for others; t is the quantile of Student's distribution with
+        `degrees_of_freedom`. Where there is no standard error the interval is all that the parameter may be: (0, inf)
+        or (-inf, inf). For events near or past the ends of the window a quadratic is no guide: there these intervals
+        hold far less often than they say, and `tsl_jax.profile_interval` holds. In particular nothing is said of the
+        side of an event that is `Category.LATE` or `Category.EARLY` and has no error, since that is its likeliest
+        place, not a bound.
+
+        Args:
+            name: of the parameter.
+            level: of confidence, between 0 and 1.
+
+        Returns:
+            `Interval`, its arrays of shape (\\*curves); NaN for curves without parameters.
+
+        Raises:
+            ValueError: the family has no such parameter, or the level is no probability.
+        """
+        value, error, fitted = self.params.get(name), self.stderr.get(name), has_parameters(self.status)
+        return error_interval(self.family, name, value, error, self.degrees_of_freedom, fitted, level)
 
     def predict(
         self, time: Float[Array, " times"], kind: Literal["counted", "curve", "constant"] = "counted"

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
 from .measures import Measures
-from .noise import MOST_CORRELATION, odds_of
+from .noise import MOST_CORRELATION, degrees_of_freedom, odds_of
 from .options import FitOptions
 from .result import Category
 from .solution import Solution
@@ -32,33 +32,13 @@ class Scatter(NamedTuple):
 
 
 def scatter_of(measures: Measures, size: int, num_points, inflation) -> Scatter:
-    """``rss / (n - tr M)``, with M the `Measures.meat`: for independent noise n minus the number of parameters.
-
-    Of n points with correlation ρ between neighbours ``n (1 - ρ²)/(1 + ρ²)`` independent ones estimate a variance as
-    well (Bartlett 1946).
-    """
+    """``rss / (n - tr M)``, with M the `Measures.meat`: for independent noise n minus the number of parameters."""
     n = num_points.astype(measures.rss.dtype)
     kept = _kept(measures)
     taken = jnp.trace(measures.meat) + (size - jnp.sum(kept, axis=0))
     variance = inflation * measures.rss / jnp.maximum(jnp.maximum(n - taken, LEAST_FREEDOM * n), 1)
     freedom = degrees_of_freedom(measures.correlation, n, size)
     return Scatter(variance, jnp.clip(n / measures.long_run, jnp.minimum(n, 1), n), freedom)
-
-
-def degrees_of_freedom(correlation, num_points, size: int = 4):
-    """Degrees of freedom of a curve's standard errors, ``n (1 - ρ²)/(1 + ρ²) - p`` and at least 1; see `scatter_of`.
-
-    Args:
-        correlation: ρ, between neighbouring checkpoints (`Fit.noise_correlation`), of any shape.
-        num_points: n, measured points of each curve, likewise.
-        size: p, parameters of a curve; by default those of a sigmoid.
-
-    Example:
-        >>> degrees_of_freedom(jnp.array([0.0, 0.5]), 64).round(1).tolist()
-        [60.0, 34.400001525878906]
-    """
-    square = jnp.square(correlation)
-    return jnp.maximum(num_points * (1 - square) / (1 + square) - size, 1)
 
 
 def _kept(measures: Measures):
