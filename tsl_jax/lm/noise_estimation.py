@@ -1,7 +1,7 @@
 """`tsl.noise_model`: the noise that many curves at the same checkpoints share, from their residuals."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,13 +160,16 @@ def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generat
         least, most = (middle, most) if lower else (least, middle)
     correlation, model = drawn(np.exp((least + most) / 2))
     differ = [max(np.var(a) - np.var(b), 0.0) for a, b in zip(shown, model, strict=True)]
-    return NoiseModel(
-        *(np.asarray(values) for values in (time, std, correlation)),
-        lag_mean=np.asarray(np.clip(np.mean(model[0]), -0.5, MOST_CORRELATION)),
-        lag_variance=np.asarray(differ[0]),
-        growth_mean=np.asarray(np.mean(model[1])),
-        growth_variance=np.asarray(differ[1]),
-    )
+    values: dict[str, Any] = {
+        "time": time,
+        "std": std,
+        "correlation": correlation,
+        "lag_mean": np.clip(np.mean(model[0]), -0.5, MOST_CORRELATION),
+        "lag_variance": differ[0],
+        "growth_mean": np.mean(model[1]),
+        "growth_variance": differ[1],
+    }
+    return NoiseModel(**{name: np.asarray(value) for name, value in values.items()})  # type: ignore[arg-type]
 
 
 def _odds_along(e: np.ndarray, measured: np.ndarray) -> np.ndarray:

@@ -46,13 +46,13 @@ def noted(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
     """What the ledger counts of a block beside statuses and categories: see `tsl_jax.store.ledger.NOTED`."""
     size = sum(name.endswith("_stderr") for name in columns)
     few = has_parameters(columns["status"]) & (columns["num_points"] < POINTS_A_PARAMETER * size)
-    counts = {"noise_not_estimated": np.count_nonzero(few)}
+    counts = {"noise_not_estimated": int(np.count_nonzero(few))}
     if DROP in columns:
         rising = (columns["category"] == Category.LEARNED) & (columns[DROP] < 0)
-        counts["learned_rising"] = np.count_nonzero(rising)
+        counts["learned_rising"] = int(np.count_nonzero(rising))
     second = columns.get(PROBABILITY_ARRAYS["second_event"])
     if second is not None:
-        without = NO_PROBABILITY * np.count_nonzero(second == NO_PROBABILITY)
+        without = NO_PROBABILITY * int(np.count_nonzero(second == NO_PROBABILITY))
         counts["second_events"] = int(np.sum(second, dtype=np.int64)) - without
     return counts
 

@@ -57,7 +57,7 @@ def fit_store(
         axis: name of the axis, a checkpoint coordinate that increases.
         options: how to fit; the default is ``FitOptions()``.
         noise: what all tokens' noise is taken for, with ``FitOptions(noise="correlated")``. ``"estimate"`` (default):
-            a `tsl_jax.NoiseModel` of some two thousand tokens spread over the store, estimated before the first block
+            a `tsl_jax.NoiseModel` of a thousand tokens spread over the store, estimated before the first block
             and recorded, so that a run that goes on takes the same; a model, as of another store with the same
             checkpoints; or None: each curve's own residuals alone, which is also what remains where fewer than 32
             tokens of the sample have residuals to learn from.

@@ -12,9 +12,9 @@ from ..lm.noise_estimation import FEWEST_CURVES
 from ..store import Location, LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps, recorded_noise
 
 #: Tokens in the sample; fewer where they have many checkpoints, for so many losses; and fewest.
-MOST_TOKENS, MOST_LOSSES, LEAST_TOKENS = 2048, 2**20, 64
+MOST_TOKENS, MOST_LOSSES, LEAST_TOKENS = 1024, 2**20, 64
 #: They are read as runs of at most so many consecutive tokens.
-RUN_TOKENS = 64
+RUN_TOKENS = 32
 
 #: What `fit_store` is asked for: a model of its own, a given one, or none.
 Asked = Literal["estimate"] | NoiseModel | None

@@ -192,7 +192,7 @@ def _group_and_layout(location: Location, attributes: dict[str, Any], layout: La
 def recorded_noise(location: Location) -> tuple[str, dict[str, Any] | None] | None:
     """Where the noise of the fits at a place comes from, and the model; None where there are no fits yet."""
     try:
-        attributes = location.open_group().attrs.asdict()
+        attributes: dict[str, Any] = location.open_group().attrs.asdict()
     except StoreNotFoundError:
         return None
     if attributes.get("tsl_kind") != "fits" or "noise_source" not in attributes:
@@ -203,8 +203,8 @@ def recorded_noise(location: Location) -> tuple[str, dict[str, Any] | None] | No
 def header_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two headers, one sentence each; of the noise model as a whole."""
     names = ("noise_source", "noise")
-    plain = [{name: value for name, value in header.items() if name not in names} for header in (stored, now)]
-    changes = differences(*plain)
+    old, new = ({name: value for name, value in side.items() if name not in names} for side in (stored, now))
+    changes = differences(old, new)
     same = [stored.get(name) for name in names] == [now.get(name) for name in names]
     if same or any(change.startswith(("options.noise:", "tsl_version:")) for change in changes):
         return changes
