@@ -214,6 +214,6 @@ def test_gaps_of_a_neighbour_change_no_bit():
 def test_results_are_a_pytree_of_arrays():
     found = fitter()(noisy())
     leaves, tree = jax.tree.flatten(found)
-    assert len(leaves) == 2 * 4 + 6
+    assert len(leaves) == 2 * 4 + 6 + 2 + 4 + 1  # with noise, probabilities and that of a second event
     assert jax.tree.unflatten(tree, leaves).family == Sigmoid()
     assert all(isinstance(jnp.asarray(leaf), jax.Array) for leaf in leaves)

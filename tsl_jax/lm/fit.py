@@ -189,7 +189,7 @@ def describe_block(
     scatter = scatter_of(measures, size, num_points, inflation)
     lower, upper = family.bounds(x)
     beyond = beyond_bounds(measures, scatter.variance, upper - lower)
-    params, stderr = named_and_errors(family, x, solution, measures, scatter.variance, beyond, window)
+    params, stderr = named_and_errors(family, x, num_points, solution, measures, scatter.variance, beyond, window)
     rss, constant, tss = measures.rss, measures.constant, measures.tss
     finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
     known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)

@@ -71,10 +71,11 @@ def measure_block(family: Family, assumed: Noise, block: Block, solution: Soluti
 def _change_of_measures(family, arguments, changes, _):
     """How the native kernel's measures follow what they are of: as those of `measure_block`."""
 
-    def measures(x, loss, weight, coefficients, held, *assumed):
+    def measures(shared, loss, weight, coefficients, held):
+        x, assumed = native_kernel.without_noise(shared, len(loss))
         unbounded = jnp.zeros_like(loss[0])
         block = Block(x, loss, weight, unbounded, unbounded)
-        return tuple(measure_block(family, Noise(*assumed), block, Solution(coefficients, held, unbounded > 0)))
+        return tuple(measure_block(family, assumed, block, Solution(coefficients, held, unbounded > 0)))
 
     return jax.jvp(measures, arguments, changes)[1]
 

@@ -85,16 +85,33 @@ def solve_block(family: Family, options: FitOptions, block: Block, change: Chang
 
 
 def measure(family: Family, assumed: Noise, block: Block, coefficients, held, change: Change):
-    """The fields of `measures.Measures`, in their order."""
+    """The fields of `measures.Measures`, in their order.
 
-    def run(x, loss, weight, coefficients, held):
+    Args:
+        change: how they follow the arguments, of which the first is `with_noise` of x.
+    """
+
+    def run(shared, loss, weight, coefficients, held):
         size, curves = coefficients.shape
+        x, noise = without_noise(shared, len(loss))
         numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
         call = jax.ffi.ffi_call(native.MEASURE, [square] * 2 + [numbers] * 8)
-        args = (x, loss.T, weight.T, coefficients, held, *assumed)
+        args = (x, loss.T, weight.T, coefficients, held, *noise)
         return tuple(call(*args, family=family.name, **_measure_method()))
 
-    return _over_curves(run, change)(block.x, block.loss, block.weight, coefficients, held)
+    shared = with_noise(block.x, assumed)
+    return _over_curves(run, change)(shared, block.loss, block.weight, coefficients, held)
+
+
+def with_noise(x, assumed: Noise):
+    """What all curves share in one array, as `_over_curves` takes it."""
+    return jnp.concatenate([x, *assumed])
+
+
+def without_noise(shared, num_checkpoints: int) -> tuple[Any, Noise]:
+    """The inverse of `with_noise`."""
+    x, std, odds, scalars = jnp.split(shared, [num_checkpoints, 2 * num_checkpoints, 3 * num_checkpoints])
+    return x, Noise(std, odds, scalars)
 
 
 @functools.cache

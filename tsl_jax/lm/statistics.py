@@ -62,12 +62,12 @@ def _quadratic(along, meat):
     return sum(along[a] * sum(meat[a, b] * along[b] for b in size) for a in size)
 
 
-def named_and_errors(family: Family, x, solution: Solution, measures: Measures, variance, beyond, window):
+def named_and_errors(family: Family, x, num_points, solution: Solution, measures: Measures, variance, beyond, window):
     """Named parameters and their standard errors by the delta method, ``sqrt(diag(T C T^T))`` with C the covariance of
     the coefficients, ``variance · factor meat factor^T``, and T the derivative of the named parameters by them.
 
-    To the variance of theta comes what the spacing of checkpoints does not resolve: see `Family.resolution`. NaN where
-    a parameter depends on a coefficient that nothing determines: one whose column depends on others', or which is
+    To the variance of theta comes what the spacing of checkpoints does not resolve, `Family.resolution`, where all of
+    them were measured. NaN where a parameter depends on a coefficient that nothing determines: one whose column depends on others', or which is
     `beyond_bounds`.
     """
 
@@ -82,7 +82,7 @@ def named_and_errors(family: Family, x, solution: Solution, measures: Measures, 
         jax.jvp(named, (coefficients,), (jnp.broadcast_to(unit[i][:, None], coefficients.shape),))[1]
         for i in range(size)
     ]
-    unresolved = lax.stop_gradient(family.resolution(x, coefficients[2:]))
+    unresolved = lax.stop_gradient(jnp.where(num_points == len(x), family.resolution(x, coefficients[2:]), 0))
     lost = [jnp.isnan(measures.factor[i, i]) for i in range(size)]
     for k in range(size - 2):  # known to lie between two checkpoints, even where no slope says where
         lost[2 + k] = (lost[2 + k] | beyond[k]) & ~(unresolved[k] > 0)
