@@ -47,6 +47,16 @@ class NoiseModel:
         lag_variance: its variance between curves.
         growth_mean: slope of ln(std) that residuals show beside the model's, the mean over curves.
         growth_variance: its variance between curves.
+
+    Example:
+        >>> import numpy as np, tsl_jax as tsl
+        >>> step = np.geomspace(10.0, 1e4, 32)
+        >>> truth = {"learning_time": 300.0, "sharpness": 3.0, "loss_drop": 5.0, "final_loss": 2.0}
+        >>> noise = 0.1 * np.random.default_rng(0).standard_normal((64, 32))
+        >>> losses = tsl.Sigmoid().curve(step, truth) + noise.astype("float32")
+        >>> model = tsl.noise_model(tsl.Sigmoid(), step, losses)
+        >>> tsl.NoiseModel.from_dict(model.as_dict()).correlation.shape
+        (31,)
     """
 
     time: Float[Array, " checkpoints"]

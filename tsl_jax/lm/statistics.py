@@ -66,9 +66,9 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
     """Named parameters and their standard errors by the delta method, ``sqrt(diag(T C T^T))`` with C the covariance of
     the coefficients, ``variance · factor meat factor^T``, and T the derivative of the named parameters by them.
 
-    To the variance of theta comes what the spacing of checkpoints does not resolve, `Family.resolution`, where all of
-    them were measured. NaN where a parameter depends on a coefficient that nothing determines: one whose column depends on others', or which is
-    `beyond_bounds`.
+    The variance of a component of theta that the spacing of checkpoints does not resolve is that of
+    `Family.resolution`, where all of them were measured: slopes say nothing there. NaN where a parameter depends on a
+    coefficient that nothing determines: one whose column depends on others', or which is `beyond_bounds`.
     """
 
     def named(p):
@@ -84,11 +84,11 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
     ]
     unresolved = lax.stop_gradient(jnp.where(num_points == len(x), family.resolution(x, coefficients[2:]), 0))
     lost = [jnp.isnan(measures.factor[i, i]) for i in range(size)]
-    for k in range(size - 2):  # known to lie between two checkpoints, even where no slope says where
-        lost[2 + k] = (lost[2 + k] | beyond[k]) & ~(unresolved[k] > 0)
-    kept = [~solution.held[i] & ~jnp.isnan(measures.factor[i, i]) for i in range(size)]
+    kept = [~solution.held[i] & ~lost[i] for i in range(size)]
     for k in range(size - 2):
-        kept[2 + k] = kept[2 + k] & ~beyond[k]
+        open_ = unresolved[k] > 0
+        lost[2 + k] = (lost[2 + k] | beyond[k]) & ~open_
+        kept[2 + k] = kept[2 + k] & ~beyond[k] & ~open_
     factor = [[jnp.where(kept[i], measures.factor[i, j], 0) for j in range(size)] for i in range(size)]
     errors = {}
     for name in params:
