@@ -86,6 +86,7 @@ def write_fits(folder: Path, tokens: int) -> None:
         BlockState,
         FitHeader,
         FitWriter,
+        InputDigest,
         Layout,
         create_losses,
         locate,
@@ -125,7 +126,7 @@ def write_fits(folder: Path, tokens: int) -> None:
             rest |= {"num_points": np.full(size, CHECKPOINTS, np.int32)}
             rest |= {name: column[start : start + size] for name, column in coordinates.items()}
             writer.write(block, columns | rest)
-            writer.finish(block, BlockState.FINISHED, 0, columns["status"], columns["category"])
+            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), columns["status"], columns["category"])
 
 
 def _command(folder: Path, tokens: int) -> dict:

@@ -38,7 +38,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 _WORDS = (
     ("pass overwrite=True", "give --overwrite"),
     ("with overwrite=True", "with --overwrite"),
-    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip)", "give --on-bad-chunk skip"),
+    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip of tsl fit)", "give --on-bad-chunk skip"),
+    ("missing_chunks='as-nan' (--missing-chunks as-nan of", "--missing-chunks as-nan (of"),
+    ("missing_chunks='as-fill' (--missing-chunks as-fill of", "--missing-chunks as-fill (of"),
+    ("with --deep (fit_store(..., deep=True))", "with --deep"),
     ("scale='linear'", "--scale linear"),
 )
 

@@ -34,6 +34,8 @@ def fit(
     memory: given.Memory = None,
     devices: given.Devices = None,
     on_bad_chunk: given.OnBadChunk = given.BadChunkAction.stop,
+    missing_chunks: given.MissingChunks = given.MissingChunksAction.refuse,
+    deep: given.Deep = False,
     overwrite: given.Overwrite = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -64,6 +66,7 @@ def fit(
         )
         arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite}
+        arguments |= {"missing_chunks": missing_chunks.value, "deep": deep}
         console = stderr_console()
         with showing_progress(console) as show:
             summary = fit_store(losses, fits, chosen, **arguments, progress=show)

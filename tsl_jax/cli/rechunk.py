@@ -8,6 +8,7 @@ import typer
 
 from . import parsing
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .fit_options import MissingChunks, MissingChunksAction
 from .progress import duration, lines
 
 
@@ -54,6 +55,7 @@ def rechunk(
             help="Losses in memory at a time, bytes or with a unit, such as 1GiB; at least a shard is.",
         ),
     ] = "256MiB",
+    missing_chunks: MissingChunks = MissingChunksAction.refuse,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -68,7 +70,8 @@ def rechunk(
         from ..store import rechunk as rewrite
 
         begun = time.perf_counter()
-        rows = {"chunk_tokens": chunk_tokens, "shard_tokens": shard_tokens}
+        rows: dict[str, Any] = {"chunk_tokens": chunk_tokens, "shard_tokens": shard_tokens}
+        rows["missing_chunks"] = missing_chunks.value
         made = rewrite(source, target, dtype=dtype and dtype.value, memory=memory, progress=lines("rechunk"), **rows)
         seconds = time.perf_counter() - begun
         console = stderr_console()

@@ -41,6 +41,8 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
     console.print(table)
     for bad in summary.bad_chunks:
         say(console, f"skipped: {bad}", "red")
+    for damage in summary.repaired:
+        say(console, f"damaged, fitted anew: {damage.partition('; expected')[0]}", "yellow")
     say(console, run_words(summary))
 
 

@@ -43,7 +43,7 @@ def mark(location: Location) -> None:
             try:
                 Location(location.store, path, location.name).open_group()
             except StoreNotFoundError:
-                zarr.create_group(location.store, path=path, attributes={"tsl_kind": UNFINISHED})
+                zarr.create_group(location.store, path=path, attributes={"tsl_kind": UNFINISHED}, zarr_format=3)
 
 
 def clear(location: Location) -> None:

@@ -17,7 +17,7 @@ from ..reshape import (
     merge_scores,
     score_sequences,
 )
-from ..store import FitStore, LossStore, StoreError, StoreLike, open_fits, open_losses, read_rows
+from ..store import FitStore, LossStore, StoreError, StoreLike, open_fits, open_losses
 from .sequences import sequence_blocks, sequence_source
 
 _BLOCK_TOKENS = 2**20
@@ -105,7 +105,7 @@ def score_store(
 
     parts, length = [], min(_BLOCK_TOKENS, fits.num_tokens)
     for part, sequence in sequence_blocks(fits, _BLOCK_TOKENS):
-        values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
+        values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
         if np.any(values["status"] == Status.PENDING):
             raise StoreError(f"{fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it")
         likely = np.asarray(probability(*_padded(values, length)))[: len(sequence)]

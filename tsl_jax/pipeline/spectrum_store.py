@@ -11,7 +11,7 @@ from ..curves import Family, Sigmoid
 from ..lm import predict
 from ..spectrum import GroupCounts, Spectrum, SpectrumGrid, block_rows
 from ..spectrum.tallies import tally_on
-from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses, read_rows
+from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses
 from .evaluate import family_of
 from .sequences import sequence_blocks, sequence_source
 from .token_groups import Grouping, grouping_of
@@ -219,7 +219,7 @@ def _check_shape(losses: LossStore, fits: FitStore) -> None:
 
 
 def _read(fits: FitStore, part: slice) -> StoredFit:
-    values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
+    values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
     nothing = np.empty(0)
     return StoredFit(
         params={name: values[name] for name in Sigmoid().names},

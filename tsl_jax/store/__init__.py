@@ -1,6 +1,7 @@
 """What is on disk: loss stores, fit stores, and how a job is resumed. NumPy and Zarr only."""
 
 from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
+from .damage import damaged_blocks
 from .errors import (
     BadChunk,
     ChangedError,
@@ -13,22 +14,24 @@ from .errors import (
     WriteError,
 )
 from .fingerprint import block_digest
-from .fit_creation import FitHeader, Layout, refuse_foreign, resume_or_create
+from .fit_creation import FitHeader, Layout, finished_fits, refuse_foreign, resume_or_create
 from .fits import FitStore, StoredFit, open_fits
-from .ledger import BlockState, Ledger
+from .inspection import validate
+from .ledger import BlockState, InputDigest, Ledger
 from .location import Location, StoreLike, locate
 from .lock import LEASE_SECONDS, writer_lock
 from .loss_creation import create_losses
 from .loss_curve_csv import LossCurveError, LossCurveRows, read_columns, read_loss_curve
 from .losses import LossStore, open_losses
+from .presence import list_objects
 from .reading import read_rows, read_rows_with_gaps
 from .rechunking import copy_tokens, rechunk
-from .schema import FORMAT_VERSION
+from .schema import FIT_FORMAT_VERSION, FORMAT_VERSION
 from .unfinished import LossPlan, UnfinishedLosses, begin_losses
-from .validation import validate
 from .writing import FitWriter
 
 __all__ = [
+    "FIT_FORMAT_VERSION",
     "FORMAT_VERSION",
     "LEASE_SECONDS",
     "BadChunk",
@@ -39,6 +42,7 @@ __all__ = [
     "FitHeader",
     "FitStore",
     "FitWriter",
+    "InputDigest",
     "InvalidStoreError",
     "Layout",
     "Ledger",
@@ -59,7 +63,10 @@ __all__ = [
     "block_digest",
     "copy_tokens",
     "create_losses",
+    "damaged_blocks",
     "find_checkpoint_arrays",
+    "finished_fits",
+    "list_objects",
     "locate",
     "open_fits",
     "open_losses",

@@ -27,11 +27,14 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
         StoreError: the metadata of an array cannot be read.
     """
     try:
-        return dict(group.arrays())
+        with warnings.catch_warnings():
+            # Zarr warns of what is no array, such as the place of a lock before there is a ledger.
+            warnings.filterwarnings("ignore", message="Object at .* is not recognized")
+            return dict(group.arrays())
     except Exception as error:
         raise StoreError(
             f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). Restore the "
-            "files zarr.json of its arrays."
+            "files zarr.json of its arrays; fits can also be begun anew, with overwrite=True."
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Losses of any chunks rewritten as whole trajectories, a block of tokens at a time."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -11,7 +11,8 @@ from .errors import BadChunk, ChunkError, reason_of, writing
 from .location import Location, StoreLike, locate
 from .lock import writer_lock
 from .losses import LossStore, open_losses
-from .reading import read_rows
+from .reading import Absent, read_rows
+from .schema import MissingChunks
 from .unfinished import (
     BLOCK_BYTES,
     LossPlan,
@@ -39,6 +40,7 @@ def rechunk(
     chunk_tokens: int | None = None,
     shard_tokens: int | None = None,
     memory: int = BLOCK_BYTES,
+    missing_chunks: MissingChunks = "refuse",
     progress: Callable[[int, int], None] | None = None,
 ) -> LossStore:
     """Write losses anew in chunks of whole trajectories, the layout that fits are read from.
@@ -54,6 +56,8 @@ def rechunk(
         chunk_tokens: tokens in a chunk; by default chunks take about 1 MiB.
         shard_tokens: tokens in a shard, a multiple of ``chunk_tokens``; by default about 32 MiB.
         memory: bytes of losses in memory at a time; at least one shard.
+        missing_chunks: what chunks of the source are that are not stored; see `open_losses`. The new store holds them
+            as they are said to be, so that nothing in it is missing.
         progress: called with the tokens done and all tokens after each block, and before the first if some are done.
 
     Returns:
@@ -71,7 +75,8 @@ def rechunk(
         >>> rechunk(columns, whole).chunk_tokens
         6
     """
-    found = source if isinstance(source, LossStore) else find_checkpoint_arrays(source) or open_losses(source)
+    found = source if isinstance(source, LossStore) else find_checkpoint_arrays(source, missing_chunks)
+    found = found or open_losses(cast(StoreLike, source), missing_chunks=missing_chunks)
     location = locate(target, writable=True)
     refuse_present(location)
     losses = found if isinstance(found, CheckpointArrays) else found.losses
@@ -89,12 +94,13 @@ def rechunk(
         zarr.open_group(place.store, path=place.path, mode="a")
     with writer_lock(place):
         resumed = resumed_losses(location, plan)
-        if resumed is not None and not _goes_on(losses, *resumed):
+        if resumed is not None and not _goes_on(losses, *resumed, _absent(found)):
             resumed = None
         unfinished, first = resumed or (begin_losses(location, plan), 0)
         if first and progress:
             progress(first, plan.shape[0])
-        copy_tokens(losses, found.token_coordinates, unfinished, memory=memory, progress=progress, first=first)
+        absent = _absent(found)
+        copy_tokens(losses, found.token_coordinates, unfinished, memory, absent, progress=progress, first=first)
         return unfinished.finish(tidy=lambda: remove_group(place))
 
 
@@ -102,18 +108,29 @@ def copy_tokens(
     losses: zarr.Array | CheckpointArrays,
     tokens: Mapping[str, Any],
     target: UnfinishedLosses,
-    *,
     memory: int = BLOCK_BYTES,
+    absent: tuple[Absent, Absent] = ("refuse", "refuse"),
+    *,
     progress: Callable[[int, int], None] | None = None,
     first: int = 0,
 ) -> None:
-    """Fill a store that was begun from arrays of any chunks, from the token ``first`` on."""
+    """Fill a store that was begun from arrays of any chunks, from the token ``first`` on.
+
+    Args:
+        losses: (tokens, checkpoints).
+        tokens: coordinates by name.
+        target: the store.
+        memory: bytes of losses at a time.
+        absent: what a chunk of the losses, and of a coordinate, is that is not stored.
+        progress: called with the tokens done and all tokens.
+        first: the first token.
+    """
     for start, stop in target.blocks(memory // 2, first):  # columns and rows of a block are in memory at once
         try:
-            columns = {name: _rows(tokens[name], start, stop) for name in target.tokens}
-            block = _read_columns(losses, start, stop)
+            columns = {name: _rows(tokens[name], start, stop, absent[1]) for name in target.tokens}
+            block = _read_columns(losses, start, stop, absent[0])
         except ChunkError as error:
-            cure = "Restore it and run the same command again: it goes on where it was."
+            cure = None if error.bad.absent else "Restore it and run the same command again: it goes on where it was."
             raise ChunkError(error.name, error.bad, cure) from error.__cause__
         target.write(start, block, columns)
         target.record(stop)
@@ -121,14 +138,16 @@ def copy_tokens(
             progress(stop, losses.shape[0])
 
 
-def _goes_on(losses: zarr.Array | CheckpointArrays, unfinished: UnfinishedLosses, done: int) -> bool:
+def _goes_on(
+    losses: zarr.Array | CheckpointArrays, unfinished: UnfinishedLosses, done: int, absent: tuple[Absent, Absent]
+) -> bool:
     """Whether what a killed run wrote first and last is still what the source holds."""
     for start, stop in ((0, min(_COMPARED, done)), (max(0, done - _COMPARED), done)):
         try:
             written = read_rows(unfinished.losses, start, stop)
         except ChunkError:
             return False
-        now = _read_columns(losses, start, stop).astype(written.dtype)
+        now = _read_columns(losses, start, stop, absent[0]).astype(written.dtype)
         if not np.array_equal(now, written, equal_nan=True):
             return False
     return True
@@ -138,29 +157,45 @@ def _attributes(array: Any) -> Mapping[str, Any]:
     return array.attrs.asdict() if isinstance(array, zarr.Array) else {}
 
 
-def _rows(array: Any, start: int, stop: int) -> np.ndarray:
-    return read_rows(array, start, stop) if isinstance(array, zarr.Array) else np.asarray(array[start:stop])
+def _absent(found: LossStore | CheckpointArrays) -> tuple[Absent, Absent]:
+    """What a chunk of the losses, and of a coordinate, is that is not stored."""
+    said = found.missing_chunks
+    return ("refuse" if said == "refuse" else "nan"), ("fill" if said == "as-fill" else "refuse")
 
 
-def _read_columns(array: zarr.Array | CheckpointArrays, start: int, stop: int) -> np.ndarray:
+def _rows(array: Any, start: int, stop: int, absent: Absent) -> np.ndarray:
+    return (
+        read_rows(array, start, stop, absent=absent) if isinstance(array, zarr.Array) else np.asarray(array[start:stop])
+    )
+
+
+def _read_columns(array: zarr.Array | CheckpointArrays, start: int, stop: int, absent: Absent) -> np.ndarray:
     """Rows read a column of chunks at a time: decoded chunks may reach far beyond the rows that are wanted."""
     step = 1
     if isinstance(array, zarr.Array):
         step = (array.shards or array.chunks)[1]
-        if step >= array.shape[1] or not np.isnan(array.fill_value):
-            return read_rows(array, start, stop)
+        if step >= array.shape[1]:
+            return read_rows(array, start, stop, absent=absent)
     columns = np.empty((array.shape[1], stop - start), array.dtype)
     for first in range(0, array.shape[1], step):
         last = min(first + step, array.shape[1])
-        try:
-            columns[first:last] = np.asarray(array[start:stop, first:last]).T
-        except (MemoryError, ChunkError):
-            raise
-        except Exception as error:  # codecs and storage raise what they like; all of it means "not readable"
-            where = f"{array.path}, checkpoints {first} to {last - 1}".lstrip("/")
-            bad = BadChunk(array.basename, where, start, stop, f"{type(error).__name__}: {reason_of(error)}")
-            raise ChunkError(str(array.store_path), bad) from error
+        columns[first:last] = _some_columns(array, start, stop, slice(first, last), absent).T
     block = np.empty(columns.shape[::-1], array.dtype)
     for first in range(0, len(block), _TILE_ROWS):
         block[first : first + _TILE_ROWS] = columns[:, first : first + _TILE_ROWS].T
     return block
+
+
+def _some_columns(
+    array: zarr.Array | CheckpointArrays, start: int, stop: int, columns: slice, absent: Absent
+) -> np.ndarray:
+    if isinstance(array, zarr.Array):
+        return read_rows(array, start, stop, absent=absent, columns=columns)
+    try:
+        return array.read(start, stop, columns, absent)
+    except (MemoryError, ChunkError):
+        raise
+    except Exception as error:  # files raise what they like; all of it means "not readable"
+        where = f"checkpoints {columns.start} to {columns.stop - 1}"
+        bad = BadChunk(array.basename, where, start, stop, f"{type(error).__name__}: {reason_of(error)}")
+        raise ChunkError(str(array.store_path), bad) from error

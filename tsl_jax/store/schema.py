@@ -1,12 +1,16 @@
 """The words of the two schemas on disk, and small questions about arrays."""
 
 from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import zarr
 
-#: Version of the file formats; a change that old readers cannot read raises it.
+#: Version of loss stores; a change that old readers cannot read raises it.
 FORMAT_VERSION = 1
+#: Version of fit stores. 2: the ledger knows what each block holds, and every chunk of a finished block is stored.
+FIT_FORMAT_VERSION = 2
+READABLE_VERSIONS = {"losses": (FORMAT_VERSION,), "fits": (1, FIT_FORMAT_VERSION)}
 TOKEN, CHECKPOINT = "token", "checkpoint"
 #: Checkpoint coordinates that must increase wherever they are present; other increasing ones are axes too.
 KNOWN_AXES = ("step", "tokens_seen", "lr_sum")
@@ -14,6 +18,31 @@ LOSS_DTYPES = ("float16", "float32", "float64")
 #: Arrays of a fit store beside parameters and standard errors, with the kinds of number each may hold.
 FIT_ARRAYS = {"rss": "f", "r2": "f", "constant": "f", "num_points": "iu", "status": "u", "category": "u"}
 LEDGER = "ledger"
+#: What a chunk that is not stored means: an error; losses that were not measured; and, beside that, coordinates that
+#: hold the array's fill value, as writers mean it that leave out chunks of zeros.
+MissingChunks = Literal["refuse", "as-nan", "as-fill"]
+
+
+def checked_missing_chunks(value: str) -> str:
+    """One of `MissingChunks`.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if value not in get_args(MissingChunks):
+        known = ", ".join(map(repr, get_args(MissingChunks)))
+        raise ValueError(f"missing_chunks: got {value!r}, expected one of {known}")
+    return value
+
+
+def is_layout(stored: Any) -> bool:
+    """Whether an attribute says how fits are cut: chunks that make shards, which make blocks."""
+    names = ("chunk_tokens", "shard_tokens", "block_tokens")
+    if not isinstance(stored, dict) or set(stored) != set(names):
+        return False
+    if not all(type(stored[name]) is int and stored[name] > 0 for name in names):
+        return False
+    return stored["shard_tokens"] % stored["chunk_tokens"] == stored["block_tokens"] % stored["shard_tokens"] == 0
 
 
 def dimensions(array: zarr.Array) -> tuple[str | None, ...]:

@@ -1,0 +1,67 @@
+"""The schema of fit stores, checked: what their metadata say."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+
+from .dimension_checks import check_lengths
+from .errors import Violation
+from .ledger import ENTRIES, ENTRIES_OF_FORMAT_1
+from .schema import CHECKPOINT, FIT_ARRAYS, LEDGER, TOKEN, coordinates, dimensions
+
+
+def check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
+    """What about the attributes and arrays of a fit store breaks the schema; nothing is read."""
+    remake = "Restore its zarr.json, or fit again with overwrite=True."
+    expected = {"family": str, "parameters": list, "axis": str, "scale": str, "options": dict, "input": dict}
+    for name, kind in expected.items():
+        if not isinstance(attributes.get(name), kind):
+            value = attributes.get(name)
+            yield Violation(f"attribute {name}", f"got {value!r}", f"a {kind.__name__}", remake)
+    parameters = attributes.get("parameters")
+    names = [name for name in parameters if isinstance(name, str)] if isinstance(parameters, list) else []
+    kinds = {name: "f" for parameter in names for name in (parameter, f"{parameter}_stderr")} | FIT_ARRAYS
+    status = arrays.get("status")
+    for name, kind in kinds.items():
+        array = arrays.get(name)
+        if array is None:
+            yield Violation(name, "no such array", "an array (token)", remake)
+        elif array.dtype.kind not in kind or dimensions(array) != (TOKEN,):
+            yield Violation(
+                name,
+                f"dtype {array.dtype} over {list(dimensions(array))}",
+                f"numbers of kind {kind!r} over ['token']",
+                remake,
+            )
+    axis = attributes.get("axis")
+    if isinstance(axis, str) and axis not in coordinates(arrays, CHECKPOINT):
+        yield Violation(axis, "no such array", "the axis of the fits over ['checkpoint']", remake)
+    if status is None or status.ndim != 1:
+        return
+    yield from _check_ledger(arrays.get(LEDGER), status, remake)
+    yield from check_lengths(arrays, {TOKEN: status.shape[0]})
+    over_tokens = [array for name, array in coordinates(arrays, TOKEN).items() if name != LEDGER]
+    for array in over_tokens:
+        if (array.chunks, array.shards) != (status.chunks, status.shards):
+            found = f"chunks {array.chunks}, shards {array.shards}"
+            yield Violation(array.basename, found, f"{status.chunks}, {status.shards}, as status has", remake)
+
+
+def _check_ledger(ledger: zarr.Array | None, status: zarr.Array, remake: str) -> Iterator[Violation]:
+    block_tokens: Any = None if ledger is None else ledger.attrs.get("block_tokens")
+    widths = (len(ENTRIES), len(ENTRIES_OF_FORMAT_1))
+    if ledger is None or ledger.shape[1:] not in [(width,) for width in widths] or ledger.dtype != np.int64:
+        found = "no such array" if ledger is None else f"shape {ledger.shape} of {ledger.dtype}"
+        yield Violation(LEDGER, found, f"the record of finished blocks: (blocks, {widths[0]}) of int64", remake)
+        return
+    stored = (status.shards or status.chunks)[0]
+    if type(block_tokens) is not int or block_tokens < 1 or block_tokens % stored:
+        expected = f"a multiple of the {stored} tokens in a stored object"
+        yield Violation(f"{LEDGER}, attribute block_tokens", f"got {block_tokens!r}", expected, remake)
+        return
+    blocks = -(-status.shape[0] // block_tokens)
+    if ledger.shape[0] != blocks:
+        yield Violation(LEDGER, f"{ledger.shape[0]} blocks of {block_tokens} tokens", f"{blocks}", remake)
+        return
