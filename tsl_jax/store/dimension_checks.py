@@ -8,7 +8,9 @@ from .errors import Violation
 from .schema import CHECKPOINT, KNOWN_AXES, TOKEN, dimensions
 
 
-def check_lengths(arrays: Mapping[str, zarr.Array], sizes: Mapping[str, int]) -> Iterator[Violation]:
+def check_lengths(
+    arrays: Mapping[str, zarr.Array], sizes: Mapping[str, int], main: str = "losses"
+) -> Iterator[Violation]:
     """Arrays that have no named dimensions, another length than those of the store, or no numbers."""
     for name, array in sorted(arrays.items()):
         names = dimensions(array)
@@ -25,7 +27,7 @@ def check_lengths(arrays: Mapping[str, zarr.Array], sizes: Mapping[str, int]) ->
                 yield Violation(
                     name,
                     f"{length} values over {dimension!r}",
-                    f"{sizes[dimension]}, as losses has",
+                    f"{sizes[dimension]}, as {main} has",
                     "Write one value a " + str(dimension) + ".",
                 )
         if names in ((TOKEN,), (CHECKPOINT,)) and array.dtype.kind not in "iufb":

@@ -1,5 +1,6 @@
 """The schema of fit stores, checked: what their metadata say."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ def check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) 
             value = attributes.get(name)
             yield Violation(f"attribute {name}", f"got {value!r}", f"a {kind.__name__}", remake)
     parameters = attributes.get("parameters")
+    if isinstance(parameters, list) and not all(isinstance(name, str) for name in parameters):
+        yield Violation("attribute parameters", f"got {parameters!r}", "a list of names", remake)
     names = [name for name in parameters if isinstance(name, str)] if isinstance(parameters, list) else []
     kinds = {name: "f" for parameter in names for name in (parameter, f"{parameter}_stderr")} | FIT_ARRAYS
     status = arrays.get("status")
@@ -41,7 +44,8 @@ def check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) 
     if status is None or status.ndim != 1:
         return
     yield from _check_ledger(arrays.get(LEDGER), status, remake)
-    yield from check_lengths(arrays, {TOKEN: status.shape[0]})
+    for violation in check_lengths(arrays, {TOKEN: status.shape[0]}, "status"):
+        yield dataclasses.replace(violation, cure=remake if violation.level == "error" else violation.cure)
     over_tokens = [array for name, array in coordinates(arrays, TOKEN).items() if name != LEDGER]
     for array in over_tokens:
         if (array.chunks, array.shards) != (status.chunks, status.shards):

@@ -62,15 +62,15 @@ def _by_level(found: list[Violation]) -> list[Violation]:
 
 
 def _check_checksums(group: zarr.Group) -> Iterator[Violation]:
-    for name, array in sorted(arrays_of(group).items()):
-        if not has_checksum(array):
-            yield Violation(
-                name,
-                "has no checksum, so that damage to it can pass unseen",
-                "a codec crc32c",
-                "Write it anew: tsl rechunk writes checksums with losses, tsl fit with fits.",
-                "note",
-            )
+    names = [name for name, array in sorted(arrays_of(group).items()) if not has_checksum(array)]
+    if names:
+        yield Violation(
+            ", ".join(names),
+            f"no checksum of {'its' if len(names) == 1 else 'their'} chunks, so that damage can pass unseen",
+            "a codec crc32c",
+            "Write the store anew: tsl rechunk writes checksums with losses, tsl fit with fits.",
+            "note",
+        )
 
 
 def _check_content_of_losses(losses: LossStore, deep: bool) -> Iterator[Violation]:

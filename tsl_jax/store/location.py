@@ -18,6 +18,8 @@ from .errors import StoreError, StoreNotFoundError, reason_of
 StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https"}
+#: Zarr warns of what is no array, such as the place of a lock before there is a ledger.
+_NO_ARRAY = "Object at .* is not recognized"
 
 
 def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
@@ -28,8 +30,7 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
     """
     try:
         with warnings.catch_warnings():
-            # Zarr warns of what is no array, such as the place of a lock before there is a ledger.
-            warnings.filterwarnings("ignore", message="Object at .* is not recognized")
+            warnings.filterwarnings("ignore", message=_NO_ARRAY)
             return dict(group.arrays())
     except Exception as error:
         raise StoreError(
@@ -86,6 +87,7 @@ class Location:
         with warnings.catch_warnings():
             # Zarr warns that the copy is no part of the format's specification; other readers do without it.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            warnings.filterwarnings("ignore", message=_NO_ARRAY)
             zarr.consolidate_metadata(self.store, path=self.path)
 
 
