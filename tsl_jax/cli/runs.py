@@ -89,6 +89,7 @@ def _store_run(path: str) -> Run:
 
     from ..pipeline.position_losses import position_losses
     from ..store import open_losses, read_rows
+    from ..store.location import arrays_of
 
     store = open_losses(path)
     step, positions = store.axis("step"), None
@@ -102,7 +103,7 @@ def _store_run(path: str) -> Run:
     if not np.all(np.isfinite(loss)):
         raise RunError(f"{path}: checkpoint {int(np.argmin(np.isfinite(loss)))} has no loss; leave it out of the store")
     rate_step = rate = None
-    arrays = dict(store.location.open_group().arrays())
+    arrays = arrays_of(store.location.open_group())
     if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from .encodings import encoding_of
 from .errors import StoreError
 from .location import StoreLike, arrays_of, locate
 from .reading import Absent, read_rows
@@ -141,7 +142,7 @@ def _flat(array: Any, tokens: slice, absent: Absent) -> np.ndarray:
 
 def _rows(array: Any, start: int, stop: int, absent: Absent) -> np.ndarray:
     if isinstance(array, zarr.Array):
-        return read_rows(array, start, stop, absent=absent)
+        return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
     return np.asarray(array[start:stop])
 
 

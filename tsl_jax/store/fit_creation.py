@@ -17,7 +17,7 @@ from .fits import FitStore, fit_array_names, open_fits_at
 from .ledger import create_ledger
 from .location import Location, arrays_of
 from .losses import LossStore
-from .own_files import is_partial, refuse_foreign_files, remove_partial_files
+from .own_files import refuse_foreign_files, remove_partial_files
 from .presence import Objects
 from .schema import CHECKPOINT, FIT_ARRAYS, FIT_FORMAT_VERSION, LEDGER, TOKEN, is_layout
 
@@ -115,8 +115,7 @@ def refuse_foreign(location: Location, losses: LossStore, *, overwrite: bool = F
         absent = isinstance(error, StoreNotFoundError)
         if absent and not isinstance(error.__cause__, NodeNotFoundError | FileNotFoundError):
             raise
-        refuse_foreign_files(location)
-        names = {name for name in sync(_names(location)) if not is_partial(name)} - {LEDGER}
+        names = refuse_foreign_files(location) - {LEDGER}
         if (absent and not names) or (overwrite and {"status", "rss"} <= names and "losses" not in names):
             return
         found = f"{location.name}: holds arrays but no zarr.json. Restore it," if absent else f"{error} To write fits"

@@ -11,6 +11,7 @@ from .arrays import bitshuffled, create_array
 from .errors import StoreError, StoreNotFoundError, writing
 from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
+from .own_files import refuse_foreign_files
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
 
 _CHUNK_BYTES, _SHARD_BYTES, COORDINATE_CHUNK = 2**20, 2**25, 2**20
@@ -144,10 +145,12 @@ def _is_replaced(location: Location, overwrite: bool) -> bool:
     try:
         group = location.open_group("r")
     except StoreNotFoundError:
+        refuse_foreign_files(location)
         return False
     kind = group.attrs.get("tsl_kind")
     if not overwrite:
         raise StoreError(f"{location.name}: something is here already; pass overwrite=True to replace it")
     if kind != "losses":
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first")
+    refuse_foreign_files(location)
     return True

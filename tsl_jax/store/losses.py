@@ -7,6 +7,7 @@ import zarr
 
 from .access import TokenStore
 from .arrays import storing_all
+from .encodings import encoding_of
 from .errors import ChunkError
 from .location import Location, StoreLike, arrays_of, locate
 from .presence import Objects, lost_chunks
@@ -119,10 +120,20 @@ def open_losses(store: StoreLike, *, missing_chunks: MissingChunks = "refuse") -
     return open_losses_at(location, location.open_group(), missing_chunks)
 
 
-def open_losses_at(location: Location, group: zarr.Group, missing_chunks: MissingChunks = "refuse") -> LossStore:
-    """`open_losses` for a group that is open, for writing too."""
+def open_losses_at(
+    location: Location, group: zarr.Group, missing_chunks: MissingChunks = "refuse", *, encoded: bool = False
+) -> LossStore:
+    """`open_losses` for a group that is open, for writing too.
+
+    Args:
+        location: of the group.
+        group: open.
+        missing_chunks: see `open_losses`.
+        encoded: whether numbers may be stored in the ways of netCDF: those of checkpoints are decoded, those of tokens
+            are the caller's to decode.
+    """
     absent: Absent = "fill" if checked_missing_chunks(missing_chunks) == "as-fill" else "refuse"
-    raise_if_invalid(location, group, "losses", absent)
+    raise_if_invalid(location, group, "losses", absent, encoded=encoded)
     arrays = {name: storing_all(array) for name, array in arrays_of(group).items()}
     columns = {name: array for name, array in coordinates(arrays, CHECKPOINT).items() if name != "losses"}
     return LossStore(
@@ -130,7 +141,8 @@ def open_losses_at(location: Location, group: zarr.Group, missing_chunks: Missin
         losses=arrays["losses"],
         token_coordinates=coordinates(arrays, TOKEN),
         checkpoint_coordinates={
-            name: read_rows(array, 0, array.shape[0], absent=absent) for name, array in columns.items()
+            name: encoding_of(array).decode(read_rows(array, 0, array.shape[0], absent=absent))
+            for name, array in columns.items()
         },
         attributes=group.attrs.asdict(),
         missing_chunks=missing_chunks,

@@ -7,10 +7,11 @@ import numpy as np
 import zarr
 
 from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
+from .encodings import encoding_of, plain_attributes
 from .errors import BadChunk, ChunkError, reason_of, writing
 from .location import Location, StoreLike, locate
 from .lock import writer_lock
-from .losses import LossStore, open_losses
+from .losses import LossStore, open_losses_at
 from .reading import Absent, read_rows
 from .schema import MissingChunks
 from .unfinished import (
@@ -76,7 +77,7 @@ def rechunk(
         6
     """
     found = source if isinstance(source, LossStore) else find_checkpoint_arrays(source, missing_chunks)
-    found = found or open_losses(cast(StoreLike, source), missing_chunks=missing_chunks)
+    found = found or _open_encoded(cast(StoreLike, source), missing_chunks)
     location = locate(target, writable=True)
     refuse_present(location)
     losses = found if isinstance(found, CheckpointArrays) else found.losses
@@ -84,7 +85,7 @@ def rechunk(
         (losses.shape[0], losses.shape[1]),
         checked_dtype(dtype or losses.dtype),
         checkpoints=found.checkpoint_coordinates,
-        tokens={name: (array.dtype, _attributes(array)) for name, array in found.token_coordinates.items()},
+        tokens={name: (_dtype(array), _attributes(array)) for name, array in found.token_coordinates.items()},
         attributes=found.attributes,
         rows=(chunk_tokens, shard_tokens),
     )
@@ -153,8 +154,19 @@ def _goes_on(
     return True
 
 
+def _open_encoded(source: StoreLike, missing_chunks: MissingChunks) -> LossStore:
+    """A loss store whose numbers may be stored in the ways of netCDF."""
+    location = locate(source)
+    return open_losses_at(location, location.open_group(), missing_chunks, encoded=True)
+
+
 def _attributes(array: Any) -> Mapping[str, Any]:
-    return array.attrs.asdict() if isinstance(array, zarr.Array) else {}
+    return plain_attributes(array) if isinstance(array, zarr.Array) else {}
+
+
+def _dtype(array: Any) -> np.dtype:
+    """Of a coordinate's numbers once they are decoded."""
+    return encoding_of(array).decode(np.empty(0, array.dtype)).dtype if isinstance(array, zarr.Array) else array.dtype
 
 
 def _absent(found: LossStore | CheckpointArrays) -> tuple[Absent, Absent]:
@@ -164,9 +176,9 @@ def _absent(found: LossStore | CheckpointArrays) -> tuple[Absent, Absent]:
 
 
 def _rows(array: Any, start: int, stop: int, absent: Absent) -> np.ndarray:
-    return (
-        read_rows(array, start, stop, absent=absent) if isinstance(array, zarr.Array) else np.asarray(array[start:stop])
-    )
+    if not isinstance(array, zarr.Array):
+        return np.asarray(array[start:stop])
+    return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
 
 
 def _read_columns(array: zarr.Array | CheckpointArrays, start: int, stop: int, absent: Absent) -> np.ndarray:
@@ -175,12 +187,13 @@ def _read_columns(array: zarr.Array | CheckpointArrays, start: int, stop: int, a
     if isinstance(array, zarr.Array):
         step = (array.shards or array.chunks)[1]
         if step >= array.shape[1]:
-            return read_rows(array, start, stop, absent=absent)
-    columns = np.empty((array.shape[1], stop - start), array.dtype)
+            return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
+    dtype = _dtype(array)
+    columns = np.empty((array.shape[1], stop - start), dtype)
     for first in range(0, array.shape[1], step):
         last = min(first + step, array.shape[1])
         columns[first:last] = _some_columns(array, start, stop, slice(first, last), absent).T
-    block = np.empty(columns.shape[::-1], array.dtype)
+    block = np.empty(columns.shape[::-1], dtype)
     for first in range(0, len(block), _TILE_ROWS):
         block[first : first + _TILE_ROWS] = columns[:, first : first + _TILE_ROWS].T
     return block
@@ -190,7 +203,7 @@ def _some_columns(
     array: zarr.Array | CheckpointArrays, start: int, stop: int, columns: slice, absent: Absent
 ) -> np.ndarray:
     if isinstance(array, zarr.Array):
-        return read_rows(array, start, stop, absent=absent, columns=columns)
+        return encoding_of(array).decode(read_rows(array, start, stop, absent=absent, columns=columns))
     try:
         return array.read(start, stop, columns, absent)
     except (MemoryError, ChunkError):

@@ -13,6 +13,7 @@ from .errors import ChunkError, StoreError, StoreNotFoundError, writing
 from .location import Location, arrays_of
 from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
 from .losses import LossStore, open_losses_at
+from .own_files import refuse_foreign_files
 from .presence import list_objects, lost_chunks
 from .reading import read_rows
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, coordinates
@@ -126,7 +127,7 @@ def begin_losses(location: Location, plan: LossPlan) -> UnfinishedLosses:
     with writing(location.name, "the empty loss store", kept="Nothing is lost.", again="run the same command again"):
         group = zarr.open_group(location.store, path=location.path, mode="a", use_consolidated=False, zarr_format=3)
         group.attrs.put({"tsl_kind": UNFINISHED})
-        for name in [name for name, _ in group.arrays()]:
+        for name in arrays_of(group):
             del group[name]
         losses = create_losses_array(group, plan.shape, plan.dtype, chunk, shard)
         for name, column in plan.checkpoints.items():
@@ -215,6 +216,7 @@ def refuse_present(location: Location) -> None:
     try:
         kind = location.open_group().attrs.get("tsl_kind")
     except StoreNotFoundError:
+        refuse_foreign_files(location)
         return
     if kind != UNFINISHED:
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r} already; delete it or give another place")

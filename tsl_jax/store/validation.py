@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 
 from .dimension_checks import check_lengths
+from .encodings import check_encoding
 from .errors import NOT_STORED_COORDINATE_CURE, ChunkError, InvalidStoreError, Violation
 from .fit_validation import check_fits
 from .location import Location, arrays_of
@@ -26,13 +27,14 @@ from .schema import (
 _BIG_CHUNK = 2**28
 
 
-def check(group: zarr.Group, kind: Any, absent: Absent = "refuse") -> list[Violation]:
+def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: bool = False) -> list[Violation]:
     """What the metadata and the axes of an open group, that should be of ``kind``, break of the schema.
 
     Args:
         group: of a loss or fit store.
         kind: ``"losses"`` or ``"fits"``.
         absent: what a chunk of an axis is that is not stored.
+        encoded: whether numbers may be stored in the ways of netCDF, as the caller decodes them.
     """
     if kind not in ("losses", "fits"):
         return [
@@ -48,13 +50,15 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse") -> list[Viola
         return [Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}.")]
     arrays = arrays_of(group)
     found = [*_check_group(group, kind)]
-    found += _check_losses(arrays, absent) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
+    found += _check_losses(arrays, absent, encoded) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
     return sorted(found, key=lambda violation: violation.level != "error")
 
 
-def raise_if_invalid(location: Location, group: zarr.Group, kind: str, absent: Absent = "refuse") -> None:
-    """Raise one error that lists every violation."""
-    errors = [violation for violation in check(group, kind, absent) if violation.level == "error"]
+def raise_if_invalid(
+    location: Location, group: zarr.Group, kind: str, absent: Absent = "refuse", *, encoded: bool = False
+) -> None:
+    """Raise one error that lists every violation; see `check`."""
+    errors = [violation for violation in check(group, kind, absent, encoded=encoded) if violation.level == "error"]
     if errors:
         raise InvalidStoreError(location.name, kind, errors)
 
@@ -81,7 +85,7 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
         yield Violation("attribute tsl_version", f"got {version!r}", " or ".join(map(str, known)), cure)
 
 
-def _check_losses(arrays: Mapping[str, zarr.Array], absent: Absent) -> Iterator[Violation]:
+def _check_losses(arrays: Mapping[str, zarr.Array], absent: Absent, encoded: bool) -> Iterator[Violation]:
     losses = arrays.get("losses")
     if losses is None:
         names = ", ".join(sorted(arrays)) or "none"
@@ -115,6 +119,9 @@ def _check_losses(arrays: Mapping[str, zarr.Array], absent: Absent) -> Iterator[
             "Write the array with dimension_names=('token', 'checkpoint').",
         )
     yield from check_lengths(arrays, {TOKEN: losses.shape[0], CHECKPOINT: losses.shape[1]})
+    columns = {**coordinates(arrays, TOKEN), **coordinates(arrays, CHECKPOINT)}
+    for name, array in {"losses": losses, **columns}.items() if not encoded else ():
+        yield from check_encoding(name, array)
     yield from _check_axes(arrays, losses.shape[1], absent)
     yield from _check_layout(arrays, losses)
 
