@@ -108,7 +108,7 @@ def fit_store(
     where = list(jax.local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
     header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out)
-    store = None if overwrite else finished_fits(locate(fits), source, header, objects, deep=deep)
+    store = None if overwrite else finished_fits(fits, source, header, objects, deep=deep)
     if store is not None:  # nothing is written: the fits may be read only
         ledger = store.ledger
         run = _run(source, store, fitter, Lock(), on_bad_chunk, progress)

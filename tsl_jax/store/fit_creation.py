@@ -15,7 +15,7 @@ from .errors import ChangedError, InvalidStoreError, StoreError, StoreNotFoundEr
 from .fingerprint import changed_blocks, describe_input, differences
 from .fits import FitStore, fit_array_names, open_fits_at
 from .ledger import create_ledger
-from .location import Location, arrays_of
+from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore
 from .own_files import refuse_foreign_files, remove_partial_files
 from .presence import Objects
@@ -131,12 +131,12 @@ def refuse_foreign(location: Location, losses: LossStore, *, overwrite: bool = F
 
 
 def finished_fits(
-    location: Location, losses: LossStore, header: FitHeader, objects: Objects | None = None, *, deep: bool = False
+    place: StoreLike, losses: LossStore, header: FitHeader, objects: Objects | None = None, *, deep: bool = False
 ) -> FitStore | None:
     """The fit store at a place if all of it is finished and whole, so that nothing need be written; else None.
 
     Args:
-        location: of the output, which may be read only.
+        place: of the output, which may be read only.
         losses: what is fitted.
         header: how it is fitted.
         objects: the listing of the losses.
@@ -146,8 +146,8 @@ def finished_fits(
         ChangedError: it is finished, from other losses or with other options.
     """
     try:
-        group = location.open_group()
-        fits = open_fits_at(location, group)
+        location = locate(place)
+        fits = open_fits_at(location, location.open_group())
     except StoreError:
         return None  # what is wrong is told, or mended, by `resume_or_create`
     if not fits.complete or damaged_blocks(fits, deep=deep):

@@ -1,5 +1,7 @@
 """Losses of any chunks rewritten as whole trajectories, a block of tokens at a time."""
 
+import contextlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -8,12 +10,13 @@ import zarr
 
 from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
 from .encodings import encoding_of, plain_attributes
-from .errors import BadChunk, ChunkError, reason_of, writing
+from .errors import BadChunk, ChunkError, StoreError, reason_of, storage_errors, writing
 from .location import Location, StoreLike, locate
 from .lock import writer_lock
 from .losses import LossStore, open_losses_at
+from .presence import list_objects
 from .reading import Absent, read_rows
-from .schema import MissingChunks
+from .schema import MissingChunks, checked_missing_chunks
 from .unfinished import (
     BLOCK_BYTES,
     LossPlan,
@@ -62,7 +65,7 @@ def rechunk(
         progress: called with the tokens done and all tokens after each block, and before the first if some are done.
 
     Returns:
-        The open new store.
+        The open new store; if the target holds just that already, nothing is written.
 
     Raises:
         StoreError: the source holds no losses, or something is at the target already. Its subclasses: `ChunkError` (a
@@ -76,10 +79,32 @@ def rechunk(
         >>> rechunk(columns, whole).chunk_tokens
         6
     """
+    return rechunk_or_find(
+        source,
+        target,
+        dtype=dtype,
+        rows=(chunk_tokens, shard_tokens),
+        memory=memory,
+        missing_chunks=missing_chunks,
+        progress=progress,
+    )[0]
+
+
+def rechunk_or_find(
+    source: StoreLike | LossStore,
+    target: StoreLike,
+    *,
+    dtype: Any,
+    rows: tuple[int | None, int | None],
+    memory: int = BLOCK_BYTES,
+    missing_chunks: MissingChunks = "refuse",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[LossStore, bool]:
+    """`rechunk`, and whether anything was written: not where the target held just that already."""
+    checked_missing_chunks(missing_chunks)
     found = source if isinstance(source, LossStore) else find_checkpoint_arrays(source, missing_chunks)
     found = found or _open_encoded(cast(StoreLike, source), missing_chunks)
     location = locate(target, writable=True)
-    refuse_present(location)
     losses = found if isinstance(found, CheckpointArrays) else found.losses
     plan = LossPlan(
         (losses.shape[0], losses.shape[1]),
@@ -87,22 +112,87 @@ def rechunk(
         checkpoints=found.checkpoint_coordinates,
         tokens={name: (_dtype(array), _attributes(array)) for name, array in found.token_coordinates.items()},
         attributes=found.attributes,
-        rows=(chunk_tokens, shard_tokens),
+        rows=rows,
     )
     _ = plan.chunk_and_shard  # raises before anything is written
     place = Location(location.store, location.key(_PLACE), location.name)
+    made = _finished(location, plan, losses, found, memory)
+    if made is not None:
+        _tidy(location, place)
+        return made, False
+    refuse_present(location, _PLACE)
     with writing(location.name, "the new store", kept="Nothing is lost.", again="run the same command again"):
-        zarr.open_group(place.store, path=place.path, mode="a")
+        zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
     with writer_lock(place):
+        absent = _absent(found)
         resumed = resumed_losses(location, plan)
-        if resumed is not None and not _goes_on(losses, *resumed, _absent(found)):
+        if resumed is not None and not _goes_on(losses, *resumed, absent):
             resumed = None
         unfinished, first = resumed or (begin_losses(location, plan), 0)
         if first and progress:
             progress(first, plan.shape[0])
-        absent = _absent(found)
         copy_tokens(losses, found.token_coordinates, unfinished, memory, absent, progress=progress, first=first)
-        return unfinished.finish(tidy=lambda: remove_group(place))
+        return unfinished.finish(tidy=lambda: remove_group(place)), True
+
+
+def _finished(
+    location: Location,
+    plan: LossPlan,
+    losses: zarr.Array | CheckpointArrays,
+    found: LossStore | CheckpointArrays,
+    memory: int,
+) -> LossStore | None:
+    """The store at the target if it is just what would be written, every number of it; else None."""
+    try:
+        made = open_losses_at(location, location.open_group())
+    except StoreError:
+        return None
+    layout = (made.losses.shape, made.losses.dtype, made.chunk_tokens, made.shard_tokens)
+    attributes = json.loads(json.dumps(plan.all_attributes))
+    if layout != (plan.shape, plan.dtype, *plan.chunk_and_shard) or made.attributes != attributes:
+        return None
+    steps, tokens = made.checkpoint_coordinates, made.token_coordinates
+    if set(steps) != set(plan.checkpoints) or {name: tokens[name].dtype for name in tokens} != {
+        name: kind for name, (kind, _) in plan.tokens.items()
+    }:
+        return None
+    if not all(np.array_equal(steps[name], values) for name, values in plan.checkpoints.items()):
+        return None
+    size = max(1, memory // 2 // max(1, plan.shape[1] * plan.dtype.itemsize))
+    blocks = [(start, min(start + size, plan.shape[0])) for start in range(0, plan.shape[0], size)]
+    try:
+        return made if all(_is_same(made, losses, found, *block) for block in blocks) else None
+    except ChunkError as error:
+        if error.name.startswith(str(made.losses.store)):
+            return None
+        raise
+
+
+def _is_same(
+    made: LossStore, losses: zarr.Array | CheckpointArrays, found: LossStore | CheckpointArrays, start: int, stop: int
+) -> bool:
+    absent = _absent(found)
+    now = _read_columns(losses, start, stop, absent[0]).astype(made.losses.dtype)
+    if not np.array_equal(now, made.read(slice(start, stop)), equal_nan=True):
+        return False
+    return all(
+        _rows(found.token_coordinates[name], start, stop, absent[1]).tobytes()
+        == made.read_coordinate(name, slice(start, stop)).tobytes()
+        for name in made.token_coordinates
+    )
+
+
+def _tidy(location: Location, place: Location) -> None:
+    """Do what a run that was killed in its last step had left to do."""
+    if list_objects(place.store, place.path):
+        with writing(location.name, "the end of the run", kept="The losses are whole."):
+            zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
+        with writer_lock(place):
+            remove_group(place)
+        location.consolidate()
+    elif zarr.open_group(location.store, path=location.path, mode="r").metadata.consolidated_metadata is None:
+        with contextlib.suppress(*storage_errors()):  # a copy for other readers alone; the store may be read only
+            location.consolidate()
 
 
 def copy_tokens(

@@ -207,17 +207,20 @@ def checked_dtype(dtype: Any) -> np.dtype:
     return np.dtype(dtype)
 
 
-def refuse_present(location: Location) -> None:
-    """Raise if the place of a new loss store holds any but an unfinished one.
+def refuse_present(location: Location, place: str = "") -> None:
+    """Raise if the place of a new loss store holds any but an unfinished one; ``place``: where a run holds its lock.
 
     Raises:
         StoreError: something is there.
     """
     try:
-        kind = location.open_group().attrs.get("tsl_kind")
+        attributes = location.open_group().attrs.asdict()
     except StoreNotFoundError:
         refuse_foreign_files(location)
         return
+    kind = attributes.get("tsl_kind")
+    if not attributes and refuse_foreign_files(location) <= {"zarr.json", place}:
+        return  # all that a run wrote that was killed at once
     if kind != UNFINISHED:
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r} already; delete it or give another place")
 
