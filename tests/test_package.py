@@ -63,9 +63,9 @@ MAY_IMPORT = {
     "temporal": {"curves", "lm"},
     "reshape": {"curves", "lm"},
     "simulate": {"curves", "lm"},
-    "store": set(),
+    "store": {"printable"},
     "data": set(),
-    "pipeline": {"store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate"},
+    "pipeline": {"printable", "store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate"},
     "collect": {"store", "curves", "lm"},
 }
 NUMERICAL = ("curves", "lm", "spectrum", "temporal", "reshape", "simulate")

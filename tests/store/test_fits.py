@@ -348,7 +348,7 @@ def test_stores_need_no_jax():
     for file in Path(tsl_jax.store.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom):
-                assert node.level <= 1, file
+                assert node.level <= 1 or node.module == "printable", file
                 assert not (node.module or "").startswith("jax"), file
             if isinstance(node, ast.Import):
                 assert not any(name.name.startswith("jax") for name in node.names), file

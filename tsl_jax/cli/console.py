@@ -50,7 +50,16 @@ def stderr_console() -> "Console":
     """Where people read."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    from ..printable import printable
+
+    class HarmlessConsole(Console):
+        """A console that shows what a store says, and obeys none of it."""
+
+        def render_str(self, text: str, **options: Any) -> Any:
+            """Every string on its way to the terminal, cells of tables too."""
+            return super().render_str(printable(text), **options)
+
+    return HarmlessConsole(stderr=True, highlight=False)
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:
@@ -60,7 +69,15 @@ def say(console: "Console", text: str, style: str | None = None) -> None:
 
 def write_json(value: Mapping[str, Any]) -> None:
     """The one object on stdout; what JSON has no number for is null."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    typer.echo("".join(_json_escape(character) for character in text))
+
+
+def _json_escape(character: str) -> str:
+    """What a terminal obeys as JSON's own escape, so that the value stays what it is."""
+    if character == "\n" or character.isprintable():
+        return character
+    return json.dumps(character)[1:-1] if ord(character) > 126 else f"\\u{ord(character):04x}"
 
 
 def _plain(value: Any) -> Any:

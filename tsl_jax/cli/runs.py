@@ -89,6 +89,7 @@ def _store_run(path: str) -> Run:
 
     from ..pipeline.position_losses import position_losses
     from ..store import open_losses, read_rows
+    from ..store.limits import refuse_large
     from ..store.location import arrays_of
 
     store = open_losses(path)
@@ -105,6 +106,7 @@ def _store_run(path: str) -> Run:
     rate_step = rate = None
     arrays = arrays_of(store.location.open_group())
     if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
+        refuse_large(path, arrays["learning_rate"])
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)
     return Run(path, step, loss, rate_step, rate, positions)

@@ -13,6 +13,7 @@ import zarr
 
 from .encodings import encoding_of
 from .errors import StoreError
+from .limits import check_sizes
 from .location import StoreLike, arrays_of, locate
 from .reading import Absent, read_rows
 from .schema import LOSS_DTYPES, MissingChunks
@@ -173,4 +174,6 @@ def _zarr_arrays(source: StoreLike) -> tuple[dict[str, Any], dict[str, Any], str
     arrays: dict[str, zarr.Array] = arrays_of(group)
     if "tsl_kind" in group.attrs or "losses" in arrays:
         return None
+    for violation in check_sizes(arrays):
+        raise StoreError(f"{location.name}: {violation}")
     return dict(arrays), group.attrs.asdict(), location.name

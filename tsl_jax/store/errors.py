@@ -7,9 +7,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from ..printable import printable
+
 
 class StoreError(ValueError):
-    """Base of every error about a store: what is wrong, where, and the way out."""
+    """Base of every error about a store: what is wrong, where, and the way out.
+
+    What a store calls its arrays is in the message, with everything that a terminal would obey as an escape.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(printable(part) if isinstance(part, str) else part for part in arguments))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .fits import open_fits_at
 from .ledger import BlockState, read_records
 from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore, open_losses_at
-from .presence import list_objects, lost_chunks
+from .presence import MOST_LOST, list_objects, lost_chunks
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
 from .validation import check
@@ -99,7 +99,8 @@ def _lost(array: zarr.Array, lost: Sequence[BadChunk]) -> Iterator[Violation]:
         shown = ", ".join(f"{bad.chunk} (tokens {bad.start} to {bad.stop - 1})" for bad in some[:_SHOWN])
         places = f"{shown}, ..." if len(some) > _SHOWN else shown
         said = "not stored" if absent else f"not readable ({some[0].reason})"
-        number = "1 chunk is" if len(some) == 1 else f"{len(some)} chunks are"
+        most = "at least " if len(lost) >= MOST_LOST else ""
+        number = "1 chunk is" if len(some) == 1 else f"{most}{len(some):,} chunks are"
         cure = NOT_STORED_CURE if array.ndim > 1 else NOT_STORED_COORDINATE_CURE
         yield Violation(
             array.basename, f"{number} {said}: {places}", "every chunk", cure if absent else "Restore what is damaged."

@@ -97,8 +97,12 @@ def _of_object_store(store: Any, prefix: str) -> Iterator[tuple[str, Stored]]:
             yield entry["path"], Stored(entry["size"], f"{entry['e_tag']}.{entry['last_modified']}")
 
 
+#: Lost chunks that are looked for: a store can claim more of them than there is time to name.
+MOST_LOST = 10_000
+
+
 def lost_chunks(array: zarr.Array, objects: Objects, start: int = 0, stop: int | None = None) -> list[BadChunk]:
-    """Stored objects that rows ``start`` to ``stop`` of an array need, and that are absent or empty."""
+    """Stored objects that rows ``start`` to ``stop`` of an array need, and that are absent or empty; the first ones."""
     found = []
     for key, first, last, column in chunk_keys(array, start, array.shape[0] if stop is None else stop):
         stored = objects.get(key)
@@ -106,6 +110,8 @@ def lost_chunks(array: zarr.Array, objects: Objects, start: int = 0, stop: int |
             found.append(bad_chunk(array, first, last, "not stored", column, absent=True))
         elif stored.size == 0:
             found.append(bad_chunk(array, first, last, "its stored object is empty, 0 bytes", column))
+        if len(found) == MOST_LOST:
+            break
     return found
 
 

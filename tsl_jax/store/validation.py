@@ -10,6 +10,7 @@ from .dimension_checks import check_lengths
 from .encodings import check_encoding
 from .errors import NOT_STORED_COORDINATE_CURE, ChunkError, InvalidStoreError, Violation
 from .fit_validation import check_fits
+from .limits import check_sizes
 from .location import Location, arrays_of
 from .reading import Absent, read_rows
 from .schema import (
@@ -49,6 +50,9 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
     if other != kind and other in ("losses", "fits"):  # a sound store in the wrong place: nothing else is of use
         return [Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}.")]
     arrays = arrays_of(group)
+    too_large = list(check_sizes(arrays))
+    if too_large:  # not even an axis is read
+        return too_large
     found = [*_check_group(group, kind)]
     found += _check_losses(arrays, absent, encoded) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
     return sorted(found, key=lambda violation: violation.level != "error")
