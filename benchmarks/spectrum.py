@@ -87,6 +87,7 @@ def write_fits(folder: Path, tokens: int) -> None:
         BlockState,
         FitHeader,
         FitWriter,
+        InputDigest,
         Layout,
         create_losses,
         locate,
@@ -129,7 +130,7 @@ def write_fits(folder: Path, tokens: int) -> None:
             rest |= {name: np.zeros(size, np.uint8) for name in PROBABILITY_ARRAYS.values()}
             rest |= {name: column[start : start + size] for name, column in coordinates.items()}
             writer.write(block, columns | rest)
-            writer.finish(block, BlockState.FINISHED, 0, columns["status"], columns["category"])
+            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), columns["status"], columns["category"])
 
 
 def _command(folder: Path, tokens: int) -> dict:

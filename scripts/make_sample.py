@@ -11,6 +11,7 @@ import argparse
 import numpy as np
 
 from tsl_jax.store import LossStore, create_losses, locate, open_losses
+from tsl_jax.store.arrays import create_array
 
 SEQUENCES_PER_DOMAIN = 20
 PER_TRAINING_STEP = ("learning_rate", "train_loss", "gradient_norm")
@@ -55,7 +56,7 @@ def make_sample(source: str, target: str, per_domain: int = SEQUENCES_PER_DOMAIN
     location = locate(target, writable=True)
     group = location.open_group("a")
     for name in PER_TRAINING_STEP:
-        group.create_array(name, data=np.asarray(given[name]), dimension_names=("train_step",))
+        create_array(group, name, values=np.asarray(given[name]), dimension_names=("train_step",))
     location.consolidate()
     return open_losses(target)
 

@@ -11,6 +11,7 @@ from tsl_jax.store import (
     BlockState,
     FitHeader,
     FitWriter,
+    InputDigest,
     Layout,
     create_losses,
     locate,
@@ -102,5 +103,5 @@ def write_fit_store(
             rows = slice(start, start + 2 * chunk)
             part = {name: column[rows] for name, column in (rest | columns | coordinates).items()}
             writer.write(block, part)
-            writer.finish(block, BlockState.FINISHED, 0, part["status"], part["category"])
+            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), part["status"], part["category"])
     return open_fits(folder / "fits.zarr")

@@ -71,9 +71,9 @@ MAY_IMPORT = {
     "reshape": {"curves", "lm"},
     "simulate": {"curves", "lm"},
     "runs": {"curves", "lm"},
-    "store": set(),
+    "store": {"printable"},
     "data": set(),
-    "pipeline": {"store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs"},
+    "pipeline": {"printable", "store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs"},
     "collect": {"store", "curves", "lm"},
 }
 NUMERICAL = ("curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs")

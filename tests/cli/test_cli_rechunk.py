@@ -8,7 +8,8 @@ from tsl_jax.store import open_losses
 
 def test_the_same_losses_in_another_layout(tsl, losses, tmp_path):
     target = tmp_path / "new.zarr"
-    found = tsl("rechunk", losses, target, "--chunk-tokens", 8, "--shard-tokens", 24, "--dtype", "float32", "--json")
+    layout = ("--chunk-tokens", 8, "--shard-tokens", 24, "--dtype", "float32")
+    found = tsl("rechunk", losses, target, *layout, "--json")
     assert found.code == 0, found.err
     seconds = found.json.pop("seconds")
     assert seconds > 0
@@ -20,9 +21,13 @@ def test_the_same_losses_in_another_layout(tsl, losses, tmp_path):
         "dtype": "float32",
         "chunk_tokens": 8,
         "shard_tokens": 24,
+        "written": True,
     }
     assert "150 tokens x 12 checkpoints, float32, chunks of 8 tokens in shards of 24" in found.err
     np.testing.assert_array_equal(open_losses(target).read(), open_losses(losses).read().astype("float32"))
+    again = tsl("rechunk", losses, target, *layout, "--json")
+    assert (again.code, again.json["written"]) == (0, False)
+    assert "Nothing to do" in again.err
     again = tsl("rechunk", losses, target)
     assert again.code == 1
     assert "holds tsl_kind='losses' already" in again.err

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import Crc32cCodec
 
 from tsl_jax.cli.info import missing_share
 from tsl_jax.curves import Sigmoid
@@ -114,6 +115,7 @@ def test_notes_leave_a_store_valid(tsl, tmp_path):
         chunks=(4, 1),
         fill_value=np.nan,
         dimension_names=("token", "checkpoint"),
+        compressors=[Crc32cCodec()],
         overwrite=True,
     )
     result = tsl("validate", tmp_path / "a.zarr", "--json")

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from small_job import Job
 from tsl_jax.curves import Hyperbola, Sigmoid
 from tsl_jax.lm import FitOptions
 from tsl_jax.pipeline import fit_store
-from tsl_jax.store import ChangedError, LockedError, open_fits
+from tsl_jax.store import ChangedError, ChunkError, LockedError, open_fits
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
 
@@ -39,6 +40,7 @@ def test_killed_at_any_write_and_resumed_is_uninterrupted(tmp_path, kill_at, tre
 
 CHILD = """
 import sys
+import zipfile
 sys.path.insert(0, sys.argv[1])
 from small_job import Job, use_cheap_engine
 
@@ -108,6 +110,55 @@ def test_an_unfinished_store_opens_and_says_so(job, tmp_path, kill_at):
     status = fits.read().status
     done = np.repeat(fits.ledger.states == 1, 64)[:150]
     assert not np.any(status[done] == 255)
+
+
+def test_finished_fits_that_are_read_only_are_run_again(job, tmp_path, kill_at, tree):
+    job.fit(tmp_path / "fits")
+    whole = tree(tmp_path / "fits")
+    with zipfile.ZipFile(tmp_path / "fits.zip", "w") as archive:
+        for file in whole:
+            archive.write(tmp_path / "fits" / file, file)
+    (tmp_path / "fits/ledger/.lock").unlink()
+    (tmp_path / "fits/ledger/.lock").mkdir()  # a lock could not be taken
+    kill_at(tmp_path / "fits", 1)
+    for place in (tmp_path / "fits", tmp_path / "fits.zip"):
+        summary = job.fit(place)
+        assert (summary.blocks_run, summary.complete, sum(summary.status_counts.values())) == (0, True, 150)
+        with pytest.raises(ChangedError, match=r"options.max_steps: was 8, now 9"):
+            job.fit(place, options=FitOptions(block_size=32, max_steps=9))
+
+
+@pytest.mark.parametrize("damage", ["lost", "empty", "flipped"])
+def test_damaged_fits_are_fitted_anew_and_said(job, tmp_path, tree, damage):
+    job.fit(tmp_path / "fits")
+    whole, file = tree(tmp_path / "fits"), tmp_path / "fits/sharpness/c/1"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 8
+    file.write_bytes(b"" if damage == "empty" else bytes(data))
+    if damage == "lost":
+        file.unlink()
+    if damage == "flipped":
+        assert job.fit(tmp_path / "fits").blocks_run == 0
+    summary = job.fit(tmp_path / "fits", deep=damage == "flipped")
+    assert (summary.blocks_run, summary.complete) == (1, True)
+    (said,) = summary.repaired
+    assert "sharpness/c/1" in said
+    assert tree(tmp_path / "fits") == whole
+
+
+def test_missing_chunks_are_refused_before_anything_is_fitted_or_taken_as_said(job, tmp_path):
+    (tmp_path / "losses.zarr/losses/c/2/0").unlink()
+    (tmp_path / "losses.zarr/losses/c/4/0").unlink()
+    with pytest.raises(ChunkError, match=r"2 chunks are lost or empty: .*losses/c/2/0.*losses/c/4/0"):
+        job.fit(tmp_path / "fits")
+    assert not (tmp_path / "fits").exists()
+    assert job.fit(tmp_path / "fits", missing_chunks="as-nan").complete
+    fits = open_fits(tmp_path / "fits").read()
+    lost = np.isin(np.arange(150) // 32, (2, 4))
+    assert np.all(fits.num_points[lost] == 0)
+    assert np.all(fits.num_points[~lost][9:] > 0)  # of the first nine, two are missing altogether
+    with pytest.raises(ValueError, match=r"missing_chunks: got 'nan'"):
+        job.fit(tmp_path / "other", missing_chunks="nan")
 
 
 def test_overwriting_begins_anew(job, tmp_path, tree):

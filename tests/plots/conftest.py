@@ -13,6 +13,7 @@ from tsl_jax.store import (
     BlockState,
     FitHeader,
     FitWriter,
+    InputDigest,
     Layout,
     create_losses,
     locate,
@@ -100,7 +101,7 @@ def write_stores(folder, *, finished=True, domains=True, **header):
             rows = slice(start, start + BLOCK)
             part = {name: column[rows] for name, column in (fits | coordinates).items()}
             writer.write(block, part)
-            writer.finish(block, BlockState.FINISHED, 0, part["status"], part["category"])
+            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), part["status"], part["category"])
     return SimpleNamespace(
         losses=open_losses(folder / "losses.zarr"),
         fits=open_fits(folder / "fits.zarr"),

@@ -6,7 +6,7 @@ from test_fits import fit_all, make_losses, tree
 from zarr.storage import MemoryStore
 
 from tsl_jax.store import BlockState, InvalidStoreError, Ledger, open_fits, validate
-from tsl_jax.store.ledger import ENTRIES, NOTED, record
+from tsl_jax.store.ledger import ENTRIES, NOTED, InputDigest, ResultDigest, record
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def flip(data, at):
 def test_every_byte_of_a_record_is_checked(fits):
     file = fits / "ledger/c/1/0"
     good = file.read_bytes()
-    assert len(good) == 8 * len(ENTRIES)
+    assert len(good) == 8 * len(ENTRIES) + 4  # and the checksum that Zarr looks at
     for at in range(len(good)):
         file.write_bytes(flip(good, at))
         assert [(v.where, v.level) for v in validate(fits)] == [("ledger/c/1/0", "error")], at
@@ -45,11 +45,8 @@ def test_a_damaged_record_is_named_and_its_cure_works(how, losses, fits, tmp_pat
             "another block's": (fits / "ledger/c/0/0").read_bytes(),
         }[how]
     )
-    for act in (lambda: fit_all(losses, fits), lambda: open_fits(fits)):
-        with pytest.raises(InvalidStoreError, match=r"ledger/c/1/0: damaged.*Delete the file ledger/c/1/0 and run"):
-            act()
-    file.unlink()
-    assert open_fits(fits).ledger.states.tolist() == [1, 0, 1]
+    with pytest.raises(InvalidStoreError, match=r"ledger/c/1/0: damaged.*Run the same tsl fit command again"):
+        open_fits(fits)
     assert fit_all(losses, fits) == 1
     assert tree(fits) == whole
 
@@ -92,11 +89,14 @@ def test_a_ledger_of_another_shape_is_refused(losses):
 
 def test_a_record_counts_its_tokens():
     status, category = np.array([0, 0, 3], "uint8"), np.array([1, 0, 255], "uint8")
-    row = record(4, BlockState.FINISHED, 2**62, status, category, {"learned_rising": 1, "second_events": 300})
+    given, result = InputDigest(2**62, 5, 6), ResultDigest(7, 8)
+    counted = {"learned_rising": 1, "second_events": 300}
+    row = record(4, BlockState.FINISHED, given, result, status, category, counted)
     ledger = Ledger(3, row[None])
     assert row.shape == (len(ENTRIES),)
     assert ledger.complete
     assert ledger.digests.tolist() == [2**62]
+    assert (ledger.input(0), ledger.result(0)) == (InputDigest(2**62, 5, 6), ResultDigest(7, 8))
     assert ledger.status_counts() == {0: 2, 3: 1}
     assert ledger.category_counts() == {0: 1, 1: 1, 255: 1}
     assert [ledger.noted(name) for name in NOTED] == [1, 0, 300]

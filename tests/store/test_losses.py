@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
 from tsl_jax.store import (
+    ChunkError,
     InvalidStoreError,
     StoreError,
     StoreNotFoundError,
@@ -135,9 +136,13 @@ def test_an_empty_store_is_filled_by_slices(kind, tmp_path):
     store = MemoryStore() if kind == "memory" else tmp_path / "losses.zarr"
     made = create_losses(store, (10, 4), checkpoints={"step": STEPS}, dtype="float32", chunk_tokens=5)
     made.losses[5:] = np.ones((5, 4))
-    values = open_losses(store).read()
+    with pytest.raises(ChunkError, match=r"tokens 0 to 4: not stored in its shard.*as-nan"):
+        open_losses(store).read()
+    values = open_losses(store, missing_chunks="as-nan").read()
     assert np.isnan(values[:5]).all()
     assert (values[5:] == 1).all()
+    made.losses[:5] = np.nan  # said, not left out
+    assert np.isnan(open_losses(store).read(slice(5))).all()
 
 
 @pytest.mark.parametrize("kind", [jnp.asarray, np.ndarray.tolist])

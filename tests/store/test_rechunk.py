@@ -1,10 +1,14 @@
 """Rewritten in other chunks, a loss store holds what it held; what is unfinished opens as nothing."""
 
+import itertools
+import shutil
+
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import LocalStore
 
 from tsl_jax.store import (
     ChunkError,
@@ -16,18 +20,21 @@ from tsl_jax.store import (
     rechunk,
     validate,
 )
+from tsl_jax.store.rechunking import rechunk_or_find
+
+LAYOUT = {"chunk_tokens": 2, "shard_tokens": 4}
 
 
 def columns_store(store, losses, chunk=(4, 1), fill=np.nan):
     """A loss store whose chunks are columns, as nothing in the package writes them."""
     group = zarr.create_group(store, attributes={"tsl_kind": "losses", "tsl_version": 1, "domains": ["a", "b"]})
     dims = ("token", "checkpoint")
-    group.create_array(
-        "losses", shape=losses.shape, dtype=losses.dtype, chunks=chunk, fill_value=fill, dimension_names=dims
-    )[:] = losses
+    layout = {"chunks": chunk, "fill_value": fill, "config": {"write_empty_chunks": True}}
+    group.create_array("losses", shape=losses.shape, dtype=losses.dtype, dimension_names=dims, **layout)[:] = losses
     step = np.cumsum(np.arange(1, losses.shape[1] + 1))
     group.create_array("step", data=step, dimension_names=("checkpoint",))
-    domain = group.create_array("domain", data=np.arange(len(losses)) % 2, chunks=(3,), dimension_names=("token",))
+    whole = {"dimension_names": ("token",), "config": {"write_empty_chunks": True}}
+    domain = group.create_array("domain", data=np.arange(len(losses)) % 2, chunks=(3,), **whole)
     domain.attrs["names"] = "domains"
     return open_losses(store)
 
@@ -98,7 +105,7 @@ def test_what_is_there_is_refused_and_what_is_unfinished_is_replaced(tmp_path, m
 def test_a_bad_chunk_is_named(tmp_path):
     source = columns_store(tmp_path / "source", np.ones((20, 3), "float32"), (20, 1))
     (tmp_path / "source" / "losses" / "c" / "0" / "1").write_bytes(b"broken")
-    with pytest.raises(ChunkError, match="checkpoints 1 to 1, tokens 0 to"):
+    with pytest.raises(ChunkError, match="losses/c/0/1, tokens 0 to"):
         rechunk(source, tmp_path / "target")
 
 
@@ -246,3 +253,56 @@ def test_a_file_that_is_no_array_is_named(tmp_path):
     (tmp_path / "a1.npy").write_bytes(b"words")
     with pytest.raises(StoreError, match=r"a1\.npy: no array of numbers"):
         rechunk(tmp_path, tmp_path / "target")
+
+
+def test_run_again_it_writes_nothing(tmp_path, monkeypatch):
+    source = columns_store(tmp_path / "source", np.arange(60, dtype="float32").reshape(20, 3), (4, 1))
+    rechunk(source, tmp_path / "made", **LAYOUT)
+    before = files(tmp_path / "made")
+    monkeypatch.setattr(LocalStore, "set", None)  # as of a folder that is read only
+    made, written = rechunk_or_find(source, tmp_path / "made", dtype=None, rows=(2, 4))
+    assert not written
+    np.testing.assert_array_equal(made.read(), source.read())
+    assert files(tmp_path / "made") == before
+
+
+@pytest.mark.parametrize("name", ["losses", "domain"])
+def test_a_store_of_other_losses_is_not_taken_for_done(name, tmp_path):
+    source = columns_store(tmp_path / "source", np.arange(60, dtype="float32").reshape(20, 3), (4, 1))
+    rechunk(source, tmp_path / "made", **LAYOUT)
+    array = zarr.open_group(tmp_path / "source", mode="r+")[name]
+    array[9:11] = array[9:11][::-1].copy()
+    with pytest.raises(StoreError, match="already; delete it or give another place"):
+        rechunk(open_losses(tmp_path / "source"), tmp_path / "made", **LAYOUT)
+
+
+def test_a_kill_at_any_change_of_the_last_step_is_mended_by_the_next_run(tmp_path, monkeypatch):
+    source = columns_store(tmp_path / "source", np.arange(60, dtype="float32").reshape(20, 3), (4, 1))
+    rechunk(source, tmp_path / "whole", **LAYOUT)
+    whole, real = files(tmp_path / "whole"), {name: getattr(LocalStore, name) for name in ("set", "delete_dir")}
+    changes = 0
+    for k in itertools.count(1):
+        count = itertools.count(1)
+
+        def killing(name, count=count, k=k):
+            async def change(self, key, *value):
+                if "made" in str(self.root) and next(count) >= k:
+                    raise Killed
+                await real[name](self, key, *value)
+
+            return change
+
+        for name in real:
+            monkeypatch.setattr(LocalStore, name, killing(name))
+        shutil.rmtree(tmp_path / "made", ignore_errors=True)
+        try:
+            rechunk(source, tmp_path / "made", **LAYOUT)
+        except Killed:
+            changes += 1
+        else:
+            break
+        finally:
+            monkeypatch.undo()
+        rechunk(source, tmp_path / "made", **LAYOUT)
+        assert files(tmp_path / "made") == whole, k
+    assert changes > 15

@@ -44,7 +44,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 _WORDS = (
     ("pass overwrite=True", "give --overwrite"),
     ("with overwrite=True", "with --overwrite"),
-    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip)", "give --on-bad-chunk skip"),
+    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip of tsl fit)", "give --on-bad-chunk skip"),
+    ("missing_chunks='as-nan' (--missing-chunks as-nan of", "--missing-chunks as-nan (of"),
+    ("missing_chunks='as-fill' (--missing-chunks as-fill of", "--missing-chunks as-fill (of"),
+    ("with --deep (fit_store(..., deep=True))", "with --deep"),
     ("scale='linear'", "--scale linear"),
 )
 
@@ -84,8 +87,17 @@ def stderr_console() -> "Console":
     """Where people read."""
     from rich.console import Console
 
+    from ..printable import printable
+
+    class HarmlessConsole(Console):
+        """A console that shows what a store says, and obeys none of it."""
+
+        def render_str(self, text: str, **options: Any) -> Any:
+            """Every string on its way to the terminal, cells of tables too."""
+            return super().render_str(printable(text), **options)
+
     stream: Any = None if sys.stderr is None else _Forgiving(sys.stderr)  # None: closed by who called
-    return Console(file=stream, stderr=True, highlight=False)
+    return HarmlessConsole(file=stream, stderr=True, highlight=False)
 
 
 def say(console: "Console", text: str, style: str | None = None) -> None:
@@ -101,7 +113,7 @@ def write_json(value: Mapping[str, Any]) -> None:
     """
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     try:
-        typer.echo(text)
+        typer.echo("".join(_json_escape(character) for character in text))
     except OSError as error:
         _close_for_good(sys.stdout)
         if not isinstance(error, BrokenPipeError):
@@ -109,6 +121,13 @@ def write_json(value: Mapping[str, Any]) -> None:
                 f"stdout: could not write the JSON object: {error.strerror}. What the command wrote elsewhere is kept; "
                 "free some space or let stdout go to another place, and run the same command again"
             ) from error
+
+
+def _json_escape(character: str) -> str:
+    """What a terminal obeys as JSON's own escape, so that the value stays what it is."""
+    if character == "\n" or character.isprintable():
+        return character
+    return json.dumps(character)[1:-1] if ord(character) > 126 else f"\\u{ord(character):04x}"
 
 
 def _plain(value: Any) -> Any:

@@ -38,6 +38,8 @@ def fit(
     memory: given.Memory = None,
     devices: given.Devices = None,
     on_bad_chunk: given.OnBadChunk = given.BadChunkAction.stop,
+    missing_chunks: given.MissingChunks = given.MissingChunksAction.refuse,
+    deep: given.Deep = False,
     overwrite: given.Overwrite = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -69,6 +71,7 @@ def fit(
         )
         arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite, "noise": _noise(noise)}
+        arguments |= {"missing_chunks": missing_chunks.value, "deep": deep}
         console = stderr_console()
         with showing_progress(console) as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show)

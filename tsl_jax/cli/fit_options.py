@@ -45,6 +45,14 @@ class BadChunkAction(enum.StrEnum):
     skip = "skip"
 
 
+class MissingChunksAction(enum.StrEnum):
+    """What a chunk is that is not stored."""
+
+    refuse = "refuse"
+    as_nan = "as-nan"
+    as_fill = "as-fill"
+
+
 _CURVE, _TEST, _SOLVER, _RUN = "Curve", "Errors, and category of sigmoids", "Solver", "Run"
 
 
@@ -146,6 +154,23 @@ Devices = Annotated[int | None, _option(_RUN, "How many of the local devices to 
 OnBadChunk = Annotated[
     BadChunkAction,
     _option(_RUN, "At a chunk of the losses that cannot be read: stop, or skip its tokens and end with code 3."),
+]
+MissingChunks = Annotated[
+    MissingChunksAction,
+    _option(
+        _RUN,
+        "What chunks of the losses are that are not stored: lost (refuse), losses that were not measured (as-nan), or "
+        "that and coordinates of the fill value, mostly 0 (as-fill).",
+    ),
+]
+Deep = Annotated[
+    bool,
+    _option(
+        _RUN,
+        "Read the fits of finished blocks back, and fit those anew that are not what was written; off by default: only "
+        "lost, empty and cut objects are looked for.",
+        "--deep",
+    ),
 ]
 Overwrite = Annotated[
     bool, _option(_RUN, "Delete the fits that are there and begin anew; off by default.", "--overwrite")

@@ -100,6 +100,8 @@ def missing_share(store: "LossStore") -> dict[str, Any]:
     """Share of losses that are NaN, in a sample: the first tokens of chunks spread evenly over the store."""
     import numpy as np
 
+    from ..store import ChunkError
+
     if not store.losses.size:
         return {"share": None, "sampled_tokens": 0, "sample": "no losses"}
     chunks = -(-store.num_tokens // store.chunk_tokens)
@@ -107,7 +109,10 @@ def missing_share(store: "LossStore") -> dict[str, Any]:
     rows = max(1, min(store.chunk_tokens, _SAMPLED_LOSSES // (len(places) * store.num_checkpoints)))
     missing, tokens = 0, 0
     for place in places:
-        losses = store.read(slice(int(place) * store.chunk_tokens, int(place) * store.chunk_tokens + rows))
+        try:
+            losses = store.read(slice(int(place) * store.chunk_tokens, int(place) * store.chunk_tokens + rows))
+        except ChunkError as error:
+            return {"share": None, "sampled_tokens": 0, "sample": f"{error.bad}; tsl validate looks at all"}
         missing += int(np.isnan(losses).sum())
         tokens += len(losses)
     whole = tokens == store.num_tokens

@@ -8,6 +8,7 @@ import typer
 
 from . import parsing
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .fit_options import MissingChunks, MissingChunksAction
 from .progress import duration, lines
 
 
@@ -54,6 +55,7 @@ def rechunk(
             help="Losses in memory at a time, bytes or with a unit, such as 1GiB; at least a shard is.",
         ),
     ] = "256MiB",
+    missing_chunks: MissingChunks = MissingChunksAction.refuse,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -65,17 +67,20 @@ def rechunk(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C.
     """
     with reporting(as_json, debug):
-        from ..store import rechunk as rewrite
+        from ..store.rechunking import rechunk_or_find
 
         begun = time.perf_counter()
-        rows = {"chunk_tokens": chunk_tokens, "shard_tokens": shard_tokens}
-        made = rewrite(source, target, dtype=dtype and dtype.value, memory=memory, progress=lines("rechunk"), **rows)
+        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks.value}
+        how |= {"dtype": dtype and dtype.value, "memory": memory, "progress": lines("rechunk")}
+        made, written = rechunk_or_find(source, target, **how)
         seconds = time.perf_counter() - begun
         console = stderr_console()
         layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
         say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {layout}, {duration(seconds)}")
+        if not written:
+            say(console, "Nothing to do: the target holds these losses already, every one of them.")
         say(console, f"Losses: {target}", "green")
         if as_json:
             said = {"source": source, "target": target, "tokens": made.num_tokens, "checkpoints": made.num_checkpoints}
             said |= {"dtype": str(made.losses.dtype), "chunk_tokens": made.chunk_tokens}
-            write_json(said | {"shard_tokens": made.shard_tokens, "seconds": seconds})
+            write_json(said | {"shard_tokens": made.shard_tokens, "seconds": seconds, "written": written})

@@ -128,6 +128,8 @@ def _store_run(path: str) -> Run:
 
     from ..pipeline.position_losses import position_losses
     from ..store import open_losses, read_rows
+    from ..store.limits import refuse_large
+    from ..store.location import arrays_of
 
     store = open_losses(path)
     step, positions = store.axis("step"), None
@@ -141,8 +143,9 @@ def _store_run(path: str) -> Run:
     if not np.all(np.isfinite(loss)):
         raise RunError(f"{path}: checkpoint {int(np.argmin(np.isfinite(loss)))} has no loss; leave it out of the store")
     rate_step = rate = None
-    arrays = dict(store.location.open_group().arrays())
+    arrays = arrays_of(store.location.open_group())
     if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
+        refuse_large(path, arrays["learning_rate"])
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)
     return Run(path, step, loss, rate_step, rate, positions)

@@ -48,6 +48,8 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
         say(console, f"skipped: {bad}", "red")
     for line in noise_words(summary.as_dict()):
         say(console, line)
+    for damage in summary.repaired:
+        say(console, f"damaged, fitted anew: {damage.partition('; expected')[0]}", "yellow")
     say(console, run_words(summary))
 
 

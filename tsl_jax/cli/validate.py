@@ -1,6 +1,7 @@
 """`tsl validate`: everything that is wrong with a store."""
 
 import dataclasses
+from typing import Annotated
 
 import typer
 
@@ -16,23 +17,32 @@ from .console import (
     write_json,
 )
 
+Deep = Annotated[
+    bool,
+    typer.Option(
+        "--deep",
+        help="Read everything: losses against the checksums of their chunks, fits against their ledger.",
+    ),
+]
+
 
 def validate(
     store: AnyStore,
+    deep: Deep = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """List all that breaks the schema of a loss or fit store: where, what, what is expected, the way out.
 
-    The losses themselves are not read. Notes are about speed and completeness; a store with notes alone is
-    valid.
+    Chunks that are lost or empty are found by listing the store; nothing is read but the axes, unless --deep. Notes are
+    about speed and completeness; a store with notes alone is valid.
 
     Exit codes: 0 valid; 1 not valid, or no store; 2 wrong usage.
     """
     with reporting(as_json, debug):
         from ..store import validate as check
 
-        violations = check(store)
+        violations = check(store, deep=deep)
         errors = [violation for violation in violations if violation.level == "error"]
         console = stderr_console()
         for violation in violations:

@@ -15,6 +15,7 @@ import numpy as np
 import zarr
 
 from ..store import Location, LossPlan, LossStore, StoreError, begin_losses, copy_tokens
+from ..store.arrays import WholeWrites, storing_all
 from ..store.errors import writing
 from .output import remove
 
@@ -59,9 +60,10 @@ class Collection:
         kept = "The checkpoints before are kept."
         with writing(self.location.name, f"checkpoint {column}", kept=kept):
             self.losses.resize((self.losses.shape[0], column + 1))
+        whole = storing_all(self.losses, WholeWrites(self.losses.store))
         for block in in_blocks(pieces, SHARD_TOKENS):
             with writing(self.location.name, f"checkpoint {column}, tokens from {start}", kept=kept):
-                self.losses[start : start + len(block), column] = block
+                whole[start : start + len(block), column] = block
             start += len(block)
         if start != self.losses.shape[0]:
             raise StoreError(
@@ -135,7 +137,7 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array:
     """An array of a collection's group."""
     array = group[name]
     assert isinstance(array, zarr.Array)
-    return array
+    return storing_all(array)
 
 
 def _as_integers(column: np.ndarray) -> np.ndarray:

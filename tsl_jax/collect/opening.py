@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import Crc32cCodec
 from zarr.core.sync import sync
 
-from ..store import ChangedError, Location, LossStore, StoreNotFoundError, read_rows_with_gaps
+from ..store import ChangedError, Location, LossStore, StoreNotFoundError, list_objects, read_rows_with_gaps
+from ..store.arrays import bitshuffled, create_array
 from ..store.errors import writing
 from ..store.fingerprint import differences
+from ..store.presence import chunk_keys
 from .batches import RECORDED, BatchReader, Summary, changed_batches
 from .collection import SHARD_TOKENS, Collection, array_of, checksum, in_blocks
 from .output import COLUMNS
@@ -86,10 +88,21 @@ def _resumed(location: Location, entries: tuple[str, ...]) -> Collection | None:
     if group.attrs.get("tsl_kind") != KIND or "ledger" not in group:
         return None
     ledger = array_of(group, "ledger")
-    table, _ = read_rows_with_gaps(ledger, 0, ledger.shape[0])
+    table, _ = read_rows_with_gaps(ledger, 0, ledger.shape[0], absent="fill")
     good = [checksum(at, row[:-1]) == row[-1] for at, row in enumerate(table)]
     count = good.index(False) if False in good else len(good)
-    return Collection(location, group, array_of(group, "losses"), entries, table[:count, :-1])
+    losses = array_of(group, "losses")
+    count = min([count, *_lost_columns(losses)])
+    return Collection(location, group, losses, entries, table[:count, :-1])
+
+
+def _lost_columns(losses: zarr.Array) -> list[int]:
+    """Checkpoints of which a stored object is absent or empty: they are collected again."""
+    objects = list_objects(losses.store, losses.path)
+    if objects is None:
+        return []
+    keys = chunk_keys(losses, 0, losses.shape[0])
+    return [column for key, _, _, column in keys if key not in objects or objects[key].size == 0]
 
 
 def _create(location: Location, given: Given, described: Mapping[str, Any]) -> Collection:
@@ -97,28 +110,32 @@ def _create(location: Location, given: Given, described: Mapping[str, Any]) -> C
     place, entries, num_tokens = _place(location), tuple(described["entries"]), given.summary.tokens
     with writing(location.name, "the empty collection", kept="Nothing is collected yet."):
         sync(place.store.delete_dir(place.path))
-        group = zarr.create_group(place.store, path=place.path, attributes={"tsl_kind": KIND, **described})
+        group = zarr.create_group(
+            place.store, path=place.path, attributes={"tsl_kind": KIND, **described}, zarr_format=3
+        )
         losses = _over_tokens(group, "losses", (num_tokens, 0), given.dtype)
-        group.create_array("batches", data=given.summary.digests, dimension_names=("batch", "entry"))
+        create_array(group, "batches", values=given.summary.digests, dimension_names=("batch", "entry"))
         for name in given.summary.names:
             array, start = _over_tokens(group, name, (num_tokens,), RECORDED[name]), 0
             for block in in_blocks((tokens.columns[name] for tokens in given.reader), SHARD_TOKENS):
                 array[start : start + len(block)] = block
                 start += len(block)
         shape = (0, len(entries) + 1)
-        group.create_array("ledger", shape=shape, chunks=(1, shape[1]), dtype="float64", fill_value=0, compressors=None)
+        own = {"compressors": [Crc32cCodec()], "chunks": (1, shape[1]), "fill_value": 0}
+        create_array(group, "ledger", shape=shape, dtype="float64", **own)
     return Collection(location, group, losses, entries, np.empty((0, len(entries))))
 
 
 def _over_tokens(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
-    return group.create_array(
+    return create_array(
+        group,
         name,
         shape=shape,
         dtype=dtype,
         chunks=(_CHUNK_TOKENS, 1)[: len(shape)],
         shards=(SHARD_TOKENS, 1)[: len(shape)],
         fill_value=np.nan if dtype.kind == "f" else 0,
-        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=bitshuffled(1),
         dimension_names=("token", "checkpoint")[: len(shape)],
     )
 

@@ -1,13 +1,13 @@
 """The place of the output: free, unfinished, or a loss store that is whole."""
 
 import contextlib
-import os
 
 import zarr
 from zarr.core.sync import sync
 
 from ..store import Location, StoreError, StoreNotFoundError
 from ..store.errors import writing
+from ..store.own_files import refuse_foreign_files
 from ..store.unfinished import UNFINISHED
 
 #: The group inside the output that lives while losses are collected, and in it the group of their columns.
@@ -23,13 +23,10 @@ def is_finished(location: Location) -> bool:
     """
     try:
         kind = location.open_group().attrs.get("tsl_kind")
-    except StoreNotFoundError as error:
-        directory = location.directory
-        if directory is not None and directory.exists():
-            others = sorted(set(os.listdir(directory)) - {PLACE}) if directory.is_dir() else ["it is a file"]
-            if others:
-                held = ", ".join(others[:3])
-                raise StoreError(f"{location.name}: holds other files ({held}); give a new directory") from error
+    except StoreNotFoundError:
+        if location.directory is not None and location.directory.is_file():
+            raise
+        refuse_foreign_files(location)
         return False
     if kind not in ("losses", UNFINISHED):
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses; give another place")
@@ -43,7 +40,7 @@ def mark(location: Location) -> None:
             try:
                 Location(location.store, path, location.name).open_group()
             except StoreNotFoundError:
-                zarr.create_group(location.store, path=path, attributes={"tsl_kind": UNFINISHED})
+                zarr.create_group(location.store, path=path, attributes={"tsl_kind": UNFINISHED}, zarr_format=3)
 
 
 def clear(location: Location) -> None:

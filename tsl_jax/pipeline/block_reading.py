@@ -17,7 +17,8 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from ..store import BadChunk, ChunkError, LossStore, block_digest, read_rows, read_rows_with_gaps
+from ..store import BadChunk, ChunkError, InputDigest, LossStore, block_digest, read_rows_with_gaps
+from ..store.presence import Objects
 from .plan import Block
 from .stages import Stopwatch
 
@@ -30,7 +31,7 @@ class Input:
         block: which.
         losses: (rows, checkpoints) on the devices, padded.
         coordinates: (tokens,) by name.
-        digest: of the sampled values; see `tsl_jax.store.fingerprint`.
+        digest: of the losses and coordinates; see `tsl_jax.store.fingerprint`.
         bad: chunks that could not be read.
         seconds: by stage.
     """
@@ -38,7 +39,7 @@ class Input:
     block: Block
     losses: Any
     coordinates: dict[str, np.ndarray]
-    digest: int
+    digest: InputDigest
     bad: tuple[BadChunk, ...]
     seconds: dict[str, float]
 
@@ -50,12 +51,17 @@ class BlockReader:
         losses: where to read.
         put: brings losses (tokens, checkpoints) to the devices; may return before they are there.
         on_bad_chunk: whether a chunk that cannot be read is an error, or only its tokens are lost.
+        objects: the store's objects as they were listed, for the digests.
     """
 
     def __init__(
-        self, losses: LossStore, put: Callable[[np.ndarray], Any], on_bad_chunk: Literal["stop", "skip"] = "stop"
+        self,
+        losses: LossStore,
+        put: Callable[[np.ndarray], Any],
+        on_bad_chunk: Literal["stop", "skip"] = "stop",
+        objects: Objects | None = None,
     ) -> None:
-        self._losses, self._put = losses, put
+        self._losses, self._put, self._objects = losses, put, objects
         self._skip = on_bad_chunk == "skip"
         self._own = threading.local()
         self._arrays = {"losses": losses.losses, **losses.token_coordinates}
@@ -68,7 +74,7 @@ class BlockReader:
         before = store.seconds
         with watch.timing("decode"):
             rows, coordinates, bad = self._read(block)
-            digest = block_digest(self._losses, block.start, block.stop, rows, coordinates)
+            digest = block_digest(self._losses, block.start, block.stop, rows, coordinates, self._objects)
         waited = store.seconds - before
         watch.add("read", waited)
         watch.add("decode", -waited)
@@ -84,10 +90,12 @@ class BlockReader:
             if fast is not None:
                 values[name] = fast
             elif self._skip:
-                values[name], some = read_rows_with_gaps(array, block.start, block.stop)
+                values[name], some = read_rows_with_gaps(
+                    array, block.start, block.stop, absent=self._losses.absent(array)
+                )
                 bad += some
             else:
-                values[name] = read_rows(array, block.start, block.stop)
+                values[name] = self._losses.read_array(array, block.start, block.stop)
         rows = values.pop("losses")
         if bad:
             rows = rows.copy()
@@ -107,7 +115,7 @@ class BlockReader:
         if block.start % rows or block.stop % rows:
             return None
         try:
-            return read_rows(array, block.start, block.stop)
+            return self._losses.read_array(array, block.start, block.stop)
         except ChunkError:
             return None
 
@@ -126,7 +134,7 @@ def _at(array: zarr.Array, store: Any) -> zarr.AsyncArray:
 
 def _with_zarrs(array: zarr.Array) -> zarr.Array | None:
     """The same array, read by zarrs; None without it, and for what it does not know."""
-    if not isinstance(array.store, LocalStore):
+    if not isinstance(array.store, LocalStore) or not _is_known_to_zarrs(array):
         return None
     try:
         importlib.import_module("zarrs")
@@ -138,6 +146,30 @@ def _with_zarrs(array: zarr.Array) -> zarr.Array | None:
         made = _at(array, array.store)
     left_to_zarr = getattr(made.codec_pipeline, "impl", None) is None
     return None if left_to_zarr else zarr.Array(made)
+
+
+def _is_known_to_zarrs(array: zarr.Array) -> bool:
+    """Whether a metadata document is of the kinds that zarrs reads without ending the process at damaged ones."""
+    metadata: Any = array.metadata.to_dict()
+    codecs = metadata.get("codecs")
+    if metadata.get("zarr_format") != 3 or not codecs or metadata.get("storage_transformers"):
+        return False
+    if any(size < 1 for size in (*array.shape, *array.chunks, *(array.shards or ()))) or array.dtype.kind not in "iufb":
+        return False
+    return _are_known(codecs)
+
+
+def _are_known(codecs: Any) -> bool:
+    for codec in codecs:
+        name, settings = codec["name"], codec.get("configuration") or {}
+        if name == "sharding_indexed":
+            index = settings["index_codecs"]
+            plain = [part["name"] for part in index] == ["bytes", "crc32c"] and _are_known(index)
+            if not plain or settings.get("index_location", "end") != "end" or not _are_known(settings["codecs"]):
+                return False
+        elif name not in ("bytes", "blosc", "zstd", "gzip", "crc32c") or settings.get("endian", "little") != "little":
+            return False
+    return True
 
 
 class _TimedStore(WrapperStore):

@@ -15,15 +15,16 @@ from ..store import (
     FitHeader,
     FitStore,
     FitWriter,
+    InputDigest,
     Layout,
     StoreLike,
     locate,
     open_fits,
-    read_rows,
     refuse_foreign,
     resume_or_create,
     writer_lock,
 )
+from ..store.checksum import crc32c
 from ..store.fingerprint import digest
 from .columns import noted
 from .compare_runs import comparison_coordinates
@@ -89,7 +90,7 @@ def combine_fits(
     header, law = _header(stores, components), comparison_coordinates(stores[0], family)
     components.check(*law)
     for store in stores:
-        refuse_foreign(target, store)
+        refuse_foreign(target, store, overwrite=overwrite)
     with writer_lock(target) as lock:
         combined = resume_or_create(target, stores[0], header, _layout(stores[0]), overwrite=overwrite)
         writer = FitWriter(combined)
@@ -113,10 +114,10 @@ def _combined_block(
     law: tuple[Mapping[str, Coordinate], str | None],
     components: RunComponents,
     tokens: slice,
-) -> tuple[dict[str, np.ndarray], int]:
+) -> tuple[dict[str, np.ndarray], InputDigest]:
     """Every array of the combined tokens by name, and the digest of what they are made from."""
     columns = [
-        {name: read_rows(store.arrays[name], tokens.start, tokens.stop) for name in store.array_names}
+        {name: store.read_array(store.arrays[name], tokens.start, tokens.stop) for name in store.array_names}
         for store in stores
     ]
     runs, axis = [_tokens(store, values) for store, values in zip(stores, columns, strict=True)], used_axis(stores[0])
@@ -130,7 +131,8 @@ def _combined_block(
         if name not in values:
             values[name] = combined_statistic(name, np.stack([run[name] for run in columns]), found, num_points)
     values |= {name: stores[0].read_coordinate(name, tokens) for name in combined.token_coordinates}
-    return values, digest([column[name] for column in columns for name in sorted(column)])
+    read = [column[name] for column in columns for name in sorted(column)]
+    return values, InputDigest(digest(read), crc32c(read))
 
 
 def _tokens(store: FitStore, values: Mapping[str, np.ndarray]) -> RunTokens:

@@ -18,7 +18,7 @@ from ..runs import (
     coordinates_of,
     plan_comparison,
 )
-from ..store import FitStore, StoreError, StoreLike, open_fits, read_rows
+from ..store import FitStore, StoreError, StoreLike, open_fits
 from .same_tokens import differences_allowed, refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
 from .sequences import sequence_blocks
 
@@ -127,7 +127,7 @@ def read_tokens(store: FitStore, tokens: slice) -> RunTokens:
     """What is compared of consecutive tokens of a store."""
 
     def column(name: str) -> np.ndarray:
-        return read_rows(store.arrays[name], tokens.start, tokens.stop)
+        return store.read_array(store.arrays[name], tokens.start, tokens.stop)
 
     return RunTokens(
         {name: column(name) for name in store.parameters},

@@ -2,24 +2,33 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ..curves import Family
 from ..lm import FitOptions, NoiseModel
 from ..store import (
     BlockState,
+    FitHeader,
     FitStore,
     FitWriter,
-    Ledger,
+    Location,
     LossStore,
     StoreLike,
+    Violation,
+    damaged_blocks,
+    finished_fits,
+    list_objects,
     locate,
+    open_fits,
     open_losses,
     refuse_foreign,
     resume_or_create,
     writer_lock,
 )
 from ..store.lock import Lock
+from ..store.presence import Objects
+from ..store.schema import MissingChunks
 from .device import BlockFitter, Devices
 from .machine import local_devices
 from .noise import check_asked, settle_noise
@@ -41,6 +50,8 @@ def fit_store(
     memory: int | None = None,
     devices: Devices | None = None,
     on_bad_chunk: Literal["stop", "skip"] = "stop",
+    missing_chunks: MissingChunks = "refuse",
+    deep: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> FitSummary:
@@ -66,6 +77,11 @@ def fit_store(
         on_bad_chunk: ``"stop"`` raises at a chunk of the losses that cannot be read; ``"skip"`` gives its
             tokens `Status.UNREADABLE` and goes on. A later run with the same arguments tries only the bad
             blocks again.
+        missing_chunks: what a chunk of the losses is that is not stored. ``"refuse"`` takes it for lost and raises
+            before anything is fitted; ``"as-nan"``: not measured; ``"as-fill"``: that, and coordinates of the fill
+            value. See `tsl_jax.store.open_losses`.
+        deep: whether to read the fits of finished blocks back and fit those anew that are not what was written;
+            otherwise only those whose stored objects are absent, empty or of another size.
         overwrite: delete the fits that are there and begin anew.
         progress: called with (tokens done, all tokens) at the start and after each block.
 
@@ -93,24 +109,38 @@ def fit_store(
     begun = time.perf_counter()
     options = FitOptions() if options is None else options
     _check_arguments(family, options, on_bad_chunk, memory)
-    source = open_losses(losses)
+    source = open_losses(losses, missing_chunks=missing_chunks)
+    objects = list_objects(source.location.store, source.location.path)
+    if on_bad_chunk == "stop":
+        source.raise_if_lost(objects)
     left_out = left_out_checkpoints(family, axis, source.axis(axis))
     where = list(local_devices() if devices is None else devices)
     fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
     check_asked(noise, options, source.axis(axis)[len(left_out) :])
-    layout = fit_layout(source, family, fitter, memory)
-    target = locate(fits, writable=True)
-    refuse_foreign(target, source)
-    with writer_lock(target) as lock:
+    noise_seconds = 0.0
+
+    def header_at(place: Location) -> FitHeader:
+        nonlocal noise_seconds
         settling = time.perf_counter()
         of_noise = settle_noise(
-            target, source, family, source.axis(axis), fitter.options, noise, on_bad_chunk, where[0], overwrite
+            place, source, family, source.axis(axis), fitter.options, noise, on_bad_chunk, where[0], overwrite
         )
         noise_seconds = time.perf_counter() - settling
-        header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out, of_noise)
-        store = resume_or_create(target, source, header, layout, overwrite=overwrite)
-        run = _run(source, store, fitter, lock, on_bad_chunk, progress)
-        store = dataclasses.replace(store, ledger=Ledger.read(target.open_group()))
+        return fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out, of_noise)
+
+    store = None if overwrite else finished_fits(fits, source, header_at, objects, deep=deep)
+    if store is not None:  # nothing is written: the fits may be read only
+        run = _run(source, store, fitter, Lock(), on_bad_chunk, progress)
+    else:
+        layout = fit_layout(source, family, fitter, memory)
+        target = locate(fits, writable=True)
+        refuse_foreign(target, source, overwrite=overwrite)
+        with writer_lock(target) as lock:
+            header = header_at(target)
+            store = resume_or_create(target, source, header, layout, overwrite=overwrite, objects=objects)
+            damaged = damaged_blocks(store, deep=deep)
+            run = _run(source, store, fitter, lock, on_bad_chunk, progress, damaged, objects)
+            store = dataclasses.replace(store, ledger=open_fits(target.open_group()).ledger)
     return FitSummary(
         **describe_tokens(store),
         noise_seconds=noise_seconds,
@@ -129,19 +159,26 @@ def _run(
     lock: Lock,
     on_bad_chunk: Literal["stop", "skip"],
     progress: Progress | None,
+    damaged: Mapping[int, Violation] | None = None,
+    objects: Objects | None = None,
 ) -> dict[str, Any]:
-    """Fit the blocks that are not finished; what `FitSummary` says of this run, by the names of its fields."""
-    blocks = blocks_of(source.num_tokens, store.ledger.block_tokens)
-    todo = [block for block in blocks if store.ledger.states[block.index] != BlockState.FINISHED]
+    """Fit the blocks that are not finished or damaged; what `FitSummary` says of it, by the names of its fields."""
+    blocks, damaged = blocks_of(source.num_tokens, store.ledger.block_tokens), damaged or {}
+    states = store.ledger.states
+    todo = [block for block in blocks if states[block.index] != BlockState.FINISHED or block.index in damaged]
     tokens = sum(block.stop - block.start for block in todo)
     report = _Reporter(progress, source.num_tokens, tokens)
     compile_seconds, result = 0.0, StreamResult((), StageSeconds())
     if todo:
         shared = None if store.noise is None else NoiseModel.from_dict(dict(store.noise))
         compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens, shared)
-        arguments = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add}
-        result = stream_blocks(source, FitWriter(store), fitter, todo, **arguments)
+        writer = FitWriter(store)
+        for block in damaged:
+            writer.reopen(block)
+        arguments = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add, "objects": objects}
+        result = stream_blocks(source, writer, fitter, todo, **arguments)
     return {
+        "repaired": tuple(str(damage) for damage in (*store.ledger.damaged, *damaged.values())),
         "bad_chunks": result.bad_chunks,
         "blocks": len(blocks),
         "blocks_run": len(todo),

@@ -52,7 +52,8 @@ def estimate_noise(
         if on_bad_chunk == "stop":
             rows.append(losses.read(part))
         else:
-            rows.append(read_rows_with_gaps(losses.losses, part.start, part.stop)[0])
+            absent = losses.absent(losses.losses)
+            rows.append(read_rows_with_gaps(losses.losses, part.start, part.stop, absent=absent)[0])
     with jax.default_device(device):
         try:
             model = noise_model(family, axis, np.concatenate(rows), options=options)  # type: ignore[arg-type]

@@ -28,7 +28,6 @@ from ..store import (
     decode_probability,
     open_fits,
     open_losses,
-    read_rows,
 )
 from .sample_doubts import doubts_of
 from .sequences import sequence_blocks, sequence_source
@@ -150,7 +149,7 @@ def score_store(
     check_window(window, fits.scale)
     parts, length, seen = [], min(_BLOCK_TOKENS, fits.num_tokens), 0.0
     for part, sequence in sequence_blocks(fits, _BLOCK_TOKENS):
-        values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
+        values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
         if np.any(values["status"] == Status.PENDING):
             raise StoreError(f"{fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it")
         if components is not None:

@@ -18,7 +18,6 @@ from ..store import (
     decode_probability,
     open_fits,
     open_losses,
-    read_rows,
 )
 from .evaluate import family_of
 from .sequences import sequence_blocks, sequence_source
@@ -211,7 +210,7 @@ def _sigmoid_of(fits: FitStore) -> Sigmoid:
 def _read(fits: FitStore, part: slice, second: bool) -> StoredFit:
     """What a spectrum needs; whether a second event is likely only where it is asked for."""
     names = (*_ARRAYS, "second_event") if second else _ARRAYS
-    values = {name: read_rows(fits.arrays[name], part.start, part.stop) for name in names}
+    values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in names}
     nothing = np.empty(0)
     return StoredFit(
         params={name: values[name] for name in Sigmoid().names},

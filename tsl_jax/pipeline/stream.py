@@ -12,6 +12,7 @@ import numpy as np
 
 from ..store import BadChunk, BlockState, FitWriter, LossStore
 from ..store.lock import Lock
+from ..store.presence import Objects
 from .block_reading import BlockReader, Input
 from .columns import mark_unreadable, noted
 from .device import BlockFitter, Columns
@@ -45,6 +46,7 @@ def stream_blocks(
     lock: Lock,
     on_bad_chunk: Literal["stop", "skip"],
     progress: Callable[[int], None],
+    objects: Objects | None = None,
 ) -> StreamResult:
     """Fit blocks of a store; a few are read ahead while one is fitted and those before it are written.
 
@@ -59,11 +61,12 @@ def stream_blocks(
         lock: checked before a block is counted as done.
         on_bad_chunk: whether a chunk that cannot be read ends the run, or only its tokens are lost.
         progress: called with the tokens of each block that is done.
+        objects: the listing of the losses, for the digests of blocks.
     """
     bad: list[BadChunk] = []
     stages, watch, last_ready = Counter[str](), Stopwatch(), 0.0
     written: deque[Future[tuple[int, float]]] = deque()
-    read = BlockReader(losses, fitter.put, on_bad_chunk)
+    read = BlockReader(losses, fitter.put, on_bad_chunk, objects)
     with _pool(READERS, "tsl-read") as readers, _pool(_WRITERS, "tsl-write") as writers:
         reads = read_ahead(readers, read, blocks)
         fitting: deque[tuple[Input, Columns, float]] = deque()

@@ -48,6 +48,7 @@ class FitSummary:
         stages: seconds of every stage, and which one set the rate: ``stages.limit``.
         devices: what fitted, such as ``"4 x cpu"``.
         kernel_name: with which kernel, ``"native"`` or ``"xla"``: see `FitOptions.kernel`.
+        repaired: of finished blocks that were found damaged and fitted anew, what was found.
 
     Example:
         >>> import numpy as np, zarr
@@ -87,6 +88,7 @@ class FitSummary:
     stages: StageSeconds
     devices: str
     kernel_name: str
+    repaired: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

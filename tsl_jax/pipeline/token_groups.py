@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from ..printable import printable
 from ..store import FitStore, StoreError
 
 #: A number with at most so many different values is a category; one with more is cut at its quantiles.
@@ -67,7 +68,7 @@ def grouping_of(fits: FitStore, coordinate: str, bins: int) -> Grouping:
         raise StoreError(f"by: {coordinate!r} of {fits.name} is of dtype {array.dtype}, expected numbers or codes")
     names = fits.attributes.get(f"{coordinate}s")
     if isinstance(names, list) and names and array.dtype.kind in "iu":
-        return Grouping(coordinate, tuple(map(str, names)), values=np.arange(len(names)))
+        return Grouping(coordinate, tuple(printable(str(name)) for name in names), values=np.arange(len(names)))
     column = _sample(fits, coordinate)
     column = column[np.isfinite(column)] if column.dtype.kind == "f" else column
     if not len(column):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..printable import printable
 from ..store import FitStore
 
 ALL_TOKENS = "all tokens"
@@ -24,12 +25,17 @@ class Domain:
         return codes == self.code
 
 
+def plain(name: str) -> str:
+    """A name as figures show it: nothing that a page obeys, and no formula of Matplotlib's."""
+    return printable(name).replace("$", r"\$")
+
+
 def domains_of(fits: FitStore) -> list[Domain]:
     """The domains that a store names in its attribute ``domains``, by code; empty where it has none."""
     names = fits.attributes.get("domains")
     if "domain" not in fits.token_coordinates or not isinstance(names, list):
         return []
-    return [Domain(code, str(name)) for code, name in enumerate(names)]
+    return [Domain(code, plain(str(name))) for code, name in enumerate(names)]
 
 
 def read_domains(fits: FitStore, tokens: slice) -> np.ndarray | None:

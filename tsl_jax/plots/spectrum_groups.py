@@ -7,6 +7,7 @@ import numpy as np
 
 from ..pipeline import Analysis
 from . import style
+from .groups import plain
 from .spectrum_parts import refuse_without_events
 from .spectrum_style import Banded, band_words, draw_steps_band, per_u
 
@@ -76,7 +77,7 @@ def group_spectra_data(analysis: Analysis, coordinate: str) -> GroupSpectra:
     spectrum = band("spectrum")
     return GroupSpectra(
         coordinate=coordinate,
-        labels=group.grouping.labels,
+        labels=tuple(map(plain, group.grouping.labels)),
         tokens=np.asarray(group.times.value.tokens)[:number],
         learned=np.asarray(group.times.value.learned)[:number],
         edges=grid.axis(np.linspace(grid.edges[0], grid.edges[-1], spectrum.value.shape[1] + 1)),

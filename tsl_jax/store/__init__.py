@@ -1,6 +1,7 @@
 """What is on disk: loss stores, fit stores, and how a job is resumed. NumPy and Zarr only."""
 
 from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
+from .damage import damaged_blocks
 from .errors import (
     BadChunk,
     ChangedError,
@@ -13,9 +14,10 @@ from .errors import (
     WriteError,
 )
 from .fingerprint import block_digest
-from .fit_creation import FitHeader, Layout, recorded_noise, refuse_foreign, resume_or_create
+from .fit_creation import FitHeader, Layout, finished_fits, recorded_noise, refuse_foreign, resume_or_create
 from .fits import FitStore, StoredFit, open_fits
-from .ledger import BlockState, Ledger
+from .inspection import validate
+from .ledger import BlockState, InputDigest, Ledger
 from .location import Location, StoreLike, locate
 from .lock import LEASE_SECONDS, writer_lock
 from .loss_creation import create_losses
@@ -29,6 +31,7 @@ from .loss_curve_csv import (
     read_loss_curve,
 )
 from .losses import LossStore, open_losses
+from .presence import list_objects
 from .reading import read_rows, read_rows_with_gaps
 from .rechunking import copy_tokens, rechunk
 from .schema import (
@@ -40,7 +43,6 @@ from .schema import (
     decode_probability,
 )
 from .unfinished import LossPlan, UnfinishedLosses, begin_losses
-from .validation import validate
 from .writing import FitWriter
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "FitHeader",
     "FitStore",
     "FitWriter",
+    "InputDigest",
     "InvalidStoreError",
     "Layout",
     "Ledger",
@@ -81,8 +84,11 @@ __all__ = [
     "block_digest",
     "copy_tokens",
     "create_losses",
+    "damaged_blocks",
     "decode_probability",
     "find_checkpoint_arrays",
+    "finished_fits",
+    "list_objects",
     "locate",
     "open_fits",
     "open_losses",

@@ -10,7 +10,6 @@ import zarr
 
 from .errors import StoreError
 from .location import Location
-from .reading import read_rows
 from .schema import increases
 
 
@@ -60,12 +59,20 @@ class TokenStore(abc.ABC):
 
         Raises:
             StoreError: there is no such coordinate.
-            ChunkError: a chunk of it is corrupted.
+            ChunkError: a chunk of it is corrupted or absent.
         """
         if name not in self.token_coordinates:
             known = ", ".join(self.token_coordinates) or "none"
             raise StoreError(f"coordinate: got {name!r}, expected one of {known} ({self.name})")
-        return read_rows(self.token_coordinates[name], *self.rows(tokens))
+        return self.read_array(self.token_coordinates[name], *self.rows(tokens))
+
+    @abc.abstractmethod
+    def read_array(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
+        """Rows of one of the store's arrays over tokens.
+
+        Raises:
+            ChunkError: a chunk of it is corrupted, or absent where it should not be.
+        """
 
     def values_of_axis(self, name: str) -> np.ndarray:
         """A checkpoint coordinate as float64, if curves can be fitted over it.

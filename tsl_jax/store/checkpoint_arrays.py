@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import zarr
 
+from .encodings import encoding_of
 from .errors import StoreError
+from .limits import check_sizes
 from .location import StoreLike, arrays_of, locate
-from .schema import LOSS_DTYPES
+from .reading import Absent, read_rows
+from .schema import LOSS_DTYPES, MissingChunks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,7 @@ class CheckpointArrays:
         token_coordinates: (tokens,) by name.
         attributes: what the group says.
         dtype: of the losses.
+        missing_chunks: what chunks are that are not stored; see `open_losses`.
     """
 
     name: str
@@ -38,6 +42,7 @@ class CheckpointArrays:
     token_coordinates: Mapping[str, Any]
     attributes: Mapping[str, Any]
     dtype: np.dtype
+    missing_chunks: MissingChunks = "refuse"
 
     path, basename = "", "losses"
 
@@ -51,13 +56,16 @@ class CheckpointArrays:
         """What messages call the place."""
         return self.name
 
-    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
-        """Losses of consecutive tokens at some checkpoints."""
-        tokens, checkpoints = place
-        return np.stack([_flat(array, tokens) for array in self.arrays[checkpoints]], axis=1)
+    def read(self, start: int, stop: int, checkpoints: slice, absent: Absent) -> np.ndarray:
+        """Losses of consecutive tokens at some checkpoints.
+
+        Raises:
+            ChunkError: a chunk of a Zarr array cannot be read, or is absent where that is refused.
+        """
+        return np.stack([_flat(array, slice(start, stop), absent) for array in self.arrays[checkpoints]], axis=1)
 
 
-def find_checkpoint_arrays(source: StoreLike) -> CheckpointArrays | None:
+def find_checkpoint_arrays(source: StoreLike, missing_chunks: MissingChunks = "refuse") -> CheckpointArrays | None:
     """Losses in one array a checkpoint, if that is what is there.
 
     The last number in an array's name is its step: ``step_1000``, ``losses-001000.npy``. An array of integers of the
@@ -66,6 +74,7 @@ def find_checkpoint_arrays(source: StoreLike) -> CheckpointArrays | None:
 
     Args:
         source: a Zarr group that is no loss store, or a directory with ``.npy`` files.
+        missing_chunks: what chunks of a Zarr group are that are not stored; see `open_losses`.
 
     Returns:
         None for anything else.
@@ -89,7 +98,8 @@ def find_checkpoint_arrays(source: StoreLike) -> CheckpointArrays | None:
                 f"{order[0]} has, (tokens,) or (sequences, positions), of {' or '.join(LOSS_DTYPES)}"
             )
     others = {key: array for key, array in named.items() if key not in steps and array.dtype.kind in "iub"}
-    same = {key: _Flat(array) for key, array in others.items() if array.shape == first.shape}
+    whole: Absent = "fill" if missing_chunks == "as-fill" else "refuse"
+    same = {key: _Flat(array, whole) for key, array in others.items() if array.shape == first.shape}
     return CheckpointArrays(
         name=name,
         arrays=tuple(named[key] for key in order),
@@ -98,17 +108,19 @@ def find_checkpoint_arrays(source: StoreLike) -> CheckpointArrays | None:
         token_coordinates=_counted(first.shape) | same,
         attributes=attributes,
         dtype=np.result_type(*(named[key].dtype for key in order)),
+        missing_chunks=missing_chunks,
     )
 
 
 class _Flat:
     """An array read as (tokens,)."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, absent: Absent) -> None:
         self._array, self.dtype = array, array.dtype
+        self._absent: Absent = absent
 
     def __getitem__(self, tokens: slice) -> np.ndarray:
-        return _flat(self._array, tokens)
+        return _flat(self._array, tokens, self._absent)
 
 
 def _counted(shape: tuple[int, ...]) -> dict[str, Any]:
@@ -119,14 +131,20 @@ def _counted(shape: tuple[int, ...]) -> dict[str, Any]:
     return {"sequence": (number // shape[1]).astype(np.int32), "position": (number % shape[1]).astype(np.int32)}
 
 
-def _flat(array: Any, tokens: slice) -> np.ndarray:
+def _flat(array: Any, tokens: slice, absent: Absent) -> np.ndarray:
     """Consecutive tokens of an array (tokens,) or (sequences, positions)."""
     if array.ndim == 1:
-        return np.asarray(array[tokens])
+        return _rows(array, tokens.start, tokens.stop, absent)
     width = array.shape[1]
     first = tokens.start // width
-    rows = np.asarray(array[first : -(-tokens.stop // width)])
+    rows = _rows(array, first, -(-tokens.stop // width), absent)
     return rows.reshape(-1)[tokens.start - first * width : tokens.stop - first * width]
+
+
+def _rows(array: Any, start: int, stop: int, absent: Absent) -> np.ndarray:
+    if isinstance(array, zarr.Array):
+        return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
+    return np.asarray(array[start:stop])
 
 
 def _numpy_files(source: StoreLike) -> tuple[dict[str, Any], dict[str, Any], str] | None:
@@ -156,4 +174,6 @@ def _zarr_arrays(source: StoreLike) -> tuple[dict[str, Any], dict[str, Any], str
     arrays: dict[str, zarr.Array] = arrays_of(group)
     if "tsl_kind" in group.attrs or "losses" in arrays:
         return None
+    for violation in check_sizes(arrays):
+        raise StoreError(f"{location.name}: {violation}")
     return dict(arrays), group.attrs.asdict(), location.name

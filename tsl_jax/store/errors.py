@@ -7,9 +7,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from ..printable import printable
+
 
 class StoreError(ValueError):
-    """Base of every error about a store: what is wrong, where, and the way out."""
+    """Base of every error about a store: what is wrong, where, and the way out.
+
+    What a store calls its arrays is in the message, with everything that a terminal would obey as an escape.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(printable(part) if isinstance(part, str) else part for part in arguments))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +76,26 @@ class ChangedError(StoreError):
         )
 
 
+#: The ways out of losses that cannot be read: `tsl rechunk` and `tsl fit` have these options, as their functions do.
+BAD_CHUNK_CURE = (
+    "Restore the chunk, or go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip of tsl fit)."
+)
+NOT_STORED_CURE = (
+    "If it was lost, restore it. If it was never written, because nothing was measured there, say so with "
+    "missing_chunks='as-nan' (--missing-chunks as-nan of tsl fit, and of tsl rechunk, which writes a whole store)."
+)
+#: The same of a coordinate, which no fit can do without.
+NOT_STORED_COORDINATE_CURE = (
+    "If it was lost, restore it. If its writer leaves out chunks of zeros, say so with missing_chunks='as-fill' "
+    "(--missing-chunks as-fill of tsl fit, and of tsl rechunk, which writes a whole store)."
+)
+#: The way out of fits that are lost or damaged.
+DAMAGED_FITS_CURE = (
+    "Run the tsl fit command that made these fits again with --deep (fit_store(..., deep=True)): it finds the blocks "
+    "that are damaged and fits them anew."
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class BadChunk:
     """Rows of an array that could not be read.
@@ -78,6 +106,7 @@ class BadChunk:
         start: first token lost.
         stop: one past the last token lost.
         reason: what reading said.
+        absent: whether nothing is stored at all, as of rows that were never written.
     """
 
     array: str
@@ -85,20 +114,25 @@ class BadChunk:
     start: int
     stop: int
     reason: str
+    absent: bool = False
 
     def __str__(self) -> str:
         return f"array {self.array!r}, chunk {self.chunk}, tokens {self.start} to {self.stop - 1}: {self.reason}"
 
 
 class ChunkError(StoreError, OSError):
-    """A chunk could not be read; `bad` says which and why, `name` of which store."""
+    """A chunk could not be read; `bad` says which and why, `name` of which store, `others` which others are lost."""
 
-    def __init__(self, name: str, bad: BadChunk, cure: str | None = None) -> None:
-        self.name, self.bad = name, bad
-        cure = cure or (
-            "Restore the chunk, or go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip)."
-        )
-        super().__init__(f"{name}: {bad}. {cure}")
+    def __init__(self, name: str, bad: BadChunk, cure: str | None = None, others: Sequence[BadChunk] = ()) -> None:
+        self.name, self.bad, self.others = name, bad, tuple(others)
+        if cure is None and bad.absent:
+            cure = NOT_STORED_CURE if bad.array == "losses" else NOT_STORED_COORDINATE_CURE
+        found = str(bad)
+        if others:
+            shown = ", ".join(f"{one.chunk} (tokens {one.start} to {one.stop - 1})" for one in others[:3])
+            more = ", ..." if len(others) > 3 else ""
+            found = f"{1 + len(others)} chunks are lost or empty: {bad}; and {shown}{more}"
+        super().__init__(f"{name}: {found}. {cure or BAD_CHUNK_CURE}")
 
     __str__ = Exception.__str__
 

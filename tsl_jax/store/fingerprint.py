@@ -1,23 +1,28 @@
 """What a fit was made from, so that a resumed run on other input is refused.
 
-Shapes, axes, coordinates and attributes are kept whole (or as a hash) in the fit store's attribute ``input``.
-The losses themselves are told by a digest a block, of the decoded values of up to three pieces of it (first,
-middle and last chunk) and their token coordinates; it is made while the block is in memory, kept in the
-ledger, and a resumed run makes it again for up to `SAMPLED_BLOCKS` finished blocks. A copy or another
-compression of the same losses is the same input; a change that misses every sampled piece is not seen.
+Shapes, axes, coordinates and attributes are kept whole (or as a hash) in the fit store's attribute ``input``. The
+losses and token coordinates are told by three numbers a block, made while the block is in memory and kept in the
+ledger (`InputDigest`). A resumed run makes the digest of some rows (of up to three pieces) again for up to
+`SAMPLED_BLOCKS` finished blocks; and where what the store says of a block's objects (sizes, times, ETags) is no longer
+what it was, or it says nothing, the whole block is read and its checksum compared. A copy or another compression of
+the same losses is the same input.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import zarr
 
+from .absent import row_ranges
+from .checksum import crc32c
 from .errors import ChunkError
-from .ledger import BlockState, Ledger
+from .ledger import BlockState, InputDigest, Ledger
 from .losses import LossStore
-from .reading import read_rows, row_ranges
+from .presence import Objects, chunk_keys
 
 SAMPLED_BLOCKS = 16
 _PIECE_TOKENS = 4096
@@ -53,31 +58,94 @@ def digest(pieces: Sequence[np.ndarray]) -> int:
 
 
 def block_digest(
-    losses: LossStore, start: int, stop: int, block: np.ndarray, coordinates: Mapping[str, np.ndarray]
-) -> int:
-    """Digest of the tokens ``start`` to ``stop`` that were just read into ``block`` and ``coordinates``."""
+    losses: LossStore,
+    start: int,
+    stop: int,
+    block: np.ndarray,
+    coordinates: Mapping[str, np.ndarray],
+    objects: Objects | None = None,
+) -> InputDigest:
+    """Digest of the tokens ``start`` to ``stop`` that were just read into ``block`` and ``coordinates``.
+
+    Args:
+        losses: where they come from.
+        start: first token.
+        stop: one past the last.
+        block: their losses.
+        coordinates: all token coordinates, by name.
+        objects: what was listed before they were read.
+    """
+    columns = (block, *_in_order(coordinates))
     rows = [slice(first - start, last - start) for first, last in sampled_rows(losses, start, stop)]
-    return digest([column[part] for part in rows for column in (block, *_in_order(coordinates))])
+    sampled = digest([column[part] for part in rows for column in columns])
+    return InputDigest(sampled, crc32c(columns), objects_digest(losses, start, stop, objects))
 
 
-def changed_blocks(losses: LossStore, ledger: Ledger) -> list[str]:
-    """Finished blocks, of a sample, whose input is no longer what it was; for each a sentence."""
+def objects_digest(losses: LossStore, start: int, stop: int, objects: Objects | None) -> int:
+    """63-bit digest of what a listing says of the objects of some tokens; 0 where it says too little."""
+    if objects is None:
+        return 0
+    total = hashlib.blake2b(digest_size=8)
+    for array in _arrays(losses):
+        for key, *_ in chunk_keys(array, start, stop):
+            stored = objects.get(key)
+            if stored is None:
+                continue
+            if stored.tag is None:
+                return 0
+            total.update(f"{array.basename} {key.removeprefix(array.path)} {stored.size} {stored.tag}\n".encode())
+    return int.from_bytes(total.digest(), "little") >> 1
+
+
+def changed_blocks(losses: LossStore, ledger: Ledger, objects: Objects | None = None) -> list[str]:
+    """Finished blocks whose input is no longer what it was; for each a sentence.
+
+    Args:
+        losses: the input.
+        ledger: what is known of the blocks.
+        objects: what is listed of the input now.
+    """
     finished = np.flatnonzero(ledger.states == BlockState.FINISHED)
     picks = np.unique(np.linspace(0, len(finished) - 1, SAMPLED_BLOCKS).astype(int)) if len(finished) else []
-    differences = []
-    for block in finished[picks]:
-        start = int(block) * ledger.block_tokens
-        stop = min(start + ledger.block_tokens, losses.num_tokens)
-        arrays = [losses.losses, *_in_order(losses.token_coordinates)]
-        try:
-            now = digest(
-                [read_rows(array, first, last) for first, last in sampled_rows(losses, start, stop) for array in arrays]
-            )
-        except ChunkError:
-            continue  # unreadable now, and not needed any more: no sign that it was another
-        if now != ledger.digests[block]:
-            differences.append(f"data of tokens {start} to {stop - 1}: changed after they were fitted")
-    return differences
+    changed = {int(block) for block in finished[picks] if not _same_sample(losses, ledger, int(block))}
+    if not changed:
+        doubtful = [int(block) for block in finished if _may_have_changed(losses, ledger, int(block), objects)]
+        with ThreadPoolExecutor(2) as pool:
+            same = pool.map(lambda block: _same_whole(losses, ledger, block), doubtful)
+            changed = {block for block, is_same in zip(doubtful, same, strict=True) if not is_same}
+    ranges = [_rows(losses, ledger, block) for block in sorted(changed)]
+    return [f"data of tokens {start} to {stop - 1}: changed after they were fitted" for start, stop in ranges]
+
+
+def _rows(losses: LossStore, ledger: Ledger, block: int) -> tuple[int, int]:
+    start = block * ledger.block_tokens
+    return start, min(start + ledger.block_tokens, losses.num_tokens)
+
+
+def _same_sample(losses: LossStore, ledger: Ledger, block: int) -> bool:
+    pieces = sampled_rows(losses, *_rows(losses, ledger, block))
+    try:
+        now = digest([losses.read_array(array, *rows) for rows in pieces for array in _arrays(losses)])
+    except ChunkError:
+        return True  # unreadable now, and not needed any more: no sign that it was another
+    return now == ledger.digests[block]
+
+
+def _may_have_changed(losses: LossStore, ledger: Ledger, block: int, objects: Objects | None) -> bool:
+    now = objects_digest(losses, *_rows(losses, ledger, block), objects)
+    return now == 0 or now != ledger.input(block).objects
+
+
+def _same_whole(losses: LossStore, ledger: Ledger, block: int) -> bool:
+    rows = _rows(losses, ledger, block)
+    try:
+        return crc32c(losses.read_array(array, *rows) for array in _arrays(losses)) == ledger.input(block).whole
+    except ChunkError:
+        return True
+
+
+def _arrays(losses: LossStore) -> list[zarr.Array]:
+    return [losses.losses, *_in_order(losses.token_coordinates)]
 
 
 def differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

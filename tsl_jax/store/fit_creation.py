@@ -1,24 +1,24 @@
 """Making a fit store, or taking up one that a killed run left."""
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 from zarr.core.sync import sync
 from zarr.errors import NodeNotFoundError
-from zarr.storage import LocalStore
 
-from .errors import ChangedError, StoreError, StoreNotFoundError, writing
+from .arrays import create_array
+from .damage import damaged_blocks
+from .errors import ChangedError, InvalidStoreError, StoreError, StoreNotFoundError, Violation, writing
 from .fingerprint import changed_blocks, describe_input, differences
 from .fits import FitStore, open_fits_at
 from .ledger import create_ledger
-from .location import Location
+from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore
+from .own_files import refuse_foreign_files, remove_partial_files
+from .presence import Objects
 from .schema import (
     CHECKPOINT,
     FIT_FORMAT_VERSION,
@@ -28,6 +28,7 @@ from .schema import (
     PROBABILITY_STEPS,
     TOKEN,
     fit_array_kinds,
+    is_layout,
 )
 
 _OWN_ATTRIBUTES = ("tsl_kind", "tsl_version", "coordinates", "loss_unit", "title", "data_kind", "layout")
@@ -40,6 +41,20 @@ class Layout:
     chunk_tokens: int
     shard_tokens: int
     block_tokens: int
+
+    @classmethod
+    def of_attribute(cls, stored: Any, name: str) -> "Layout":
+        """The layout that a fit store says it has.
+
+        Raises:
+            InvalidStoreError: it says none that can be.
+        """
+        if not is_layout(stored):
+            violation = Violation(
+                "attribute layout", f"got {stored!r}", "chunks in shards in blocks", "Fit again with overwrite=True."
+            )
+            raise InvalidStoreError(name, "fits", [violation])
+        return cls(**stored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,40 +118,85 @@ class FitHeader:
         }
 
 
-def refuse_foreign(location: Location, losses: LossStore | FitStore) -> None:
+def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrite: bool = False) -> None:
     """Raise if the place of the output holds anything but a fit store; nothing is written.
 
+    Args:
+        location: of the output.
+        losses: the input.
+        overwrite: whether fits that are there are deleted: damaged ones, too, but nothing that is not the package's.
+
     Raises:
-        StoreError: the output is the input, another kind of store, or a directory with other files.
+        StoreError: the output is the input, another kind of store, a place with other files, or a damaged fit store.
     """
     if location.store == losses.location.store and location.path == losses.location.path:
         raise StoreError(f"{location.name}: the output is the input; give another place for the fits")
+    if location.directory is not None and location.directory.is_file():
+        raise StoreError(f"{location.name}: is a file; give a directory for the fits")
     try:
         kind = location.open_group().attrs.get("tsl_kind")
-    except StoreNotFoundError as error:
-        if not isinstance(error.__cause__, NodeNotFoundError | FileNotFoundError):
+    except StoreError as error:
+        absent = isinstance(error, StoreNotFoundError)
+        if absent and not isinstance(error.__cause__, NodeNotFoundError | FileNotFoundError):
             raise
-        directory = location.directory
-        if directory is not None and directory.exists():
-            if not directory.is_dir():
-                raise StoreError(f"{location.name}: is a file; give a directory for the fits") from error
-            others = sorted(set(os.listdir(directory)) - {LEDGER})
-            others = [name for name in others if not name.endswith(".partial")]
-            if others:
-                names = ", ".join(others[:3])
-                raise StoreError(
-                    f"{location.name}: holds other files ({names}); give an empty or new directory"
-                ) from error
-        return
+        names = refuse_foreign_files(location) - {LEDGER}
+        if (absent and not names) or (overwrite and {"status", "rss"} <= names and "losses" not in names):
+            return
+        found = f"{location.name}: holds arrays but no zarr.json. Restore it," if absent else f"{error} To write fits"
+        anew = " or, of damaged fits, begin anew with overwrite=True" if "losses" not in names else ""
+        raise StoreError(f"{found} give another place{anew}.") from error
     if kind != "fits":
         raise StoreError(
             f"{location.name}: holds tsl_kind={kind!r}, not fits, and is never replaced; delete it or give "
             "another place"
         )
+    if overwrite:
+        refuse_foreign_files(location)
+
+
+def finished_fits(
+    place: StoreLike,
+    losses: LossStore,
+    header_at: Callable[[Location], FitHeader],
+    objects: Objects | None = None,
+    *,
+    deep: bool = False,
+) -> FitStore | None:
+    """The fit store at a place if all of it is finished and whole, so that nothing need be written; else None.
+
+    Args:
+        place: of the output, which may be read only.
+        losses: what is fitted.
+        header_at: says how it is fitted, given where finished fits are; their noise may be taken over.
+        objects: the listing of the losses.
+        deep: whether the results are read, too, and compared with the ledger.
+
+    Raises:
+        ChangedError: it is finished, from other losses or with other options.
+    """
+    try:
+        location = locate(place)
+        fits = open_fits_at(location, location.open_group())
+    except StoreError:
+        return None  # what is wrong is told, or mended, by `resume_or_create`
+    if not fits.complete or damaged_blocks(fits, deep=deep):
+        return None
+    stored = {name: value for name, value in fits.attributes.items() if name != "layout"}
+    changes = header_differences(stored, header_at(location).attributes(losses))
+    changes = changes or changed_blocks(losses, fits.ledger, objects)
+    if changes:
+        raise ChangedError(location.name, changes)
+    return fits
 
 
 def resume_or_create(
-    location: Location, losses: LossStore | FitStore, header: FitHeader, layout: Layout, *, overwrite: bool = False
+    location: Location,
+    losses: LossStore | FitStore,
+    header: FitHeader,
+    layout: Layout,
+    *,
+    overwrite: bool = False,
+    objects: Objects | None = None,
 ) -> FitStore:
     """The fit store to go on with; the caller holds `writer_lock`.
 
@@ -146,9 +206,11 @@ def resume_or_create(
         header: how it is fitted.
         layout: how a new store is cut; one that is there keeps its own.
         overwrite: whether to delete fits that are there and begin anew.
+        objects: the listing of the losses, which spares reading what did not change.
 
     Raises:
         ChangedError: the fits there were made from other losses or with other options.
+        InvalidStoreError: the fits there are damaged; records of blocks alone are not: their blocks are fitted anew.
         WriteError: the store cannot be made or cleared.
         StoreError: a coordinate of the losses has the name of an array of the fits.
     """
@@ -156,18 +218,18 @@ def resume_or_create(
     clash &= {*fit_array_kinds(header.parameters, header.event), LEDGER}
     if clash:
         raise StoreError(f"{losses.name}: coordinates {sorted(clash)} have names of results; rename them")
-    refuse_foreign(location, losses)
+    refuse_foreign(location, losses, overwrite=overwrite)
     with writing(location.name, "the empty fit store"):
-        _remove_partial_files(location)
+        remove_partial_files(location)
         if overwrite:
             _clear(location)
         group, layout = _group_and_layout(location, header.attributes(losses), layout)
-        if LEDGER not in group:
+        if LEDGER not in arrays_of(group):
             _create_arrays(location, group, losses, header, layout)
         if group.metadata.consolidated_metadata is None:
             location.consolidate()
-    fits = open_fits_at(location, group)
-    changes = changed_blocks(losses, fits.ledger) if isinstance(losses, LossStore) else []
+    fits = open_fits_at(location, group, repair=True)
+    changes = changed_blocks(losses, fits.ledger, objects) if isinstance(losses, LossStore) else []
     if changes:
         raise ChangedError(location.name, changes)
     return fits
@@ -179,14 +241,14 @@ def _group_and_layout(location: Location, attributes: dict[str, Any], layout: La
         group = location.open_group("r+")
     except StoreNotFoundError:
         attributes["layout"] = dataclasses.asdict(layout)
-        zarr.create_group(location.store, path=location.path, attributes=attributes)
+        zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3)
         return location.open_group("r+"), layout
     stored = group.attrs.asdict()
     kept: Any = stored.pop("layout", None)
     changes = header_differences(stored, attributes)
     if changes:
         raise ChangedError(location.name, changes)
-    return group, Layout(**kept) if kept else layout
+    return group, Layout.of_attribute(kept, location.name)
 
 
 def recorded_noise(location: Location) -> tuple[str, dict[str, Any] | None] | None:
@@ -224,14 +286,14 @@ def _create_arrays(
     """All arrays, the ledger last: it stands for a store that is ready."""
 
     def over_tokens(name: str, dtype: Any, fill: Any, attributes: Mapping[str, Any]) -> None:
-        group.create_array(
+        create_array(
+            group,
             name,
             shape=(losses.num_tokens,),
             dtype=dtype,
             chunks=(layout.chunk_tokens,),
             shards=(layout.shard_tokens,) if layout.shard_tokens != layout.chunk_tokens else None,
             fill_value=fill,
-            compressors=ZstdCodec(level=1, checksum=True),
             dimension_names=(TOKEN,),
             attributes=dict(attributes),
             overwrite=True,
@@ -244,7 +306,7 @@ def _create_arrays(
     for name, array in losses.token_coordinates.items():
         over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
     for name, values in sorted(losses.checkpoint_coordinates.items()):
-        group.create_array(name, data=values, dimension_names=(CHECKPOINT,), overwrite=True)
+        create_array(group, name, values=values, dimension_names=(CHECKPOINT,), overwrite=True)
     sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
     create_ledger(group, losses.num_tokens, layout.block_tokens)
 
@@ -266,10 +328,6 @@ _FIT_ARRAY_TYPES: dict[str, tuple[str | None, Any, dict[str, Any]]] = {
 
 def _clear(location: Location) -> None:
     """Delete a fit store in an order that leaves no moment at which it looks finished."""
-    try:
-        location.open_group()
-    except StoreNotFoundError:
-        return
     names = [name for name in sync(_names(location)) if name not in (LEDGER, "zarr.json")]
     sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
     sync(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
@@ -280,12 +338,3 @@ def _clear(location: Location) -> None:
 
 async def _names(location: Location) -> list[str]:
     return sorted([name async for name in location.store.list_dir(location.path)])
-
-
-def _remove_partial_files(location: Location) -> None:
-    """Remove what Zarr was writing when a run was killed (it renames a file once it is whole)."""
-    if isinstance(location.store, LocalStore):
-        directory = location.directory
-        assert isinstance(directory, Path)
-        for path in directory.rglob("*.partial"):
-            path.unlink(missing_ok=True)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import zarr
 
+from .absent import absent_chunks
 from .access import TokenStore
-from .ledger import Ledger
+from .arrays import storing_all
+from .errors import DAMAGED_FITS_CURE, ChunkError
+from .ledger import BlockState, Ledger
 from .location import Location, StoreLike, arrays_of, locate
 from .reading import read_rows
-from .schema import CHECKPOINT, PROBABILITY_ARRAYS, TOKEN, coordinates, decode_probability, fit_array_kinds
+from .schema import CHECKPOINT, LEDGER, PROBABILITY_ARRAYS, TOKEN, coordinates, decode_probability, fit_array_kinds
 from .validation import raise_if_invalid
 
 
@@ -119,10 +122,10 @@ class FitStore(TokenStore):
         """Fits of consecutive tokens; tokens that are not fitted yet have status PENDING (255) and NaN.
 
         Raises:
-            ChunkError: a chunk of the fit store is corrupted.
+            ChunkError: a chunk of the fit store is corrupted or lost.
         """
         rows = self.rows(tokens)
-        values = {name: read_rows(self.arrays[name], *rows) for name in self.array_names}
+        values = {name: self.read_array(self.arrays[name], *rows) for name in self.array_names}
         stored = PROBABILITY_ARRAYS if self.event else {}
         likely = {name: decode_probability(values.pop(array)) for name, array in stored.items()}
         second = likely.pop("second_event", None)
@@ -130,6 +133,26 @@ class FitStore(TokenStore):
         stderr = {name: values.pop(f"{name}_stderr") for name in self.parameters}
         values |= {name: values[name].astype(np.float32) for name in ("noise_correlation", "effective_points")}
         return StoredFit(params=params, stderr=stderr, probabilities=likely, second_event=second, **values)
+
+    def read_array(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
+        """Rows of one of the arrays over tokens; the array's fill value where no block is finished yet.
+
+        Raises:
+            ChunkError: a chunk is corrupted, or absent though its block is finished.
+        """
+        try:
+            values = read_rows(array, start, stop, absent="fill")
+        except ChunkError as error:
+            raise ChunkError(self.name, error.bad, DAMAGED_FITS_CURE) from error.__cause__
+        for bad, _ in absent_chunks(array, values, start):
+            if self.ledger.states[bad.start // self.ledger.block_tokens] != BlockState.PENDING:
+                raise ChunkError(self.name, bad, DAMAGED_FITS_CURE)
+        return values
+
+    def block_rows(self, block: int) -> tuple[int, int]:
+        """First token of a block of the ledger, and one past its last."""
+        start = block * self.ledger.block_tokens
+        return start, min(start + self.ledger.block_tokens, self.num_tokens)
 
     @property
     def array_names(self) -> tuple[str, ...]:
@@ -165,11 +188,12 @@ def open_fits(store: StoreLike) -> FitStore:
     return open_fits_at(location, location.open_group())
 
 
-def open_fits_at(location: Location, group: zarr.Group) -> FitStore:
-    """`open_fits` for a group that is open, for writing too."""
+def open_fits_at(location: Location, group: zarr.Group, *, repair: bool = False) -> FitStore:
+    """`open_fits` for a group that is open, for writing too; ``repair``: see `Ledger.read`."""
     raise_if_invalid(location, group, "fits")
-    arrays = arrays_of(group)
+    arrays = {name: storing_all(array) for name, array in arrays_of(group).items()}
     names = fit_array_kinds(group.attrs["parameters"], group.attrs["event"])  # type: ignore[arg-type]
+    ledger = Ledger.read(arrays[LEDGER], location.name, repair=repair)
     return FitStore(
         location=location,
         arrays={name: arrays[name] for name in names},
@@ -178,5 +202,5 @@ def open_fits_at(location: Location, group: zarr.Group) -> FitStore:
             name: read_rows(array, 0, array.shape[0]) for name, array in coordinates(arrays, CHECKPOINT).items()
         },
         attributes=group.attrs.asdict(),
-        ledger=Ledger.read(group),
+        ledger=ledger,
     )

@@ -10,10 +10,13 @@ import dataclasses
 import enum
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec
 
+from .arrays import create_array
 from .errors import InvalidStoreError, Violation
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
@@ -23,15 +26,12 @@ _CATEGORIES = (*range(7), 255)
 #: What else is counted of a block's tokens: `LEARNED` ones whose loss rises, those with too few points for an estimate
 #: of their own noise, and the sum of the stored probabilities of a second event.
 NOTED = ("learned_rising", "noise_not_estimated", "second_events")
+_COUNTS = (*(f"status_{code}" for code in _STATUSES), *(f"category_{code}" for code in _CATEGORIES))
+#: What is known of a block's input and result, as numbers; see `InputDigest` and `ResultDigest`.
+_DIGESTS = ("input_digest", "input_crc32c", "input_objects", "result_crc32c", "result_bytes")
 #: Columns of the record of a block.
-ENTRIES = (
-    "state",
-    "input_digest",
-    *(f"status_{code}" for code in _STATUSES),
-    *(f"category_{code}" for code in _CATEGORIES),
-    *NOTED,
-    "crc32",
-)
+ENTRIES = ("state", *_DIGESTS, *_COUNTS, *NOTED, "crc32")
+_FIRST_COUNT = ENTRIES.index(_COUNTS[0])
 
 
 class BlockState(enum.IntEnum):
@@ -42,15 +42,44 @@ class BlockState(enum.IntEnum):
     WITH_BAD_CHUNKS = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class InputDigest:
+    """What tells one input of a block from another.
+
+    Args:
+        sampled: digest of some of its rows, 63 bits.
+        whole: CRC-32C of all of it: the losses, then the coordinates by name.
+        objects: digest of what the store says of its objects (names, sizes, times), 63 bits; 0 where it says nothing.
+    """
+
+    sampled: int
+    whole: int
+    objects: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultDigest:
+    """What tells the results of a block from damaged ones.
+
+    Args:
+        crc32c: of all arrays, by name.
+        stored_bytes: of all its objects.
+    """
+
+    crc32c: int
+    stored_bytes: int
+
+
 def create_ledger(group: zarr.Group, num_tokens: int, block_tokens: int) -> None:
     """Make the empty record of a new fit store."""
-    group.create_array(
+    create_array(
+        group,
         LEDGER,
         shape=(-(-num_tokens // block_tokens), len(ENTRIES)),
         chunks=(1, len(ENTRIES)),
         dtype="int64",
         fill_value=0,
-        compressors=None,
+        compressors=[Crc32cCodec()],
         dimension_names=("block", "entry"),
         attributes={"block_tokens": block_tokens, "entries": list(ENTRIES)},
     )
@@ -63,24 +92,30 @@ class Ledger:
     Attributes:
         block_tokens: tokens in a block (the last may have fewer).
         table: (blocks, entries), the columns of `ENTRIES`.
+        damaged: records that cannot be read; their blocks count as not finished.
     """
 
     block_tokens: int
     table: np.ndarray
+    damaged: tuple[Violation, ...] = ()
 
     @classmethod
-    def read(cls, group: zarr.Group) -> "Ledger":
+    def read(cls, array: zarr.Array, name: str, *, repair: bool = False) -> "Ledger":
         """The record as it is now.
+
+        Args:
+            array: the ledger of a store.
+            name: of the store.
+            repair: whether the blocks of damaged records count as not finished, to be fitted anew.
 
         Raises:
             InvalidStoreError: records are damaged; it names their files and the cure.
         """
-        array = group[LEDGER]
-        assert isinstance(array, zarr.Array)
         table, damaged = read_records(array)
-        if damaged:
-            raise InvalidStoreError(str(group.store_path), "fits", damaged)
-        return cls(int(array.attrs["block_tokens"]), table)  # type: ignore[arg-type]
+        if damaged and not repair:
+            raise InvalidStoreError(name, "fits", damaged)
+        block_tokens: Any = array.attrs["block_tokens"]
+        return cls(block_tokens, table, tuple(damaged))
 
     @property
     def states(self) -> np.ndarray:
@@ -89,8 +124,16 @@ class Ledger:
 
     @property
     def digests(self) -> np.ndarray:
-        """Digest of each block's input, (blocks,)."""
+        """Digest of some rows of each block's input, (blocks,)."""
         return self.table[:, 1]
+
+    def input(self, block: int) -> InputDigest:
+        """What a finished block was fitted from."""
+        return InputDigest(*(int(entry) for entry in self.table[block, 1:4]))
+
+    def result(self, block: int) -> ResultDigest:
+        """What a finished block's results were when they were written."""
+        return ResultDigest(*(int(entry) for entry in self.table[block, 4:6]))
 
     @property
     def complete(self) -> bool:
@@ -99,11 +142,11 @@ class Ledger:
 
     def status_counts(self) -> dict[int, int]:
         """Tokens per status code over all recorded blocks."""
-        return self._counts(2, _STATUSES)
+        return self._counts(_FIRST_COUNT, _STATUSES)
 
     def category_counts(self) -> dict[int, int]:
         """Tokens per category code over all recorded blocks."""
-        return self._counts(2 + len(_STATUSES), _CATEGORIES)
+        return self._counts(_FIRST_COUNT + len(_STATUSES), _CATEGORIES)
 
     def noted(self, name: str) -> int:
         """Sum of one of `NOTED` over all recorded blocks."""
@@ -116,7 +159,7 @@ class Ledger:
 
 def read_records(array: zarr.Array) -> tuple[np.ndarray, list[Violation]]:
     """All records as (blocks, entries), zeros for damaged ones, and those that are damaged."""
-    table, unreadable = read_rows_with_gaps(array, 0, array.shape[0])
+    table, unreadable = read_rows_with_gaps(array, 0, array.shape[0], absent="fill")
     reasons = {bad.start: bad.reason for bad in unreadable}
     for block in np.flatnonzero(np.any(table != 0, axis=1)):  # zeros: nothing is recorded yet
         if _checksum(int(block), table[block, :-1]) != table[block, -1]:
@@ -127,21 +170,23 @@ def read_records(array: zarr.Array) -> tuple[np.ndarray, list[Violation]]:
 
 def _damage(array: zarr.Array, block: int, reason: str) -> Violation:
     file = f"{LEDGER}/{array.metadata.encode_chunk_key((block, 0))}"
-    cure = f"Delete the file {file} and run the same command again: the block is fitted anew."
+    cure = "Run the same tsl fit command again: the block is fitted anew."
     return Violation(file, f"damaged: {reason}", f"the record of block {block}", cure)
 
 
 def record(
     block: int,
     state: BlockState,
-    digest: int,
+    given: InputDigest,
+    result: ResultDigest,
     status: np.ndarray,
     category: np.ndarray,
     noted: Mapping[str, int] | None = None,
 ) -> np.ndarray:
     """The row of `Ledger.table` of one block; ``noted``: by the names of `NOTED`, 0 where it is left out."""
     statuses, categories = (np.bincount(codes, minlength=256) for codes in (status, category))
-    entries = [state, digest, *statuses[list(_STATUSES)], *categories[list(_CATEGORIES)]]
+    digests = [given.sampled, given.whole, given.objects, result.crc32c, result.stored_bytes]
+    entries = [state, *digests, *statuses[list(_STATUSES)], *categories[list(_CATEGORIES)]]
     entries += [(noted or {}).get(name, 0) for name in NOTED]
     return np.array([*entries, _checksum(block, entries)], np.int64)
 

@@ -22,6 +22,8 @@ StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
 #: ``scheme://...`` or, of fsspec, ``protocol::scheme://...``; all else is a path, colons or not.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:::[A-Za-z0-9+.:-]*)?://")
 _OBJECT_STORES = {"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https"}
+#: Zarr warns of what is no array, such as the place of a lock before there is a ledger.
+_NO_ARRAY = "Object at .* is not recognized"
 
 
 def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
@@ -31,11 +33,13 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
         StoreError: the metadata of an array cannot be read.
     """
     try:
-        return dict(group.arrays())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_NO_ARRAY)
+            return dict(group.arrays())
     except Exception as error:
         raise StoreError(
             f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). Restore the "
-            "files zarr.json of its arrays."
+            "files zarr.json of its arrays; fits can also be begun anew, with overwrite=True."
         ) from error
 
 
@@ -92,6 +96,7 @@ class Location:
         with warnings.catch_warnings():
             # Zarr warns that the copy is no part of the format's specification; other readers do without it.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            warnings.filterwarnings("ignore", message=_NO_ARRAY)
             zarr.consolidate_metadata(self.store, path=self.path)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
 
+from .arrays import bitshuffled, create_array
 from .attributes import as_json
 from .errors import StoreError, StoreNotFoundError, writing
 from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
+from .own_files import refuse_foreign_files
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
 
 _CHUNK_BYTES, _SHARD_BYTES, COORDINATE_CHUNK = 2**20, 2**25, 2**20
@@ -72,13 +73,13 @@ def create_losses(
         replaced = _is_replaced(location, overwrite)
         own = {"tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": " ".join([*checkpoints, *tokens])}
         own = {**given, **own}
-        group = zarr.create_group(location.store, path=location.path, attributes=own, overwrite=replaced)
+        group = zarr.create_group(location.store, path=location.path, attributes=own, overwrite=replaced, zarr_format=3)
         array = create_losses_array(group, shape, dtype, *rows)
         for name, column in checkpoints.items():
-            group.create_array(name, data=column, dimension_names=(CHECKPOINT,))
+            create_array(group, name, values=column, dimension_names=(CHECKPOINT,))
         for name, column in tokens.items():
             chunks = (max(1, min(COORDINATE_CHUNK, len(column))),)
-            group.create_array(name, data=column, chunks=chunks, dimension_names=(TOKEN,))
+            create_array(group, name, values=column, chunks=chunks, dimension_names=(TOKEN,))
         location.consolidate()
         if values is not None:
             shard = rows[1]
@@ -92,14 +93,15 @@ def create_losses_array(
 ) -> zarr.Array:
     """The array `losses` of whole trajectories, empty."""
     columns = max(1, shape[1])
-    return group.create_array(
+    return create_array(
+        group,
         "losses",
         shape=shape,
         dtype=dtype,
         chunks=(chunk, columns),
         shards=(shard, columns),
         fill_value=np.nan,
-        compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=bitshuffled(5),
         dimension_names=(TOKEN, CHECKPOINT),
         attributes={"units": "nat"},
     )
@@ -151,10 +153,12 @@ def _is_replaced(location: Location, overwrite: bool) -> bool:
     try:
         group = location.open_group("r")
     except StoreNotFoundError:
+        refuse_foreign_files(location)
         return False
     kind = group.attrs.get("tsl_kind")
     if not overwrite:
         raise StoreError(f"{location.name}: something is here already; pass overwrite=True to replace it")
     if kind != "losses":
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first")
+    refuse_foreign_files(location)
     return True

@@ -6,9 +6,13 @@ import numpy as np
 import zarr
 
 from .access import TokenStore
+from .arrays import storing_all
+from .encodings import encoding_of
+from .errors import ChunkError
 from .location import Location, StoreLike, arrays_of, locate
-from .reading import read_rows
-from .schema import CHECKPOINT, TOKEN, coordinates, increases
+from .presence import Objects, lost_chunks
+from .reading import Absent, read_rows
+from .schema import CHECKPOINT, TOKEN, MissingChunks, checked_missing_chunks, coordinates, increases
 from .validation import raise_if_invalid
 
 
@@ -22,9 +26,11 @@ class LossStore(TokenStore):
         checkpoint_coordinates: values (checkpoint,) by name, read.
         attributes: group attributes: names of domains, units, provenance.
         losses: the Zarr array (token, checkpoint), nat; NaN = not measured.
+        missing_chunks: what chunks are that are not stored; see `open_losses`.
     """
 
     losses: zarr.Array
+    missing_chunks: MissingChunks = "refuse"
 
     @property
     def main_array(self) -> zarr.Array:
@@ -55,14 +61,45 @@ class LossStore(TokenStore):
         Raises:
             ChunkError: a chunk is corrupted or absent.
         """
-        return read_rows(self.losses, *self.rows(tokens))
+        return self.read_array(self.losses, *self.rows(tokens))
+
+    def read_array(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
+        """Rows of the losses or of a token coordinate.
+
+        Raises:
+            ChunkError: a chunk is corrupted, or absent and not said to be so on purpose.
+        """
+        return read_rows(array, start, stop, absent=self.absent(array))
+
+    def absent(self, array: zarr.Array) -> Absent:
+        """What a chunk of one of the arrays is that is not stored."""
+        if array.ndim == 1:  # a coordinate
+            return "fill" if self.missing_chunks == "as-fill" else "refuse"
+        return "refuse" if self.missing_chunks == "refuse" else "nan"
+
+    def raise_if_lost(self, objects: Objects | None) -> None:
+        """Raise if stored objects are absent or empty: all of them in one error, before anything is read.
+
+        Raises:
+            ChunkError: their number and the first places.
+        """
+        if objects is None:  # a store that cannot be listed: reading tells
+            return
+        for array in (self.losses, *self.token_coordinates.values()):
+            lost = lost_chunks(array, objects)
+            lost = [bad for bad in lost if not bad.absent or self.absent(array) == "refuse"]
+            if lost:
+                raise ChunkError(self.name, lost[0], others=lost[1:])
 
 
-def open_losses(store: StoreLike) -> LossStore:
+def open_losses(store: StoreLike, *, missing_chunks: MissingChunks = "refuse") -> LossStore:
     """Open a loss store of any kind that Zarr can open, after checking all of it but the losses themselves.
 
     Args:
         store: a path, a zip file, a URL, a Zarr store object or path, or a Zarr group.
+        missing_chunks: what a chunk is that is not stored. ``"refuse"``: lost, so that reading it is an error.
+            ``"as-nan"``: losses that were not measured; those of coordinates are still refused. ``"as-fill"``: that,
+            and coordinates of the fill value, as writers mean it that leave out chunks of zeros.
 
     Returns:
         The open store; its losses are read when asked for, by `LossStore.read`.
@@ -80,18 +117,33 @@ def open_losses(store: StoreLike) -> LossStore:
         4
     """
     location = locate(store)
-    return open_losses_at(location, location.open_group())
+    return open_losses_at(location, location.open_group(), missing_chunks)
 
 
-def open_losses_at(location: Location, group: zarr.Group) -> LossStore:
-    """`open_losses` for a group that is open, for writing too."""
-    raise_if_invalid(location, group, "losses")
-    arrays = arrays_of(group)
+def open_losses_at(
+    location: Location, group: zarr.Group, missing_chunks: MissingChunks = "refuse", *, encoded: bool = False
+) -> LossStore:
+    """`open_losses` for a group that is open, for writing too.
+
+    Args:
+        location: of the group.
+        group: open.
+        missing_chunks: see `open_losses`.
+        encoded: whether numbers may be stored in the ways of netCDF: those of checkpoints are decoded, those of tokens
+            are the caller's to decode.
+    """
+    absent: Absent = "fill" if checked_missing_chunks(missing_chunks) == "as-fill" else "refuse"
+    raise_if_invalid(location, group, "losses", absent, encoded=encoded)
+    arrays = {name: storing_all(array) for name, array in arrays_of(group).items()}
     columns = {name: array for name, array in coordinates(arrays, CHECKPOINT).items() if name != "losses"}
     return LossStore(
         location=location,
         losses=arrays["losses"],
         token_coordinates=coordinates(arrays, TOKEN),
-        checkpoint_coordinates={name: read_rows(array, 0, array.shape[0]) for name, array in columns.items()},
+        checkpoint_coordinates={
+            name: encoding_of(array).decode(read_rows(array, 0, array.shape[0], absent=absent))
+            for name, array in columns.items()
+        },
         attributes=group.attrs.asdict(),
+        missing_chunks=missing_chunks,
     )

@@ -1,14 +1,17 @@
 """The words of the two schemas on disk, and small questions about arrays."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import zarr
 
 #: Version of loss stores; a change that old readers cannot read raises it.
 FORMAT_VERSION = 1
-#: Version of fit stores. 2: noise, probabilities of categories and of a second event.
+#: Version of fit stores. 2: noise, probabilities of categories and of a second event; the ledger knows what each block
+#: holds, and every chunk of a finished block is stored.
 FIT_FORMAT_VERSION = 2
+READABLE_VERSIONS = {"losses": (FORMAT_VERSION,), "fits": (FIT_FORMAT_VERSION,)}
 TOKEN, CHECKPOINT = "token", "checkpoint"
 #: Checkpoint coordinates that must increase wherever they are present; other increasing ones are axes too.
 KNOWN_AXES = ("step", "tokens_seen", "lr_sum")
@@ -32,6 +35,31 @@ PROBABILITY_ARRAYS = {name: f"{name}_probability" for name in ("unlearned", "lea
 #: A probability p is stored as ``round(PROBABILITY_STEPS p)``; `NO_PROBABILITY` stands for none.
 PROBABILITY_STEPS, NO_PROBABILITY = 254, 255
 LEDGER = "ledger"
+#: What a chunk that is not stored means: an error; losses that were not measured; and, beside that, coordinates that
+#: hold the array's fill value, as writers mean it that leave out chunks of zeros.
+MissingChunks = Literal["refuse", "as-nan", "as-fill"]
+
+
+def checked_missing_chunks(value: str) -> str:
+    """One of `MissingChunks`.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if value not in get_args(MissingChunks):
+        known = ", ".join(map(repr, get_args(MissingChunks)))
+        raise ValueError(f"missing_chunks: got {value!r}, expected one of {known}")
+    return value
+
+
+def is_layout(stored: Any) -> bool:
+    """Whether an attribute says how fits are cut: chunks that make shards, which make blocks."""
+    names = ("chunk_tokens", "shard_tokens", "block_tokens")
+    if not isinstance(stored, dict) or set(stored) != set(names):
+        return False
+    if not all(type(stored[name]) is int and stored[name] > 0 for name in names):
+        return False
+    return stored["shard_tokens"] % stored["chunk_tokens"] == stored["block_tokens"] % stored["shard_tokens"] == 0
 
 
 def fit_array_kinds(parameters: Iterable[str], event: str | None) -> dict[str, str]:

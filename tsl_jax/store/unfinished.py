@@ -8,11 +8,15 @@ import numpy as np
 import zarr
 from zarr.core.sync import sync
 
+from .arrays import WholeWrites, create_array, storing_all
 from .attributes import as_json
-from .errors import StoreError, StoreNotFoundError, writing
+from .errors import ChunkError, StoreError, StoreNotFoundError, writing
 from .location import Location, arrays_of
 from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
 from .losses import LossStore, open_losses_at
+from .own_files import refuse_foreign_files
+from .presence import list_objects, lost_chunks
+from .reading import read_rows
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, coordinates
 
 #: What a loss store is called while it is being written: no reader takes it for one.
@@ -60,7 +64,8 @@ class UnfinishedLosses:
         stop = start + len(losses)
         place = f"tokens {start} to {stop - 1}"
         with writing(self.location.name, place, kept="The store is not complete.", again="run the same command again"):
-            self.losses[start:stop] = losses.astype(self.losses.dtype, copy=False)
+            whole = storing_all(self.losses, WholeWrites(self.losses.store))
+            whole[start:stop] = losses.astype(self.losses.dtype, copy=False)
             for name, array in self.tokens.items():
                 array[start:stop] = tokens[name]
 
@@ -121,16 +126,17 @@ def begin_losses(location: Location, plan: LossPlan) -> UnfinishedLosses:
     num_tokens = plan.shape[0]
     chunk, shard = plan.chunk_and_shard
     with writing(location.name, "the empty loss store", kept="Nothing is lost.", again="run the same command again"):
-        group = zarr.open_group(location.store, path=location.path, mode="a", use_consolidated=False)
+        group = zarr.open_group(location.store, path=location.path, mode="a", use_consolidated=False, zarr_format=3)
         group.attrs.put({"tsl_kind": UNFINISHED})
-        for name in [name for name, _ in group.arrays()]:
+        for name in arrays_of(group):
             del group[name]
         losses = create_losses_array(group, plan.shape, plan.dtype, chunk, shard)
         for name, column in plan.checkpoints.items():
-            group.create_array(name, data=np.asarray(column), dimension_names=(CHECKPOINT,))
+            create_array(group, name, values=np.asarray(column), dimension_names=(CHECKPOINT,))
         size = max(1, min(COORDINATE_CHUNK // shard * shard or shard, num_tokens))
         columns = {
-            name: group.create_array(
+            name: create_array(
+                group,
                 name,
                 shape=(num_tokens,),
                 dtype=kind,
@@ -155,15 +161,40 @@ def resumed_losses(location: Location, plan: LossPlan) -> tuple[UnfinishedLosses
     if losses is None or not isinstance(done, int) or not 0 < done <= plan.shape[0]:
         return None
     layout = (losses.shape, losses.dtype, losses.chunks[0], (losses.shards or losses.chunks)[0])
+    arrays = {name: storing_all(array) for name, array in arrays.items()}
+    losses = arrays["losses"]
     columns, steps = coordinates(arrays, TOKEN), coordinates(arrays, CHECKPOINT)
     alike = layout == (plan.shape, plan.dtype, chunk, shard) and (done % shard == 0 or done == plan.shape[0])
     alike = alike and {name: array.dtype for name, array in columns.items()} == {
         name: kind for name, (kind, _) in plan.tokens.items()
     }
     alike = alike and set(steps) == set(plan.checkpoints)
-    if not alike or any(not np.array_equal(steps[name][:], values) for name, values in plan.checkpoints.items()):
+    if not alike or not _same_values(steps, plan.checkpoints):
+        return None
+    objects = list_objects(location.store, location.path)
+    if objects is not None:  # what was lost since is written again
+        lost = [bad.start for array in (losses, *columns.values()) for bad in lost_chunks(array, objects, 0, done)]
+        done = min([done, *lost]) // shard * shard if lost else done
+    if not all(_can_be_written_on(column, done) for column in columns.values()):
         return None
     return UnfinishedLosses(location, group, losses, columns, plan.all_attributes), done
+
+
+def _can_be_written_on(column: zarr.Array, done: int) -> bool:
+    """Whether the chunk of a coordinate that holds the next tokens can be read, as a part of it is kept."""
+    first = done // column.chunks[0] * column.chunks[0]
+    try:
+        read_rows(column, first, min(first + column.chunks[0], column.shape[0]) if done % column.chunks[0] else first)
+    except ChunkError:
+        return False
+    return True
+
+
+def _same_values(arrays: Mapping[str, zarr.Array], values: Mapping[str, np.ndarray]) -> bool:
+    try:
+        return all(np.array_equal(read_rows(arrays[name], 0, len(known)), known) for name, known in values.items())
+    except ChunkError:
+        return False
 
 
 def checked_dtype(dtype: Any) -> np.dtype:
@@ -177,16 +208,20 @@ def checked_dtype(dtype: Any) -> np.dtype:
     return np.dtype(dtype)
 
 
-def refuse_present(location: Location) -> None:
-    """Raise if the place of a new loss store holds any but an unfinished one.
+def refuse_present(location: Location, place: str = "") -> None:
+    """Raise if the place of a new loss store holds any but an unfinished one; ``place``: where a run holds its lock.
 
     Raises:
         StoreError: something is there.
     """
     try:
-        kind = location.open_group().attrs.get("tsl_kind")
+        attributes = location.open_group().attrs.asdict()
     except StoreNotFoundError:
+        refuse_foreign_files(location)
         return
+    kind = attributes.get("tsl_kind")
+    if not attributes and refuse_foreign_files(location) <= {"zarr.json", place}:
+        return  # all that a run wrote that was killed at once
     if kind != UNFINISHED:
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r} already; delete it or give another place")
 

@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 import zarr
 
-from .errors import ChunkError, InvalidStoreError, Violation
-from .ledger import ENTRIES, BlockState, read_records
-from .location import Location, StoreLike, arrays_of, locate
-from .reading import read_rows
+from .dimension_checks import check_lengths
+from .encodings import check_encoding
+from .errors import NOT_STORED_COORDINATE_CURE, ChunkError, InvalidStoreError, Violation
+from .fit_validation import check_fits
+from .limits import check_sizes
+from .location import Location, arrays_of
+from .reading import Absent, read_rows
 from .schema import (
     CHECKPOINT,
-    FIT_FORMAT_VERSION,
-    FORMAT_VERSION,
     KNOWN_AXES,
-    LEDGER,
     LOSS_DTYPES,
+    READABLE_VERSIONS,
     TOKEN,
     coordinates,
     dimensions,
     first_fall,
-    fit_array_kinds,
     increases,
 )
 
@@ -29,32 +29,15 @@ _BIG_CHUNK = 2**28
 _OLD_FITS = "Fit again with overwrite=True: format 1 has neither the noise of a token nor probabilities."
 
 
-def validate(store: StoreLike) -> list[Violation]:
-    """Everything about a loss or fit store that breaks its schema, errors before notes.
+def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: bool = False) -> list[Violation]:
+    """What the metadata and the axes of an open group, that should be of ``kind``, break of the schema.
 
     Args:
-        store: whatever `tsl_jax.store.locate` takes.
-
-    Returns:
-        Violations, empty for a store that is as it should be; notes alone do not keep a store from opening.
-
-    Raises:
-        StoreNotFoundError: there is no Zarr group to check.
-
-    Example:
-        >>> import numpy as np, zarr
-        >>> from tsl_jax.store import create_losses
-        >>> memory = zarr.storage.MemoryStore()
-        >>> _ = create_losses(memory, np.ones((4, 3), "float16"), checkpoints={"step": [0, 10, 20]})
-        >>> validate(memory)
-        []
+        group: of a loss or fit store.
+        kind: ``"losses"`` or ``"fits"``.
+        absent: what a chunk of an axis is that is not stored.
+        encoded: whether numbers may be stored in the ways of netCDF, as the caller decodes them.
     """
-    group = locate(store).open_group()
-    return check(group, kind=group.attrs.get("tsl_kind"))
-
-
-def check(group: zarr.Group, kind: Any) -> list[Violation]:
-    """`validate` for an open group that should be of ``kind``."""
     if kind not in ("losses", "fits"):
         return [
             Violation(
@@ -68,16 +51,21 @@ def check(group: zarr.Group, kind: Any) -> list[Violation]:
     if other != kind and other in ("losses", "fits"):  # a sound store in the wrong place: nothing else is of use
         return [Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}.")]
     arrays = arrays_of(group)
+    too_large = list(check_sizes(arrays))
+    if too_large:  # not even an axis is read
+        return too_large
     found = [*_check_group(group, kind)]
     if kind == "fits" and found:  # of another format: what it lacks needs no list
         return found
-    found += _check_losses(arrays) if kind == "losses" else _check_fits(group.attrs.asdict(), arrays)
+    found += _check_losses(arrays, absent, encoded) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
     return sorted(found, key=lambda violation: violation.level != "error")
 
 
-def raise_if_invalid(location: Location, group: zarr.Group, kind: str) -> None:
-    """Raise one error that lists every violation."""
-    errors = [violation for violation in check(group, kind) if violation.level == "error"]
+def raise_if_invalid(
+    location: Location, group: zarr.Group, kind: str, absent: Absent = "refuse", *, encoded: bool = False
+) -> None:
+    """Raise one error that lists every violation; see `check`."""
+    errors = [violation for violation in check(group, kind, absent, encoded=encoded) if violation.level == "error"]
     if errors:
         raise InvalidStoreError(location.name, kind, errors)
 
@@ -93,16 +81,18 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
     if group.attrs.get("tsl_kind") != kind:
         other = group.attrs.get("tsl_kind")
         yield Violation("attribute tsl_kind", f"got {other!r}", repr(kind), "Give a store that tsl_jax wrote.")
-    version, ours = group.attrs.get("tsl_version"), FORMAT_VERSION if kind == "losses" else FIT_FORMAT_VERSION
-    if version != ours:
-        newer = isinstance(version, int) and version > ours
-        cure = f"Set the group attribute tsl_version = {ours}." if kind == "losses" else _OLD_FITS
-        yield Violation(
-            "attribute tsl_version", f"got {version!r}", str(ours), "Upgrade tsl_jax to read it." if newer else cure
-        )
+    version = group.attrs.get("tsl_version")
+    known = READABLE_VERSIONS[kind]
+    if type(version) is not int or version not in known:
+        newer = type(version) is int and version > max(known)
+        cure = f"Set the group attribute tsl_version = {max(known)}."
+        if kind == "fits":
+            cure = _OLD_FITS if version == 1 else "Restore its zarr.json, or fit again with overwrite=True."
+        cure = "Upgrade tsl_jax to read it." if newer else cure
+        yield Violation("attribute tsl_version", f"got {version!r}", " or ".join(map(str, known)), cure)
 
 
-def _check_losses(arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
+def _check_losses(arrays: Mapping[str, zarr.Array], absent: Absent, encoded: bool) -> Iterator[Violation]:
     losses = arrays.get("losses")
     if losses is None:
         names = ", ".join(sorted(arrays)) or "none"
@@ -135,44 +125,23 @@ def _check_losses(arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
             "['token', 'checkpoint']",
             "Write the array with dimension_names=('token', 'checkpoint').",
         )
-    yield from _check_lengths(arrays, {TOKEN: losses.shape[0], CHECKPOINT: losses.shape[1]})
-    yield from _check_axes(arrays, losses.shape[1])
+    yield from check_lengths(arrays, {TOKEN: losses.shape[0], CHECKPOINT: losses.shape[1]})
+    columns = {**coordinates(arrays, TOKEN), **coordinates(arrays, CHECKPOINT)}
+    for name, array in {"losses": losses, **columns}.items() if not encoded else ():
+        yield from check_encoding(name, array)
+    yield from _check_axes(arrays, losses.shape[1], absent)
     yield from _check_layout(arrays, losses)
 
 
-def _check_lengths(arrays: Mapping[str, zarr.Array], sizes: Mapping[str, int]) -> Iterator[Violation]:
-    for name, array in sorted(arrays.items()):
-        names = dimensions(array)
-        if not names and array.ndim:
-            yield Violation(
-                name,
-                "no dimension_names",
-                "names of its dimensions",
-                "Write the array with dimension_names.",
-                "error" if name in KNOWN_AXES else "note",
-            )
-        for dimension, length in zip(names, array.shape, strict=False):
-            if dimension is not None and length != sizes.get(dimension, length):
-                yield Violation(
-                    name,
-                    f"{length} values over {dimension!r}",
-                    f"{sizes[dimension]}, as losses has",
-                    "Write one value a " + str(dimension) + ".",
-                )
-        if names in ((TOKEN,), (CHECKPOINT,)) and array.dtype.kind not in "iufb":
-            yield Violation(
-                name,
-                f"dtype {array.dtype}",
-                "numbers",
-                "It is not copied to fit stores; store integer codes, and the names as a group attribute.",
-                "note",
-            )
-
-
-def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int) -> Iterator[Violation]:
-    if not (set(KNOWN_AXES) & set(arrays)) and not any(
-        _is_axis(array) for array in coordinates(arrays, CHECKPOINT).values()
-    ):
+def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int, absent: Absent) -> Iterator[Violation]:
+    read: dict[str, np.ndarray] = {}
+    for name, array in coordinates(arrays, CHECKPOINT).items():
+        try:
+            read[name] = read_rows(array, 0, array.shape[0], absent=absent)
+        except ChunkError as error:
+            cure = NOT_STORED_COORDINATE_CURE if error.bad.absent else "Restore it."
+            yield Violation(name, f"cannot be read: {error.bad.chunk}: {error.bad.reason}", "its values", cure)
+    if not (set(KNOWN_AXES) & set(arrays)) and not any(increases(values) for values in read.values()):
         yield Violation(
             "step",
             "no such array, nor another that increases over 'checkpoint'",
@@ -180,7 +149,7 @@ def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int) -> Itera
             "Write a one-dimensional array 'step' with dimension_names=('checkpoint',).",
         )
     for name in KNOWN_AXES:
-        array = arrays.get(name)
+        array, values = arrays.get(name), read.get(name)
         if array is None:
             continue
         if array.dtype.kind not in "iuf" or array.ndim != 1:
@@ -191,10 +160,7 @@ def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int) -> Itera
                 "Write numbers.",
             )
             continue
-        try:
-            values = read_rows(array, 0, array.shape[0])
-        except ChunkError as error:
-            yield Violation(name, f"cannot be read: {error.bad.reason}", "its values", "Restore it.")
+        if values is None:
             continue
         if name == "lr_sum" and np.all(np.isfinite(values)) and np.all(values[1:] >= values[:-1]):
             continue  # a learning rate of 0 between two checkpoints: no axis, but no error
@@ -205,13 +171,6 @@ def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int) -> Itera
                 "finite, strictly increasing values",
                 "Sort the checkpoints and remove repeated ones.",
             )
-
-
-def _is_axis(array: zarr.Array) -> bool:
-    try:
-        return increases(read_rows(array, 0, array.shape[0]))
-    except ChunkError:
-        return False
 
 
 def _check_layout(arrays: Mapping[str, zarr.Array], losses: zarr.Array) -> Iterator[Violation]:
@@ -229,7 +188,7 @@ def _check_layout(arrays: Mapping[str, zarr.Array], losses: zarr.Array) -> Itera
             "losses",
             f"fill value {losses.fill_value}",
             "NaN",
-            "A chunk that is not stored, or holds nothing else, counts as unreadable.",
+            "A chunk that is not stored counts as unreadable.",
             "note",
         )
     for name, array in [("losses", losses), *coordinates(arrays, TOKEN).items()]:
@@ -242,55 +201,3 @@ def _check_layout(arrays: Mapping[str, zarr.Array], losses: zarr.Array) -> Itera
                 "Reading takes more memory than planned; rewrite it with smaller chunks.",
                 "note",
             )
-
-
-def _check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
-    remake = "Fit again with overwrite=True."
-    expected = {"family": str, "parameters": list, "axis": str, "scale": str, "options": dict, "input": dict}
-    for name, kind in expected.items():
-        if not isinstance(attributes.get(name), kind):
-            value = attributes.get(name)
-            yield Violation(f"attribute {name}", f"got {value!r}", f"a {kind.__name__}", remake)
-    parameters = attributes.get("parameters")
-    names = parameters if isinstance(parameters, list) else []
-    event = attributes.get("event", "absent")
-    if event is not None and event not in names:
-        yield Violation("attribute event", f"got {event!r}", "the name of a parameter, or null", remake)
-    kinds = fit_array_kinds(names, event)
-    status = arrays.get("status")
-    for name, kind in kinds.items():
-        array = arrays.get(name)
-        if array is None:
-            yield Violation(name, "no such array", "an array (token)", remake)
-        elif array.dtype.kind not in kind or dimensions(array) != (TOKEN,):
-            yield Violation(
-                name,
-                f"dtype {array.dtype} over {list(dimensions(array))}",
-                f"numbers of kind {kind!r} over ['token']",
-                remake,
-            )
-    yield from _check_ledger(arrays.get(LEDGER), remake)
-    axis = attributes.get("axis")
-    if isinstance(axis, str) and axis not in coordinates(arrays, CHECKPOINT):
-        yield Violation(axis, "no such array", "the axis of the fits over ['checkpoint']", remake)
-    if status is not None and status.ndim == 1:
-        yield from _check_lengths(arrays, {TOKEN: status.shape[0]})
-
-
-def _check_ledger(ledger: zarr.Array | None, remake: str) -> Iterator[Violation]:
-    if ledger is None or ledger.shape[1:] != (len(ENTRIES),) or ledger.attrs.get("block_tokens") is None:
-        found = "no such array" if ledger is None else f"shape {ledger.shape}, attributes {sorted(ledger.attrs)}"
-        expected = f"the record of finished blocks: (blocks, {len(ENTRIES)}) with the attribute block_tokens"
-        yield Violation(LEDGER, found, expected, remake)
-        return
-    table, damaged = read_records(ledger)
-    yield from damaged
-    finished = int(np.sum(table[:, 0] == BlockState.FINISHED))
-    if finished + len(damaged) < len(table):
-        yield Violation(
-            LEDGER,
-            f"{finished} of {len(table)} blocks finished",
-            "all blocks",
-            "Run the same command again to go on.",
-            "note",
-        )

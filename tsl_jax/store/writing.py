@@ -5,9 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import zarr
 
+from .arrays import WholeWrites, storing_all
+from .checksum import crc32c
 from .errors import StoreError, writing
 from .fits import FitStore
-from .ledger import BlockState, record
+from .ledger import BlockState, InputDigest, ResultDigest, record
+from .presence import chunk_keys
 from .schema import LEDGER
 
 
@@ -19,7 +22,10 @@ class FitWriter:
         self._name = fits.name
         self._num_tokens = fits.num_tokens
         self._block_tokens = fits.ledger.block_tokens
-        self._arrays = {**fits.arrays, **fits.token_coordinates}
+        self._sizes = WholeWrites(fits.location.store)
+        own = {**fits.arrays, **fits.token_coordinates}
+        self._arrays = {name: storing_all(array, self._sizes) for name, array in own.items()}
+        self._results: dict[int, ResultDigest] = {}
         ledger = group[LEDGER]
         assert isinstance(ledger, zarr.Array)
         self._ledger = ledger
@@ -43,20 +49,28 @@ class FitWriter:
             array = self._arrays[name]
             place = f"array {name!r}, tokens {start} to {stop - 1} (block {block})"
             self._put(array, slice(start, stop), column.astype(array.dtype, copy=False), place)
+        whole = crc32c(values[name].astype(self._arrays[name].dtype, copy=False) for name in sorted(values))
+        keys = [key for array in self._arrays.values() for key, *_ in chunk_keys(array, start, stop)]
+        self._results[block] = ResultDigest(whole, sum(self._sizes.bytes_of.pop(key) for key in keys))
 
     def finish(
         self,
         block: int,
         state: BlockState,
-        digest: int,
+        digest: InputDigest,
         status: np.ndarray,
         category: np.ndarray,
         noted: Mapping[str, int] | None = None,
     ) -> np.ndarray:
         """Count a block as done; to be called when `write` has returned. Returns its row of the ledger."""
-        row = record(block, state, digest, status, category, noted)
+        row = record(block, state, digest, self._results.pop(block), status, category, noted)
         self._put(self._ledger, slice(block, block + 1), row[None], f"the record of block {block}")
         return row
+
+    def reopen(self, block: int) -> None:
+        """Count a block as not done, before its damaged results are written anew."""
+        row = np.zeros((1, self._ledger.shape[1]), np.int64)
+        self._put(self._ledger, slice(block, block + 1), row, f"the record of block {block}")
 
     def _put(self, array: zarr.Array, rows: slice, values: np.ndarray, place: str) -> None:
         with writing(self._name, place, kept="Nothing of this block counts as done."):

@@ -1,0 +1,70 @@
+"""Finished blocks of a fit store whose results are lost or damaged."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from .checksum import crc32c
+from .errors import ChunkError, Violation
+from .fits import FitStore
+from .ledger import BlockState
+from .presence import Objects, chunk_keys, list_objects
+
+_CURE = "Run the same tsl fit command again: it fits the block anew."
+_DEEP_CURE = "Run the same tsl fit command again with --deep (fit_store(..., deep=True)): it fits the block anew."
+
+
+def damaged_blocks(fits: FitStore, *, deep: bool = False) -> Mapping[int, Violation]:
+    """Finished blocks whose stored objects are absent, empty or of another size than was written.
+
+    Args:
+        fits: an open fit store.
+        deep: whether the results are read, too, and compared with the digests of the ledger.
+
+    Returns:
+        By block, what was found first.
+    """
+    finished = [int(block) for block in np.flatnonzero(fits.ledger.states != BlockState.PENDING)]
+    objects = list_objects(fits.location.store, fits.location.path)
+    found: dict[int, Violation] = {}
+    for block in finished:
+        damage = next(_damage(fits, block, objects, deep or objects is None), None)
+        if damage is not None:
+            found[block] = damage
+    return found
+
+
+def _damage(fits: FitStore, block: int, objects: Objects | None, deep: bool) -> Iterator[Violation]:
+    start, stop = fits.block_rows(block)
+    arrays = {**fits.arrays, **fits.token_coordinates}
+    written = fits.ledger.result(block)
+    where = f"tokens {start} to {stop - 1} (block {block})"
+    sizes = []
+    for array in arrays.values() if objects is not None else ():
+        for key, *_ in chunk_keys(array, start, stop):
+            stored = objects.get(key) if objects is not None else None
+            if stored is None or stored.size == 0:
+                what = "not stored, though its block is finished" if stored is None else "an empty object"
+                yield Violation(key, f"{what}: {where}", "the results that were written", _CURE)
+            elif stored.size is not None:
+                sizes.append(stored.size)
+            else:
+                sizes.append(None)
+    known = [size for size in sizes if size is not None]
+    if sizes and len(known) == len(sizes) and sum(known) != written.stored_bytes:
+        expected = f"{written.stored_bytes}, as were written"
+        yield Violation(where, f"{sum(known)} bytes are stored", expected, _CURE)
+    if deep:
+        yield from _content(fits, block, where)
+
+
+def _content(fits: FitStore, block: int, where: str) -> Iterator[Violation]:
+    start, stop = fits.block_rows(block)
+    arrays = {**fits.arrays, **fits.token_coordinates}
+    try:
+        now = crc32c(fits.read_array(arrays[name], start, stop) for name in sorted(arrays))
+    except ChunkError as error:
+        yield Violation(error.bad.chunk, f"{error.bad.reason}: {where}", "the results that were written", _DEEP_CURE)
+        return
+    if now != fits.ledger.result(block).crc32c:
+        yield Violation(where, "the results are others than were written", "the checksum in the ledger", _DEEP_CURE)
