@@ -45,8 +45,8 @@ class Setting(NamedTuple):
         return tsl.Sigmoid(scale=self.scale)  # type: ignore[arg-type]
 
     @property
-    def time(self) -> np.ndarray:
-        """(checkpoints,) axis."""
+    def time(self) -> Any:
+        """(checkpoints,) axis, in NumPy."""
         return (np.geomspace if self.scale == "log" else np.linspace)(10.0, 1e5, self.checkpoints)
 
     def coordinate(self, time):
@@ -128,10 +128,11 @@ def judge(setting: Setting, kind: Kind, curves: int, seed: int, shared: bool) ->
     """
     rng = np.random.default_rng(seed)
     options = tsl.FitOptions(min_plateau=None)
+    losses: Any  # NumPy, which JAX takes
     truth, losses = plant(rng, setting, curves, kind)
     model = tsl.noise_model(setting.family, setting.time, losses, options=options) if shared else None
     fit = tsl.fit(setting.family, setting.time, losses, options=options, noise=model)
-    constant = (3 + 0.2 * draw_noise(rng, curves, setting.checkpoints, kind)).astype(np.float32)
+    constant: Any = (3 + 0.2 * draw_noise(rng, curves, setting.checkpoints, kind)).astype(np.float32)
     of_noise = tsl.fit(setting.family, setting.time, constant, options=options, noise=model)
     events = (Category.LEARNED, Category.EARLY, Category.LATE)
     return {

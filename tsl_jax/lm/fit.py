@@ -222,6 +222,7 @@ def describe_block(
 def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends) -> Fit:
     """The fit of a family with an event, with what the data say of it."""
     family, usable = fit.family, has_parameters(fit.status)
+    assert family.event is not None
     event = fit.params[family.event]
     evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points)
     error = fit.stderr[family.event]
