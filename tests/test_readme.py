@@ -126,7 +126,9 @@ def test_the_python_runs_and_gives_what_it_promises(names, folder):
     assert fits.complete
     assert fits.num_tokens == TOKENS
     assert set(names["drawn"]) <= set(fits.read_coordinate("sequence"))
-    assert names["found"].all_pairs.of("learning_time").tokens > 0.8 * TOKENS
+    assert (
+        names["found"].all_pairs.of("learning_time").tokens > 0.7 * TOKENS
+    )  # some events do not stand out of noise that may be correlated
     assert names["between_runs"]["learning_time"].shape == (100,)
     own = open_losses(folder / "my_losses.zarr")
     np.testing.assert_array_equal(own.read(), names["losses"])

@@ -64,7 +64,8 @@ def test_scipy_finds_the_same_curves_and_covariances():
 def test_it_is_the_engine_s_fit_with_inverse_variances_as_weights():
     data, errors = noisy(2), NOISE * np.linspace(0.5, 2.0, len(POSITION))
     law = position_law(POSITION, data, errors)
-    fit = tsl.fit(tsl.Hyperbola(), POSITION, data, np.broadcast_to(1 / errors**2, data.shape).astype(np.float32))
+    weights = np.broadcast_to(1 / errors**2, data.shape).astype(np.float32)
+    fit = tsl.fit(tsl.Hyperbola(), POSITION, data, weights, options=tsl.FitOptions(noise="independent"))
     for name in NAMES:
         np.testing.assert_allclose(law.params[name], fit.params[name], rtol=RECOVERY.float32)
     np.testing.assert_allclose(law.chi2_reduced, fit.rss / (len(POSITION) - 3), rtol=RECOVERY.float32)

@@ -73,8 +73,8 @@ def event_probability(
         >>> from tsl_jax import Status
         >>> found = {"learning_time": [100.0, 900.0, 100.0], "loss_drop": [2.0, 2.0, -1.0]}
         >>> known = {"learning_time": [10.0, float("nan"), 10.0]}
-        >>> event_probability(found, known, [Status.CONVERGED] * 3, [0.0, 0.1, 0.0], (100, 1000)).round(2).tolist()
-        [0.5, 0.9, 0.0]
+        >>> event_probability(found, known, [Status.CONVERGED] * 3, [0.0, 0.25, 0.0], (100, 1000)).round(2).tolist()
+        [0.5, 0.75, 0.0]
 
     Source: the score of arXiv 2606.29858, with the uncertainty of the fits.
     """
