@@ -203,7 +203,8 @@ def test_runs_are_trained_once_and_differ_in_their_seed_alone(tmp_path, text, ca
     assert np.mean(losses[:, 0] != others[:, 0]) > 0.9
     assert losses[:, -1].mean() < losses[:, 0].mean() - 1
     assert np.mean(losses) == pytest.approx(np.mean(others), rel=0.05)
-    assert found["pairs"]["0, 1"]["rank_correlation"] > 0.5
+    # The same tokens are hard in both; a dozen checkpoints are too few for events that stand out of any noise.
+    assert np.corrcoef(losses[:, -1], others[:, -1])[0, 1] > 0.5
 
     # Stores that are there are used as they are; those of another preset are refused.
     again = seeds.main(arguments)
