@@ -11,7 +11,7 @@ import pytest
 from small_job import STEPS
 
 from tsl_jax.curves import Sigmoid
-from tsl_jax.lm import FitOptions, fit
+from tsl_jax.lm import FitOptions, NoiseModel, fit
 from tsl_jax.pipeline.columns import fit_columns
 from tsl_jax.store import open_fits
 
@@ -49,7 +49,11 @@ def test_four_devices_give_the_bits_of_one(job, tmp_path, tree):
 def test_streamed_is_in_memory(job, tmp_path):
     job.fit(tmp_path / "fits")
     options = FitOptions(block_size=32, max_steps=8)
-    fitted = jax.jit(lambda rows: fit(Sigmoid(), STEPS, rows, options=options))(job.values())
     fits = open_fits(tmp_path / "fits")
+    recorded = fits.attributes["noise"]
+    shared = None if recorded is None else NoiseModel.from_dict(recorded)
+    fitted = jax.jit(lambda rows, noise: fit(Sigmoid(), STEPS, rows, options=options, noise=noise))(
+        job.values(), shared
+    )
     for name, values in fit_columns(fitted).items():
         np.testing.assert_array_equal(fits.arrays[name][:], np.asarray(values), err_msg=name)
