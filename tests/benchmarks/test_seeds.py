@@ -10,7 +10,7 @@ from scipy.stats import norm
 import tsl_jax as tsl
 from benchmarks import seeds
 from benchmarks.seeds_runs import checkpoints, made_with
-from benchmarks.seeds_statistics import Run, claims, compared, coverage, difference, kinds, repeated, share
+from benchmarks.seeds_statistics import Run, claims, compared, coverage, difference, kinds, read_run, repeated, share
 from benchmarks.texts import split_texts
 from tsl_jax import Category, Status
 
@@ -203,8 +203,13 @@ def test_runs_are_trained_once_and_differ_in_their_seed_alone(tmp_path, text, ca
     assert np.mean(losses[:, 0] != others[:, 0]) > 0.9
     assert losses[:, -1].mean() < losses[:, 0].mean() - 1
     assert np.mean(losses) == pytest.approx(np.mean(others), rel=0.05)
-    # The same tokens are hard in both; a dozen checkpoints are too few for events that stand out of any noise.
-    assert np.corrcoef(losses[:, -1], others[:, -1])[0, 1] > 0.5
+    # Of so small a model hardly an event stands out of noise that may persist; taken for independent, times agree.
+    options = tsl.FitOptions(noise="independent")
+    for seed in (0, 1):
+        losses = tmp_path / f"run{seed}.zarr"
+        tsl.fit_store(losses, tmp_path / f"independent{seed}.zarr", tsl.Sigmoid(), options=options)
+    first, second = (read_run(tsl.open_fits(tmp_path / f"independent{seed}.zarr")) for seed in (0, 1))
+    assert compared(first, second)["rank_correlation"] > 0.5
 
     # Stores that are there are used as they are; those of another preset are refused.
     again = seeds.main(arguments)

@@ -103,12 +103,12 @@ def fit(
         rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
     number = len(rows[0])
     if not isinstance(losses, Tracer):
-        rows = padded(family, options, *rows)
+        rows = pad_rows(family, options, *rows)
     result = fit_rows(family, options, axis, *rows)
     return jax.tree.map(lambda a: a[:number].reshape(shape), result)
 
 
-def padded(family: Family, options: FitOptions, *rows):
+def pad_rows(family: Family, options: FitOptions, *rows):
     """(curves, checkpoints) arrays with more rows, of NaN: one of few numbers of them."""
     number, checkpoints = rows[0].shape
     dtype = jnp.promote_types(rows[0].dtype, jnp.float32)
@@ -227,11 +227,9 @@ def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter:
     evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points)
     error = fit.stderr[family.event]
     if family.scale == "log":
-        error = error / jnp.where(event > 0, event, 1)
-    place, edges = (
-        family.coordinate(jnp.where(event > 0, event, 1) if family.scale == "log" else event),
-        family.coordinate(ends),
-    )
+        event = jnp.where(event > 0, event, 1)
+        error = error / event
+    place, edges = family.coordinate(event), family.coordinate(ends)
     likely = probabilities_of(evidence.event, place, error, edges[0], edges[1], scatter.freedom)
     likely = {name: jnp.where(usable, value, 0) for name, value in likely.items()}
     return dataclasses.replace(

@@ -1,10 +1,11 @@
 """Sums over a curve's losses at its solution: its coefficients' covariance, its noise, what speaks of an event."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -12,10 +13,23 @@ from ..curves import Family
 from . import native_kernel
 from .kernel import over_tiles
 from .native_kernel import chosen_kernel
-from .noise import DEPENDENT, LEAST_STEP, CurveNoise, Noise, correlation_of, curve_noise
+from .noise import (
+    GROWTH_VARIANCE,
+    MOST_CORRELATION,
+    POINTS_A_PARAMETER,
+    CurveNoise,
+    Noise,
+    correlation_of,
+    curve_noise,
+)
 from .options import FitOptions
 from .projection import Block, shape_and_slopes, unit_vectors
 from .solution import Solution
+
+#: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
+DEPENDENT = 30.0
+#: A second event is looked for where a step has at least so many points (of mean weight) to itself.
+LEAST_STEP = 2.0
 
 
 class Measures(NamedTuple):
@@ -37,9 +51,20 @@ def measure(family: Family, options: FitOptions, assumed: Noise, block: Block, s
     """`Measures` of solved curves, by the kernel that is chosen."""
     if chosen_kernel(family, options, block.loss.dtype) == "native":
         change = functools.partial(_change_of_measures, family)
-        found = native_kernel.measure(family, assumed, block, solution.coefficients, solution.held, change)
+        found = native_kernel.measure(family, assumed, _method(), block, solution.coefficients, solution.held, change)
         return Measures(*found)
     return over_tiles(functools.partial(measure_block, family, assumed), block, solution)
+
+
+def _method() -> dict[str, Any]:
+    """The constants of what is measured, by the names of `MeasureMethod` in C++."""
+    return {
+        "points_a_parameter": np.int32(POINTS_A_PARAMETER),
+        "most_correlation": np.float32(MOST_CORRELATION),
+        "growth_variance": np.float32(GROWTH_VARIANCE),
+        "dependent": np.float32(DEPENDENT),
+        "least_step": np.float32(LEAST_STEP),
+    }
 
 
 def measure_block(family: Family, assumed: Noise, block: Block, solution: Solution) -> Measures:

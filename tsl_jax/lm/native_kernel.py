@@ -16,7 +16,7 @@ from jax.custom_batching import custom_vmap
 
 from .. import native
 from ..curves import Family, Hyperbola, PowerLaw, Sigmoid
-from . import kernel, noise
+from . import kernel
 from .noise import Noise
 from .options import FitOptions
 from .projection import Block
@@ -84,10 +84,11 @@ def solve_block(family: Family, options: FitOptions, block: Block, change: Chang
     return _over_curves(run, change)(*block)
 
 
-def measure(family: Family, assumed: Noise, block: Block, coefficients, held, change: Change):
+def measure(family: Family, assumed: Noise, method: dict[str, Any], block: Block, coefficients, held, change: Change):
     """The fields of `measures.Measures`, in their order.
 
     Args:
+        method: its constants, attributes of the call.
         change: how they follow the arguments, of which the first is `with_noise` of x.
     """
 
@@ -97,7 +98,7 @@ def measure(family: Family, assumed: Noise, block: Block, coefficients, held, ch
         numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
         call = jax.ffi.ffi_call(native.MEASURE, [square] * 2 + [numbers] * 8)
         args = (x, loss.T, weight.T, coefficients, held, *noise)
-        return tuple(call(*args, family=family.name, **_measure_method()))
+        return tuple(call(*args, family=family.name, **method))
 
     shared = with_noise(block.x, assumed)
     return _over_curves(run, change)(shared, block.loss, block.weight, coefficients, held)
@@ -112,20 +113,6 @@ def without_noise(shared, num_checkpoints: int) -> tuple[Any, Noise]:
     """The inverse of `with_noise`."""
     x, std, odds, scalars = jnp.split(shared, [num_checkpoints, 2 * num_checkpoints, 3 * num_checkpoints])
     return x, Noise(std, odds, scalars)
-
-
-@functools.cache
-def _measure_method() -> dict[str, Any]:
-    """The constants of `measures` and `noise` as attributes of the call."""
-    numbers = {
-        "most_correlation": noise.MOST_CORRELATION,
-        "growth_variance": noise.GROWTH_VARIANCE,
-        "dependent": noise.DEPENDENT,
-        "least_step": noise.LEAST_STEP,
-    }
-    return {"points_a_parameter": np.int32(noise.POINTS_A_PARAMETER)} | {
-        name: np.float32(value) for name, value in numbers.items()
-    }
 
 
 def _over_curves(run, change: Change):

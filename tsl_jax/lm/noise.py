@@ -12,10 +12,6 @@ from jaxtyping import Array, Float
 MOST_CORRELATION = 0.97
 #: A curve's own residuals say something of its noise from this many points a parameter on.
 POINTS_A_PARAMETER = 3
-#: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
-DEPENDENT = 30.0
-#: A second event is looked for where a step has at least so many points (of mean weight) to itself.
-LEAST_STEP = 2.0
 #: Variances of the curves' own correlation and growth that leave nothing to what is taken for granted.
 _ANY = 1e6
 #: Sampling variance of `growth` times the number of points, for independent Gaussian noise: 9 (π/2 - 1) / 3.
@@ -102,7 +98,10 @@ class Noise(NamedTuple):
 
 
 def degrees_of_freedom(correlation, num_points, size: int = 4):
-    """Degrees of freedom of a curve's standard errors, ``n (1 - ρ²)/(1 + ρ²) - p`` and at least 1; see `scatter_of`.
+    """Degrees of freedom of a curve's standard errors, ``n (1 - ρ²)/(1 + ρ²) - p``, at least 1.
+
+    As many independent points as the first term says estimate a variance as well as n points with correlation ρ between
+    neighbours.
 
     Args:
         correlation: ρ, between neighbouring checkpoints (`Fit.noise_correlation`), of any shape.
@@ -111,8 +110,10 @@ def degrees_of_freedom(correlation, num_points, size: int = 4):
 
     Example:
         >>> import jax.numpy as jnp
-        >>> degrees_of_freedom(jnp.array([0.0, 0.5]), 64).round(1).tolist()
-        [60.0, 34.400001525878906]
+        >>> degrees_of_freedom(jnp.array([0.0, 1.0]), 64).tolist()
+        [60.0, 1.0]
+
+    Source: Bartlett 1946.
     """
     square = jnp.square(correlation)
     return jnp.maximum(num_points * (1 - square) / (1 + square) - size, 1)

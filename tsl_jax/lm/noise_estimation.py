@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..curves import Family
-from .fit import check_input, padded, prepare
+from .fit import check_input, pad_rows, prepare
 from .measures import covariance_factor, leaning, residuals, root_of
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
@@ -110,7 +110,7 @@ def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> 
     u = family.coordinate(time)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], jnp.promote_types(losses.dtype, jnp.float32))
-    found = _residuals(family, options, x, *padded(family, options, *rows))
+    found = _residuals(family, options, x, *pad_rows(family, options, *rows))
     r, basis, measured, rounding, good = (np.asarray(a)[: len(losses)] for a in found)
     square = np.sum(np.square(r, dtype=np.float64), axis=1)
     good = good & (square > rounding)

@@ -35,7 +35,7 @@ struct Measures {
   }
 };
 
-// Constants of the method, by the names of tsl_jax.lm.native_kernel.
+// Constants of the method, by the names of tsl_jax.lm.measures.
 struct MeasureMethod {
   NoiseMethod noise;
   float dependent, least_step;

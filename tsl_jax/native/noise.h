@@ -11,7 +11,7 @@ struct Assumed {
   const float* scalars;     // mean and variance of the correlation and of the growth
 };
 
-// Constants of the method, by the names of tsl_jax.lm.native_kernel.
+// Constants of the method, by the names of tsl_jax.lm.measures.
 struct NoiseMethod {
   int points_a_parameter;
   float most_correlation, growth_variance;
