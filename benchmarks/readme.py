@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import fitting, memory, memory_plot, quality, record, scaling, scaling_plot, stream, suite
+from . import coverage, fitting, memory, memory_plot, quality, record, scaling, scaling_plot, stream, suite
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -88,6 +88,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "fitting": fitting.table,
     "suite": lambda result: suite.table(result["problems"]),
     "quality": lambda result: quality.table(result["cells"]),
+    "coverage": coverage.table,
     "scaling": scaling.tables,
     "spectrum": _spectrum,
     "stream": stream.table,
