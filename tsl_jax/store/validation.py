@@ -55,7 +55,17 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
         return too_large
     found = [*_check_group(group, kind)]
     found += _check_losses(arrays, absent, encoded) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
+    found += _check_named(group.attrs.get("coordinates"), arrays, kind)
     return sorted(found, key=lambda violation: violation.level != "error")
+
+
+def _check_named(said: Any, arrays: Mapping[str, zarr.Array], kind: str) -> Iterator[Violation]:
+    """Coordinates that the group names and that are gone."""
+    for name in said.split() if isinstance(said, str) else ():
+        if name not in arrays:
+            cure = "Restore it, or take its name out of the attribute if it is not wanted."
+            cure = "Restore it, or fit again with overwrite=True." if kind == "fits" else cure
+            yield Violation(name, "no such array", "an array, as the attribute coordinates names it", cure)
 
 
 def raise_if_invalid(
