@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test fuzz lint format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/tsl demo
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
+
+# Damaged, hostile and changed input at random, for some minutes; the seeds are printed, TSL_FUZZ_SEED repeats one.
+FUZZ ?= 1000
+fuzz: $(VENV)/installed
+	TSL_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz -n auto --timeout 3600
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

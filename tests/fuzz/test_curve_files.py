@@ -1,9 +1,5 @@
-"""Damaged curve files: each is read as an independent reader does, or refused in words; never another error.
+"""Damaged curve files: each is read as an independent reader does, or refused in words; never another error."""
 
-``TSL_FUZZ=20000 pytest -m fuzz tests/fuzz`` tries more files, ``TSL_SEED`` other ones.
-"""
-
-import os
 import random
 import re
 from collections.abc import Callable
@@ -13,8 +9,8 @@ import pytest
 
 from tsl_jax.store import LossCurveError, LossCurveFile
 
-NUMBER = int(os.environ.get("TSL_FUZZ", "300"))
-SEED = int(os.environ.get("TSL_SEED", "0"))
+pytestmark = pytest.mark.fuzz
+
 ROWS = "".join(f"{i * 10},1e-3,{5 - 0.01 * i:.4f}\n" for i in range(1, 40))
 BASE = f"step,lr,loss\n{ROWS}".encode()
 JSON = "".join(f'{{"step": {i}, "loss": {5 - 0.01 * i:.4f}, "lr": 1e-3}}\n' for i in range(1, 40)).encode()
@@ -167,26 +163,15 @@ def check(content: bytes, path) -> bool:
     return True
 
 
-def run(number: int, seed: int, path) -> None:
-    draw = random.Random(seed)
-    print(f"seed {seed}, {number} files")
-    read = 0
+def test_damaged_files_are_read_right_or_refused_in_words(tmp_path, choice, cases):
+    path, number, read = tmp_path / "curve.csv", 20 * cases, 0
     for place in range(number):
-        content = draw.choice(CHANGES)(draw)
+        content = choice.choice(CHANGES)(choice)
         try:
             read += check(content, path)
         except Exception:
             kept = path.with_name("failed.csv")
             kept.write_bytes(content)
-            print(f"file {place} of seed {seed}: kept as {kept}")
+            print(f"file {place}: kept as {kept}")
             raise
     assert number / 10 < read < number * 9 / 10  # both ways are tried
-
-
-def test_damaged_files_are_read_right_or_refused_in_words(tmp_path):
-    run(min(NUMBER, 300), SEED, tmp_path / "curve.csv")
-
-
-@pytest.mark.fuzz
-def test_many_damaged_files(tmp_path):
-    run(NUMBER, SEED + 1, tmp_path / "curve.csv")

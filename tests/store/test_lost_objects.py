@@ -19,6 +19,8 @@ from tsl_jax.store import (
     list_objects,
     open_fits,
     open_losses,
+    read_rows,
+    read_rows_with_gaps,
     rechunk,
     validate,
 )
@@ -96,6 +98,32 @@ def test_a_lost_coordinate_is_never_zeros(place, damage, name):
     for missing in ("refuse", "as-nan"):
         with pytest.raises(StoreError, match=rf"{name}.*(not stored|empty|Error)"):
             open_losses(place, missing_chunks=missing).read_coordinate(name)
+
+
+@pytest.mark.parametrize("how", ["gone", "renamed key", "all of it gone"])
+def test_a_coordinate_whose_metadata_are_damaged_does_not_vanish(place, how):
+    make_losses(place)
+    text = content(place, "domain/zarr.json")
+    remove(place, "domain/zarr.json")
+    if how == "renamed key":
+        replace(place, "domain/zarr.json", text.replace(b"zarr_format", b"zabr_format"))
+    if how == "all of it gone":
+        remove(place, "domain/c/0")
+    with pytest.raises(StoreError, match=r"domain"):
+        open_losses(place)
+
+
+def test_memory_that_there_is_not_is_no_bad_chunk(monkeypatch):
+    losses = make_losses(MemoryStore()).losses
+
+    def greedy(self, rows):
+        raise MemoryError
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", greedy)
+    for read in (read_rows, read_rows_with_gaps):
+        with pytest.raises(StoreError, match=r"rows 3 to 8 ask for more memory than there is.*--memory") as raised:
+            read(losses, 3, 9)
+        assert isinstance(raised.value, MemoryError)
 
 
 def test_chunks_of_zeros_that_a_writer_left_out_are_zeros_when_that_is_said():

@@ -17,7 +17,7 @@ import zarr
 from zarr.core.sync import sync
 from zarr.storage import StorePath
 
-from .errors import BadChunk, ChunkError, reason_of, storage_errors
+from .errors import BadChunk, ChunkError, ReadMemoryError, reason_of, storage_errors
 
 
 def row_ranges(array: zarr.Array, start: int, stop: int) -> list[tuple[int, int]]:
@@ -110,8 +110,8 @@ def _first_value(array: zarr.Array, first: int, last: int, columns: slice | None
     left = columns.start if columns is not None else 0
     try:
         one = array[first : first + 1] if columns is None else array[first : first + 1, left : left + 1]
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise ReadMemoryError(str(array.store_path), first, last) from error
     except Exception as error:  # codecs and storage raise what they like; all of it means "not readable"
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise ChunkError(str(array.store_path), bad_chunk(array, first, last, reason, left)) from error

@@ -137,6 +137,18 @@ class ChunkError(StoreError, OSError):
     __str__ = Exception.__str__
 
 
+class ReadMemoryError(StoreError, MemoryError):
+    """Reading asked for more memory than there is, of damaged metadata too; no rows are given up for it."""
+
+    def __init__(self, name: str, start: int, stop: int) -> None:
+        super().__init__(
+            f"{name}: rows {start} to {stop - 1} ask for more memory than there is. Give less with memory= (--memory); "
+            "if it is little already, the metadata of the array are damaged: restore its zarr.json."
+        )
+
+    __str__ = Exception.__str__
+
+
 class WriteError(StoreError, OSError):
     """Something could not be written, for example because the disk is full; what was finished is kept."""
 

@@ -225,6 +225,10 @@ def resume_or_create(
             _clear(location)
         group, layout = _group_and_layout(location, header.attributes(losses), layout)
         if LEDGER not in arrays_of(group):
+            if sync(location.store.exists(location.key(f"{LEDGER}/zarr.json"))):
+                raise StoreError(
+                    f"{location.name}: {LEDGER}/zarr.json is damaged. Restore it, or fit again with overwrite=True."
+                )
             _create_arrays(location, group, losses, header, layout)
         if group.metadata.consolidated_metadata is None:
             location.consolidate()

@@ -35,6 +35,10 @@ def limit_of(name: str) -> int:
 def check_sizes(arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
     """Arrays that claim more tokens, checkpoints or bytes a chunk than the limits."""
     for name, array in sorted(arrays.items()):
+        if any(size < 1 for size in (*array.chunks, *(array.shards or ()))):
+            found = f"chunks {array.chunks}" + (f" in shards {array.shards}" if array.shards else "")
+            yield Violation(name, found, "at least one value in each", "It is damaged: restore its zarr.json.")
+            continue
         for dimension, length in zip(dimensions(array), array.shape, strict=False):
             variable = {TOKEN: "TSL_MAX_TOKENS", CHECKPOINT: "TSL_MAX_CHECKPOINTS"}.get(str(dimension))
             if variable is not None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import zarr
 import zarr.errors
 from zarr.abc.store import Store
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, ZipStore
 
 from .errors import StoreError, StoreNotFoundError, reason_of, storage_errors
@@ -23,7 +24,7 @@ StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:::[A-Za-z0-9+.:-]*)?://")
 _OBJECT_STORES = {"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https"}
 #: Zarr warns of what is no array, such as the place of a lock before there is a ledger.
-_NO_ARRAY = "Object at .* is not recognized"
+_NO_ARRAY = r"Object at (.*) is not recognized"
 
 
 def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
@@ -33,14 +34,42 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
         StoreError: the metadata of an array cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=_NO_ARRAY)
-            return dict(group.arrays())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            arrays = dict(group.arrays())
+        for name, array in arrays.items():
+            _check_attributes(name, array)
     except Exception as error:
         raise StoreError(
             f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). Restore the "
             "files zarr.json of its arrays; fits can also be begun anew, with overwrite=True."
         ) from error
+    for warning in caught:
+        unknown = re.match(_NO_ARRAY, str(warning.message))
+        if unknown is not None and _is_damaged_array(group, unknown[1]):
+            raise StoreError(
+                f"{group.store_path}: the metadata of {unknown[1]!r} are lost or damaged. Restore the file "
+                f"{unknown[1]}/zarr.json; fits can also be begun anew, with overwrite=True."
+            )
+    return arrays
+
+
+def _check_attributes(name: str, node: zarr.Array | zarr.Group) -> None:
+    """Zarr takes anything for attributes, and fails when one is asked for."""
+    if not isinstance(node.metadata.attributes, dict):
+        raise TypeError(f"attributes of {name} are {node.metadata.attributes!r}, not names with values")
+
+
+def _is_damaged_array(group: zarr.Group, name: str) -> bool:
+    """Whether what Zarr does not know holds metadata or chunks, unlike a lock or a user's folder."""
+    store, place = group.store, "/".join(part for part in (group.path, name) if part)
+    if sync(store.exists(f"{place}/zarr.json")):
+        return True
+    return store.supports_listing and "c" in sync(_names(store, place)) and not name.startswith(".")
+
+
+async def _names(store: Store, place: str) -> list[str]:
+    return [name async for name in store.list_dir(place)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +99,9 @@ class Location:
         # it.
         consolidated = None if self.name.startswith(("http:", "https:")) else False
         try:
-            return zarr.open_group(self.store, path=self.path, mode=mode, use_consolidated=consolidated)
+            group = zarr.open_group(self.store, path=self.path, mode=mode, use_consolidated=consolidated)
+            _check_attributes("the group", group)
+            return group
         except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
             if self.directory is not None and self.directory.is_file():
                 raise StoreNotFoundError(

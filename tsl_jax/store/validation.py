@@ -58,7 +58,29 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
     if kind == "fits" and found:  # of another format: what it lacks needs no list
         return found
     found += _check_losses(arrays, absent, encoded) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
+    found += _check_named(group.attrs.get("coordinates"), arrays, kind)
     return sorted(found, key=lambda violation: violation.level != "error")
+
+
+#: Arrays that have all dimensions of a store.
+_MAIN = {"losses": ("losses",), "fits": ("status",)}
+
+
+def _check_named(said: Any, arrays: Mapping[str, zarr.Array], kind: str) -> Iterator[Violation]:
+    """Coordinates that the group names and that are gone, or are over a dimension that no other array has."""
+    known = {dimension for name, array in arrays.items() for dimension in dimensions(array) if name in _MAIN[kind]}
+    sizes = {size for name in _MAIN[kind] if name in arrays for size in arrays[name].shape}
+    cure = "Restore it, or take its name out of the attribute if it is not wanted."
+    cure = "Restore it, or fit again with overwrite=True." if kind == "fits" else cure
+    for name in said.split() if isinstance(said, str) else ():
+        array = arrays.get(name)
+        if array is None:
+            yield Violation(name, "no such array", "an array, as the attribute coordinates names it", cure)
+        elif (
+            array.ndim == 1 and array.shape[0] in sizes and known and not set(dimensions(array)) & {*known, CHECKPOINT}
+        ):
+            found = f"dimension_names {list(dimensions(array))}"
+            yield Violation(name, found, f"one of {sorted(map(str, known))}, as a coordinate", cure)
 
 
 def raise_if_invalid(
