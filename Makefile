@@ -27,8 +27,8 @@ format: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m benchmarks.fitting
-	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks fitting
+	$(BIN)/python -m benchmarks quality
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis

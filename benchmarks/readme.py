@@ -1,6 +1,6 @@
 """Tables and pictures of the README, from what was measured.
 
-    python -m benchmarks.readme [--readme README.md] [--results benchmarks/results] [--docs docs]
+    python -m benchmarks readme [--readme README.md] [--results benchmarks/results] [--docs docs]
 
 What stands between ``<!-- benchmarks: NAME -->`` and ``<!-- end -->`` is replaced by what the newest
 ``results/NAME_*.json`` say, one table a device, each with its device and command. Everything else stays as it is.
@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import coverage, fitting, memory, memory_plot, quality, record, scaling, scaling_plot, stream, suite
+from .fitting import coverage, rates as fitting, quality, scaling, scaling_plot, suite
+from .stream import memory, memory_plot, end_to_end as stream
+from . import record
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -103,7 +105,7 @@ PICTURES: dict[str, tuple[Callable[[list[dict]], Any], str]] = {
 
 def main(argv: list[str] | None = None) -> None:
     """Rewrite the README in place."""
-    parser = argparse.ArgumentParser("python -m benchmarks.readme", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser("python -m benchmarks readme", description=(__doc__ or "").split("\n")[0])
     root = Path(__file__).parents[1]
     parser.add_argument("--readme", type=Path, default=root / "README.md", help="file to rewrite")
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="folder of the JSON files")

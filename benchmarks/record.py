@@ -29,7 +29,7 @@ def environment() -> dict:
     import jax
 
     from tsl_jax.curves import Sigmoid
-    from tsl_jax.lm import FitOptions, chosen_kernel
+    from tsl_jax.fitting import FitOptions, chosen_kernel
 
     def version(name):
         try:

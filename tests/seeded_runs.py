@@ -3,7 +3,7 @@
 import numpy as np
 
 from tsl_jax.curves import Sigmoid
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 from tsl_jax.runs import CompareRuns, RunBlock, RunTokens, coordinates_of, plan_comparison
 
 WINDOW = (1.0, 1000.0)

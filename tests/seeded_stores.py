@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.planted_store import STEP, write_fit_store
 from tests.seeded_runs import planted_runs
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 
 TOKENS = 1200
 

@@ -4,28 +4,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import data as data
-    from . import plots as plots
-    from . import reshape as reshape
-    from . import simulate as simulate
-    from .collect import collect
+    from . import data
+    from . import plots
+    from . import reshape
+    from . import simulate
+    from .collection import collect
     from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
-    from .lm import (
-        Category,
-        Fit,
-        FitOptions,
-        Interval,
-        LeastSquaresFit,
-        LeastSquaresOptions,
-        NoiseModel,
-        Status,
-        curve_counts,
-        fit,
-        least_squares,
-        noise_model,
-        profile_interval,
-    )
-    from .pipeline import FitSummary, combine_fits, compare, fit_store, predict_store, score_store
+    from .fitting import Category, Fit, FitOptions, Interval, LeastSquaresFit, LeastSquaresOptions, NoiseModel, Status, curve_counts, fit, least_squares, noise_model, profile_interval
+    from .jobs import FitSummary, combine_fits, compare, fit_store, predict_store, score_store
     from .runs import with_run_components
     from .spectrum import Spectrum, decompose
     from .store import create_losses, open_fits, open_losses, validate

@@ -1,6 +1,6 @@
 """What a program for a GPU launches, read off its text."""
 
-from benchmarks.gpu_program import Loop, loops
+from benchmarks.gpu.program import Loop, loops
 
 TEXT = """HloModule jit_f
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from jax import lax
 
-from benchmarks.operations import count
-from benchmarks.problems import sigmoids
-from tsl_jax import FitOptions, Sigmoid, fit, native
+from benchmarks.fitting.operations import count
+from benchmarks.fitting.problems import sigmoids
+from tsl_jax import FitOptions, Sigmoid, fit
+from tsl_jax.fitting import native
 
 FOUR, SQUARE = jnp.ones(4), jnp.ones((3, 3))
 
@@ -58,7 +59,7 @@ def test_a_loop_over_rows_that_end_at_different_times_counts_each():
 
 
 def test_the_walk_gives_the_programs_own_results():
-    from benchmarks.operations import _Walk
+    from benchmarks.fitting.operations import _Walk
 
     def program(a):
         carry, rows = lax.scan(lambda c, x: (halved(c + x), c), a[0], a, reverse=True)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from benchmarks import gpufit, oracle, peers, problems, suite
-from benchmarks.measure import judge, measure
-from benchmarks.models import MODELS
+from benchmarks.fitting import gpufit, oracle, peers, problems, suite
+from benchmarks.fitting.measure import judge, measure
+from benchmarks.fitting.models import MODELS
 from tsl_jax.curves import FAMILIES
 
 PROBLEMS = {

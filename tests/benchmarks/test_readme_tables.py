@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fitting, memory_plot, readme, record, scaling_plot, stream
-from benchmarks.suite import table as suite_table
+from benchmarks.fitting import rates as fitting, scaling_plot
+from benchmarks.stream import memory_plot, end_to_end as stream
+from benchmarks import readme, record
+from benchmarks.fitting.suite import table as suite_table
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
-    "command": "python -m benchmarks.scaling --quick --out somewhere.json",
+    "command": "python -m benchmarks scaling --quick --out somewhere.json",
     "commit": "abc1234-dirty",
     "platform": "cpu",
     "device": "A processor",
@@ -59,7 +61,7 @@ def test_only_what_stands_between_the_markers_is_replaced(folder):
     text = path.read_text()
     assert re.sub(r"(-->\n).*\n(<!-- end)", r"\1old | table\n\2", text, flags=re.DOTALL) == TEXT + "after | it\n"
     assert text.count("| 10,000 | 2,000  | 50.00% of 4 | 1.0 s   |") == 2
-    assert "*2 cores of an A processor; jax 1.2.3, commit abc1234:* `python -m benchmarks.scaling --quick`" in text
+    assert "*2 cores of an A processor; jax 1.2.3, commit abc1234:* `python -m benchmarks scaling --quick`" in text
     assert "*A processor; jax" in text
     assert (folder / "docs/scaling.png").stat().st_size > 1000
     readme.main(arguments)
@@ -76,7 +78,7 @@ def test_a_marker_without_a_table_or_a_result_is_an_error(folder, name, message)
 def test_the_readme_shows_what_the_results_say(tmp_path):
     text = (ROOT / "README.md").read_text()
     assert text.count("<!-- benchmarks: ") >= 3
-    assert readme.update(text, record.RESULTS, tmp_path) == text, "run: python -m benchmarks.readme"
+    assert readme.update(text, record.RESULTS, tmp_path) == text, "run: python -m benchmarks readme"
 
 
 def test_what_is_lacking_is_said_in_tables():

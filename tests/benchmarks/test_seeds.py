@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 
 import tsl_jax as tsl
-from benchmarks import seeds
-from benchmarks.seeds_runs import checkpoints, made_with
-from benchmarks.seeds_statistics import Run, claims, compared, coverage, difference, kinds, read_run, repeated, share
+from benchmarks.seeds import holding as seeds
+from benchmarks.seeds.runs import checkpoints, made_with
+from benchmarks.seeds.statistics import Run, claims, compared, coverage, difference, kinds, read_run, repeated, share
 from benchmarks.texts import split_texts
 from tsl_jax import Category, Status
 

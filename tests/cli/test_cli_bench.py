@@ -1,9 +1,10 @@
-"""`tsl bench`: what was measured in words and as JSON; the measuring is tested in tests/pipeline/test_speed.py."""
+"""`tsl bench`: what was measured in words and as JSON; the measuring is tested in tests/jobs/test_speed.py."""
 
 import pytest
 
-import tsl_jax.pipeline
-from tsl_jax.pipeline import Speed, StageSeconds
+import tsl_jax.jobs
+from tsl_jax.jobs import Speed
+from tsl_jax.stream import StageSeconds
 
 FOUND = Speed(
     devices="1 x cpu",
@@ -27,7 +28,7 @@ FOUND = Speed(
 def asked(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        tsl_jax.pipeline, "measure_speed", lambda *given, **options: calls.append((given, options)) or FOUND
+        tsl_jax.jobs, "measure_speed", lambda *given, **options: calls.append((given, options)) or FOUND
     )
     return calls
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tsl_jax.cli.solved import best_rss
 from tsl_jax.data import sample_path
-from tsl_jax.lm import Category
+from tsl_jax.fitting import Category
 from tsl_jax.store import open_fits, open_losses
 
 MOST_SAMPLE_BYTES = 4_000_000

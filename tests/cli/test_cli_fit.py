@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-import tsl_jax.pipeline
+import tsl_jax.jobs
 from tsl_jax.curves import FAMILIES, Sigmoid
-from tsl_jax.lm import Category, FitOptions
+from tsl_jax.fitting import Category, FitOptions
 from tsl_jax.store import StoreNotFoundError, create_losses, open_fits
 
 
@@ -24,7 +24,7 @@ def asked(monkeypatch):
         calls.append({"losses": losses, "fits": fits, "family": family, **arguments})
         raise Asked
 
-    monkeypatch.setattr(tsl_jax.pipeline, "fit_store", fit_store)
+    monkeypatch.setattr(tsl_jax.jobs, "fit_store", fit_store)
     return calls
 
 
@@ -240,7 +240,7 @@ def test_an_error_that_is_no_message_keeps_its_traceback(tsl, monkeypatch):
     def broken(*_, **__):
         np.zeros(3) + np.zeros(4)
 
-    monkeypatch.setattr(tsl_jax.pipeline, "fit_store", broken)
+    monkeypatch.setattr(tsl_jax.jobs, "fit_store", broken)
     result = tsl("fit", "a", "b")
     assert isinstance(result.error, ValueError)
     assert "broadcast" in str(result.error)
@@ -250,7 +250,7 @@ def test_ctrl_c_says_how_to_go_on(tsl, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tsl_jax.pipeline, "fit_store", interrupted)
+    monkeypatch.setattr(tsl_jax.jobs, "fit_store", interrupted)
     result = tsl("fit", "a", "b")
     assert result.code == 130
     assert "run the same command again to go on" in result.err

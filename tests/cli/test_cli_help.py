@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from tsl_jax import __version__
-from tsl_jax.cache import instruction_set
+from tsl_jax.fitting.native.cache import instruction_set
 from tsl_jax.cli import app, keep_programs
 
 TOP = typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tsl_jax.pipeline import planted_tokens
+from tsl_jax.jobs import planted_tokens
 from tsl_jax.store import open_losses, read_loss_curve
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from planted_store import planted_columns, write_fit_store
 
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 from tsl_jax.plots import style
 
 pytestmark = pytest.mark.usefixtures("optimised")

@@ -11,7 +11,7 @@ from zarr.codecs import Crc32cCodec
 from tsl_jax.cli.info import missing_share
 from tsl_jax.curves import Sigmoid
 from tsl_jax.data import sample_path
-from tsl_jax.lm import Category, FitOptions, Status, chosen_kernel
+from tsl_jax.fitting import Category, FitOptions, Status, chosen_kernel
 from tsl_jax.store import create_losses, open_fits, open_losses
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from tsl_jax.native import building
+from tsl_jax.fitting.native import building
 
 from . import ptx
 

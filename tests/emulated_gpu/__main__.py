@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.problems import sigmoids
-from tsl_jax import FitOptions, Sigmoid, fit, native
+from benchmarks.fitting.problems import sigmoids
+from tsl_jax import FitOptions, Sigmoid, fit
+from tsl_jax.fitting import native
 
 from . import MEASURE, SOLVE, load
 

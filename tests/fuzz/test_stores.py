@@ -99,8 +99,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import random
 from damage import copied, damage_a_document
-from tsl_jax.pipeline.block_reading import BlockReader
-from tsl_jax.pipeline.plan import blocks_of
+from tsl_jax.stream.reading import BlockReader
+from tsl_jax.stream.plan import blocks_of
 from tsl_jax.store import StoreError, open_losses
 choice = random.Random(int(sys.argv[4]))
 for case in range(int(sys.argv[5])):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 from tsl_jax.plots import learning_times_data, mean_loss_data, tokens_data
 from tsl_jax.plots.groups import pieces
 from tsl_jax.plots.style import number

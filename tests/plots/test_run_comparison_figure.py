@@ -8,7 +8,7 @@ from PIL import Image
 from test_drawing import texts_overlap
 
 from tests.seeded_runs import compare_tokens, planted_runs
-from tsl_jax.lm import Category
+from tsl_jax.fitting import Category
 from tsl_jax.plots import draw_run_comparison, run_comparison_data, save
 from tsl_jax.runs import coordinates_of
 

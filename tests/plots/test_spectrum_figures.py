@@ -9,19 +9,9 @@ from PIL import Image
 from planted_store import STEP, planted_columns, write_fit_store
 from test_drawing import texts_overlap
 
-from tsl_jax.lm import Category
-from tsl_jax.pipeline import AnalysisOptions, analyse, coarse_lags, mean_curves, read_spectrum
-from tsl_jax.plots import (
-    aligned_pulses_data,
-    draw_aligned_pulses,
-    draw_group_spectra,
-    draw_singular_spectrum,
-    draw_spectrum_parts,
-    group_spectra_data,
-    save,
-    singular_spectrum_data,
-    spectrum_parts_data,
-)
+from tsl_jax.fitting import Category
+from tsl_jax.jobs import AnalysisOptions, analyse, coarse_lags, mean_curves, read_spectrum
+from tsl_jax.plots import aligned_pulses_data, draw_aligned_pulses, draw_group_spectra, draw_singular_spectrum, draw_spectrum_parts, group_spectra_data, save, singular_spectrum_data, spectrum_parts_data
 from tsl_jax.spectrum import SpectrumGrid
 
 TOKENS = 1200

@@ -7,14 +7,8 @@ import pytest
 from PIL import Image
 from test_drawing import texts_overlap
 
-from tsl_jax.pipeline import PositionLosses
-from tsl_jax.plots import (
-    draw_position_forecast,
-    draw_position_law,
-    position_forecast_data,
-    position_law_data,
-    save,
-)
+from tsl_jax.jobs import PositionLosses
+from tsl_jax.plots import draw_position_forecast, draw_position_law, position_forecast_data, position_law_data, save
 from tsl_jax.temporal import FORMS, evolution, position_law
 
 STEP, POSITION = np.geomspace(10.0, 1000.0, 12), np.arange(1.0, 33.0)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import reweighting
-from benchmarks.reweighting_curves import UNIFORM, compared, draw, smoothed, speed_up_percent, summary
-from benchmarks.reweighting_runs import BYTES, Training, advance, begin, for_each, losses, mean_losses, stack
+from benchmarks.reweighting import training as reweighting
+from benchmarks.reweighting.curves import UNIFORM, compared, draw, smoothed, speed_up_percent, summary
+from benchmarks.reweighting.runs import BYTES, Training, advance, begin, for_each, losses, mean_losses, stack
 from benchmarks.texts import split_texts
 from tsl_jax.simulate import Transformer
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.seeded_runs import COORDINATES, WINDOW, compare_tokens, part, planted_runs
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 from tsl_jax.runs import RunComponents, RunTokens, combine_runs, combined_statistic, coordinates_of
 
 NONE = RunComponents(())

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm, spearmanr
 
 from tests.seeded_runs import COORDINATES, WINDOW, compare_tokens, groups, part, planted_runs
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 from tsl_jax.runs import CompareRuns, RunBlock, RunTokens, TokenKind, coordinates_of, kinds_of, plan_comparison
 
 TOKENS = 20_000

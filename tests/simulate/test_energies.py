@@ -5,11 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import logsumexp, softmax
 
-from tsl_jax.simulate import (
-    inverse_temperature_flow,
-    landscape,
-    low_temperature_constant,
-)
+from tsl_jax.simulate import inverse_temperature_flow, landscape, low_temperature_constant
 from tsl_jax.simulate.energies import _energies
 from tsl_jax.temporal import growth_exponent, time_law
 

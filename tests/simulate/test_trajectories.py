@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import expit
 
 from tests.tolerances import FORMULA
-from tsl_jax.pipeline import planted_tokens, simulate_store
+from tsl_jax.jobs import planted_tokens, simulate_store
 from tsl_jax.simulate import PlantedEvolution, PlantedLaw, position_curves, trajectories, trajectory_blocks
 from tsl_jax.store import StoreError, create_losses, open_losses, validate
 
@@ -97,7 +97,7 @@ def test_a_store_holds_the_same_tokens_and_knows_its_truth(tmp_path):
 
 
 def test_a_store_is_written_in_blocks_of_whole_shards(monkeypatch):
-    monkeypatch.setattr("tsl_jax.pipeline.simulated_losses._BLOCK_BYTES", 1)
+    monkeypatch.setattr("tsl_jax.jobs.simulate._BLOCK_BYTES", 1)
     monkeypatch.setattr("tsl_jax.store.loss_creation._SHARD_BYTES", 2400)
     monkeypatch.setattr("tsl_jax.store.loss_creation._CHUNK_BYTES", 1200)
     told = []

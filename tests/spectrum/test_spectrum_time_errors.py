@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tsl_jax as tsl
-from tsl_jax.lm import Category, Status
+from tsl_jax.fitting import Category, Status
 from tsl_jax.spectrum import Spectrum, SpectrumGrid, TimeErrors, accumulate_rows, block_rows, broadening, resample_of
 
 TOKENS, CENTRE = 40_000, 5.0

@@ -10,7 +10,7 @@ from test_fits import fit_all, make_losses
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from tsl_jax.collect import collect
+from tsl_jax.collection import collect
 from tsl_jax.store import StoreError, open_fits, open_losses, rechunk, validate
 from tsl_jax.store.arrays import has_checksum
 

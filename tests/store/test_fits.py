@@ -12,28 +12,8 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore
 
 import tsl_jax.store
-from tsl_jax.lm import EVENT_CATEGORIES
-from tsl_jax.store import (
-    PROBABILITY_ARRAYS,
-    BlockState,
-    ChangedError,
-    FitHeader,
-    FitWriter,
-    InvalidStoreError,
-    Layout,
-    StoreError,
-    WriteError,
-    block_digest,
-    create_losses,
-    damaged_blocks,
-    locate,
-    open_fits,
-    open_losses,
-    refuse_foreign,
-    resume_or_create,
-    validate,
-    writer_lock,
-)
+from tsl_jax.fitting import EVENT_CATEGORIES
+from tsl_jax.store import PROBABILITY_ARRAYS, BlockState, ChangedError, FitHeader, FitWriter, InvalidStoreError, Layout, StoreError, WriteError, block_digest, create_losses, damaged_blocks, locate, open_fits, open_losses, refuse_foreign, resume_or_create, validate, writer_lock
 
 HEADER = {
     "family": "sigmoid",

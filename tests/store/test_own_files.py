@@ -9,7 +9,7 @@ from test_fits import fit_all, make_losses
 from test_lost_objects import replace
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from tsl_jax.collect import collect
+from tsl_jax.collection import collect
 from tsl_jax.store import StoreError, create_losses, list_objects, locate, open_losses, rechunk, refuse_foreign
 
 FILES = ("thesis.partial", "notes.txt", "figures/1.svg", "0123456789abcdef0123456789abcdef.partial", "losses/mine.npy")

@@ -13,7 +13,7 @@ from .summary import stage_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..pipeline import Speed
+    from ..jobs import Speed
 
 
 def bench(
@@ -49,7 +49,7 @@ def bench(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C.
     """
     with reporting(as_json, debug):
-        from ..pipeline import measure_speed
+        from ..jobs import measure_speed
 
         where = chosen_devices(devices)
         arguments = {"axis": axis, "checkpoints": checkpoints, "seconds": seconds, "devices": where, "folder": folder}

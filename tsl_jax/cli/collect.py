@@ -7,7 +7,7 @@ import typer
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 
 if TYPE_CHECKING:
-    from ..collect import CheckpointReport
+    from ..collection import CheckpointReport
 
 app = typer.Typer(
     name="collect",
@@ -66,7 +66,7 @@ def hf(
     numbers = None if steps is None else parse_steps(steps)
     reports: list[CheckpointReport] = []
     with reporting(as_json, debug):
-        from ..collect import collect_hf
+        from ..collection import collect_hf
 
         def tell(report: "CheckpointReport") -> None:
             reports.append(report)
@@ -136,7 +136,7 @@ def frontier(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
-        from ..collect import frontier as assemble
+        from ..collection import frontier as assemble
 
         store = assemble(runs, out, axis=axis, overwrite=overwrite)  # pyright: ignore[reportArgumentType]
         columns = store.checkpoint_coordinates

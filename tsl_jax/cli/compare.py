@@ -78,8 +78,8 @@ def compare(
     if picture is not None:
         _check_picture(picture)
     with reporting(as_json, debug):
-        from ..pipeline import combine_fits
-        from ..pipeline import compare as compare_stores
+        from ..jobs import combine_fits
+        from ..jobs import compare as compare_stores
 
         given = _read_components(components) if components is not None else None
         options: dict[str, Any] = {"ignore": ignore or []}

@@ -12,7 +12,7 @@ from .summary import print_summary
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..pipeline import FitSummary
+    from ..jobs import FitSummary
     from ..store import FitStore, LossStore
     from .solved import Solved
 
@@ -40,7 +40,7 @@ def demo(
     with reporting(as_json, debug):
         from ..curves import Sigmoid
         from ..data import sample_path
-        from ..pipeline import fit_store
+        from ..jobs import fit_store
         from ..store import open_fits, open_losses
         from ..store.errors import writing
         from .devices import chosen_devices
@@ -106,7 +106,7 @@ def median_learning_times(fits: "FitStore") -> dict[str, float]:
     """Median learning time of every domain, in axis units: tokens `LEARNED` with a loss that falls."""
     import numpy as np
 
-    from ..lm import Category
+    from ..fitting import Category
 
     stored, domain = fits.read(), fits.read_coordinate("domain")
     learned = (stored.category == Category.LEARNED) & (stored.params["loss_drop"] > 0)

@@ -7,8 +7,8 @@ import typer
 
 def chosen_devices(number: int | None) -> Any:
     """So many of the local devices; None stands for all. To be called before JAX has started a device."""
-    from ..pipeline.cores import MOST_CPU_DEVICES, share_out_the_cores
-    from ..pipeline.machine import local_devices
+    from ..stream.cores import MOST_CPU_DEVICES, share_out_the_cores
+    from ..stream.machine import local_devices
 
     share_out_the_cores(max(1, number) if number else MOST_CPU_DEVICES)
     if number is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..curves import Family
-    from ..lm import FitOptions, NoiseModel
+    from ..fitting import FitOptions, NoiseModel
 
 
 def fit(
@@ -53,7 +53,7 @@ def fit(
     that cannot be read were skipped (--on-bad-chunk skip); 130 stopped with Ctrl-C.
     """
     with reporting(as_json, debug):
-        from ..pipeline import fit_store
+        from ..jobs import fit_store
 
         chosen = _family(family.value, scale.value if scale else None)
         options = _options(
@@ -100,7 +100,7 @@ def _family(name: str, scale: str | None) -> "Family":
 
 def _noise(name: str) -> "Literal['estimate'] | NoiseModel | None":
     """What `fit_store` is asked for."""
-    from ..pipeline import noise_of_fits
+    from ..jobs import noise_of_fits
     from ..store import StoreError, StoreNotFoundError
 
     if name in ("estimate", "independent"):
@@ -127,7 +127,7 @@ def _naming_other_fits(noise: str) -> "Iterator[None]":
 
 
 def _options(**values: Any) -> "FitOptions":
-    from ..lm import FitOptions
+    from ..fitting import FitOptions
 
     try:
         return FitOptions(**values)

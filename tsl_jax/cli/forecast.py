@@ -7,24 +7,13 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_picture
-from .runs import (
-    RUN_HELP,
-    LossColumn,
-    RateColumn,
-    Run,
-    ScheduleOption,
-    StepColumn,
-    Warmup,
-    named_columns,
-    rates_until,
-    read_run,
-)
+from .runs import RUN_HELP, LossColumn, RateColumn, Run, ScheduleOption, StepColumn, Warmup, named_columns, rates_until, read_run
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..temporal.forecast import Forecast, ForecastPrior
-    from ..temporal.position_forecast import PositionForecast
+    from ..temporal.forecasts.mean_loss import Forecast, ForecastPrior
+    from ..temporal.positions.forecast import PositionForecast
 
 #: Steps of a forecast without hidden rows.
 _POINTS = 60
@@ -82,7 +71,7 @@ def forecast(
     with reporting(as_json, debug):
         import numpy as np
 
-        from ..temporal.rank import seen_part
+        from ..temporal.forecasts.rank import seen_part
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column)
@@ -114,8 +103,8 @@ def forecast(
 
 
 def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "ForecastPrior":
-    from ..temporal.forecast import ForecastPrior
-    from ..temporal.forecast_prior import prior_from_runs
+    from ..temporal.forecasts.mean_loss import ForecastPrior
+    from ..temporal.forecasts.prior import prior_from_runs
 
     if not like:
         return ForecastPrior()
@@ -128,14 +117,14 @@ def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "Forec
 
 
 def _of_mean(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "Forecast":
-    from ..temporal.forecast import forecast as forecast_mean
+    from ..temporal.forecasts.mean_loss import forecast as forecast_mean
 
     return forecast_mean(seen.step, seen.loss, at, learning_rate=rates, prior=prior)
 
 
 def _by_position(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "PositionForecast":
     from ..store import StoreError
-    from ..temporal.position_forecast import forecast_positions
+    from ..temporal.positions.forecast import forecast_positions
 
     table = seen.positions
     if table is None:

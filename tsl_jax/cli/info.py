@@ -53,8 +53,8 @@ def describe_fits(store: "FitStore") -> dict[str, Any]:
     """What there is to say of a fit store, as JSON can hold it."""
     import numpy as np
 
-    from ..lm import Category, Status
-    from ..pipeline import describe_tokens
+    from ..fitting import Category, Status
+    from ..jobs import describe_tokens
     from ..store import BlockState
 
     told = describe_tokens(store)

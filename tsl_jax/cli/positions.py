@@ -51,7 +51,7 @@ def positions(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
-        from ..pipeline.position_losses import position_losses
+        from ..jobs.positions import position_losses
         from ..store import create_losses
 
         check_picture(picture)
@@ -74,7 +74,7 @@ def _analysed(means: Any, since: float | None, replicates: int, seed: int, pictu
     import numpy as np
 
     from ..temporal import evenness, evolution, position_law, resample_position_law, separation
-    from ..temporal.training_axis import checked_axis
+    from ..temporal.clock.training_axis import checked_axis
 
     checked_axis(means.axis, _FEWEST)
     law = position_law(means.position, means.mean, means.stderr)

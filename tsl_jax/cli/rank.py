@@ -7,21 +7,10 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_picture
-from .runs import (
-    RUN_HELP,
-    LossColumn,
-    RateColumn,
-    ScheduleOption,
-    StepColumn,
-    Warmup,
-    named_columns,
-    rates_until,
-    read_run,
-    short_names,
-)
+from .runs import RUN_HELP, LossColumn, RateColumn, ScheduleOption, StepColumn, Warmup, named_columns, rates_until, read_run, short_names
 
 if TYPE_CHECKING:
-    from ..temporal.rank import Ranking
+    from ..temporal.forecasts.rank import Ranking
 
 
 def rank(
@@ -56,8 +45,8 @@ def rank(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
-        from ..temporal.rank import rank as rank_runs
-        from ..temporal.rank import seen_part
+        from ..temporal.forecasts.rank import rank as rank_runs
+        from ..temporal.forecasts.rank import seen_part
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column)

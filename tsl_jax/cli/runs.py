@@ -12,7 +12,7 @@ from .console import say, stderr_console
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..pipeline.position_losses import PositionLosses
+    from ..jobs.positions import PositionLosses
 
 Warmup = Annotated[
     int | None,
@@ -126,7 +126,7 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
 def _store_run(path: str) -> Run:
     import numpy as np
 
-    from ..pipeline.position_losses import position_losses
+    from ..jobs.positions import position_losses
     from ..store import open_losses, read_rows
     from ..store.limits import refuse_large
     from ..store.location import arrays_of
@@ -208,7 +208,7 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
 def _recorded(step: Any, rate: Any, end: int, warmup: int | None, name: str) -> "np.ndarray":
     import numpy as np
 
-    from ..temporal.dynamic_time import schedule_from_records
+    from ..temporal.clock.dynamic_time import schedule_from_records
 
     if end > step[-1] + 1:
         raise RunError(

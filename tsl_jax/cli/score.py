@@ -9,7 +9,7 @@ from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_file, check_picture
 
 if TYPE_CHECKING:
-    from ..pipeline import SampleWeights
+    from ..jobs import SampleWeights
 
 
 def score(
@@ -55,7 +55,7 @@ def score(
     if picture is not None and losses is None:
         raise typer.BadParameter("needs the losses to draw: give --losses, too", param_hint="--picture")
     with reporting(as_json, debug):
-        from ..pipeline import score_store
+        from ..jobs import score_store
         from ..store import open_fits
         from ..store.weights import WEIGHT_FILES, write_weights
 
@@ -116,7 +116,7 @@ def describe(found: "SampleWeights", window: tuple[float, float], axis: str) -> 
 
 
 def _follow(losses, found, window, axis_name, scale, picture: Path | None) -> dict[str, Any]:
-    from ..pipeline import bucket_losses
+    from ..jobs import bucket_losses
     from ..plots.buckets import buckets_data, draw_buckets
     from ..plots.style import save
 

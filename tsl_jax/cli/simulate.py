@@ -56,7 +56,7 @@ def simulate(
     """Write data whose truth is known: losses of any number of tokens, or the training of a softmax student.
 
     losses: every token has a sigmoid with a learning time, sharpness and drop of its own; `tsl fit` should find them
-    (tsl_jax.pipeline.planted_tokens gives the truth). student: columns step, loss and lr; `tsl timescale` should find
+    (tsl_jax.jobs.planted_tokens gives the truth). student: columns step, loss and lr; `tsl timescale` should find
     the exponent 1/3 at low temperature.
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
@@ -89,7 +89,7 @@ def _losses(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from ..pipeline import simulate_store
+    from ..jobs import simulate_store
     from ..simulate import PlantedLaw
 
     step = np.unique(np.round(np.geomspace(1, max(steps, 1), max(checkpoints, 1))))

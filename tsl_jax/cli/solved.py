@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 
-from ..lm import has_parameters
-from ..pipeline import family_of
+from ..fitting import has_parameters
+from ..jobs import family_of
 from ..store import FitStore, LossStore
 
 SAMPLE, WITHIN = 100, 0.01

@@ -9,7 +9,7 @@ from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .spectrum_words import describe, print_description
 
 if TYPE_CHECKING:
-    from ..pipeline import Analysis, StoreSpectrum
+    from ..jobs import Analysis, StoreSpectrum
     from ..store import FitStore
 
 PICTURES = ("spectrum.png", "pulses.png", "modes.png")
@@ -81,7 +81,7 @@ def spectrum(
     if other_run is not None and losses is None:
         raise typer.BadParameter("needs the losses of the fits: give --losses, too", param_hint="--other-run")
     with reporting(as_json, debug):
-        from ..pipeline import AnalysisOptions, analyse
+        from ..jobs import AnalysisOptions, analyse
         from ..store import open_fits
         from ..store.errors import writing
 
@@ -108,9 +108,9 @@ def _read(
     store: "FitStore", losses: str | None, other_run: str | None, by: list[str] | None, bins: int
 ) -> "StoreSpectrum":
     """The spectrum of a store; what `analyse` needs is compiled meanwhile, once the first block could be read."""
-    from ..pipeline import read_spectrum
-    from ..pipeline.spectrum_checks import start_compiling
-    from ..pipeline.spectrum_store import grid_of
+    from ..jobs import read_spectrum
+    from ..jobs.spectrum.checks import start_compiling
+    from ..jobs.spectrum.reading import grid_of
 
     def first_block(*_: int) -> None:
         start_compiling(grid_of(store))

@@ -9,7 +9,7 @@ from .console import say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..pipeline import Analysis
+    from ..jobs import Analysis
 
 
 def describe(analysis: "Analysis") -> dict[str, Any]:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ..pipeline import FitSummary, StageSeconds
+    from ..jobs import FitSummary
+    from ..stream import StageSeconds
 
 #: The stages of a run, and what they are called in a sentence.
 STAGES = {
@@ -26,7 +27,7 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
     """What a run did, in words on stderr."""
     from rich.table import Table
 
-    from ..lm import Category, Status
+    from ..fitting import Category, Status
 
     if summary.left_out_checkpoints:
         say(console, left_out_note(summary.left_out_checkpoints), "yellow")

@@ -7,19 +7,7 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_picture
-from .runs import (
-    RUN_HELP,
-    LossColumn,
-    RateColumn,
-    Run,
-    RunError,
-    StepColumn,
-    Warmup,
-    named_columns,
-    rates_until,
-    read_run,
-    short_names,
-)
+from .runs import RUN_HELP, LossColumn, RateColumn, Run, RunError, StepColumn, Warmup, named_columns, rates_until, read_run, short_names
 
 
 def timescale(
@@ -52,7 +40,7 @@ def timescale(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
-        from ..temporal.collapse import collapse
+        from ..temporal.clock.collapse import collapse
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column)
@@ -99,7 +87,7 @@ def _part(run: Run, start: float | None, warmup: int | None) -> dict[str, Any]:
 
 
 def _laws(part: dict[str, Any], level: float) -> dict[str, Any]:
-    from ..temporal.time_law import compare_axes, time_law
+    from ..temporal.clock.time_law import compare_axes, time_law
 
     if "lr_sum" not in part:
         return {"step": time_law(part["step"], part["loss"], level=level)}

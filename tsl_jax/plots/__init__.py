@@ -7,10 +7,10 @@ from .position_forecast import PositionForecastCurves, draw_position_forecast, p
 from .position_law import PositionCurves, draw_position_law, position_law_data
 from .rank import RankBars, draw_rank, rank_data
 from .run_comparison import RunComparisonData, draw_run_comparison, run_comparison_data
-from .spectrum_groups import GroupSpectra, draw_group_spectra, group_spectra_data
-from .spectrum_modes import SingularSpectrum, draw_singular_spectrum, singular_spectrum_data
-from .spectrum_parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_data
-from .spectrum_pulses import AlignedPulses, aligned_pulses_data, draw_aligned_pulses
+from .spectrum.groups import GroupSpectra, draw_group_spectra, group_spectra_data
+from .spectrum.modes import SingularSpectrum, draw_singular_spectrum, singular_spectrum_data
+from .spectrum.parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_data
+from .spectrum.pulses import AlignedPulses, aligned_pulses_data, draw_aligned_pulses
 from .style import save
 from .timescale import TimescaleLine, draw_timescale, timescale_data
 from .tokens import TokenGrid, TokenPanel, draw_tokens, tokens_data

@@ -10,7 +10,7 @@ from . import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..temporal.forecast import Forecast
+    from ..temporal.forecasts.mean_loss import Forecast
 
 
 @dataclasses.dataclass(frozen=True)

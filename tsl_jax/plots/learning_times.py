@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..curves import Family
-from ..lm import Category, Status
-from ..pipeline import family_of
+from ..fitting import Category, Status
+from ..jobs import family_of
 from ..store import FitStore, StoreError
 from . import style
 from .groups import ALL_TOKENS, Domain, domains_of, pieces, read_domains

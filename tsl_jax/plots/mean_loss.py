@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..curves import Family
-from ..pipeline import mean_curves
+from ..jobs import mean_curves
 from ..store import FitStore, LossStore
 from . import style
 
@@ -42,7 +42,7 @@ class MeanLoss:
 
 
 def mean_loss_data(losses: LossStore, fits: FitStore, *, family: Family | None = None) -> MeanLoss:
-    """Average losses and fits over a whole store, streamed; see `tsl_jax.pipeline.mean_curves`.
+    """Average losses and fits over a whole store, streamed; see `tsl_jax.jobs.mean_curves`.
 
     Args:
         losses: the loss store.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..pipeline.position_losses import PositionLosses
+    from ..jobs.positions import PositionLosses
     from ..temporal import Evolution, PositionLaw, Separation
 
 _COLOURS = (style.SKY, style.GREEN, style.ORANGE, style.VERMILION, style.BLUE)

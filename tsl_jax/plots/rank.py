@@ -11,7 +11,7 @@ from . import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..temporal.rank import Ranking
+    from ..temporal.forecasts.rank import Ranking
 
 
 @dataclasses.dataclass(frozen=True)

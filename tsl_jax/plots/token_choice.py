@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..curves import Family
-from ..lm import Category
+from ..fitting import Category
 from ..store import StoredFit
 from .groups import ALL_TOKENS, Domain
 

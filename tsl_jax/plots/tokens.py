@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..curves import Family
-from ..lm import Category
-from ..pipeline import family_of, predict_store
+from ..fitting import Category
+from ..jobs import family_of, predict_store
 from ..store import FitStore, LossStore, StoredFit
 from . import style
 from .groups import domains_of, read_domains

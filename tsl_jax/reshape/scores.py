@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from ..lm import has_parameters, probability_before
+from ..fitting import has_parameters, probability_before
 
 #: Degrees of freedom of an error that is taken for exact.
 _MANY = 1e6
@@ -60,7 +60,7 @@ def event_probability(
         unlearned: (tokens,) probability that there is no event, ``Fit.probabilities["unlearned"]``; NaN where there is
             no fit.
         window: its start (not included) and end, axis units.
-        freedom: (tokens,) degrees of freedom of the errors, `tsl_jax.lm.degrees_of_freedom`; None takes them for many.
+        freedom: (tokens,) degrees of freedom of the errors, `tsl_jax.fitting.degrees_of_freedom`; None takes them for many.
         scale: ``"log"`` or ``"linear"``, that of the fits.
 
     Returns:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from ..lm import Category, Status
+from ..fitting import Category, Status
 from .component import Events
 from .components import RunComponents
 from .coordinates import Coordinate

@@ -5,16 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int
 
-from .plan import (
-    DIFFERENCE_BINS,
-    ERROR_BINS,
-    RANK_BINS,
-    RESAMPLES,
-    SHARPNESS_GROUPS,
-    TIME_BINS,
-    Z_BINS,
-    ComparisonPlan,
-)
+from .plan import DIFFERENCE_BINS, ERROR_BINS, RANK_BINS, RESAMPLES, SHARPNESS_GROUPS, TIME_BINS, Z_BINS, ComparisonPlan
 from .tokens import TokenKind
 
 #: A table of errors (rows) and sizes of differences (columns).

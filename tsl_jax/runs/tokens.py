@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import UInt8
 
-from ..lm import Category, has_parameters
+from ..fitting import Category, has_parameters
 
 
 class FittedTokens(Protocol):

@@ -15,8 +15,8 @@ from .pulses import convolve
 from .second_events import SecondEvents, second_events
 from .sharing import PulseGroups, PulseModes, pulse_groups, pulse_modes
 from .statistic import Moments, Spectrum, accumulate, accumulate_rows
-from .tail import Tail, fit_tail
-from .tail_quality import Rival, tail_goodness, tail_rivals
+from .tail.fit import Tail, fit_tail
+from .tail.quality import Rival, tail_goodness, tail_rivals
 from .time_errors import Broadening, TimeErrors, broadening
 
 __all__ = [

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..lm import Category, Status, has_parameters
+from ..fitting import Category, Status, has_parameters
 from .blocks import TokenBlock, resample_of
 from .grid import LEAST_SHARPNESS, SpectrumGrid
 

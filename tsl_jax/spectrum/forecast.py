@@ -14,7 +14,7 @@ from .derivative import derivative_matrix
 from .grid import SpectrumGrid
 from .pulses import convolve, product, pulse_table, share_before, spread
 from .statistic import Moments, Spectrum
-from .tail import Cuts, Tail, cuts_of, fit_cut_tail
+from .tail.fit import Cuts, Tail, cuts_of, fit_cut_tail
 
 #: Longest forecast, in windows of the fitted coordinate.
 _FARTHEST = 8

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .decomposition import moments_of
 from .grid import SpectrumGrid
-from .one_at_a_time import singular_values
+from ..linalg.in_turn import singular_values
 from .pulses import level_reached, logistic_rise, product, pulse_table
 from .statistic import Moments, Spectrum
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..curves import Sigmoid
-from ..lm import Fit
+from ..fitting import Fit
 from .blocks import TokenBlock, block_rows, token_block
 from .cells import cells_of
 from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind
@@ -118,7 +118,7 @@ class Spectrum:
 
     @classmethod
     def from_store(cls, fits, *, grid: SpectrumGrid | None = None) -> "Spectrum":
-        """The spectrum of a fit store of any size, streamed: `tsl_jax.pipeline.spectrum_from_store`.
+        """The spectrum of a fit store of any size, streamed: `tsl_jax.jobs.spectrum_from_store`.
 
         Args:
             fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one (path, URL, Zarr store).
@@ -131,7 +131,7 @@ class Spectrum:
             StoreError: no fit store, of another family, or a grid of another scale.
         """
         # The one door from a pure package to stores, opened when used.
-        return importlib.import_module("tsl_jax.pipeline").spectrum_from_store(fits, grid=grid)
+        return importlib.import_module("tsl_jax.jobs").spectrum_from_store(fits, grid=grid)
 
     @classmethod
     def from_fits(

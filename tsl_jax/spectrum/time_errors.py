@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ..lm import Category, Fit, has_parameters
+from ..fitting import Category, Fit, has_parameters
 from .blocks import folded, resample_of
 from .decomposition import Weighting, moments_of
 from .grid import SpectrumGrid

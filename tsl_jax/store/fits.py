@@ -20,7 +20,7 @@ from .validation import raise_if_invalid
 
 @dataclasses.dataclass(frozen=True)
 class StoredFit:
-    """Fits of consecutive tokens as NumPy arrays (tokens,), named as in `tsl_jax.lm.Fit`.
+    """Fits of consecutive tokens as NumPy arrays (tokens,), named as in `tsl_jax.fitting.Fit`.
 
     Probabilities are to the nearest 254th, NaN for tokens without a fit; ``{}`` and None for families without an event.
     """

@@ -28,7 +28,7 @@ FIT_ARRAYS = {
     "effective_points": "f",
 }
 #: What a family with an event has besides, probabilities in one byte: of each category (the names of
-#: `tsl_jax.lm.EVENT_CATEGORIES`), and of a second event.
+#: `tsl_jax.fitting.EVENT_CATEGORIES`), and of a second event.
 PROBABILITY_ARRAYS = {name: f"{name}_probability" for name in ("unlearned", "learned", "early", "late")} | {
     "second_event": "second_event"
 }

@@ -1,0 +1,245 @@
+"""The kernel in C++, for CPUs and for GPUs, against the one that XLA compiles, its reference; and who gets which."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.fitting import native_operations
+from benchmarks.fitting.problems import hyperbolas, power_laws, sigmoids
+from tests import emulated_gpu
+from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
+from tests.needed import missing
+from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
+from tsl_jax.fitting import native
+from tsl_jax.fitting import chosen_kernel, has_parameters, row_multiple
+from tsl_jax.fitting.xla.search import NUM_RUNS
+
+CAUSE = native.why_missing()
+needs_native = pytest.mark.usefixtures("compiled")
+NUM_CURVES = 600
+MAKERS = {"sigmoid": sigmoids, "hyperbola": hyperbolas, "power_law": power_laws}  # (seed, curves, checkpoints)
+OPTIONS = {
+    "default": {},
+    "one start": {"starts": 1},
+    "many starts": {"starts": 16},
+    "few steps": {"max_steps": 4},
+    "free plateaus": {"min_plateau": None},
+    "low ceiling": {"max_plateau_ratio": 1.2},
+    "coarse": {"tolerance": 1e-3},
+    "robust": {"huber_threshold": 1.345},
+}
+
+
+@pytest.fixture(params=["cpu", "gpu"], scope="module")
+def compiled(request):
+    """`FitOptions(kernel="native")` is the kernel for CPUs; and the one for GPUs, in an emulator that runs on a CPU."""
+    if request.param == "cpu":
+        if CAUSE:
+            pytest.skip(f"the native kernel: {CAUSE}")
+        yield
+        return
+    if cause := emulated_gpu.why_missing():
+        missing(f"the native kernel for GPUs: {cause}")
+    jax.clear_caches()  # programs know which kernel they were traced for
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "SOLVE", emulated_gpu.SOLVE)
+        patch.setattr(native, "MEASURE", emulated_gpu.MEASURE)
+        patch.setattr(native, "why_missing", lambda backend: None)
+        yield
+    jax.clear_caches()
+
+
+def both(problem, losses, weights=None, **options):
+    family = FAMILIES[problem.family](scale=problem.scale)
+    kernels = (FitOptions(kernel=kernel, **options) for kernel in ("native", "xla"))
+    return [
+        jax.tree.map(np.asarray, fit(family, jnp.asarray(problem.time), losses, weights, options=chosen))
+        for chosen in kernels
+    ]
+
+
+def assert_agree(found, reference, losses):
+    """The same minimum to rounding, but for a few curves with two that are all but equally good."""
+    has = has_parameters(reference.status)
+    np.testing.assert_array_equal(has_parameters(found.status), has)
+    np.testing.assert_array_equal(found.num_points, reference.num_points)
+    floor = np.nansum(np.square(losses), axis=1)[has] * (8 * np.finfo(np.float32).eps) ** 2
+    ours, theirs = found.rss[has], reference.rss[has]
+    apart = np.abs(ours - theirs) > 2e-3 * theirs + floor
+    print(f"{apart.sum()} of {apart.size} curves apart, {np.sum(apart & (ours > theirs))} of them worse")
+    assert np.mean(apart) <= 0.01
+    close = has.copy()
+    close[has] = (np.abs(ours - theirs) <= 1e-5 * theirs) & (reference.status[has] == 0) & (found.status[has] == 0)
+    for name, value in reference.params.items():
+        unit = reference.stderr[name][close]
+        shift = np.abs(found.params[name] - value)[close][np.isfinite(unit)]
+        # An rss within 1e-5 of the least one is within a hundredth or so of a standard error of its parameters.
+        assert np.quantile(shift / unit[np.isfinite(unit)], 0.99) < 0.05, name
+
+
+@needs_native
+@pytest.mark.parametrize("num_checkpoints", [5, 16, 64, 101])
+@pytest.mark.parametrize("family", MAKERS)
+def test_it_finds_what_the_reference_finds(family, num_checkpoints):
+    problem = MAKERS[family](num_checkpoints, NUM_CURVES, num_checkpoints)
+    assert_agree(*both(problem, problem.losses), problem.losses)
+
+
+@needs_native
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_follows_every_option(name):
+    problem = sigmoids(seed=7, num_curves=NUM_CURVES, num_checkpoints=40)
+    found, reference = both(problem, problem.losses, **OPTIONS[name])
+    assert_agree(found, reference, problem.losses)
+    plain, _ = both(problem, problem.losses)
+    assert name == "default" or not same_bits(found, plain)  # the option is not passed over
+
+
+@needs_native
+@pytest.mark.parametrize("family", MAKERS)
+def test_gaps_and_weights(family):
+    rng = np.random.default_rng(3)
+    problem = MAKERS[family](5, NUM_CURVES, 48)
+    losses = np.where(rng.random(problem.losses.shape) < 0.2, np.nan, problem.losses)
+    losses[3], losses[4, 7], losses[5, 1:] = np.nan, np.inf, np.nan
+    weights = np.where(rng.random(losses.shape) < 0.1, 0, rng.uniform(0.1, 10, losses.shape)).astype(np.float32)
+    assert_agree(*both(problem, losses), losses)
+    assert_agree(*both(problem, losses, weights), losses)
+
+
+@needs_native
+@pytest.mark.parametrize("family", MAKERS)
+def test_float32_where_float64_is_on(family):
+    problem = MAKERS[family](2, 50, 20)
+    found, _ = both(problem, problem.losses)
+    with jax.enable_x64(True):
+        again, reference = both(problem, problem.losses)
+        assert_agree(again, reference, problem.losses)
+    assert again.rss.dtype == np.float32
+    apart = np.abs(again.rss - found.rss) > 1e-4 * found.rss  # exponentials, of which no centre is the best, may be
+    assert np.mean(apart) <= 0.02
+
+
+@needs_native
+def test_no_curve_knows_how_the_others_are_cut():
+    problem = sigmoids(seed=1, num_curves=5000, num_checkpoints=24)  # several parts for the threads to share
+    options = FitOptions(kernel="native")
+
+    def fitted(losses, **more):
+        chosen = dataclasses.replace(options, **more)
+        return jax.tree.map(np.asarray, fit(SIGMOID, jnp.asarray(problem.time), losses, options=chosen))
+
+    whole = fitted(problem.losses)
+    order = np.random.default_rng(2).permutation(len(problem.losses))
+    assert same_bits(jax.tree.map(lambda a: a[order], whole), fitted(problem.losses[order]))
+    assert same_bits(jax.tree.map(lambda a: a[:7], whole), fitted(problem.losses[:7]))
+    assert same_bits(whole, fitted(problem.losses, block_size=777))
+
+
+@needs_native
+def test_vmap_of_rows_and_of_axes():
+    losses, options = jnp.asarray(noisy().reshape(4, 4, -1)), FitOptions(kernel="native")
+    axes = jnp.asarray(np.stack([AXIS * (1 + k) ** 0.5 for k in range(4)]), jnp.float32)
+
+    def one(axis, batch):
+        return fit(SIGMOID, axis, batch, options=options)
+
+    for mapped, args in ((jax.vmap(one, (None, 0)), (axes[0], losses)), (jax.vmap(one), (axes, losses))):
+        together = mapped(*args)
+        for k in range(4):
+            alone = one(axes[k] if len(args[0].shape) == 2 else axes[0], losses[k])
+            assert_same_minimum(jax.tree.map(lambda a, k=k: a[k], together), alone)
+
+
+@needs_native
+def test_vmap_of_no_rows():
+    def one(batch):
+        return fit(SIGMOID, AXIS, batch, options=FitOptions(kernel="native"))
+
+    assert jax.vmap(one)(jnp.zeros((0, 3, len(AXIS)))).rss.shape == (0, 3)
+    assert jax.vmap(jax.vmap(one))(jnp.zeros((2, 0, 3, len(AXIS)))).rss.shape == (2, 0, 3)
+
+
+@needs_native
+def test_a_second_derivative_is_the_difference_of_first_ones():
+    row, direction = jnp.asarray(noisy()[5]), jnp.asarray(np.eye(len(AXIS), dtype=np.float32)[9])
+
+    def final_loss(losses):
+        return fit(SIGMOID, AXIS, losses, options=FitOptions(kernel="native")).params["final_loss"]
+
+    slope = jax.jit(jax.grad(final_loss))
+    difference = (slope(row + 0.01 * direction) - slope(row - 0.01 * direction)) / 0.02
+    change = jax.jvp(slope, (row,), (direction,))[1]
+    np.testing.assert_allclose(change, difference, atol=0.02 * np.abs(difference).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kRuns", NUM_RUNS), ("kGroup", native_operations.GROUP), ("kFlat", f"{native_operations.FLAT:g}f")],
+)
+def test_constants_that_stand_in_both_languages_agree(name, value):
+    text = "".join((Path(native.__file__).parent / file).read_text() for file in ("templates.h", "simd.h"))
+    (found,) = re.findall(rf"{name} = (\S+);", text)
+    assert found.replace("1e-6f", "1e-06f") == str(value)
+
+
+class Steeper(Sigmoid):
+    """Another shape under the same name."""
+
+    def shape(self, x, theta):
+        return super().shape(x, theta) ** 2
+
+    def complement(self, x, theta):
+        return 1 - self.shape(x, theta)
+
+
+def test_only_families_that_it_knows_get_it():
+    assert chosen_kernel(Steeper(), FitOptions(), jnp.float32) == "xla"
+    with pytest.raises(ValueError, match="does not know the family"):
+        fit(Steeper(), AXIS, clean(), options=FitOptions(kernel="native"))
+
+
+def test_only_float32_gets_it():
+    assert chosen_kernel(SIGMOID, FitOptions(), jnp.float64) == "xla"
+    with pytest.raises(ValueError, match=r"float32.*float64.*kernel='auto'"):
+        chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float64)
+
+
+@pytest.mark.parametrize("backend", ["gpu", "tpu"])
+def test_other_devices_get_it_only_where_it_is_asked_for(monkeypatch, backend):
+    asked = []
+    monkeypatch.setattr(native, "why_missing", lambda backend: asked.append(backend))
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert chosen_kernel(SIGMOID, FitOptions(), jnp.float32) == "xla"
+    assert not asked  # nothing is built either
+    if backend == "gpu":
+        assert chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32) == "native"
+        assert asked == ["gpu"]
+    else:
+        with pytest.raises(ValueError, match="for CPUs and NVIDIA's GPUs, and the default device is a tpu"):
+            chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32)
+
+
+def test_only_xlas_kernel_has_tiles_to_fill(monkeypatch):
+    monkeypatch.setattr(native, "why_missing", lambda backend: None)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    multiples = [row_multiple(SIGMOID, FitOptions(kernel=kernel), jnp.float32, 64) for kernel in ("native", "xla")]
+    assert multiples == [256, 65_536]
+
+
+def test_without_a_compiler_xla_fits(monkeypatch):
+    monkeypatch.setattr(native, "why_missing", lambda backend: "no C++ compiler was found; install g++")
+    assert chosen_kernel(SIGMOID, FitOptions(), jnp.float32) == "xla"
+    with pytest.raises(ValueError, match="got 'native', but no C\\+\\+ compiler was found; install g\\+\\+"):
+        chosen_kernel(SIGMOID, FitOptions(kernel="native"), jnp.float32)
+
+
+@pytest.mark.skipif(CAUSE is not None, reason=f"the native kernel: {CAUSE}")
+def test_where_it_can_be_had_it_is_chosen():
+    assert chosen_kernel(SIGMOID, FitOptions(), jnp.float32) == "native"
+    assert chosen_kernel(SIGMOID, FitOptions(kernel="xla"), jnp.float32) == "xla"

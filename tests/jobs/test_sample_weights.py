@@ -1,0 +1,195 @@
+"""Scores of a store's sequences against direct sums over its tokens, and the command that writes the weights."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import scipy.stats
+from typer.testing import CliRunner
+
+import tsl_jax as tsl
+from tests.planted_store import STEP, planted_columns, planted_losses, write_fit_store
+from tsl_jax.cli import app
+from tsl_jax.fitting import Category, Status
+from tsl_jax.jobs import bucket_losses, score_store
+from tsl_jax.stream import sequences
+from tsl_jax.store import StoreError
+
+SEQUENCES, TOKENS = 24, 10
+WINDOW = (4.0, 32.0)
+
+
+@pytest.fixture
+def columns():
+    return planted_columns(SEQUENCES * TOKENS)
+
+
+def number_of_token():
+    """Sequences whose numbers do not count from 0 and whose tokens lie apart."""
+    return np.tile(100 + 3 * np.arange(SEQUENCES), TOKENS).astype("int32")
+
+
+def test_scores_are_the_shares_of_tokens_learned_in_the_window(tmp_path, columns, monkeypatch):
+    monkeypatch.setattr("tsl_jax.jobs.scores.weights._BLOCK_TOKENS", 50)
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    found = score_store(fits, WINDOW, buckets=4)
+    # The planted standard errors are 0: every token counts whole or not at all.
+    time, event = columns["learning_time"], columns["category"] != Category.UNLEARNED
+    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & event & (columns["loss_drop"] > 0)
+    want = inside.reshape(TOKENS, SEQUENCES).mean(0)
+    assert np.array_equal(found.sequence, 100 + 3 * np.arange(SEQUENCES))
+    assert np.allclose(found.score, want)
+    assert want.max() > want.min()
+    assert np.isclose(found.weight.sum(), SEQUENCES)
+    assert found.effective_sample_size < SEQUENCES
+    order = np.argsort(found.score, kind="stable")
+    assert np.all(np.diff(found.weight[order]) >= 0)
+
+
+def test_sequences_end_where_position_does_not_increase(tmp_path, columns):
+    position = np.tile(np.arange(TOKENS), SEQUENCES).astype("int32")
+    fits = write_fit_store(tmp_path, columns, coordinates={"position": position})
+    found = [sequence for _, sequence in sequences.sequence_blocks(fits, 50)]
+    assert len(found) > 1
+    assert np.array_equal(np.unique(np.concatenate(found), return_counts=True)[1], np.full(SEQUENCES, TOKENS))
+
+
+def test_losses_of_buckets_are_direct_means(tmp_path, columns, monkeypatch):
+    monkeypatch.setattr("tsl_jax.jobs.scores.weights._LOSS_BYTES", 8 * len(STEP) * 50)
+    losses = planted_losses(columns)
+    losses[3, 2] = np.nan
+    write_fit_store(tmp_path, columns, losses=losses, coordinates={"sequence": number_of_token()})
+    weights = score_store(tmp_path / "fits.zarr", WINDOW, buckets=3)
+    axis, found = bucket_losses(tmp_path / "losses.zarr", weights)
+    assert axis.tolist() == STEP.tolist()
+    bucket = np.tile(weights.bucket, TOKENS)
+    for k in range(3):
+        want = np.nanmean(losses.astype("float16").astype(float)[bucket == k], axis=0)
+        assert np.allclose(found[k], want, rtol=1e-6)
+
+
+class _Wider:
+    """Errors between runs that are what is given."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def widened(self, params, stderr):
+        assert set(stderr) == {"learning_time"} <= set(params)
+        return {name: np.full(len(values), self.error) for name, values in stderr.items()}
+
+
+def test_probabilities_are_used_as_stored(tmp_path, columns):
+    """A token counts by its probability of an event, whatever its category; components replace errors."""
+    columns |= {"unlearned_probability": np.full(len(columns["status"]), 127, "uint8")}
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    time = columns["learning_time"].astype(float)
+    falls = columns["loss_drop"] > 0
+    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & falls
+    assert score_store(fits, WINDOW, buckets=2).events.sum() == pytest.approx(inside.sum() / 2)
+    freedom = 9 * (1 - 0.3**2) / (1 + 0.3**2) - 4
+    law = scipy.stats.t(freedom, np.log(time), 5 / time)
+    share = np.where(falls, law.cdf(np.log(WINDOW[1])) - law.cdf(np.log(WINDOW[0])), 0)
+    found = score_store(fits, WINDOW, buckets=2, components=_Wider(5.0))
+    assert found.events.sum() == pytest.approx(share.sum() / 2, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("window", "says"),
+    [
+        ((4.0, 32.0), []),
+        ((0.0, 32.0), ["begins before the measured part of training (step 1 to 256)"]),
+        ((4.0, 2000.0), ["ends after the measured part"]),
+        ((300.0, 2000.0), ["lies outside the measured part", "hardly any events: "]),
+        ((4.0, 4.3), ["hardly any events: "]),
+    ],
+)
+def test_doubtful_windows_are_warned_of(tmp_path, columns, window, says):
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    warnings = score_store(fits, window, buckets=4).warnings
+    assert len(warnings) == len(says)
+    for warning, words in zip(warnings, says, strict=True):
+        assert words in warning
+
+
+def test_doubts_are_said_and_written_as_json_with_exit_code_0(tmp_path, columns):
+    write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    done = run("score", tmp_path / "fits.zarr", "--window", "300:2000", "--out", tmp_path / "w.npz", "--json")
+    assert done.exit_code == 0
+    assert [text.split(":")[0] for text in json.loads(done.stdout)["warnings"]] == [
+        "The window 300 to 2000 lies outside the measured part of training (step 1 to 256)",
+        "The window holds hardly any events",
+    ]
+    assert "lies outside the measured part" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("replaced", "coordinates", "options", "error", "says"),
+    [
+        ({}, {}, {}, StoreError, "neither 'sequence' nor 'position'"),
+        ({"unlearned_probability": np.uint8(254)}, "sequence", {}, StoreError, "no token .* is learned"),
+        ({}, "sequence", {"components": _Wider(np.nan)}, ValueError, "components: they do not know"),
+        ({"status": np.uint8(Status.PENDING)}, "sequence", {}, StoreError, "not all tokens are fitted"),
+        ({}, "sequence", {"window": (9.0, 9.0)}, ValueError, "window"),
+        ({}, "sequence", {"buckets": 25}, ValueError, "24 sequences"),
+        ({}, "sequence", {"strength": 2.0}, ValueError, "strength"),
+    ],
+)
+def test_bad_input_is_named(tmp_path, replaced, coordinates, options, error, says):
+    coordinates = {"sequence": number_of_token()} if coordinates else {}
+    write_fit_store(tmp_path, planted_columns(SEQUENCES * TOKENS, **replaced), coordinates=coordinates)
+    with pytest.raises(error, match=says):
+        tsl.score_store(tmp_path / "fits.zarr", **({"window": WINDOW} | options))
+
+
+def test_a_store_without_tokens_is_refused(tmp_path):
+    write_fit_store(tmp_path, planted_columns(0), coordinates={"sequence": np.zeros(0, "int32")})
+    with pytest.raises(StoreError, match="no tokens"):
+        score_store(tmp_path / "fits.zarr", WINDOW)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_writes_weights_and_a_picture(tmp_path, columns):
+    write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    fits, picture = tmp_path / "fits.zarr", tmp_path / "buckets.png"
+    given = ("score", fits, "--window", "4:32", "--buckets", 4, "--losses", tmp_path / "losses.zarr")
+    done = run(*given, "--picture", picture, "--out", tmp_path / "w.npz", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    found = score_store(fits, WINDOW, buckets=4)
+    with np.load(tmp_path / "w.npz") as arrays:
+        written = dict(arrays)
+    for name, values in found.columns().items():
+        assert np.array_equal(written[name], values)
+    assert written["window"] == "4:32"
+    assert np.isclose(said["effective_sample_size"], found.effective_sample_size)
+    assert len(said["fall_within_window"]) == len(said["buckets"]) == 4
+    assert picture.stat().st_size > 10_000
+    assert run(*given, "--out", tmp_path / "w.parquet").exit_code == 0
+    table = parquet.read_table(tmp_path / "w.parquet")
+    assert np.array_equal(table["weight"].to_numpy(), found.weight)
+    assert table.schema.metadata[b"window"] == b"4:32"
+    assert {path.name for path in tmp_path.glob("*w.*")} == {"w.npz", "w.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--window", "4", "--out", "w.npz"), 2, "A:B"),
+        (("--window", "9:4", "--out", "w.npz"), 2, "A:B"),
+        (("--window", "4:32", "--out", "w.txt"), 1, ".npz or .parquet"),
+        (("--window", "4:32", "--out", "w.npz", "--picture", "p.png"), 2, "--losses"),
+        (("--window", "4:32", "--out", "/dev/null/w.npz"), 1, "/dev/null is no folder"),
+    ],
+)
+def test_what_cannot_be_done_says_why(tmp_path, columns, monkeypatch, arguments, code, says):
+    write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    monkeypatch.chdir(tmp_path)
+    done = run("score", "fits.zarr", *arguments)
+    assert done.exit_code == code, done.output
+    assert says in " ".join(done.output.replace("│", " ").split())
+    assert not list(tmp_path.glob("w.*"))

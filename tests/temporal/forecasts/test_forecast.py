@@ -1,0 +1,226 @@
+"""Forecasts of planted runs: the truth lies where the bands say, and bad input is refused by name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positions, prior_from_runs, rank
+from tsl_jax.temporal.forecasts.mean_loss import _arrays
+from tsl_jax.temporal.forecasts.mixture import mixed_forecast
+from tsl_jax.temporal.forecasts.rows import LAWS, Times, law_rows, responses
+from tsl_jax.temporal.forecasts.rank import seen_part
+
+STEP = np.arange(100.0, 2001.0, 50.0)
+LATER = np.array([3000.0, 5000.0, 8000.0])
+
+
+def constant_then(final, change=4000, last=8000):
+    """Warm-up of 50 steps, the peak, and from ``change`` on a share of it."""
+    update = np.arange(last)
+    return np.where(update < 50, update / 50, np.where(update < change, 1.0, final))
+
+
+def planted(step, rates, floor=3.0, amplitude=20.0, exponent=0.4, gain=0.1):
+    """A loss that answers at once to the rate, and its learning rates' sum."""
+    clock = np.concatenate([[0.0], np.cumsum(rates)])[np.asarray(step, int)]
+    rate = rates[np.asarray(step, int) - 1]
+    return floor + amplitude * clock**-exponent - gain * (1 - rate)
+
+
+def test_runs_are_batched_by_vmap():
+    laws, times, key = LAWS[:1], Times.of(STEP, LATER), jax.random.key(0)
+    rows = law_rows(laws, times.step, None)
+
+    def one(run):
+        return mixed_forecast(*run, key, key, 1000, times.num_seen)  # the program of `forecast` without a schedule
+
+    seen = [planted(STEP, constant_then(1.0), floor=floor) for floor in (2.5, 3.5)]
+    runs = [_arrays(rows, loss, times, laws, ForecastPrior()) for loss in seen]
+    found = jax.vmap(one)(jax.tree.map(lambda *each: jnp.stack(each), *runs))
+    for k, run in enumerate(runs):
+        jax.tree.map(lambda a, b, k=k: np.testing.assert_allclose(a[k], b, rtol=1e-3, atol=1e-3), found, one(run))
+    assert found.paths[1].mean() - found.paths[0].mean() > 0.9
+
+
+def test_a_schedule_that_is_unknown_is_said():
+    unknown = forecast(STEP, planted(STEP, constant_then(1.0)), LATER)
+    assert any("schedule is unknown" in text for text in unknown.warnings)
+
+
+def test_prior_from_runs_finds_the_planted_gain():
+    rates = constant_then(0.1, change=1000, last=2001)
+    fall, answer = planted(STEP, rates, gain=0), responses(LAWS[3], STEP, rates)[1]
+    runs = [{"step": STEP, "loss": fall - gain * answer, "learning_rate": rates} for gain in (0.18, 0.22)]
+    prior = prior_from_runs(runs)
+    assert abs(prior.gain - 0.2) < 2 * prior.gain_spread
+    assert prior.gain_spread < 0.08
+
+
+def test_the_better_of_two_runs_is_found():
+    runs = [{"step": STEP, "loss": planted(STEP, constant_then(1.0), floor=floor)} for floor in (3.1, 3.0, 3.2)]
+    found = rank(runs, 4000.0, fractions=(0.6, 1.0))
+    assert found.order.tolist() == [1, 0, 2]
+    assert found.probability[1] > 0.9
+    assert np.isclose(found.probability.sum(), 1)
+    assert found.better[1, 0] > 0.9
+    assert found.better[0, 1] < 0.1
+    assert found.choice.tolist() == [1, 1]
+    assert np.isclose(found.settled, 0.6 * 2000 / 4000)
+
+
+def test_positions_share_out_the_mean():
+    position = np.arange(1.0, 33.0)
+    shape = 1 / (1 + 0.5 * position)
+    mean = planted(STEP, constant_then(1.0))
+    loss = 3 * shape + mean[:, None]
+    found = forecast_positions(STEP, position, loss, None, LATER[:1])
+    assert np.allclose(found.loss.mean(axis=1), found.total.mean, atol=1e-3)
+    assert np.allclose(found.loss[0] - found.loss[0].mean(), 3 * (shape - shape.mean()), atol=0.01)
+    assert np.all(found.lower[1] < found.loss)
+    assert np.all(found.loss < found.upper[1])
+
+
+def test_joint_refinement_follows_a_shape_that_changes():
+    position = np.arange(1.0, 33.0)
+    shape = 1 / (1 + 0.5 * position)
+
+    def exact(step):
+        return (3 + 0.5 * np.log(step / 2000))[:, None] * shape + planted(step, constant_then(1.0))[:, None]
+
+    loss = exact(STEP) + np.random.default_rng(2).normal(0, 0.05, (len(STEP), 32))
+    found = forecast_positions(STEP, position, loss, np.full_like(loss, 0.05), LATER[:1])
+    deviation, error = found.shape.deviation(np.float32(LATER[:1]), np.float32(position))
+    truth = exact(LATER[:1])
+    truth = truth - truth.mean()
+    assert np.all(np.abs(deviation - truth) < 4 * error + 0.005)
+    assert float(found.shape.inflation) < 1.5  # the planted noise is independent from checkpoint to checkpoint
+    alone = found.two_stage - found.two_stage.mean()
+    assert np.sqrt(np.mean(np.square(deviation - truth))) < 0.02
+    assert np.mean(np.square(deviation - truth)) < np.mean(np.square(alone - truth))
+    assert int(found.determined) == len(STEP)
+    assert found.warnings == found.total.warnings
+
+
+@pytest.mark.parametrize(
+    ("step", "loss", "at", "rates", "says"),
+    [
+        (STEP[:1], STEP[:1], LATER, None, "got 1 rows"),
+        (STEP, STEP, LATER, None, "rises"),
+        (np.r_[STEP[:5], STEP[4:]], np.r_[9, -STEP], LATER, None, "increasing steps"),
+        (STEP, np.r_[np.nan, -STEP[1:]], LATER, None, "row 0 is nan"),
+        (STEP, -STEP, STEP[-1:], None, "after the last seen"),
+        (STEP, -STEP, LATER, np.ones(100), "shorter than the forecast"),
+        (STEP, -STEP, LATER, np.zeros(9000), "not all 0"),
+    ],
+)
+def test_bad_input_is_refused(step, loss, at, rates, says):
+    with pytest.raises(ValueError, match=says):
+        forecast(step, loss, at, learning_rate=rates)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, np.nan])
+def test_fractions_leave_something_on_both_sides(fraction):
+    with pytest.raises(ValueError, match="fraction"):
+        seen_part(STEP, fraction)
+
+
+def test_laws_are_named():
+    with pytest.raises(ValueError, match="expected some of"):
+        forecast(STEP, -STEP, LATER, laws=("no law",))
+    with pytest.raises(ValueError, match="needs the schedule"):
+        forecast(STEP, -STEP, LATER, laws=("annealing law",))
+    with pytest.raises(ValueError, match="at least 2"):
+        rank([{"step": STEP, "loss": STEP}], 4000.0)
+    with pytest.raises(ValueError, match="gain_spread"):
+        ForecastPrior(gain_spread=0)
+
+
+@pytest.mark.parametrize("law", LAWS[2:])
+def test_responses_are_sums_over_all_changes(law):
+    rates = np.concatenate([np.linspace(0, 1, 50), np.linspace(1, 0.3, 300), np.full(200, 0.3)])
+    rise, step, direct = np.diff(rates, prepend=0), [40, 100, 300, 550], []
+    for t in step:
+        n = t - np.arange(t)  # updates since each change
+        if law == "annealing law":
+            share = 1 - np.exp(-n / 100)
+        else:
+            since = np.cumsum(rates[:t][::-1])[::-1]
+            share = 1 - (1 + np.maximum(rates[:t], 1e-9) ** -0.65 * since / 3) ** -0.4
+        direct.append(1 - rise[:t] @ share)
+    assert np.allclose(responses(law, np.array(step), rates)[0], direct, atol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def planted_forecasts(optimised):  # and so to the end of this file: they compute more than they compile
+    """Forecasts of 10 noisy runs with various exponents, offsets and gains, and the truths."""
+    rng, out = np.random.default_rng(0), []
+    for _ in range(10):
+        truth = {
+            "floor": rng.uniform(2, 4),
+            "amplitude": rng.uniform(5, 20),
+            "exponent": np.exp(rng.normal(np.log(0.42), 0.3)),
+            "gain": rng.normal(0.08, 0.05),
+        }
+        rates = constant_then(0.2)
+        seen = planted(STEP, rates, **truth) + rng.normal(0, 2e-3, len(STEP))
+        out.append((forecast(STEP, seen, LATER, learning_rate=rates), planted(LATER, rates, **truth)))
+    return out
+
+
+def test_bands_hold_the_truth_as_often_as_they_say(planted_forecasts):
+    inside = [
+        (found.lower[:, -1] <= truth[-1]) & (truth[-1] <= found.upper[:, -1]) for found, truth in planted_forecasts
+    ]
+    share = np.mean(inside, axis=0)
+    # Of 10 runs, fewer than 7 lie inside the 90% band with a chance of 1.3%.
+    assert 0.2 <= share[0] <= 0.9
+    assert share[1] >= 0.7
+
+
+def test_bands_widen_and_nest(planted_forecasts):
+    for found, _ in planted_forecasts:
+        width = found.upper - found.lower
+        assert np.all(width[1] > width[0])
+        assert np.all(width[:, -1] > 1.5 * width[:, 0])
+        assert np.isclose(found.weight.sum(), 1, atol=1e-5)
+
+
+def test_a_fall_never_seen_is_said_to_be_prior(planted_forecasts):
+    found, _ = planted_forecasts[0]
+    assert any("prior" in text for text in found.warnings)
+    assert found.gain_known < 0.2
+    rates = constant_then(1.0)
+    steady = forecast(STEP, planted(STEP, rates), LATER[:1], learning_rate=rates)
+    assert steady.warnings == ()
+    rising = forecast(STEP, planted(STEP, rates), LATER, learning_rate=constant_then(1.5))
+    assert any("will rise 50%" in text for text in rising.warnings)
+
+
+def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
+    rates = constant_then(0.2)
+    loss = planted(STEP, rates)
+    low, high = (
+        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_spread=0.001))
+        for gain in (0.0, 0.2)
+    )
+    # What each shape of each law says of the fall since the last seen loss.
+    answers = np.stack([np.diff(responses(law, np.r_[STEP[-1], LATER], rates)[:, [0, -1]])[:, 0] for law in LAWS[2:]])
+    least, most = (0.2 * high.weight[2:] @ side for side in (answers.min(axis=1), answers.max(axis=1)))
+    assert 0.03 < least < low.mean[-1] - high.mean[-1] < 1.1 * most < 0.2 * 0.8
+    assert abs(low.mean[0] - high.mean[0]) < 0.005
+
+
+def test_hidden_losses_never_enter():
+    rates = constant_then(0.2)
+    loss = planted(STEP, rates)
+    one, two = (forecast(STEP, loss, LATER[:count], learning_rate=rates) for count in (2, 3))
+    assert np.allclose(one.weight, two.weight, atol=1e-6)
+    assert np.allclose(one.mean, two.mean[:2], atol=5e-3)
+
+
+def test_a_forecast_is_a_pytree(planted_forecasts):
+    found, _ = planted_forecasts[0]
+    again = jax.tree.map(np.asarray, found)
+    assert isinstance(again, Forecast)
+    assert again.laws == found.laws

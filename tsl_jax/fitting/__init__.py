@@ -1,0 +1,41 @@
+"""The fitting engine."""
+
+from .fit import check_axis, fit, row_multiple
+from .intervals import Interval, error_interval
+from .xla.kernel import tile_size
+from .least_squares.interface import LeastSquaresFit, LeastSquaresOptions, least_squares
+from .native.call import chosen_kernel
+from .noise import POINTS_A_PARAMETER, NoiseModel, degrees_of_freedom
+from .noise_estimation import TooFewCurvesError, noise_model
+from .options import FitOptions
+from .profiles.interval import profile_interval
+from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
+from .statistics import probability_before
+
+__all__ = [
+    "EVENT_CATEGORIES",
+    "POINTS_A_PARAMETER",
+    "Category",
+    "Fit",
+    "FitOptions",
+    "Interval",
+    "LeastSquaresFit",
+    "LeastSquaresOptions",
+    "NoiseModel",
+    "Status",
+    "TooFewCurvesError",
+    "check_axis",
+    "chosen_kernel",
+    "curve_counts",
+    "degrees_of_freedom",
+    "error_interval",
+    "fit",
+    "has_parameters",
+    "least_squares",
+    "noise_model",
+    "predict",
+    "probability_before",
+    "profile_interval",
+    "row_multiple",
+    "tile_size",
+]

@@ -1,0 +1,353 @@
+"""`tsl.fit`: many curves at once, whatever their shape, gaps, weights and precision."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from ..curves import Family, jax_array
+from .xla.kernel import tile_size
+from .measures import Measures, measure, residuals
+from .native.call import chosen_kernel
+from .noise import NoiseModel, assumed_noise
+from .options import FitOptions
+from .xla.projection import Block
+from .result import Category, Fit, Status, has_parameters
+from .robust import huber_weights, solve_robust
+from .solution import Solution, solve
+from .statistics import Scatter, beyond_bounds, categorise, evidence_of, named_and_errors, probabilities_of, scatter_of
+
+#: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
+#: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
+PLATEAU_REACH = 1000.0
+#: Fewer curves are padded to as many; more are not padded.
+_FEWEST_CURVES, _MANY_CURVES = 256, 1 << 14
+
+
+def fit(
+    family: Family,
+    time: Float[Array, " checkpoints"],
+    losses: Float[Array, "*curves checkpoints"],
+    weights: Float[Array, "*curves checkpoints"] | None = None,
+    *,
+    options: FitOptions = FitOptions(),
+    noise: NoiseModel | None = None,
+) -> Fit:
+    """Fit ``offset + amplitude·shape`` to every trajectory: least squares over all parameters of the family.
+
+    Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
+    parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
+    Pure: works under `jit`, `vmap` and `shard_map` (which fits rows where they lie; under `jit` alone each device fits
+    all rows of a sharded array); differentiable in `losses` and `weights` by the implicit function theorem (with
+    `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and none raises: see
+    `Fit.status`.
+
+    Args:
+        family: what to fit, such as ``Sigmoid()``.
+        time: (checkpoints,) axis values, increasing: steps, tokens, positions, ... For a family on a log scale a
+            checkpoint at 0 is left out. A traced axis is not checked, and must be positive on a log scale.
+        losses: (\\*curves, checkpoints) in nat, any floating dtype; NaN = not measured. float16 and bfloat16 are
+            computed in float32, float64 in float64 where JAX has it on.
+        weights: (\\*curves, checkpoints) or (checkpoints,), relative inverse variances; 0 or NaN = ignore the point.
+        options: see `FitOptions`.
+        noise: what many curves show of the noise (`tsl_jax.noise_model`), for these checkpoints; each curve's own
+            noise is estimated with it. None (default): from the curve's own residuals alone, which is rough with few
+            checkpoints.
+
+    Returns:
+        `Fit`, its arrays of shape (\\*curves).
+
+    Raises:
+        TypeError: losses or time are not real floating-point numbers, or the family or options are of another type.
+        ValueError: shapes disagree, the axis does not increase or is negative on a log scale, there are fewer
+            checkpoints than parameters + 1, or the noise model is for other checkpoints.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [100.0]])) ** 2)
+        >>> tsl.fit(tsl.Sigmoid(scale="log"), step, losses).params["learning_time"].round(2).tolist()
+        [30.0, 100.0]
+
+    Source: laws of arXiv 2606.29858, 2404.17785 and 2602.03685; see the families.
+    """
+    axis_values, losses, weights = check_input(family, time, losses, weights, options)
+    dtype = jnp.promote_types(losses.dtype, jnp.float32)
+    u = family.coordinate(axis_values)
+    window = family.window(u)
+    x = jnp.asarray((u - window[0]) / window[1], dtype)  # before rounding: a window may lie far from 0
+    check_noise(options, noise, axis_values)
+    axis = (
+        x,
+        tuple(jnp.asarray(a, dtype) for a in window),
+        jnp.asarray(axis_values[np.array([0, -1])], dtype),
+        assumed_noise(options.noise, noise, len(x), dtype),
+    )
+    shape, checkpoints = losses.shape[:-1], losses.shape[-1]
+    rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
+    if weights is not None:
+        rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
+    number = len(rows[0])
+    if not isinstance(losses, Tracer):
+        rows = pad_rows(family, options, *rows)
+    result = fit_rows(family, options, axis, *rows)
+    return jax.tree.map(lambda a: a[:number].reshape(shape), result)
+
+
+def pad_rows(family: Family, options: FitOptions, *rows):
+    """(curves, checkpoints) arrays with more rows, of NaN: one of few numbers of them."""
+    number, checkpoints = rows[0].shape
+    dtype = jnp.promote_types(rows[0].dtype, jnp.float32)
+    more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
+    return [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
+
+
+def _compiled_for(number: int, multiple: int) -> int:
+    """Few sizes as long as curves are not many, so that a call with another number of curves compiles nothing."""
+    tile = max(multiple, _FEWEST_CURVES)
+    if number <= tile:
+        return max(_FEWEST_CURVES, 1 << (number - 1).bit_length())
+    return -(-number // tile) * tile if number <= _MANY_CURVES else number
+
+
+def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: int) -> int:
+    """What many curves are padded to a multiple of: tiles of XLA's kernel; the native one works without."""
+    tile = tile_size(num_checkpoints)
+    return min(tile, _FEWEST_CURVES) if chosen_kernel(family, options, dtype) == "native" else tile
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
+    """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape, not at every call."""
+    number, num_checkpoints = rows[0].shape
+    most = options.block_size or default_block_size(num_checkpoints)
+    blocks = max(1, -(-number // most))
+    size = max(1, -(-number // blocks))  # balanced, so that the last block is not mostly padding
+    tile = row_multiple(family, options, jnp.promote_types(rows[0].dtype, jnp.float32), num_checkpoints)
+    if size > tile:
+        size = -(-size // tile) * tile
+    padded = [
+        jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
+        for a in rows
+    ]
+    result = lax.map(lambda block: fit_block(family, options, axis, *block), tuple(padded))
+    return jax.tree.map(lambda a: a.reshape(blocks * size)[:number], result)
+
+
+def default_block_size(num_checkpoints: int) -> int:
+    """Curves a block: many tiles, so that the few curves that need more steps fill whole ones.
+
+    On a CPU no more than that: temporaries, some ten floats a loss, then stay in its third-level cache. On a GPU as
+    many as it has room for, temporaries being some dozen bytes a loss: a hundred steps pass from the last curve's first
+    one until the slowest has ended.
+    """
+    if jax.default_backend() == "cpu":
+        wanted = min(max((1 << 19) // num_checkpoints, 1 << 11), 1 << 14)
+    else:
+        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 1 << 36)
+        wanted = min(max(min(memory // 128, 1 << 28) // num_checkpoints, 1 << 16), 1 << 22)
+    return 1 << wanted.bit_length() - 1
+
+
+def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
+    """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time, assumed noise)."""
+    block, unit, num_points, status = prepare(family, options, axis[0], losses, weights)
+    solution, block, inflation = best(family, options, block)
+    measures = measure(family, options, axis[3], block, solution)
+    return describe_block(family, options, axis, solution, measures, inflation, unit, num_points, status)
+
+
+def best(family: Family, options: FitOptions, block: Block) -> tuple[Solution, Block, Any]:
+    """The solution of a block, the block with the weights that it is for, and by how much they inflate variances."""
+    if options.huber_threshold is None:
+        return solve(family, options, block), block, 1.0
+    solution, noise = solve_robust(family, options, options.huber_threshold, block)
+    r = residuals(family, block, solution.coefficients)
+    return solution, *huber_weights(options.huber_threshold, block, r, noise)
+
+
+def describe_block(
+    family: Family, options: FitOptions, axis, solution, measures: Measures, inflation, unit, num_points, status
+) -> Fit:
+    """Parameters, standard errors, status and category of solved curves."""
+    x, window, ends, _ = axis
+    size = len(family.names)
+    scatter = scatter_of(measures, size, num_points, inflation)
+    lower, upper = family.bounds(x)
+    beyond = beyond_bounds(measures, scatter.variance, upper - lower)
+    params, stderr = named_and_errors(family, x, num_points, solution, measures, scatter.variance, beyond, window)
+    rss, constant, tss = measures.rss, measures.constant, measures.tss
+    finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
+    known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)
+    status = jnp.where((status == Status.CONVERGED) & ~finite, Status.NON_FINITE, status)
+    usable = status == Status.CONVERGED
+    status = jnp.where(usable & jnp.any(solution.held, axis=0), Status.AT_BOUND, status)
+    status = jnp.where(usable & ~solution.converged, Status.MAX_STEPS, status).astype(jnp.uint8)
+
+    def where_usable(values):
+        return jnp.where(usable, values, jnp.nan)
+
+    fit = Fit(
+        params={name: where_usable(value) for name, value in params.items()},
+        stderr={name: where_usable(value) for name, value in stderr.items()},
+        rss=where_usable(rss * unit),
+        r2=where_usable(1 - rss / jnp.where(tss > 0, tss, 1)),
+        num_points=num_points,
+        status=status,
+        category=jnp.full(status.shape, Category.NONE, jnp.uint8),
+        constant=jnp.where(known, constant, jnp.nan),
+        noise_correlation=where_usable(measures.correlation),
+        effective_points=where_usable(scatter.effective_points),
+        probabilities={},
+        second_event=None,
+        family=family,
+    )
+    return fit if family.event is None else _with_categories(fit, options, measures, scatter, ends)
+
+
+def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends) -> Fit:
+    """The fit of a family with an event, with what the data say of it."""
+    family, usable = fit.family, has_parameters(fit.status)
+    assert family.event is not None
+    event = fit.params[family.event]
+    evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points)
+    error = fit.stderr[family.event]
+    if family.scale == "log":
+        event = jnp.where(event > 0, event, 1)
+        error = error / event
+    place, edges = family.coordinate(event), family.coordinate(ends)
+    likely = probabilities_of(evidence.event, place, error, edges[0], edges[1], scatter.freedom)
+    likely = {name: jnp.where(usable, value, 0) for name, value in likely.items()}
+    return dataclasses.replace(
+        fit,
+        category=categorise(likely, usable),
+        probabilities=likely,
+        second_event=jnp.where(usable, evidence.second, jnp.nan),
+    )
+
+
+def prepare(family: Family, options: FitOptions, x, losses, weights):
+    """A checkpoint-major block with gaps at weight 0, the unit of each curve's weights (its greatest, so that no
+    product leaves the range of float32), the number of points, and who cannot be fitted and why.
+
+    All of it works along the rows as they come; each pass over their transpose would go through memory in strides.
+    """
+    dtype = x.dtype
+    losses = losses.astype(dtype)
+    weight = jnp.ones_like(losses) if weights is None else weights.astype(dtype)
+    missing = jnp.isnan(losses) | jnp.isnan(weight) | (weight == 0)
+    broken = jnp.any(~missing & (jnp.isinf(losses) | jnp.isinf(weight) | (weight < 0)), axis=1)
+    measured = ~missing & ~broken[:, None]
+    loss, weight = jnp.where(measured, losses, 0), jnp.where(measured, weight, 0)
+    num_points = jnp.sum(measured, axis=1, dtype=jnp.int32)
+    unit = jnp.ones_like(weight[:, 0])
+    if weights is not None:
+        unit = lax.stop_gradient(jnp.max(weight, axis=1))
+        unit = jnp.where(unit > 0, unit, 1)
+        weight = weight / unit[:, None]
+
+    first = jnp.take_along_axis(loss, jnp.argmax(measured, axis=1)[:, None], axis=1)[:, 0]
+    largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=1)
+    smallest = jnp.min(jnp.where(measured, losses, jnp.inf), axis=1)
+    status = jnp.where(largest - smallest <= 2 * jnp.finfo(dtype).eps * jnp.abs(largest), Status.FLAT, Status.CONVERGED)
+    status = jnp.where(num_points < len(family.names) + 1, Status.TOO_FEW_POINTS, status)
+    status = jnp.where(broken, Status.NON_FINITE, status)
+
+    # Curves that cannot be fitted still occupy their lane: give them a weightless constant, which converges at once.
+    usable = status == Status.CONVERGED
+    reach = jnp.where(usable, PLATEAU_REACH * jnp.maximum(jnp.abs(largest), jnp.abs(smallest)), 1)
+    least = -reach if options.min_plateau is None else jnp.full_like(reach, options.min_plateau)
+    most = reach if options.max_plateau_ratio is None else jnp.minimum(reach, options.max_plateau_ratio * first)
+    most = jnp.maximum(most, least)
+    return Block(x, loss.T, weight.T, least, most), unit, num_points, status
+
+
+def check_input(family, time, losses, weights, options):
+    """Raise on what is known before compilation to be wrong; leave out a checkpoint at 0 on a log scale."""
+    if not isinstance(family, Family):
+        raise TypeError(f"family: got {family!r}, expected an instance such as tsl_jax.Sigmoid()")
+    if not isinstance(options, FitOptions):
+        raise TypeError(f"options: got {type(options).__name__}, expected tsl_jax.FitOptions(...)")
+    losses = jax_array(losses)
+    if not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise TypeError(
+            f"losses: got dtype {losses.dtype}, expected a floating-point dtype; convert them with "
+            "losses.astype('float32') if they are losses in nat"
+        )
+    if losses.ndim < 1 or np.ndim(time) != 1 or losses.shape[-1] != len(time):
+        raise ValueError(
+            f"losses: got shape {losses.shape} with time of shape {np.shape(time)}, expected (..., checkpoints) and "
+            "(checkpoints,); transpose losses if their checkpoints come first"
+        )
+    if weights is not None:
+        weights = jnp.asarray(weights, jnp.promote_types(losses.dtype, jnp.float32))
+        if weights.shape not in (losses.shape, losses.shape[-1:]):
+            raise ValueError(
+                f"weights: got shape {weights.shape}, expected {losses.shape} (one per loss) or {losses.shape[-1:]}"
+            )
+    if not isinstance(time, Tracer):
+        time = check_axis(family, time)
+        left_out = losses.shape[-1] - len(time)
+        losses = losses[..., left_out:]
+        weights = weights if weights is None else weights[..., left_out:]
+    needed = len(family.names) + 1
+    if losses.shape[-1] < needed:
+        raise ValueError(
+            f"losses: got {losses.shape[-1]} usable checkpoints, expected at least {needed} (parameters + 1) for "
+            f"family {family.name!r}; measure more checkpoints"
+        )
+    return time, losses, weights
+
+
+def check_noise(options: FitOptions, noise: NoiseModel | None, time) -> None:
+    """Raise on a noise model that cannot be used."""
+    if noise is None:
+        return
+    if not isinstance(noise, NoiseModel):
+        raise TypeError(f"noise: got {type(noise).__name__}, expected what tsl_jax.noise_model(...) returns, or None")
+    if options.noise != "correlated":
+        raise ValueError(f"noise: a model was given with FitOptions(noise={options.noise!r}), expected 'correlated'")
+    number = np.shape(noise.time)[0]
+    same = number == len(time)
+    if same and not (isinstance(time, Tracer) or isinstance(noise.time, Tracer)):
+        same = np.allclose(np.asarray(noise.time), np.asarray(time), rtol=1e-6)
+    if not same:
+        raise ValueError(
+            f"noise: the model is for {number} other checkpoints than the {len(time)} that are fitted; estimate it on "
+            "losses at these checkpoints with tsl_jax.noise_model"
+        )
+
+
+def check_axis(family: Family, time) -> np.ndarray:
+    """Checked axis values in float64, without a leading 0 on a log scale.
+
+    Raises:
+        TypeError: not real numbers. ValueError: not finite, not increasing, or negative on a log scale.
+    """
+    time = np.asarray(time)
+    if time.dtype.kind not in "iuf" and not jnp.issubdtype(time.dtype, jnp.floating):
+        raise TypeError(f"time: got dtype {time.dtype}, expected real numbers")
+    time = time.astype(np.float64)
+    if not np.all(np.isfinite(time)):
+        raise ValueError(
+            f"time: value {time[~np.isfinite(time)][0]} at index {np.argmin(np.isfinite(time))} is not finite"
+        )
+    falls = np.flatnonzero(np.diff(time) <= 0)
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"time: got {time[i]:g} then {time[i + 1]:g} at index {i + 1}, expected increasing values; sort the "
+            "checkpoints and drop repeated ones"
+        )
+    if family.scale == "log" and len(time) and time[0] < 0:
+        raise ValueError(
+            f"time: got {time[0]:g} at index 0, expected values of 0 or above on a log scale; use scale='linear' or "
+            "another axis"
+        )
+    return time[1:] if family.scale == "log" and len(time) and time[0] == 0 else time

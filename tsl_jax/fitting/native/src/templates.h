@@ -1,0 +1,140 @@
+// The templates of a grid as the search goes through them: in runs, the runs in groups of `kGroup` neighbours.
+#pragma once
+
+#include "block.h"
+
+namespace tsl_jax {
+
+inline constexpr int kRuns = 16;       // as NUM_RUNS of tsl_jax.fitting.xla.search
+inline constexpr int kWide = 2;        // vectors of curves for which a template is loaded once
+inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this close to its first or last value
+
+// A template's least rss with one plateau on a bound, the other free, has a closed form; these are its constants.
+struct Edge {
+  float square[kGroup], inverse[kGroup];  // sums of squares of what is free, and 1 over them
+};
+
+// Templates that are flat but for a band of checkpoints.
+struct alignas(16) Group {
+  float rest[kGroup], spread[kGroup];  // 1 - mean, and sum of squares around it
+  float inverse[kGroup];               // 1 / spread, kept away from 1 / 0
+  float head[kGroup], tail[kGroup];    // centred value before and after the band
+  Edge falling, rising;                // where all weights are the same
+  int begin, end;                      // the band
+  int first, last;                     // template, and last one of the run: beyond it that is repeated
+
+  TSL_DEVICE int index(int k) const { return min(first + k, last); }
+
+  // `band`: of (n, kGroup) what will be used, (end - begin, kGroup), centred.
+  TSL_DEVICE void make(const float* shapes, int first_, int run_end, int n, float* band) {
+    first = first_, last = run_end - 1, begin = n, end = 0;
+    for (int k = 0; k < kGroup; ++k) {
+      const float* f = shapes + static_cast<size_t>(index(k)) * n;
+      int a = 0, b = n;
+      while (a < n && apart(f[a], f[0]) <= kFlat) ++a;
+      while (b > a && apart(f[b - 1], f[n - 1]) <= kFlat) --b;
+      begin = min(begin, a);
+      end = end > b ? end : b;
+    }
+    end = end > begin ? end : begin;
+    for (int k = 0; k < kGroup; ++k) centre(shapes + static_cast<size_t>(index(k)) * n, k, n, band);
+  }
+
+  // Sums of template times value. `values`: (n, kWide); `sums`: (n + 1, kWide), of the values before each checkpoint.
+  TSL_DEVICE void dot(const float* band, Columns values, Columns sums, int n, Vector (*out)[kGroup]) const {
+    Vector acc[kWide][kGroup];
+    for (int w = 0; w < kWide; ++w) {
+      const Vector before = sums[begin * kWide + w], after = sums[n * kWide + w] - sums[end * kWide + w];
+      for (int k = 0; k < kGroup; ++k) acc[w][k] = before * head[k] + after * tail[k];
+    }
+    values = values.from(begin * kWide);
+    for (int i = begin; i < end; ++i, values = values.from(kWide), band += kGroup) {
+      const Neighbours f(band);
+      for (int w = 0; w < kWide; ++w) {
+        const Vector value = in_register(values[w]);
+        for (int k = 0; k < kGroup; ++k) acc[w][k] += value * f[k];
+      }
+    }
+    for (int w = 0; w < kWide; ++w)
+      for (int k = 0; k < kGroup; ++k) out[w][k] = acc[w][k];
+  }
+
+  // The same, and sums of the template's square times value.
+  TSL_DEVICE void dot_squares(const float* band, Columns values, Columns sums, int n, Vector (*out)[kGroup],
+                              Vector (*squares)[kGroup]) const {
+    Vector acc[kWide][kGroup], square[kWide][kGroup];
+    for (int w = 0; w < kWide; ++w) {
+      const Vector before = sums[begin * kWide + w], after = sums[n * kWide + w] - sums[end * kWide + w];
+      for (int k = 0; k < kGroup; ++k) {
+        acc[w][k] = before * head[k] + after * tail[k];
+        square[w][k] = before * (head[k] * head[k]) + after * (tail[k] * tail[k]);
+      }
+    }
+    values = values.from(begin * kWide);
+    for (int i = begin; i < end; ++i, values = values.from(kWide), band += kGroup) {
+      const Neighbours f(band);
+      for (int k = 0; k < kGroup; ++k)
+        for (int w = 0; w < kWide; ++w) {
+          const Vector part = values[w] * f[k];
+          acc[w][k] += part;
+          square[w][k] += part * f[k];
+        }
+    }
+    for (int w = 0; w < kWide; ++w)
+      for (int k = 0; k < kGroup; ++k) out[w][k] = acc[w][k], squares[w][k] = square[w][k];
+  }
+
+ private:
+  TSL_DEVICE static float apart(float a, float b) { return a < b ? b - a : a - b; }
+
+  TSL_DEVICE void centre(const float* f, int k, int n, float* band) {
+    const double before = f[0], after = f[n - 1];
+    double sum = begin * before + (n - end) * after;
+    for (int i = begin; i < end; ++i) sum += f[i];
+    const double mean = sum / n;
+    double squares = begin * (before - mean) * (before - mean) + (n - end) * (after - mean) * (after - mean);
+    for (int i = begin; i < end; ++i) squares += (f[i] - mean) * (f[i] - mean);
+    rest[k] = 1 - mean;
+    spread[k] = squares;
+    const float least = kEps * 1e-6f * n + kTiny;
+    inverse[k] = 1 / (spread[k] > least ? spread[k] : least);
+    head[k] = before - mean;
+    tail[k] = after - mean;
+    edge(1 - rest[k], k, n, &falling);
+    edge(rest[k], k, n, &rising);
+    for (int i = begin; i < end; ++i) band[static_cast<size_t>(i - begin) * kGroup + k] = f[i] - mean;
+  }
+
+  TSL_DEVICE void edge(float part, int k, int n, Edge* out) const {
+    const float square = spread[k] + n * part * part, least = kEps * n + kTiny;
+    out->square[k] = square > least ? square : least;
+    out->inverse[k] = 1 / out->square[k];
+  }
+};
+
+// All templates: in runs of the same length (but for the last one), runs in groups.
+struct Templates {
+  int number, n, length, runs, groups_a_run, size;
+  const Group* groups = nullptr;  // (size), run after run
+  const float* bands = nullptr;   // (size, n, kGroup), of each what it needs
+
+  Templates(int number_, int n_)
+      : number(number_), n(n_), length((number + kRuns - 1) / kRuns), runs((number + length - 1) / length),
+        groups_a_run((length + kGroup - 1) / kGroup), size(runs * groups_a_run) {}
+
+  size_t band_size() const { return static_cast<size_t>(size) * n * kGroup; }
+
+  // Groups of a run that have templates.
+  TSL_DEVICE int filled(int run) const { return (min(length, number - run * length) + kGroup - 1) / kGroup; }
+
+  TSL_DEVICE const float* band(int place) const { return bands + static_cast<size_t>(place) * n * kGroup; }
+
+  // One of the groups, if it has templates, and its band. `shapes`: (number, n) values of the shape.
+  TSL_DEVICE void make(int place, const float* shapes, Group* made, float* their_bands) const {
+    const int run = place / groups_a_run, begin = run * length, first = begin + place % groups_a_run * kGroup;
+    const int end = min(begin + length, number);
+    if (first < end) made[place].make(shapes, first, end, n, their_bands + static_cast<size_t>(place) * n * kGroup);
+  }
+};
+
+}  // namespace tsl_jax

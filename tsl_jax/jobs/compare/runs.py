@@ -1,0 +1,153 @@
+"""From fit stores of the same tokens in several runs to what repeats: one pass over the blocks of all at once."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ...curves import FAMILIES, Family
+from ...runs import RESAMPLES, CompareRuns, ComparisonPlan, Coordinate, RunBlock, RunComparison, RunComponents, RunTokens, coordinates_of, plan_comparison
+from ...store import FitStore, StoreError, StoreLike, open_fits
+from .tokens import differences_allowed, refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
+from ...stream.sequences import sequence_blocks
+
+_BLOCK_TOKENS = 2**18
+#: Bins come from at most so many tokens, in pieces spread evenly over the stores.
+_SAMPLED_TOKENS, _SAMPLED_PLACES = 2**18, 64
+
+
+def compare(
+    *fits: StoreLike | FitStore,
+    components: RunComponents | None = None,
+    level: float = 0.9,
+    ignore: Sequence[str] = (),
+    family: Family | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunComparison:
+    """Compare fits of the same tokens in several training runs: what of a token repeats, and how closely.
+
+    Each parameter is compared where its error is normal to first order: ``ln(learning_time)`` on a log scale (error
+    ``stderr / learning_time``) or the time itself on a linear one, logarithms of rates and exponents, losses in nat.
+    Tokens with a finite error in both runs count; of sigmoids those with an event in the window in both, rising and
+    falling ones apart. One pass over the blocks of all stores, in bounded memory.
+
+    Args:
+        *fits: two or more fit stores of the same family, scale and axis, open or whatever opens as one; checkpoints may
+            differ.
+        components: how runs differ as found in other runs (`RunComparison.components`), to be judged by these; by
+            default they are estimated from these.
+        level: probability of the intervals that estimated components make hold.
+        ignore: token coordinates that may differ between the stores.
+        family: needed only for a family of your own.
+        progress: called after each block with the tokens done and all tokens.
+
+    Returns:
+        `tsl_jax.runs.RunComparison`: per pair of runs and over all pairs the rank correlation of each parameter, its
+        differences in units of their errors, coverage of its intervals, what repeats of the categories; and the
+        `components` that make errors say how far apart runs lie.
+
+    Raises:
+        StoreError: no fit store, one that is not finished, fewer than two or the same twice, other tokens (with the
+            first coordinate and row that differ), another family, scale, axis or unit.
+        ChunkError: a chunk is corrupted.
+        ValueError: a level outside 0 to 1, or components of another family or scale.
+
+    Example:
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> step, time = np.geomspace(10, 1e4, 32), np.geomspace(50, 2000, 40)[:, None]
+        >>> runs = []
+        >>> for seed in (0, 1):  # two runs in which each token is learned some 10% sooner or later
+        ...     rng, source = np.random.default_rng(seed), zarr.storage.MemoryStore()
+        ...     losses = 1 + 5 / (1 + (step / time / np.exp(rng.normal(0, 0.1, time.shape))) ** 3)
+        ...     losses = losses + rng.normal(0, 0.05, losses.shape)
+        ...     _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        ...     runs.append(zarr.storage.MemoryStore())
+        ...     _ = tsl.fit_store(source, runs[-1], tsl.Sigmoid())
+        >>> found = tsl.compare(*runs)
+        >>> bool(found.all_pairs.of("learning_time").rank_correlation > 0.98)
+        True
+        >>> bool(0.05 < found.components.find("learning_time", "falling").between_runs < 0.2)
+        True
+    """
+    stores = [one if isinstance(one, FitStore) else open_fits(one) for one in fits]
+    refuse_unlike(stores)
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a probability between 0 and 1")
+    shared = shared_coordinates(stores, ignore)
+    plan = comparison_plan(stores, family)
+    if components is not None:
+        components.check(plan.coordinates, plan.event)
+    job = CompareRuns(plan, tuple(store.name for store in stores), components, level)
+    counts = job.start()
+    for tokens, block in _blocks(stores, shared):
+        counts = job.add(counts, block)
+        if progress:
+            progress(tokens.stop, stores[0].num_tokens)
+    said = {"axis_name": stores[0].axis_name, "scale": stores[0].scale}
+    return dataclasses.replace(job.finish(counts), notes=differences_allowed(stores, shared), **said)
+
+
+def comparison_plan(stores: Sequence[FitStore], family: Family | None = None) -> ComparisonPlan:
+    """Coordinates and bins of a comparison, from a sample of the tokens.
+
+    Raises:
+        StoreError: the family is not known.
+    """
+    axis = used_axis(stores[0])
+    sample = [_sample(store) for store in stores]
+    return plan_comparison(sample, *comparison_coordinates(stores[0], family), (float(axis[0]), float(axis[-1])))
+
+
+def comparison_coordinates(store: FitStore, family: Family | None = None) -> tuple[dict[str, Coordinate], str | None]:
+    """The coordinate of each parameter, and the parameter at which an event happens.
+
+    Raises:
+        StoreError: the family is not known.
+    """
+    if family is None and store.family not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise StoreError(f"{store.name}: family {store.family!r} is none of {known}; pass your Family object as family")
+    axis = used_axis(store)
+    units = {name: str(store.arrays[name].attrs.get("units")) for name in store.parameters}
+    return coordinates_of(units, store.scale, axis[-1] - axis[0]), (family or FAMILIES[store.family]).event
+
+
+def read_tokens(store: FitStore, tokens: slice) -> RunTokens:
+    """What is compared of consecutive tokens of a store."""
+
+    def column(name: str) -> np.ndarray:
+        return store.read_array(store.arrays[name], tokens.start, tokens.stop)
+
+    return RunTokens(
+        {name: column(name) for name in store.parameters},
+        {name: column(f"{name}_stderr") for name in store.parameters},
+        column("status"),
+        column("category"),
+    )
+
+
+def _blocks(stores: Sequence[FitStore], shared: Sequence[str]) -> Iterator[tuple[slice, RunBlock]]:
+    for tokens, sequence in sequence_blocks(stores[0], _BLOCK_TOKENS):
+        refuse_other_tokens(stores, shared, tokens)
+        yield tokens, RunBlock([read_tokens(store, tokens) for store in stores], _group_of(sequence))
+
+
+def _group_of(sequence: np.ndarray) -> np.ndarray:
+    """One of `RESAMPLES` (2³) groups, alike for all tokens of a sequence: the upper bits of Knuth's product."""
+    return ((sequence.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(61)).astype(np.int64) % RESAMPLES
+
+
+def _sample(store: FitStore) -> RunTokens:
+    """All tokens of a store, or pieces spread evenly over it."""
+    if store.num_tokens <= _SAMPLED_TOKENS:
+        return read_tokens(store, slice(0, store.num_tokens))
+    rows = _SAMPLED_TOKENS // _SAMPLED_PLACES
+    starts = np.linspace(0, store.num_tokens - rows, _SAMPLED_PLACES).astype(int)
+    parts = [read_tokens(store, slice(int(start), int(start) + rows)) for start in starts]
+    params, stderr = (
+        {name: np.concatenate([getattr(part, kind)[name] for part in parts]) for name in store.parameters}
+        for kind in ("params", "stderr")
+    )
+    return RunTokens(
+        params, stderr, *(np.concatenate([getattr(p, name) for p in parts]) for name in ("status", "category"))
+    )

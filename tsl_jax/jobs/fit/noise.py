@@ -1,0 +1,117 @@
+"""The noise model that all tokens of a fit store share: estimated once, from a sample, and kept in its header."""
+
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from ...curves import Family
+from ...fitting import FitOptions, NoiseModel, TooFewCurvesError, noise_model
+from ...fitting.fit import check_noise
+from ...fitting.noise_estimation import FEWEST_CURVES
+from ...store import Location, LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps, recorded_noise
+
+#: Tokens in the sample; fewer where they have many checkpoints, for so many losses; and fewest.
+MOST_TOKENS, MOST_LOSSES, LEAST_TOKENS = 1024, 2**20, 64
+#: They are read as runs of at most so many consecutive tokens.
+RUN_TOKENS = 32
+
+#: What `fit_store` is asked for: a model of its own, a given one, or none.
+Asked = Literal["estimate"] | NoiseModel | None
+#: Where the noise of a fit store comes from.
+ESTIMATED, TOO_FEW_CURVES, GIVEN, ALONE, INDEPENDENT = "estimated", "too few curves", "given", "alone", "independent"
+
+
+def sampled_tokens(num_tokens: int, num_checkpoints: int) -> list[slice]:
+    """Runs of tokens, evenly spread: a function of the sizes alone, so that no layout and no memory changes a fit."""
+    most = max(LEAST_TOKENS, min(MOST_TOKENS, MOST_LOSSES // max(num_checkpoints, 1)))
+    if num_tokens <= most:
+        return [slice(0, num_tokens)]
+    run = min(RUN_TOKENS, most // 16)
+    starts = np.linspace(0, num_tokens - run, most // run).astype(int)
+    return [slice(int(start), int(start) + run) for start in starts]
+
+
+def estimate_noise(
+    losses: LossStore,
+    family: Family,
+    axis: np.ndarray,
+    options: FitOptions,
+    on_bad_chunk: Literal["stop", "skip"],
+    device: Any,
+) -> NoiseModel | None:
+    """The noise model of a sample of a store's tokens; None where too few of them have residuals to learn from.
+
+    Raises:
+        ChunkError: a chunk of the sample cannot be read, and that is an error.
+    """
+    if losses.num_tokens < FEWEST_CURVES:
+        return None
+    rows = []
+    for part in sampled_tokens(losses.num_tokens, losses.num_checkpoints):
+        if on_bad_chunk == "stop":
+            rows.append(losses.read(part))
+        else:
+            absent = losses.absent(losses.losses)
+            rows.append(read_rows_with_gaps(losses.losses, part.start, part.stop, absent=absent)[0])
+    with jax.default_device(device):
+        try:
+            model = noise_model(family, axis, np.concatenate(rows), options=options)  # type: ignore[arg-type]
+        except TooFewCurvesError:
+            return None
+    # As a run reads it that goes on with this one.
+    return NoiseModel.from_dict(model.as_dict())
+
+
+def settle_noise(
+    target: Location,
+    losses: LossStore,
+    family: Family,
+    axis: np.ndarray,
+    options: FitOptions,
+    asked: Asked,
+    on_bad_chunk: Literal["stop", "skip"],
+    device: Any,
+    overwrite: bool,
+) -> tuple[str, dict[str, Any] | None]:
+    """What the header says of the noise: what it says already where that is what is asked for, else something new.
+
+    Returns:
+        Where the model comes from, and the model as JSON can hold it.
+    """
+    if options.noise == "independent":
+        return INDEPENDENT, None
+    recorded = None if overwrite else recorded_noise(target)
+    if asked is None:
+        return ALONE, None
+    if isinstance(asked, NoiseModel):
+        given = asked.as_dict()
+        return recorded if recorded is not None and recorded[1] == given else (GIVEN, given)
+    if recorded is not None:  # estimated once and for all; if it is another, the header says so and refuses
+        return recorded if recorded[0] in (ESTIMATED, TOO_FEW_CURVES) else (ESTIMATED, None)
+    model = estimate_noise(losses, family, axis, options, on_bad_chunk, device)
+    return (TOO_FEW_CURVES, None) if model is None else (ESTIMATED, model.as_dict())
+
+
+def check_asked(asked: Any, options: FitOptions, usable_axis: np.ndarray) -> None:
+    """Raise on a ``noise`` that `fit_store` cannot take."""
+    if isinstance(asked, str) and asked == "estimate":
+        return
+    if isinstance(asked, str):
+        raise ValueError(f"noise: got {asked!r}, expected 'estimate', a tsl_jax.NoiseModel or None")
+    check_noise(options, asked, usable_axis)
+
+
+def noise_of_fits(fits: StoreLike) -> NoiseModel:
+    """The noise model that a fit store records, to be shared with another.
+
+    Raises:
+        StoreError: it is no fit store, or records none.
+    """
+    store = open_fits(fits)
+    if store.noise is None:
+        raise StoreError(
+            f"{store.name}: records no noise model (its noise: {store.attributes['noise_source']}); give fits that "
+            "have one"
+        )
+    return NoiseModel.from_dict(dict(store.noise))

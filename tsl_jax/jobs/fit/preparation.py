@@ -1,0 +1,85 @@
+"""What a fit store will say of itself, and how it is cut, before anything is written."""
+
+import dataclasses
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+
+from ...curves import Family
+from ...fitting import FitOptions, check_axis
+from ...store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
+from .fitter import BlockFitter
+from .noise import ALONE
+from ...stream.plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
+
+
+def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:
+    """Checkpoints that cannot be used, those at 0 on a log scale; raises if too few are left."""
+    try:
+        usable = len(check_axis(family, values))
+    except ValueError as error:
+        raise StoreError(f"axis {axis!r}: {str(error).removeprefix('time: ')}") from error
+    needed = len(family.names) + 1
+    if usable < needed:
+        raise StoreError(
+            f"losses: {usable} checkpoints can be used, expected at least {needed}, one more than "
+            f"{family.name} has parameters; measure more checkpoints"
+        )
+    return tuple(range(len(values) - usable))
+
+
+def fit_header(
+    family: Family,
+    axis: str,
+    options: FitOptions,
+    dtype: str,
+    left_out: tuple[int, ...],
+    noise: tuple[str, dict[str, Any] | None] = (ALONE, None),
+) -> FitHeader:
+    """What a fit store says of its fits; ``noise``: see `settle_noise`."""
+    return FitHeader(
+        family=family.name,
+        family_fields=dataclasses.asdict(family),
+        parameters={parameter.name: parameter.unit for parameter in family.parameters},
+        scale=family.scale,
+        axis=axis,
+        options=dataclasses.asdict(options),
+        dtype=dtype,
+        package_version=importlib.metadata.version("tsl_jax"),
+        event=family.event,
+        noise_source=noise[0],
+        noise=noise[1],
+        left_out_checkpoints=left_out,
+    )
+
+
+def fit_layout(
+    losses: LossStore, family: Family, fitter: BlockFitter, memory: int | None = None, block_tokens: int | None = None
+) -> Layout:
+    """How a new fit store is cut.
+
+    Args:
+        losses: what is fitted.
+        family: by what.
+        fitter: where.
+        memory: bytes of host memory that the blocks in flight have.
+        block_tokens: most tokens of a block, whatever the memory.
+
+    Raises:
+        ValueError: the memory is far too small for these losses.
+    """
+    floats = 2 * len(family.names) + 3  # parameters, their errors, and rss, r2 and constant
+    coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
+    small = 4 + 2 + 2 * 2  # num_points; status and category; noise_correlation and effective_points
+    probabilities = 0 if family.event is None else len(PROBABILITY_ARRAYS)
+    result_bytes = floats * fitter.result_dtype.itemsize + small + probabilities + coordinates
+    token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
+    memory = memory or DEFAULT_MEMORY
+    if block_tokens is not None:
+        memory = min(memory, block_tokens * token_bytes)
+    else:
+        refuse_absurd(losses.num_tokens, token_bytes, losses.chunk_tokens, memory)
+    return plan_layout(
+        losses.num_tokens, token_bytes, losses.chunk_tokens, losses.shard_tokens, memory, fitter.row_multiple
+    )

@@ -1,0 +1,149 @@
+"""Fit stores evaluated: predictions for tokens, and the mean of all fits beside the mean loss."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import numpy as np
+
+from ..curves import FAMILIES, Family
+from ..fitting import predict
+from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses
+
+_BLOCK_BYTES = 2**25
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanCurves:
+    """Mean loss and mean of the fits over the same (token, checkpoint) pairs, all arrays (checkpoints,).
+
+    Attributes:
+        axis: values of the axis.
+        mean_loss: mean of the measured losses, nat.
+        mean_fit: mean of the fits, nat: for each token the curve or the constant, by
+            `tsl_jax.fitting.curve_counts`.
+        num_tokens: pairs at each checkpoint: tokens with a finite loss and a finite fit there.
+    """
+
+    axis: np.ndarray
+    mean_loss: np.ndarray
+    mean_fit: np.ndarray
+    num_tokens: np.ndarray
+
+
+def family_of(fits: FitStore) -> Family:
+    """The family object of a fit store.
+
+    Raises:
+        StoreError: it is none of `tsl_jax.curves.FAMILIES`.
+    """
+    if fits.family not in FAMILIES:
+        raise StoreError(
+            f"{fits.name}: family {fits.family!r} is none of {', '.join(FAMILIES)}; pass your Family object as family"
+        )
+    return FAMILIES[fits.family](**fits.attributes.get("family_fields", {}))
+
+
+def predict_store(
+    fits: StoreLike | FitStore,
+    time: np.ndarray | None = None,
+    tokens: slice = slice(None),
+    *,
+    kind: Literal["counted", "curve", "constant"] = "counted",
+    family: Family | None = None,
+) -> np.ndarray:
+    """Fitted losses of consecutive tokens of a fit store.
+
+    Args:
+        fits: an open fit store, or whatever opens as one.
+        time: (times,) axis values; by default the checkpoints.
+        tokens: which tokens.
+        kind: for each token the curve or constant that counts, or all curves, or all constants; see
+            `Fit.predict`.
+        family: needed only for a family of your own.
+
+    Returns:
+        (tokens, times) losses in nat; NaN for tokens without usable data or not fitted yet.
+
+    Raises:
+        StoreError: the fits are no valid fit store, or of a family that must be given.
+        ValueError: an unknown ``kind``.
+
+    Example:
+        >>> import numpy as np, zarr
+        >>> from tsl_jax.curves import Sigmoid
+        >>> from tsl_jax.jobs import fit_store
+        >>> from tsl_jax.store import create_losses
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> truth = {"learning_time": 300.0, "sharpness": 3.0, "loss_drop": 5.0, "final_loss": 1.0}
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = create_losses(source, np.asarray(Sigmoid().curve(step, truth))[None], checkpoints={"step": step})
+        >>> _ = fit_store(source, target, Sigmoid())
+        >>> predict_store(target, [300.0]).round(2).tolist()
+        [[3.5]]
+    """
+    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
+    time = fits.axis() if time is None else np.asarray(time)
+    return np.asarray(_predict(family or family_of(fits), time, fits.read(tokens), kind))
+
+
+def mean_curves(
+    losses: StoreLike | LossStore, fits: StoreLike | FitStore, *, family: Family | None = None
+) -> MeanCurves:
+    """Mean loss and mean of the fits at every checkpoint, streamed; sums are float64.
+
+    Only pairs of token and checkpoint with a finite loss and a finite fit enter both means, so that they
+    compare.
+
+    Args:
+        losses: an open loss store, or whatever opens as one.
+        fits: its fit store, likewise.
+        family: needed only for a family of your own.
+
+    Returns:
+        `MeanCurves`, NaN at checkpoints without a pair.
+
+    Raises:
+        StoreError: the two stores do not belong together.
+
+    Example:
+        >>> from tsl_jax.curves import Sigmoid
+        >>> from tsl_jax.jobs import fit_store
+        >>> from tsl_jax.store import create_losses
+        >>> import numpy as np, zarr
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> losses = np.repeat([[2.0], [4.0]], 32, axis=1)
+        >>> _ = create_losses(source, losses.astype("float32"), checkpoints={"step": np.geomspace(10, 1e4, 32)})
+        >>> _ = fit_store(source, target, Sigmoid())
+        >>> means = mean_curves(source, target)
+        >>> float(means.mean_loss[0]), float(means.mean_fit[0]), int(means.num_tokens[0])
+        (3.0, 3.0, 2)
+    """
+    losses = losses if isinstance(losses, LossStore) else open_losses(losses)
+    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
+    shape = (fits.num_tokens, fits.num_checkpoints)
+    if losses.losses.shape != shape:
+        raise StoreError(
+            f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
+        )
+    family = family or family_of(fits)
+    axis = fits.axis()
+    sums, count = np.zeros((2, shape[1])), np.zeros(shape[1], np.int64)
+    rows = max(1, _BLOCK_BYTES // (8 * shape[1]) // losses.chunk_tokens) * losses.chunk_tokens
+    for start in range(0, shape[0], rows):
+        part = slice(start, start + rows)
+        measured = losses.read(part).astype(np.float32)
+        fitted = np.asarray(_predict(family, axis, fits.read(part), "counted"))
+        pairs = np.isfinite(measured) & np.isfinite(fitted)
+        count += pairs.sum(axis=0)
+        for total, values in zip(sums, (measured, fitted), strict=True):
+            total += np.sum(values, axis=0, dtype=np.float64, where=pairs)
+    means = np.divide(sums, count, out=np.full_like(sums, np.nan), where=count > 0)
+    return MeanCurves(axis, means[0], means[1], count)
+
+
+def _predict(family: Family, time: np.ndarray, stored: StoredFit, kind: str) -> jax.Array:
+    return _predict_jitted(family, time, stored.params, stored.status, stored.category, stored.constant, kind)
+
+
+_predict_jitted = jax.jit(predict, static_argnums=(0, 6))

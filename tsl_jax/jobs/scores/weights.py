@@ -1,0 +1,226 @@
+"""From a fit store to scores and sampling weights of its sequences, streamed."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...curves import Sigmoid
+from ...fitting import Status, degrees_of_freedom, has_parameters
+from ...reshape import bucket_of, bucket_weights, check_window, effective_sample_size, event_probability, merge_scores, score_sequences
+from ...store import PROBABILITY_ARRAYS, FitStore, LossStore, StoreError, StoreLike, decode_probability, open_fits, open_losses
+from .doubts import doubts_of
+from ...stream.sequences import sequence_blocks, sequence_source
+
+_BLOCK_TOKENS = 2**20
+_LOSS_BYTES = 2**26
+_UNLEARNED = PROBABILITY_ARRAYS["unlearned"]
+_ARRAYS = (
+    *("learning_time", "learning_time_stderr", "loss_drop", "status"),
+    *(_UNLEARNED, "noise_correlation", "num_points"),
+)
+
+
+class Widening(Protocol):
+    """What makes standard errors hold in other runs, such as the components that comparing runs brings."""
+
+    def widened(self, params: Mapping[str, np.ndarray], stderr: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Errors between runs by name, of the parameters whose standard errors are given."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleWeights:
+    """Sampling weights of sequences, and what they come from; a row is a sequence.
+
+    Attributes:
+        sequence: (sequences,) number, the store's own where it has a coordinate `sequence`, increasing.
+        tokens: (sequences,) tokens with a fit.
+        events: (sequences,) expected number of them that are learned within the window.
+        score: (sequences,) their share.
+        bucket: (sequences,) 0 for the lowest scores.
+        weight: (sequences,) how often to draw a sequence, 1 on average.
+        warnings: what makes the scores doubtful, sentences.
+    """
+
+    sequence: np.ndarray
+    tokens: np.ndarray
+    events: np.ndarray
+    score: np.ndarray
+    bucket: np.ndarray
+    weight: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def effective_sample_size(self) -> float:
+        """How many equally weighted sequences vary as little."""
+        return float(effective_sample_size(self.weight))
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "warnings"]
+        return {name: getattr(self, name) for name in names}
+
+
+def score_store(
+    fits: StoreLike | FitStore,
+    window: tuple[float, float],
+    *,
+    buckets: int = 10,
+    strength: float = 0.5,
+    components: Widening | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SampleWeights:
+    """Score the sequences of a fit store by what they hold to be learned in a window, and weigh them.
+
+    Args:
+        fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one; its tokens know their `sequence`, or
+            their `position`, which stops increasing where a sequence ends.
+        window: part of training, axis units: events after its start and up to its end count.
+        buckets: of equal size, by score.
+        strength: from 0 (weights of one) to 1 (the lowest bucket is left out, the highest drawn twice as often).
+        components: how runs differ, as comparing runs finds it: events count by how likely they are within the window
+            in another run. By default by the fits' own errors, which say what the same run would show if it were
+            measured again.
+        progress: called after each block with the tokens done and all tokens.
+
+    Returns:
+        `SampleWeights`; sequences without a fitted token are left out.
+
+    Raises:
+        StoreError: no fit store of sigmoids, a store that does not know its sequences or is not finished, or a window
+            in which no token is learned.
+        ChunkError: a chunk is corrupted.
+        ValueError: an empty window, fewer sequences than buckets, a strength outside 0 to 1, or components that do not
+            know learning times.
+
+    Example:
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [110.0], [5000.0], [120.0]])) ** 3)
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> known = {"checkpoints": {"step": step}, "tokens": {"sequence": [0, 0, 1, 1]}}
+        >>> _ = tsl.create_losses(source, losses.astype("f4"), **known)
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> found = tsl.score_store(target, (50, 500), buckets=2)
+        >>> found.score.round(3).tolist(), found.weight.tolist()
+        ([1.0, 0.5], [1.5, 0.5])
+
+    Source: arXiv 2606.29858; probabilities as `tsl_jax.reshape.event_probability` has them.
+    """
+    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
+    _check(fits)
+
+    used = np.delete(fits.axis(), list(fits.left_out_checkpoints))
+    measured = float(used[0]), float(used[-1])
+    inside = max(window[0], measured[0]), min(window[1], measured[1])
+
+    @jax.jit
+    def probabilities(params, stderr, status, unlearned, correlation, points):
+        freedom = degrees_of_freedom(correlation.astype(jnp.float32), points)
+
+        def within(part):
+            if not part[0] < part[1]:
+                return jnp.zeros(status.shape)
+            return event_probability(params, stderr, status, unlearned, part, freedom=freedom, scale=fits.scale)
+
+        return within(window), within(inside)
+
+    check_window(window, fits.scale)
+    parts, length, seen = [], min(_BLOCK_TOKENS, fits.num_tokens), 0.0
+    for part, sequence in sequence_blocks(fits, _BLOCK_TOKENS):
+        values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
+        if np.any(values["status"] == Status.PENDING):
+            raise StoreError(f"{fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it")
+        if components is not None:
+            values["learning_time_stderr"] = _widened(components, values)
+        likely, within = (np.asarray(one)[: len(sequence)] for one in probabilities(*_padded(values, length)))
+        parts.append(score_sequences(likely, has_parameters(values["status"]), sequence))
+        seen += float(np.sum(within, dtype=np.float64))
+        if progress:
+            progress(part.stop, fits.num_tokens)
+    scores = merge_scores(parts)
+    kept = scores.tokens > 0
+    if not scores.events.sum() > 0:
+        raise StoreError(
+            f"window: no token of {fits.name} is learned between {window[0]:g} and {window[1]:g}; its "
+            f"{fits.axis_name} runs from {measured[0]:g} to {measured[1]:g} (tsl spectrum shows when tokens are "
+            "learned)"
+        )
+    score = scores.score[kept]
+    bucket = np.asarray(bucket_of(score, buckets))
+    weight = np.asarray(bucket_weights(bucket, buckets, strength=strength))
+    events = scores.events[kept]
+    warnings = doubts_of(window, measured, fits.axis_name, events, seen)
+    return SampleWeights(scores.sequence[kept], scores.tokens[kept], events, score, bucket, weight, warnings)
+
+
+def _widened(components: Widening, values: dict[str, np.ndarray]) -> np.ndarray:
+    """Standard errors of learning times between runs."""
+    params = {name: values[name] for name in ("learning_time", "loss_drop")}
+    own = values["learning_time_stderr"]
+    errors = np.asarray(components.widened(params, {"learning_time": own})["learning_time"], own.dtype)
+    if np.any(np.isfinite(own) & ~np.isfinite(errors)):
+        raise ValueError(
+            "components: they do not know how far apart learning times of runs lie (too few tokens were compared); "
+            "compare runs with more tokens, or leave them out"
+        )
+    return errors
+
+
+def bucket_losses(
+    losses: StoreLike | LossStore, weights: SampleWeights, *, axis: str = "step"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss of every bucket over training, streamed.
+
+    Args:
+        losses: the losses that were fitted.
+        weights: of `score_store`.
+        axis: which checkpoint coordinate to hand on.
+
+    Returns:
+        (checkpoints,) the axis and (buckets, checkpoints) mean losses, nat, NaN where there are none.
+
+    Raises:
+        StoreError: no loss store, or none that knows its sequences.
+    """
+    losses = losses if isinstance(losses, LossStore) else open_losses(losses)
+    if sequence_source(losses) == "token":
+        raise StoreError(f"{losses.name}: {_NO_SEQUENCES}")
+    buckets = int(weights.bucket.max()) + 1
+    total, number = np.zeros((2, buckets, losses.num_checkpoints))
+    for part, sequence in sequence_blocks(losses, max(1, _LOSS_BYTES // (8 * losses.num_checkpoints))):
+        place = np.minimum(np.searchsorted(weights.sequence, sequence), len(weights.sequence) - 1)
+        known = weights.sequence[place] == sequence
+        values, bucket = losses.read(part)[known], weights.bucket[place[known]]
+        measured = np.isfinite(values)
+        for at in np.unique(bucket):
+            total[at] += np.sum(values[bucket == at], axis=0, where=measured[bucket == at], dtype=np.float64)
+            number[at] += np.sum(measured[bucket == at], axis=0)
+    return losses.axis(axis), np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+
+
+_NO_SEQUENCES = (
+    "its tokens have neither 'sequence' nor 'position', so nothing says which of them form a sequence; write one with "
+    "create_losses(..., tokens={'sequence': ...}) and fit again"
+)
+
+
+def _check(fits: FitStore) -> None:
+    if fits.family != Sigmoid.name:
+        raise StoreError(f"{fits.name}: family {fits.family!r} has no event to score by; expected {Sigmoid.name!r}")
+    if sequence_source(fits) == "token":
+        raise StoreError(f"{fits.name}: {_NO_SEQUENCES}")
+    if fits.num_tokens == 0:
+        raise StoreError(f"{fits.name}: it has no tokens, so there is nothing to score; fit a loss store that has some")
+
+
+def _padded(values: dict[str, np.ndarray], length: int) -> tuple[Any, ...]:
+    """Arguments of `event_probability`, of one length, so that one program does for all blocks."""
+    full = {name: np.pad(column, (0, length - len(column)), mode="edge") for name, column in values.items()}
+    params = {name: full[name] for name in ("learning_time", "loss_drop")}
+    rest = full["status"], decode_probability(full[_UNLEARNED]), full["noise_correlation"], full["num_points"]
+    return params, {"learning_time": full["learning_time_stderr"]}, *rest

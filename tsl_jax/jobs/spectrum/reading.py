@@ -1,0 +1,219 @@
+"""From a fit store to a spectrum: streamed, with groups of tokens and the mean loss in the same pass."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from ...curves import Sigmoid
+from ...spectrum import GroupCounts, Spectrum, SpectrumGrid, TimeErrors, block_rows
+from ...spectrum.tallies import tally_on
+from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, decode_probability, open_fits, open_losses
+from ..predict import family_of
+from ...stream.sequences import sequence_blocks, sequence_source
+from .losses import LossSums, add_losses, check_shape, check_tokens, open_other_run
+from .token_groups import Grouping, grouping_of
+
+#: What a spectrum needs of a fit store; other standard errors, rss and r2 stay on the disk.
+_ARRAYS = (
+    *("learning_time", "learning_time_stderr", "sharpness", "loss_drop", "final_loss"),
+    *("constant", "status", "category"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenGroups:
+    """Events by group of tokens.
+
+    Attributes:
+        grouping: the coordinate and its groups.
+        counts: their events; the last row are tokens of no group.
+    """
+
+    grouping: Grouping
+    counts: GroupCounts
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreSpectrum:
+    """What one pass over a fit store, and over its losses if given, brings.
+
+    Attributes:
+        spectrum: of all tokens.
+        groups: by the name of the token coordinate.
+        errors: of the learning times.
+        losses: sums for the mean loss and the mean of the fits; None without a loss store.
+        axis: (checkpoints used,) axis values; `losses` has these columns.
+        axis_name: such as ``"step"``.
+        sequences: what the bootstrap takes as one: tokens of the same ``"sequence"`` (coordinate), runs of increasing
+            ``"position"``, or each ``"token"`` by itself, with bands that are too narrow where tokens are alike.
+    """
+
+    spectrum: Spectrum
+    groups: dict[str, TokenGroups]
+    errors: TimeErrors
+    losses: LossSums | None
+    axis: np.ndarray
+    axis_name: str
+    sequences: str
+
+
+def spectrum_from_store(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None) -> Spectrum:
+    """The learning-time spectrum of a fit store of any size, streamed.
+
+    Whole sequences are resampled together where the store knows them: by its coordinate `sequence`, else by where
+    `position` stops increasing, else every token is its own.
+
+    Args:
+        fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one.
+        grid: the bins; by default those of `tsl_jax.spectrum.SpectrumGrid` over the checkpoints that were fitted.
+
+    Returns:
+        `Spectrum`; tokens that are not fitted yet are counted as ``PENDING``.
+
+    Raises:
+        StoreError: no fit store, of another family, or a grid of another scale.
+        ChunkError: a chunk is corrupted.
+
+    Example:
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [800.0]])) ** 3)
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> tsl.Spectrum.from_store(target).tokens["LEARNED"]
+        2
+
+    Source: arXiv 2606.29858.
+    """
+    return read_spectrum(fits, grid=grid).spectrum
+
+
+def read_spectrum(
+    fits: StoreLike | FitStore,
+    losses: StoreLike | LossStore | None = None,
+    *,
+    other_run: StoreLike | LossStore | None = None,
+    by: Sequence[str] = (),
+    bins: int = 8,
+    grid: SpectrumGrid | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> StoreSpectrum:
+    """Spectrum, groups and mean losses of a fit store of any size in one pass.
+
+    Memory is bounded: the spectrum (80 MB by default), 0.5 MB a group, and one block of tokens.
+
+    Args:
+        fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one.
+        losses: its loss store, likewise, if the spectrum is to be compared with the mean loss.
+        other_run: losses of the same tokens at the same checkpoints in another training run, likewise, to know how far
+            the derivative of the mean loss moves from run to run; needs ``losses``.
+        by: token coordinates to group by; codes that the store names and numbers with few values are categories,
+            others are cut at their quantiles.
+        bins: number of groups of a number with many values.
+        grid: the bins of the spectrum; by default those of `SpectrumGrid` over the checkpoints that were fitted.
+        progress: called after each block with the tokens done and all tokens.
+
+    Returns:
+        `StoreSpectrum`.
+
+    Raises:
+        StoreError: no fit store, of another family, a grid of another scale, losses of another shape, another run of
+            other tokens or checkpoints, or a coordinate that is not there.
+        ChunkError: a chunk is corrupted.
+        ValueError: fewer than 2 bins, or another run without losses.
+
+    Example:
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [800.0]])) ** 3)
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> tokens = {"domain": np.array([0, 1], "int8")}
+        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step}, tokens=tokens)
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> read = read_spectrum(target, source, by=["domain"])
+        >>> read.groups["domain"].grouping.labels, float(read.losses.mean_loss()[0].round(2))
+        (('0', '1'), 6.0)
+    """
+    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
+    family = _sigmoid_of(fits)
+    if bins < 2:
+        raise ValueError(f"bins: got {bins}, expected at least 2")
+    if losses is not None:
+        losses = losses if isinstance(losses, LossStore) else open_losses(losses)
+        check_shape(losses, fits)
+    other_run = open_other_run(other_run, losses, fits)
+    columns, axis = _columns(fits), _axis(fits)
+    grid = grid or grid_of(fits)
+    if grid.scale != family.scale:
+        raise StoreError(f"grid: got scale {grid.scale!r}, expected that of the fits {fits.name}, {family.scale!r}")
+    groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
+    tally_of = tally_on(jax.default_backend())
+    tally = tally_of(grid, {name: len(one.labels) for name, one in groupings.items()})
+    sums, errors = None, TimeErrors.empty(grid)
+    if losses is not None:
+        sums = LossSums.zeros(grid.resamples, len(columns), other_run=other_run is not None)
+    length = min(tally_of.most, 1 << max(fits.num_tokens - 1, 0).bit_length())
+    for part, sequence in sequence_blocks(fits, length):
+        stored = _read(fits, part, second=sums is not None)
+        rows = block_rows(stored.params, stored.constant, stored.status, stored.category, sequence)
+        numbers = {name: grouping.of(fits.read_coordinate(name, part)) for name, grouping in groupings.items()}
+        resample = tally.add(rows, length, numbers)
+        errors = errors.added(grid, stored.params, stored.stderr, stored.status, stored.category, resample)
+        if sums is not None:
+            assert isinstance(losses, LossStore)
+            if other_run is not None:
+                check_tokens(other_run, fits, part)
+            add_losses(sums, (losses, other_run), part, family, axis, columns, stored, resample)
+        if progress:
+            progress(part.stop, fits.num_tokens)
+    groups = {name: TokenGroups(grouping, tally.counts(name)) for name, grouping in groupings.items()}
+    return StoreSpectrum(tally.spectrum(), groups, errors, sums, axis, fits.axis_name, sequence_source(fits))
+
+
+def grid_of(fits: FitStore) -> SpectrumGrid:
+    """The bins that `read_spectrum` takes for a fit store of sigmoids by default."""
+    axis = _axis(fits)
+    return SpectrumGrid(float(axis[0]), float(axis[-1]), _sigmoid_of(fits).scale)
+
+
+def _columns(fits: FitStore) -> np.ndarray:
+    return np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
+
+
+def _axis(fits: FitStore) -> np.ndarray:
+    return fits.axis()[_columns(fits)]
+
+
+def _sigmoid_of(fits: FitStore) -> Sigmoid:
+    if fits.family != Sigmoid.name:
+        raise StoreError(
+            f"{fits.name}: family {fits.family!r} has no single event a curve to make a spectrum of; expected "
+            f"{Sigmoid.name!r}. Fit the losses with tsl.Sigmoid() (tsl fit --family sigmoid)."
+        )
+    family = family_of(fits)
+    assert isinstance(family, Sigmoid)
+    return family
+
+
+def _read(fits: FitStore, part: slice, second: bool) -> StoredFit:
+    """What a spectrum needs; whether a second event is likely only where it is asked for."""
+    names = (*_ARRAYS, "second_event") if second else _ARRAYS
+    values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in names}
+    nothing = np.empty(0)
+    return StoredFit(
+        params={name: values[name] for name in Sigmoid().names},
+        stderr={"learning_time": values["learning_time_stderr"]},
+        rss=nothing,
+        r2=nothing,
+        num_points=nothing,
+        status=values["status"],
+        category=values["category"],
+        constant=values["constant"],
+        noise_correlation=nothing,
+        effective_points=nothing,
+        probabilities={},
+        second_event=decode_probability(values["second_event"]) if second else None,
+    )

@@ -1,0 +1,180 @@
+"""How good a tail's power law is: goodness of fit, and laws it competes with."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..decomposition import moments_of
+from ..statistic import Moments, Spectrum
+from .fit import Cuts, Tail, cuts_of, falling, fit_cut_tail, log_axis, seen_until, tail_of_masses
+from .models import LAWS, law_on_bins, power_law_on_bins
+
+#: Above this mean a Poisson number is drawn as a rounded normal one.
+_MANY = 1e5
+
+
+def tail_goodness(
+    spectrum: Spectrum | Moments,
+    key: Array,
+    *,
+    lower: float | None = None,
+    upper: float | None = None,
+    seen: float = 0.9,
+    least_events: int = 50,
+    replicates: int = 200,
+) -> Float[Array, ""]:
+    """Probability of a worse fit if the tail were a power law, by parametric bootstrap.
+
+    Each replicate draws events from the fitted law in the tail and from the data below it, and goes through
+    `fit_tail` as the data did, choice of the cut included. Small values (below 0.1) speak against the power
+    law. Tokens are taken as independent: where those of a sequence are alike, the true probability is larger.
+
+    Args:
+        spectrum: a `Spectrum`, or the `Moments` of one.
+        key: of `jax.random`.
+        lower, upper, seen, least_events: as in `fit_tail`, weighted by count.
+        replicates: number of replicates; the answer is a multiple of one over it.
+
+    Returns:
+        The probability; NaN where there is no tail.
+
+    Raises:
+        ValueError: as `fit_tail`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tsl_jax as tsl
+        >>> from tsl_jax.spectrum import Spectrum, tail_goodness
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> centres = 10.0 * jnp.linspace(0.008, 0.992, 64)[:, None] ** (-1 / 1.5)  # p(a) ∝ a^-2.5 from 10
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / centres) ** 4)
+        >>> spectrum = Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+        >>> float(tail_goodness(spectrum, jax.random.key(0), lower=10.0, upper=200.0, replicates=20)) > 0.1
+        True
+
+    Source: Clauset, Shalizi and Newman 2009, section 4.1.
+    """
+    moments = moments_of(spectrum)
+    cuts = cuts_of(moments.grid, lower, upper, seen, least_events)
+    return _fitted_goodness(moments, key, cuts, replicates)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _fitted_goodness(moments: Moments, key, cuts: Cuts, replicates: int):
+    return goodness_of(moments, fit_cut_tail(moments, cuts, "count"), key, cuts, replicates)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates: int) -> Float[Array, ""]:
+    """`tail_goodness` of a tail that was fitted with these cuts, by count."""
+    grid, masses = moments.grid, falling(moments, "count")
+    stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
+    y, log_width = (jnp.asarray(values, jnp.float32) for values in log_axis(grid))
+    inside = _inside(moments, tail)
+    p = jnp.exp(power_law_on_bins(tail.exponent, y, log_width, inside))
+    expected = jnp.where(inside, p * jnp.sum(jnp.where(inside, masses, 0)), masses)
+    expected = jnp.where(jnp.isfinite(tail.exponent), expected, 0)
+
+    def distance(key):
+        return tail_of_masses(grid, poisson(key, expected), jnp.ones(()), stop, cuts).distance
+
+    distances = jax.lax.map(distance, jax.random.split(key, replicates))
+    # A replicate without a tail says nothing about the fit and does not count.
+    share = jnp.sum(distances >= tail.distance) / jnp.maximum(jnp.sum(jnp.isfinite(distances)), 1)
+    return jnp.where(jnp.isfinite(tail.exponent), share, jnp.nan)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """Another law for the same tail, truncated to it and fitted by maximum likelihood.
+
+    Attributes:
+        log_ratio: log-likelihood of the power law less that of the rival, all events of the tail; positive values
+            favour the power law.
+        z: the same over its standard deviation (Vuong 1989).
+        p: probability of a ratio of this size if both laws are equally far from the truth; for the lognormal law,
+            which contains the power law, that of a ratio this far below 0 if the power law is true.
+    """
+
+    log_ratio: Float[Array, ""]
+    z: Float[Array, ""]
+    p: Float[Array, ""]
+
+
+def tail_rivals(
+    spectrum: Spectrum | Moments,
+    tail: Tail,
+) -> dict[str, Rival]:
+    """Compare the power law of a tail with a lognormal and an exponential law over the same range.
+
+    Args:
+        spectrum: a `Spectrum`, or the `Moments` of one or of a replicate.
+        tail: of `fit_tail`, weighted by count.
+
+    Returns:
+        `Rival` by name, ``"lognormal"`` and ``"exponential"``; NaN where there is no tail.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> from tsl_jax.spectrum import Spectrum, fit_tail, tail_rivals
+        >>> step = jnp.geomspace(1.0, 1000.0, 40)
+        >>> centres = 10.0 * jnp.linspace(0.008, 0.992, 64)[:, None] ** (-1 / 1.5)  # p(a) ∝ a^-2.5 from 10
+        >>> losses = 1.0 + 6.0 / (1.0 + (step / centres) ** 4)
+        >>> spectrum = Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+        >>> tail = fit_tail(spectrum, lower=10.0, upper=200.0)
+        >>> float(tail_rivals(spectrum, tail)["exponential"].log_ratio) > 0  # the power law is more likely
+        True
+
+    Source: Clauset, Shalizi and Newman 2009, section 5; Vuong 1989.
+    """
+    return _rivals(moments_of(spectrum), tail)
+
+
+@jax.jit
+def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
+    masses = falling(moments, "count")
+    y, log_width = (jnp.asarray(values, jnp.float32) for values in log_axis(moments.grid))
+    inside = _inside(moments, tail)
+    number = jnp.sum(jnp.where(inside, masses, 0))
+    share = jnp.where(inside, masses, 0) / jnp.maximum(number, 1e-30)
+    log_p = power_law_on_bins(tail.exponent, y, log_width, inside)
+    result = {}
+    for law in LAWS:
+        if law == "power law":
+            continue
+        other, theta = law_on_bins(law, masses, y, log_width, inside)
+        if law == "lognormal":  # its curve over ln(a) bends down; where the data bend up it is a power law at best
+            other = jnp.where(theta[1] < 0, other, log_p)
+        difference = log_p - other
+        # Both sum to 1 but for rounding, which millions of events would make a likelihood of: the power law's mean
+        # of the other's relative density is 1.
+        p = jnp.where(inside, jnp.exp(log_p), 0)
+        density = jnp.expm1(jnp.where(p > 0, -difference, 0))
+        difference = difference + jnp.log1p(jnp.sum(p * density) / jnp.maximum(jnp.sum(p), 1e-30))
+        mean = jnp.sum(share * difference)
+        spread = jnp.sqrt(jnp.sum(share * jnp.square(difference - mean)))
+        z = jnp.where(spread > 0, jnp.sqrt(number) * mean / jnp.where(spread > 0, spread, 1), 0)
+        ratio = number * mean
+        if law == "lognormal":
+            # Twice the ratio is 0 in half of all cases and chi-squared with one degree of freedom in the other half.
+            p = jnp.where(ratio < 0, 0.5 * jax.scipy.special.erfc(jnp.sqrt(jnp.maximum(-ratio, 0))), 1.0)
+        else:
+            p = jax.scipy.special.erfc(jnp.abs(z) / jnp.sqrt(2.0))
+        known = jnp.isfinite(tail.exponent)
+        result[law] = jax.tree.map(lambda v, known=known: jnp.where(known, v, jnp.nan), Rival(ratio, z, p))
+    return result
+
+
+def _inside(moments: Moments, tail: Tail):
+    middle = jnp.asarray(moments.grid.axis(moments.grid.centres), jnp.float32)
+    return (middle > tail.lower) & (middle < tail.upper)
+
+
+def poisson(key, mean: Float[Array, " bins"]) -> Float[Array, " bins"]:
+    """Poisson numbers as float32; above 10^5 rounded normal ones."""
+    few = jax.random.poisson(key, jnp.minimum(mean, _MANY)).astype(jnp.float32)
+    many = jnp.round(mean + jnp.sqrt(mean) * jax.random.normal(key, mean.shape))
+    return jnp.where(mean > _MANY, jnp.maximum(many, 0), few)

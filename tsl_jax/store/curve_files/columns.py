@@ -1,0 +1,125 @@
+"""Which column of a table is the step, the loss, the learning rate: names that training frameworks give them."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from .tables import LossCurveError, Table
+
+#: Spellings by what they mean, the best ones first; a file that has several of one group does not say which it is.
+_SPELLINGS: Mapping[str, Sequence[Sequence[str]]] = {
+    "step": (
+        ("step", "steps"),
+        ("global_step", "train/global_step", "trainer/global_step", "opt_step", "optimizer_step", "train_step"),
+        ("iteration", "iterations", "iter", "iter_num", "update", "updates", "num_updates", "training_step", "s"),
+        ("_step",),
+    ),
+    "loss": (
+        ("loss",),
+        ("train/loss", "train_loss", "training_loss", "training/loss", "loss/train", "loss_train", "trl", "lm_loss"),
+        ("loss_avg", "avg_loss", "mean_loss", "loss_mean", "train/loss_avg", "train/loss_step", "train_loss_step"),
+        (
+            *("eval_loss", "eval/loss", "val_loss", "val/loss", "validation_loss", "validation/loss", "valid_loss"),
+            *("valid/loss", "loss/val", "loss/eval", "loss/valid", "loss/validation", "test_loss", "test/loss", "tel"),
+        ),
+    ),
+    "learning_rate": (
+        ("lr", "learning_rate"),
+        ("train/learning_rate", "train/lr", "train_lr", "optim/lr", "optim/learning_rate", "optimizer/lr"),
+        ("lr/group_0", "optim/learning_rate_group0", "learning_rate/group_0", "lr-adam", "lr-adamw", "lr-sgd"),
+    ),
+}
+#: Names that say which of several runs a row belongs to.
+_RUN_COLUMNS = ("run", "run_id", "run_name", "run_name_or_id", "experiment")
+#: The command's options, by what they name.
+OPTIONS = {"step": "--step-column", "loss": "--loss-column", "learning_rate": "--lr-column"}
+
+
+def spelling(name: str) -> str:
+    """The first name of a column, which messages use."""
+    return _SPELLINGS[name][0][0]
+
+
+def find_columns(
+    table: Table, needed: Sequence[str], others: Sequence[str], names: Mapping[str, str]
+) -> tuple[dict[str, int], list[str]]:
+    """Which column holds what, and a note where a file has more of a kind than one.
+
+    Raises:
+        LossCurveError: a column is absent, or there are several that it could be.
+    """
+    _refuse_several_runs(table)
+    places: dict[str, int] = {}
+    notes: list[str] = []
+    for name in (*needed, *others):
+        if name in names:
+            places[name] = _named(table, name, names[name])
+            continue
+        group, found = _known(table.header, name)
+        if len(found) > 1:
+            raise LossCurveError(
+                f"{table.path}: columns {_listed([table.header[place] for place in found])} all could be the {name}; "
+                f"keep one of them, or name it: {OPTIONS[name]} {table.header[found[0]]!r}"
+            )
+        if found:
+            places[name] = found[0]
+            rest = sum(len(places) for places in _candidates(table.header, name)) - 1
+            if group and rest:
+                notes.append(f"the {name} is column {table.header[found[0]]!r} ({OPTIONS[name]} names another)")
+        elif name in needed:
+            expected = ",".join(spelling(column) for column in needed)
+            raise LossCurveError(
+                f"{table.path}: no column {spelling(name)!r} among {_listed(table.header)}, expected a header line "
+                f"such as {expected!r}; add it, or name the column that holds the {name}: {OPTIONS[name]} NAME"
+            )
+    return places, notes
+
+
+def _named(table: Table, name: str, wanted: str) -> int:
+    found = [place for place, column in enumerate(table.header) if column == wanted]
+    if len(found) != 1:
+        what = "no column" if not found else f"{len(found)} columns"
+        raise LossCurveError(
+            f"{table.path}: {what} {wanted!r} among {_listed(table.header)}, expected one; {OPTIONS[name]} takes a "
+            "name of these"
+        )
+    return found[0]
+
+
+def _known(header: Sequence[str], name: str) -> tuple[int, list[int]]:
+    """The best group of spellings that a header has, and its columns of that group."""
+    groups = _candidates(header, name)
+    best = next((group for group, found in enumerate(groups) if found), 0)
+    return best, groups[best]
+
+
+def _candidates(header: Sequence[str], name: str) -> list[list[int]]:
+    """Columns of each group of spellings."""
+    columns = [_plain(column) for column in header]
+    if name == "loss" and {"wall_time", "step", "value"} <= set(columns):  # as TensorBoard exports a curve
+        columns = ["loss" if column == "value" else column for column in columns]
+    return [[place for place, column in enumerate(columns) if column in group] for group in _SPELLINGS[name]]
+
+
+def _plain(column: str) -> str:
+    """A name without what frameworks write differently: capitals, blanks, dots, and the run before it in wandb's."""
+    column = column.strip()
+    if column.endswith(("__MIN", "__MAX")):
+        return ""
+    metric = re.fullmatch(r".+ - (.+)", column, re.DOTALL)
+    return (metric[1] if metric else column).lower().replace(" ", "_").replace(".", "/")
+
+
+def _refuse_several_runs(table: Table) -> None:
+    for place, column in enumerate(table.header):
+        if column.strip().lower() in _RUN_COLUMNS:
+            runs = list(dict.fromkeys(str(row[place]) for row in table.rows))
+            if len(runs) > 1:
+                raise LossCurveError(
+                    f"{table.path}: holds {len(runs)} runs by its column {column!r}, {_listed(runs)}, expected one; "
+                    "write a file a run"
+                )
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(repr(name[:80]) for name in names[:most])
+    return f"[{shown}{f', and {len(names) - most} more' if len(names) > most else ''}]"

@@ -1,0 +1,290 @@
+"""The time law, with an honest interval for its exponent."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, UInt8
+
+from ...curves import jax_array
+from ...fitting import least_squares
+from ..checks import refuse_rising
+from ..distributions import f_tail, student_quantile
+from ..laws.residuals import autocorrelation, independent_rows
+
+#: What softmax with cross-entropy predicts for the exponent, arXiv 2602.03685.
+THIRD = 1 / 3
+#: Exponents are searched within these; an end of an interval beyond them is given as 0 or infinity.
+_LEAST, _MOST = 1e-3, 20.0
+#: Logarithm of the largest value of a shape.
+_LARGEST = 40.0
+_NUM_STARTS = 96
+_BISECTIONS = 40
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TimeLaw:
+    """``loss = coefficient · a^-exponent + floor``; every array gets the leading axes of `vmap`.
+
+    Attributes:
+        params: ``coefficient`` (nat·axis^exponent), ``exponent``, ``floor`` (nat).
+        stderr: their standard errors, widened for residuals that are correlated from row to row.
+        exponent_lower: lower end of the profile-likelihood interval of the exponent; 0 where nothing bounds it.
+        exponent_upper: upper end; infinite where nothing bounds it.
+        third_p_value: probability of data that disagree as much with an exponent of 1/3, were it true.
+        autocorrelation: of neighbouring residuals, ρ >= 0; n rows count as ``n·(1 - ρ)/(1 + ρ)`` independent ones.
+        rss: (weighted) sum of squared residuals, nat².
+        r2: ``1 - rss / (sum of squares around the mean)``.
+        num_points: rows that count.
+        status: `Status`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tau = jnp.geomspace(0.1, 10.0, 100)
+        >>> law = time_law(tau, 0.5 * tau**-0.33 + 3.0 + 1e-3 * jnp.sin(40 * tau))
+        >>> round(float(law.predict(100.0)), 2)
+        3.11
+    """
+
+    params: dict[str, Float[Array, "*batch"]]
+    stderr: dict[str, Float[Array, "*batch"]]
+    exponent_lower: Float[Array, "*batch"]
+    exponent_upper: Float[Array, "*batch"]
+    third_p_value: Float[Array, "*batch"]
+    autocorrelation: Float[Array, "*batch"]
+    rss: Float[Array, "*batch"]
+    r2: Float[Array, "*batch"]
+    num_points: Int[Array, "*batch"]
+    status: UInt8[Array, "*batch"]
+
+    def predict(self, axis: Float[Array, " times"]) -> Float[Array, " times"]:
+        """The loss (nat) at values of the axis."""
+        return self.params["coefficient"] * jax_array(axis) ** -self.params["exponent"] + self.params["floor"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AxisComparison:
+    """The time law in dynamic time and in steps, for the same losses.
+
+    Attributes:
+        dynamic_time: the law in dynamic time.
+        step: the law in steps.
+        delta_aic: how much better dynamic time explains the losses, ``n ln(rss_step / rss_time)`` over the effective
+            number of independent rows; positive for dynamic time, decisive beyond about 10.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> step = jnp.arange(100.0, 5000.0, 50.0)
+        >>> tau = 1e-3 * step - 1e-7 * step**2
+        >>> comparison = compare_axes(tau, step, tau**-0.33 + 2.0)
+        >>> round(float(comparison.dynamic_time.params["exponent"]), 2)
+        0.33
+    """
+
+    dynamic_time: TimeLaw
+    step: TimeLaw
+    delta_aic: Float[Array, "*batch"]
+
+
+def time_law(
+    dynamic_time: Float[Array | np.ndarray, " rows"],
+    loss: Float[Array | np.ndarray, " rows"],
+    *,
+    weights: Float[Array | np.ndarray, " rows"] | None = None,
+    level: float = 0.95,
+) -> TimeLaw:
+    """Fit ``loss = coefficient · τ^-exponent + floor`` by least squares, with an interval for the exponent.
+
+    The interval holds the exponents whose best fit is not much worse: ``rss(α) <= rss (1 + t²/ν)`` with t Student's
+    quantile for ν degrees of freedom. Residuals of real curves are correlated from row to row; the widths allow for
+    it by the lag-1 autocorrelation. Pure: works under `jit` and `vmap`; the parameters are differentiable.
+
+    Args:
+        dynamic_time: (rows,) sums of the learning rates, positive, such as `lr_sum` gives; or any other axis. Rows in
+            the order of training; several runs one after the other.
+        loss: (rows,) mean losses, nat.
+        weights: (rows,) relative inverse variances; 0 leaves a row out.
+        level: of the interval.
+
+    Returns:
+        `TimeLaw`.
+
+    Raises:
+        ValueError: shapes that disagree, an axis that is not positive, losses that are not finite, fewer than 5 rows
+            that count, or losses that rise (checked where the values are known).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tau = jnp.geomspace(0.1, 10.0, 100)
+        >>> law = time_law(tau, 0.5 * tau**-0.33 + 3.0 + 1e-3 * jnp.sin(40 * tau))
+        >>> bool(law.exponent_lower < 0.33) and bool(law.exponent_upper > 0.33)
+        True
+
+    Source: arXiv 2602.03685.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a probability between 0 and 1, such as 0.95")
+    _check(dynamic_time, loss, weights)
+    axis, loss = jax_array(dynamic_time), jax_array(loss)
+    dtype = jnp.promote_types(jnp.promote_types(axis.dtype, loss.dtype), jnp.float32)
+    weights = jnp.ones(loss.shape, dtype) if weights is None else jnp.asarray(weights, dtype)
+    return _time_law(axis.astype(dtype), loss.astype(dtype), weights, level)
+
+
+def compare_axes(
+    dynamic_time: Float[Array | np.ndarray, " rows"],
+    step: Float[Array | np.ndarray, " rows"],
+    loss: Float[Array | np.ndarray, " rows"],
+    *,
+    weights: Float[Array | np.ndarray, " rows"] | None = None,
+    level: float = 0.95,
+) -> AxisComparison:
+    """The time law in dynamic time and the same law in steps: which explains the losses better.
+
+    Args:
+        dynamic_time: (rows,) sums of the learning rates.
+        step: (rows,) updates done, 1 or more.
+        loss: (rows,) mean losses, nat.
+        weights: (rows,) relative inverse variances.
+        level: of the intervals.
+
+    Returns:
+        `AxisComparison`.
+
+    Raises:
+        ValueError: what `time_law` refuses.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> step = jnp.arange(100.0, 5000.0, 50.0)
+        >>> tau = 1e-3 * step - 1e-7 * step**2
+        >>> bool(compare_axes(tau, step, tau**-0.33 + 2.0).delta_aic > 10)
+        True
+    """
+    time, steps = (time_law(axis, loss, weights=weights, level=level) for axis in (dynamic_time, step))
+    correlated = jnp.maximum(time.autocorrelation, steps.autocorrelation)
+    rows = independent_rows(time.num_points, correlated)
+    tiny = jnp.finfo(time.rss.dtype).tiny
+    return AxisComparison(time, steps, rows * jnp.log(jnp.maximum(steps.rss, tiny) / jnp.maximum(time.rss, tiny)))
+
+
+def _check(axis, loss, weights) -> None:
+    if np.ndim(axis) != 1 or np.shape(axis) != np.shape(loss):
+        raise ValueError(
+            f"dynamic_time, loss: got shapes {np.shape(axis)} and {np.shape(loss)}, expected (rows,) for both; use "
+            "jax.vmap for several curves"
+        )
+    if weights is not None and np.shape(weights) != np.shape(loss):
+        raise ValueError(f"weights: got shape {np.shape(weights)}, expected that of the losses, {np.shape(loss)}")
+    if any(isinstance(value, Tracer) for value in (axis, loss, weights)):
+        return
+    counts = np.ones(np.shape(loss), bool) if weights is None else np.asarray(weights) > 0
+    axis, loss = np.asarray(axis, np.float64)[counts], np.asarray(loss, np.float64)[counts]
+    if len(loss) < 5:
+        raise ValueError(f"loss: got {len(loss)} row(s) that count, expected at least 5; measure more checkpoints")
+    for name, bad in (("dynamic_time", ~(np.isfinite(axis) & (axis > 0))), ("loss", ~np.isfinite(loss))):
+        if bad.any():
+            value = (axis if name == "dynamic_time" else loss)[bad][0]
+            raise ValueError(
+                f"{name}: got {value}, expected {'positive ' * (name != 'loss')}finite values; leave the "
+                f"{bad.sum()} row(s) out or give them weight 0"
+            )
+    refuse_rising(axis, loss)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _time_law(axis, loss, weights, level) -> TimeLaw:
+    counts = weights > 0
+    log_axis, loss = jnp.log(jnp.where(counts, axis, 1.0)), jnp.where(counts, loss, 0.0)
+    weights = jnp.where(counts, weights, 0.0)
+    total = jnp.sum(weights)
+    # Counted from the geometric mean of the axis and the mean loss, so that float32 resolves the residuals.
+    unit, centre = jnp.sum(weights * log_axis) / total, jnp.sum(weights * loss) / total
+    x = jnp.where(counts, log_axis - unit, 0.0)
+    profile = functools.partial(_profile, x, jnp.where(counts, loss - centre, 0.0), weights)
+
+    # Steeper shapes than this would overflow when squared.
+    most = jnp.minimum(_MOST, _LARGEST / jnp.max(jnp.abs(x)))
+    exponents = jnp.exp(jnp.linspace(jnp.log(_LEAST), jnp.log(most), _NUM_STARTS)).astype(x.dtype)
+    nearest = exponents[jnp.argmin(jax.vmap(lambda exponent: profile(exponent)[0])(exponents))]
+    _, amplitude, floor = profile(nearest)
+    fit = least_squares(
+        _residual,
+        {"floor": floor, "amplitude": amplitude, "log_exponent": jnp.log(nearest)},
+        *(x, loss - centre),
+        weights=weights,
+        bounds=(_bounds(jnp.log(_LEAST)), _bounds(jnp.log(most))),
+    )
+    left = _residual(fit.params, x, loss - centre)
+    # Of what follows only the parameters have derivatives: quantiles and crossings have none in their degrees.
+    correlation = lax.stop_gradient(autocorrelation(left, counts))
+    degrees = jnp.maximum(independent_rows(fit.num_points, correlation) - 3, 1.0)
+    wider = jnp.sqrt((fit.num_points - 3) / degrees)
+
+    exponent = jnp.exp(fit.params["log_exponent"])
+    variance = jnp.maximum(fit.rss / degrees, jnp.finfo(x.dtype).tiny)
+    lower, upper = _interval(
+        profile, lax.stop_gradient(exponent), most, fit.rss + variance * student_quantile(level, degrees) ** 2
+    )
+    statistic = lax.stop_gradient(jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0) / variance)
+    coefficient = fit.params["amplitude"] * jnp.exp(exponent * unit)
+    # Order of the covariance: amplitude, floor, log_exponent (names sorted, as in any pytree of a dict).
+    slope = jnp.array([1 / fit.params["amplitude"], 0.0, exponent * unit]) * coefficient
+    spread = jnp.sqrt(jnp.maximum(slope @ fit.covariance @ slope, 0.0))
+    return TimeLaw(
+        {"coefficient": coefficient, "exponent": exponent, "floor": fit.params["floor"] + centre},
+        {
+            "coefficient": wider * spread,
+            "exponent": wider * fit.stderr["log_exponent"] * exponent,
+            "floor": wider * fit.stderr["floor"],
+        },
+        lax.stop_gradient(lower),
+        lax.stop_gradient(upper),
+        f_tail(statistic, 1.0, degrees),
+        correlation,
+        fit.rss,
+        1 - fit.rss / jnp.sum(weights * (loss - centre) ** 2),
+        fit.num_points,
+        fit.status,
+    )
+
+
+def _residual(params, x, centred):
+    return params["amplitude"] * jnp.exp(-jnp.exp(params["log_exponent"]) * x) + params["floor"] - centred
+
+
+def _bounds(log_exponent):
+    return {"floor": None, "amplitude": None, "log_exponent": log_exponent}
+
+
+def _profile(x, centred, weights, exponent):
+    """Least rss over amplitude and floor for an exponent; and those two."""
+    total = jnp.sum(weights)
+    shape = jnp.exp(-exponent * x)
+    mean = jnp.sum(weights * shape) / total
+    along = jnp.sum(weights * (shape - mean) * centred) / jnp.sum(weights * (shape - mean) ** 2)
+    rss = jnp.sum(weights * (centred - along * (shape - mean)) ** 2)
+    return rss, along, -along * mean
+
+
+def _interval(profile, exponent, most, limit):
+    """Where the profile crosses ``limit`` below and above its minimum, by bisection in the log exponent."""
+
+    def crossing(far):
+        def halve(_, ends):
+            inside, outside = ends
+            middle = (inside + outside) / 2
+            beyond = profile(jnp.exp(middle))[0] > limit
+            return jnp.where(beyond, inside, middle), jnp.where(beyond, middle, outside)
+
+        inside, outside = lax.fori_loop(0, _BISECTIONS, halve, (jnp.log(exponent), jnp.log(far)))
+        return jnp.exp((inside + outside) / 2), profile(far)[0] > limit
+
+    (lower, below), (upper, above) = crossing(jnp.asarray(_LEAST, exponent.dtype)), crossing(most)
+    return jnp.where(below, lower, 0.0), jnp.where(above, upper, jnp.inf)

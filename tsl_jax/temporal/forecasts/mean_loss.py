@@ -1,0 +1,243 @@
+"""Forecast of the mean loss for the rest of training, from its beginning."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from .mixture import mixed_forecast
+from .posterior import Prior, Rows
+from .rows import LAWS, PRIOR_WEIGHTS, Times, checked_curve, law_rows, origins_of, rates_of, thinned
+
+#: Levels of the bands.
+LEVELS = (0.5, 0.9)
+#: Fractions of the seen clock before which rows are left out, each tried.
+STARTS = (0.0, 0.125, 0.25, 0.5)
+#: Rolling origins within the seen part.
+_ORIGINS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastPrior:
+    """What is taken for likely before the run was seen: mean and spread of normal distributions.
+
+    Args:
+        exponent: α of the falling power law; the default lies above theory's 1/3 in dynamic time, as fits to whole
+            runs do.
+        exponent_spread: of ln α; the default is a choice, wide enough for runs of another kind.
+        gain: fall of the loss (nat) when the learning rate goes from its highest value to 0 and stays there long:
+            the only thing that speaks of annealing as long as the run has not seen any. Defaults of exponent, gain
+            and its spread are `prior_from_runs` of the 18 runs of 25M and 100M parameters of arXiv 2503.12811; learn
+            them from your own.
+        gain_spread: its spread, nat.
+        transient: spread of a deviation at the first row that dies with the square of the clock, nat.
+        drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat; the default
+            has the best score on runs of the size that it was not learned from
+            (``python -m benchmarks forecast_prior``).
+        drift_spread: of its logarithm.
+        noise: scatter of the measured losses, nat.
+        noise_spread: of its logarithm.
+    """
+
+    exponent: float = 0.447
+    exponent_spread: float = 0.35
+    gain: float = 0.127
+    gain_spread: float = 0.042
+    transient: float = 0.05
+    drift: float = 0.003
+    drift_spread: float = 1.0
+    noise: float = 2e-3
+    noise_spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not (np.isfinite(value) and (value > 0 or field.name == "gain")):
+                raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
+
+
+DEFAULT_PRIOR = ForecastPrior()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """Mean loss at later steps, with bands.
+
+    Attributes:
+        step: training steps of the forecast.
+        mean: expected loss, nat.
+        lower: lower ends of the bands of `LEVELS`, 50 and 90%, nat.
+        upper: upper ends.
+        paths: drawn courses of the loss, each equally likely, nat.
+        weight: of every law; they add up to 1.
+        rolling_error: of every law, root mean square error of its predictions within the seen part, nat.
+        gain_known: how much of the gain's uncertainty the seen part has removed: 0 says that the forecast of what
+            annealing brings is the prior's.
+        reach: the last clock of the forecast over the last one seen.
+        unseen_fall: how much further the learning rate falls than was seen, as a share of its highest value.
+        unseen_rise: how much higher the learning rate gets than was seen, as a share of the highest seen.
+        num_seen: rows that were seen.
+        scheduled: whether the schedule was known.
+        laws: names of the laws (static).
+    """
+
+    step: Float[np.ndarray, " rows"]
+    mean: Float[np.ndarray, " rows"]
+    lower: Float[np.ndarray, "levels rows"]
+    upper: Float[np.ndarray, "levels rows"]
+    paths: Float[np.ndarray, "paths rows"]
+    weight: Float[np.ndarray, " laws"]
+    rolling_error: Float[np.ndarray, " laws"]
+    gain_known: Float[np.ndarray, ""]
+    reach: Float[np.ndarray, ""]
+    unseen_fall: Float[np.ndarray, ""]
+    unseen_rise: Float[np.ndarray, ""]
+    num_seen: Float[np.ndarray, ""]
+    scheduled: Bool[np.ndarray, ""]
+    laws: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In which ways the forecast lies outside what the data support; empty where it does not."""
+        said = []
+        if float(self.reach) > 10:
+            said.append(
+                f"the forecast reaches {float(self.reach):.0f} times as far as the seen part: trust the bands, not "
+                "the line"
+            )
+        if float(self.unseen_fall) > 0.05 and float(self.gain_known) < 0.5:
+            said.append(
+                f"the learning rate will fall by {float(self.unseen_fall):.0%} of its highest value more than was "
+                "seen: what that brings is a prior, not data"
+            )
+        if float(self.unseen_rise) > 0.02:
+            said.append(
+                f"the learning rate will rise {float(self.unseen_rise):.0%} above the highest that was seen: no law "
+                "here knows what that does"
+            )
+        if not self.scheduled:
+            said.append("the schedule is unknown: if the learning rate falls, the loss will end below this forecast")
+        if int(self.num_seen) < 8:
+            said.append(f"only {int(self.num_seen)} losses were seen: the law's exponent is mostly the prior's")
+        return tuple(said)
+
+
+def forecast(
+    step: Float[np.ndarray, " rows"],
+    loss: Float[np.ndarray, " rows"],
+    at: Float[np.ndarray, " later"],
+    *,
+    learning_rate: Float[np.ndarray, " updates"] | None = None,
+    prior: ForecastPrior = DEFAULT_PRIOR,
+    laws: tuple[str, ...] | None = None,
+    key: Array | None = None,
+    own_key: Array | None = None,
+    paths: int = 1000,
+) -> Forecast:
+    """Forecasts the mean loss at later steps from the losses of a young run.
+
+        ``loss = floor + A·clock^-α - gain·response + drift + noise``
+
+    Four laws of this form are averaged: a power law of the step, which knows no schedule; the same law of dynamic
+    time; the annealing law and the multi-power law, whose response says what falls of the learning rate have
+    brought. Of each the exponent, the answer's kernel and three sizes of noise lie on a grid; everything else is
+    integrated in closed form. A slope that drifts over the logarithm of the clock stands for what no law knows: the
+    bands widen with the distance. How much each law counts, and which early rows count, is decided by its
+    predictions of the later part of what was seen from the earlier part.
+
+    Args:
+        step: (rows,) steps of the seen losses, increasing, above 0 or the first 0 (which is left out).
+        loss: (rows,) mean loss there, nat.
+        at: (later,) steps to forecast, increasing, after the last seen one.
+        learning_rate: (updates,) rate of every update from update 1 up to the last step of ``at`` at least, or an
+            object with such an attribute; ``None``: unknown, and only the power law of the step is left.
+        prior: see `ForecastPrior`.
+        laws: which of `LAWS` to average; by default all that the schedule allows.
+        key: random key for the paths; by default always the same.
+        own_key: random key for what is this run's own, by default made of ``key``. Forecasts with one ``key`` and
+            different ``own_key`` draw the same gains, as runs of one family have them; `rank` does so.
+        paths: how many paths to draw.
+
+    Returns:
+        `Forecast`; its `warnings` say where it lies outside what the data support.
+
+    Raises:
+        ValueError: fewer than 3 rows, steps that do not increase, a loss that is not finite or that rises from the
+            beginning to the end, a step of ``at`` that was seen, a schedule shorter than ``at``, an unknown law.
+
+    Example:
+        >>> import numpy as np
+        >>> from tsl_jax.temporal import forecast
+        >>> step = np.arange(100.0, 2100.0, 50.0)
+        >>> found = forecast(step, 3 + 20 * step**-0.5, np.array([4000.0, 10000.0]))
+        >>> bool(abs(found.mean[-1] - 3.2) < 0.02), found.laws
+        (True, ('step power law',))
+
+    Source: laws of arXiv 2602.03685, 2408.11029 and 2503.12811.
+    """
+    step, loss, at = checked_curve(step, loss, at)
+    rates = rates_of(learning_rate, at[-1])
+    names = _chosen_laws(laws, rates is not None)
+    known_step, known_loss = thinned(step, loss)
+    times = Times.of(known_step, at)
+    rows = law_rows(names, times.step, rates)
+    key = jax.random.key(0) if key is None else key
+    own_key = jax.random.fold_in(key, 1) if own_key is None else own_key
+    found = mixed_forecast(*_arrays(rows, known_loss, times, names, prior), key, own_key, paths, times.num_seen)
+    nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
+    drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found.paths)[:, ends]])
+    lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
+    return Forecast(
+        step=at,
+        mean=drawn.mean(axis=0),
+        lower=lower,
+        upper=upper,
+        paths=drawn,
+        weight=np.asarray(found.weight),
+        rolling_error=np.asarray(found.rolling_error),
+        gain_known=np.asarray(found.gain_known),
+        num_seen=np.asarray(len(step)),
+        scheduled=np.asarray(rates is not None),
+        laws=names,
+        **_beyond(rows, slice(len(known_step)), slice(times.num_seen, None)),
+        unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
+    )
+
+
+def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], prior: ForecastPrior) -> tuple:
+    """The first arguments of `mixed_forecast`, in float32: of one shape for all runs with as many laws."""
+    masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
+    log_laws = np.log([PRIOR_WEIGHTS[law] for law in laws])
+    padded = np.pad(loss, (0, len(times.step) - len(loss)))
+    arrays = rows, padded, masks, log_laws, Prior(**dataclasses.asdict(prior))
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
+
+
+def _beyond(rows: Rows, seen: slice, later: slice) -> dict[str, np.ndarray]:
+    """How far the forecast goes beyond what was seen, in the clock and the response of the last law."""
+    clock, response = rows.log_clock[-1], rows.response[-1, 0]
+    return {
+        "reach": np.exp(clock[later][-1] - clock[seen][-1]),
+        "unseen_fall": np.maximum(response[later].max() - response[seen].max(), 0.0),
+    }
+
+
+def _highest(rates: np.ndarray, last: float) -> float:
+    """The highest rate up to a step; the first above 0 where that is still to come."""
+    return float(rates[: max(int(last), int(np.argmax(rates > 0)) + 1)].max())
+
+
+def _chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ...]:
+    possible = LAWS if scheduled else LAWS[:1]
+    names = possible if laws is None else tuple(laws)
+    for name in names:
+        if name not in LAWS:
+            raise ValueError(f"laws: got {name!r}, expected some of {', '.join(LAWS)}")
+        if name not in possible:
+            raise ValueError(f"laws: {name} needs the schedule; pass learning_rate, or leave this law out")
+    if not names:
+        raise ValueError("laws: got none, expected at least one")
+    return names

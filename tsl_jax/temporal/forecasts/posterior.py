@@ -1,0 +1,206 @@
+"""Posterior of one law of the mean loss on a grid of its nonlinear parameters; the others in closed form."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ...linalg.small import triangle, upper_inverse, whiten
+
+#: Grid of the exponent, of the noise's size (nat), of its correlation from row to row, and of the drift of the slope
+#: (nat per e-fold, over the square root of an e-fold), relative to the noise.
+EXPONENTS = np.geomspace(0.1, 1.5, 14)
+NOISES = np.geomspace(3e-4, 3e-2, 6)
+CORRELATIONS = np.array([0.0, 0.85])
+DRIFTS = np.array([0.3, 3.0, 30.0, 300.0])
+#: How fast the early transient dies: exponent over the law's clock.
+_TRANSIENT = 2.0
+#: Columns: level, slope, transient, response.
+_COLUMNS = 4
+
+
+class Prior(NamedTuple):
+    """What is taken for likely before any loss was seen; see `tsl_jax.temporal.ForecastPrior`."""
+
+    exponent: Float[Array, ""]
+    exponent_spread: Float[Array, ""]
+    gain: Float[Array, ""]
+    gain_spread: Float[Array, ""]
+    transient: Float[Array, ""]
+    drift: Float[Array, ""]
+    drift_spread: Float[Array, ""]
+    noise: Float[Array, ""]
+    noise_spread: Float[Array, ""]
+
+
+class Rows(NamedTuple):
+    """Times of losses as one law, or several stacked, sees them; NumPy or JAX arrays.
+
+    Attributes:
+        log_clock: (*laws, rows) logarithm of the law's clock.
+        response: (*laws, kernels, rows) what each kernel says that falls of the rate have brought.
+        log_kernel: (*laws, kernels) logarithm of the kernels' prior weights.
+    """
+
+    log_clock: Any
+    response: Any
+    log_kernel: Any
+
+
+class Posterior(NamedTuple):
+    """Weights of the grid and, at each of its points, a normal distribution of the coefficients.
+
+    Grid axes: drift, correlation, exponent, kernel, noise.
+    """
+
+    log_weight: Float[Array, "drifts correlations exponents kernels noises"]
+    log_evidence: Float[Array, ""]
+    mean: Float[Array, "drifts correlations exponents kernels noises columns"]
+    factor: Float[Array, "drifts correlations exponents kernels noises columns columns"]
+    origin: Float[Array, ""]
+    first: Float[Array, ""]
+    anchor: Float[Array, ""]
+    at_origin: Float[Array, " kernels"]
+
+
+def drifted(x: Float[Array, " rows"]) -> Float[Array, "rows rows"]:
+    """Covariance of a slope that drifts as Brownian motion away from 0, both ways: ``m² (3M - m)/6``, one side."""
+    size = jnp.abs(x)
+    least, most = jnp.minimum(size[:, None], size), jnp.maximum(size[:, None], size)
+    same = (x[:, None] > 0) == (x > 0)
+    return jnp.where(same, least**2 * (3 * most - least) / 6, 0)
+
+
+def columns_shared(x, first) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
+    """Level and early transient; the transient is 0 at the origin and about 1 at the first row."""
+    return jnp.ones_like(x), jnp.exp(-_TRANSIENT * (x - first)) - jnp.exp(_TRANSIENT * first)
+
+
+def columns(exponent, kernel_response, x, first) -> Float[Array, "rows columns"]:
+    """Level, falling power law, early transient and response, all 0 at the origin but the level."""
+    ones, transient = columns_shared(x, first)
+    return jnp.stack([ones, jnp.expm1(-exponent * x) / exponent, transient, -kernel_response], axis=-1)
+
+
+def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " rows"], prior: Prior) -> Posterior:
+    """The law's posterior from the rows where ``known`` is 1 (0 elsewhere).
+
+    ``loss = level + slope·(e^(-α x) - 1)/α + transient - gain·response + drift + noise`` with x the logarithm of the
+    clock since the last known row: exact for the four coefficients given α, the kernel and three sizes of noise.
+    """
+    known = jnp.asarray(known, loss.dtype)
+    last = jnp.argmax(jnp.where(known > 0, jnp.arange(len(loss)), -1))
+    origin, anchor = rows.log_clock[last], loss[last]
+    x = (rows.log_clock - origin) * known
+    first = jnp.min(x)
+    y = (loss - anchor) * known
+    at_origin = rows.response[:, last]
+    change = (rows.response - at_origin[:, None]) * known
+    exponents, noises = jnp.asarray(EXPONENTS, loss.dtype), jnp.asarray(NOISES, loss.dtype)
+    index = jnp.arange(len(loss))
+    ones, transient = columns_shared(x, first)
+    falls = jnp.expm1(-exponents * x[:, None]) / exponents
+    table = jnp.concatenate([jnp.stack([ones, y, transient], 1), falls, -change.T], axis=1) * known[:, None]
+
+    def of_noise(drift, correlation):
+        lag = jnp.abs(index[:, None] - index)
+        plain = jnp.where(lag == 0, 1.0, correlation ** lag.astype(x.dtype))
+        covariance = plain + jnp.square(drift) * drifted(x)
+        both = known[:, None] * known
+        covariance = jnp.where(both > 0, covariance, jnp.eye(len(x), dtype=x.dtype))
+        white, log_det = whiten(covariance, table)
+        # Lengths and angles of the columns are all that counts: of their rows the triangle keeps as many as columns.
+        return triangle(white), log_det
+
+    def chosen(white, exponent, kernel):
+        shared = jnp.take(white, jnp.stack([0, 3 + exponent, 2, 3 + len(exponents) + kernel, 1]), axis=1)
+        return triangle(shared)
+
+    drifts, correlations = (jnp.asarray(a, loss.dtype) for a in (DRIFTS, CORRELATIONS))
+    over = jax.vmap(jax.vmap(of_noise, in_axes=(None, 0)), in_axes=(0, None))
+    # What any grid point needs is whitened once.
+    white, log_det = over(drifts, correlations)
+    pick = jax.vmap(jax.vmap(chosen, in_axes=(None, None, 0)), in_axes=(None, 0, None))
+    pick = jax.vmap(jax.vmap(pick, in_axes=(0, None, None)), in_axes=(0, None, None))
+    triangles = pick(white, jnp.arange(len(exponents)), jnp.arange(rows.response.shape[0]))
+    centre = jnp.stack([jnp.zeros(()), jnp.asarray(0.3), jnp.zeros(()), prior.gain]).astype(loss.dtype)
+    spread = jnp.stack([jnp.asarray(1.0), jnp.asarray(1.0), prior.transient, prior.gain_spread]).astype(loss.dtype)
+    number = jnp.sum(known)
+
+    def solve(triangular, noise):
+        top = jnp.concatenate([triangular[:, :_COLUMNS] * spread, triangular[:, -1:]], 1) / noise
+        below = jnp.concatenate([jnp.eye(_COLUMNS, dtype=top.dtype), (centre / spread)[:, None]], 1)
+        joined = triangle(jnp.concatenate([top, below]))
+        inner = joined[:_COLUMNS, :_COLUMNS]
+        inverse = upper_inverse(inner)
+        mean = jnp.sum(inverse * joined[:_COLUMNS, -1], axis=1) * spread
+        inverse = inverse * spread[:, None]
+        determinant = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(inner))))
+        evidence = -0.5 * jnp.square(joined[-1, -1]) - determinant - number * jnp.log(noise)
+        return evidence, mean, inverse
+
+    over = jax.vmap(solve, in_axes=(None, 0))
+    for _ in range(4):
+        over = jax.vmap(over, in_axes=(0, None))
+    evidence, mean, factor = over(triangles, noises)
+    evidence = evidence - log_det[:, :, None, None, None]
+    log_prior = (
+        _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_spread)
+        + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_spread)[:, None, None]
+        + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_spread)
+        + rows.log_kernel[:, None]
+    )
+    # A loss that rises, or falls below 0 in the end, is no such law.
+    slope = mean[..., 1]
+    floor = anchor + mean[..., 0] - slope / exponents[:, None, None]
+    possible = jax.nn.log_sigmoid(slope / 1e-3) + jax.nn.log_sigmoid(floor / (0.05 * jnp.abs(anchor)))
+    log_weight = evidence + log_prior + possible
+    total = jax.scipy.special.logsumexp(log_weight)
+    return Posterior(log_weight - total, total, mean, factor, origin, first, anchor, at_origin)
+
+
+def _normal(value, centre, spread):
+    return -0.5 * jnp.square((value - centre) / spread)
+
+
+def draw(found: Posterior, rows: Rows, key, own_key, draws: int) -> Float[Array, "draws rows"]:
+    """Losses at rows after the last known one, drawn.
+
+    The gain is drawn with ``key``, everything else with ``own_key``: draws of two runs with the same ``key`` differ by
+    what is each run's own, and not by what a fall of the learning rate brings to both.
+    """
+    keys = jax.random.split(own_key, 4)
+    chosen = picked(jnp.exp(found.log_weight.reshape(-1)), jax.random.uniform(keys[0], (draws,)))
+    place = jnp.unravel_index(chosen, found.log_weight.shape)
+    x = jnp.maximum(rows.log_clock - found.origin, 0)
+    mean, factor = found.mean.reshape(-1, _COLUMNS)[chosen], found.factor.reshape(-1, _COLUMNS, _COLUMNS)[chosen]
+    own = jax.random.normal(keys[1], (draws, _COLUMNS - 1), x.dtype)
+    # The factor is upper triangular: the last coefficient, the gain, depends on the last number alone.
+    normal = jnp.concatenate([own, jax.random.normal(key, (draws, 1), x.dtype)], axis=1)
+    coefficients = mean + jnp.einsum("dij,dj->di", factor, normal, precision="highest")
+    noise = jnp.asarray(NOISES, x.dtype)[place[4]]
+    drift = jnp.asarray(DRIFTS, x.dtype)[place[0]] * noise
+    exponent = jnp.asarray(EXPONENTS, x.dtype)[place[2]]
+    change = (rows.response - found.at_origin[:, None])[place[3]]
+    table = jax.vmap(lambda a, r: columns(a, r, x, found.first))(exponent, change)
+    law = found.anchor + jnp.einsum("drc,dc->dr", table, coefficients, precision="highest")
+    wander = wandering(x, jax.random.normal(keys[2], (draws, 2, len(x)), x.dtype))
+    white = jax.random.normal(keys[3], (draws, len(x)), x.dtype)
+    return law + drift[:, None] * wander + noise[:, None] * white
+
+
+def picked(weight: Float[Array, " places"], uniform: Float[Array, " draws"]) -> Int[Array, " draws"]:
+    """Places drawn with these weights, from numbers between 0 and 1."""
+    total = jnp.cumsum(weight)
+    return jnp.minimum(jnp.searchsorted(total, uniform * total[-1], side="right"), len(weight) - 1)
+
+
+def wandering(x: Float[Array, " rows"], normal: Float[Array, "draws 2 rows"]) -> Float[Array, "draws rows"]:
+    """Paths of integrated Brownian motion from 0 at increasing x, from standard normal numbers."""
+    gap = jnp.diff(x, prepend=0)
+    speed = jnp.sqrt(gap) * normal[:, 0]
+    before = jnp.cumsum(speed, axis=1) - speed
+    moved = before * gap + gap * speed / 2 + jnp.sqrt(gap**3 / 12) * normal[:, 1]
+    return jnp.cumsum(moved, axis=1)

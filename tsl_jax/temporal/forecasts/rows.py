@@ -1,0 +1,175 @@
+"""What a forecast is made of before any arithmetic: checked curves, clocks, responses, rolling origins."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..clock.dynamic_time import schedule_from_rates
+from .posterior import Rows
+from ..clock.history import history
+from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw, ScheduleLaw
+
+#: Laws that a forecast averages, the first of which needs no schedule.
+LAWS = ("step power law", "time power law", "annealing law", "multi-power law")
+#: How likely each is before any data: that annealing lowers the loss is the common finding, and a run that has not
+#: annealed yet cannot tell the laws apart.
+PRIOR_WEIGHTS = {"step power law": 0.04, "time power law": 0.08, "annealing law": 0.44, "multi-power law": 0.44}
+
+#: Shapes of the two laws that a forecast tries, for a highest rate of 1: a forecast's few rows cannot determine them.
+#: Those of the multi-power law lie around its published exponents.
+_SHAPES: dict[str, tuple[ScheduleLaw, tuple[dict[str, Any], ...]]] = {
+    "annealing law": (AnnealingLaw(), tuple({"memory": updates} for updates in (100.0, 400.0, 1000.0, 3000.0))),
+    "multi-power law": (
+        MultiPowerLaw(),
+        tuple(
+            {"speed": 1 / updates, "slowness": slowness, "rate_exponent": 0.65}
+            for updates, slowness in ((3.0, 0.4), (10.0, 0.6), (100.0, 0.4), (100.0, 0.8))
+        ),
+    ),
+}
+#: What is compiled is compiled for few sizes: seen rows are padded to one of these, and averaged in neighbouring pairs,
+#: threes, ... beyond the last; forecasts are made at this many steps, and paths are straight between them.
+_SIZES, _LATER = (64,), 96
+#: Fewest rows that a law is fitted to, and that an origin knows.
+FEWEST = 3
+
+
+class Times(NamedTuple):
+    """Steps of the seen rows, padded, followed by those of the forecast, padded."""
+
+    step: np.ndarray
+    seen: np.ndarray
+    num_seen: int
+
+    @classmethod
+    def of(cls, seen: np.ndarray, later: np.ndarray) -> "Times":
+        """Puts steps together; padding repeats the last one."""
+        size = next(size for size in _SIZES if size >= len(seen))
+        if len(later) > _LATER:
+            later = later[np.unique(np.linspace(0, len(later) - 1, _LATER).round().astype(int))]
+        later = np.pad(later, (0, _LATER - len(later)), mode="edge")
+        step = np.concatenate([np.pad(seen, (0, size - len(seen)), mode="edge"), later])
+        return cls(step, (np.arange(len(step)) < len(seen)).astype(float), size)
+
+
+def checked_curve(step: Any, loss: Any, at: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, losses and later steps as NumPy float64 arrays; a row at step 0 is left out.
+
+    Raises:
+        ValueError: see `tsl_jax.temporal.forecasts.mean_loss`.
+    """
+    step, loss, at = (np.asarray(values, np.float64) for values in (step, loss, at))
+    if step.ndim != 1 or step.shape != loss.shape:
+        raise ValueError(f"step, loss: got shapes {step.shape} and {loss.shape}, expected (rows,) twice")
+    for name, values in (("step", step), ("loss", loss)):
+        if not np.all(np.isfinite(values)):
+            row = int(np.argmin(np.isfinite(values)))
+            raise ValueError(f"{name}: row {row} is {values[row]}, expected a finite number; leave that row out")
+    falls = np.flatnonzero(np.diff(step) <= 0)
+    if falls.size:
+        row = int(falls[0]) + 1
+        raise ValueError(
+            f"step: got {step[row - 1]:g} then {step[row]:g} at row {row}, expected increasing steps; sort the rows "
+            "and drop repeated ones"
+        )
+    if step.size and step[0] < 0:
+        raise ValueError(f"step: got {step[0]:g} at row 0, expected steps of 0 or above")
+    step, loss = step[step > 0], loss[step > 0]
+    if len(step) < FEWEST:
+        raise ValueError(
+            f"step: got {len(step)} rows after step 0, expected at least {FEWEST}; a course cannot be told from fewer, "
+            "so wait for more checkpoints or raise the fraction"
+        )
+    part = max(1, len(loss) // 4)
+    early, late = np.mean(loss[:part]), np.mean(loss[-part:])
+    if late >= early:
+        raise ValueError(
+            f"loss: rises from {early:.4g} (mean of the first {part} rows) to {late:.4g} (of the last), expected a "
+            "loss that falls; leave out the rows before it does, or forecast an older run"
+        )
+    if at.ndim != 1 or not at.size or not np.all(np.isfinite(at)) or np.any(np.diff(at) <= 0):
+        raise ValueError(f"at: got {at!r}, expected increasing steps, at least one")
+    if at[0] <= step[-1]:
+        raise ValueError(f"at: begins with step {at[0]:g}, expected steps after the last seen one, {step[-1]:g}")
+    return step, loss, at
+
+
+def rates_of(learning_rate: Any, last: float) -> np.ndarray | None:
+    """Rate of every update as a NumPy array, checked; ``None`` stays.
+
+    Raises:
+        ValueError: rates that are negative, not finite or all 0; a schedule that ends before the forecast.
+    """
+    if learning_rate is None:
+        return None
+    rates = np.asarray(getattr(learning_rate, "learning_rate", learning_rate), np.float64)
+    if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates)) or np.any(rates < 0) or not rates.any():
+        raise ValueError(
+            f"learning_rate: got an array of shape {rates.shape}, expected (updates,) finite rates of 0 or above, not "
+            "all 0"
+        )
+    if last > len(rates):
+        raise ValueError(
+            f"learning_rate: the schedule ends at update {len(rates)}, shorter than the forecast to step {last:g}; "
+            "pass the rates of all updates, or forecast less far"
+        )
+    return rates
+
+
+def law_rows(laws: tuple[str, ...], step: np.ndarray, rates: np.ndarray | None) -> Rows:
+    """Clocks and responses of all laws at these steps, shapes padded with ones of weight 0."""
+    number = max(len(_SHAPES[law][1]) if law in _SHAPES else 1 for law in laws)
+    clocks, answers, weights = [], [], []
+    passed = None if rates is None else np.concatenate([[0.0], np.cumsum(rates / rates.max())])
+    for law in laws:
+        clock = step if law == LAWS[0] or passed is None else np.interp(step, np.arange(len(passed)), passed)
+        answer = np.zeros((1, len(step))) if rates is None or law not in _SHAPES else responses(law, step, rates)
+        clocks.append(np.log(np.maximum(clock, 1e-3)))
+        answers.append(np.pad(answer, ((0, number - len(answer)), (0, 0))))
+        weights.append(np.where(np.arange(number) < len(answer), -np.log(len(answer)), -np.inf))
+    return Rows(np.stack(clocks), np.stack(answers), np.stack(weights))
+
+
+def responses(law: str, step: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """(shapes, rows) what the learning rate's falls have brought by each step, for each shape of a law.
+
+    ``1 - lagged_rate/highest``: 1 when a rate that fell from its highest value to 0 long ago has had its full effect.
+    """
+    schedule = schedule_from_rates(rates / rates.max())
+    least = int(np.argmax(rates > 0)) + 1  # before it nothing has happened
+    whole, place = np.unique(np.maximum(np.round(step), least), return_inverse=True)
+    seen = history(schedule, whole)
+    of_law, shapes = _SHAPES[law]
+    return np.stack([1 - np.asarray(of_law.lagged_rate(shape, seen), np.float64)[place] for shape in shapes])
+
+
+def thinned(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most as many rows as are compiled for: means of neighbours, the last row being the mean of the last ones."""
+    together = -(-len(step) // _SIZES[-1])
+    if together == 1:
+        return step, loss
+    drop = len(step) % together
+    means = [values[drop:].reshape(-1, together).mean(axis=1) for values in (step, loss)]
+    return means[0], means[1]
+
+
+def origins_of(log_clock: np.ndarray, seen: np.ndarray, starts: tuple[float, ...], origins: int) -> np.ndarray:
+    """(starts, origins + 1, rows) 1 for the rows known at each rolling origin; the last origin knows all that is seen.
+
+    Origins lie evenly in the logarithm of the last law's clock, the first where the seen part goes about as far beyond
+    it as a forecast usually does; each knows at least three rows, however late the start.
+    """
+    clock = log_clock[-1]
+    there = np.flatnonzero(seen)
+    last = there[-1]
+    least = min(max(FEWEST, len(there) // 6), len(there) - 1)
+    lowest = max(clock[there[least - 1]], clock[last] - np.log(5.0))
+    targets = np.linspace(lowest, clock[last] - 0.25 * (clock[last] - lowest), origins)
+    ends = np.clip(np.searchsorted(clock[there], targets, side="right"), least, len(there) - 1)
+    ends = np.append(ends, len(there))
+    masks = np.zeros((len(starts), len(ends), len(clock)))
+    for i, start in enumerate(starts):
+        for j, end in enumerate(ends):
+            begin = np.searchsorted(clock[there[:end]], np.log(max(start, 1e-30)) + clock[there[end - 1]])
+            masks[i, j, there[min(begin, max(end - FEWEST, 0)) : end]] = 1
+    return masks

@@ -1,0 +1,106 @@
+"""Leave-one-run-out predictions: how regularisation and laws are chosen without looking at what is forecast."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..clock.history import History
+from .law_fit import LawFitOptions, check_losses, fit_law
+from .schedule_laws import ScheduleLaw
+
+
+def leave_one_run_out(
+    law: ScheduleLaw,
+    history: History,
+    loss: Float[Array | np.ndarray, " rows"],
+    run: Int[np.ndarray, " rows"],
+    *,
+    shrinkage: Float[Array | np.ndarray, "candidates p"] | None = None,
+    options: LawFitOptions = LawFitOptions(),
+) -> Float[Array, "candidates rows"]:
+    """Every run's losses as predicted from the other runs alone.
+
+    Args:
+        law: what is fitted.
+        history: rows of all runs, as `join_histories` puts them together.
+        loss: (rows,) mean losses, nat.
+        run: (rows,) which run a row belongs to, 0, 1, ..., at least two; known before compilation.
+        shrinkage: (candidates, p) strengths to try, see `ScheduleLaw.shrinkage`; ``None``: one candidate, none.
+        options: of the fits.
+
+    Returns:
+        (candidates, rows) predicted losses, nat. `held_out_error` makes a score of them.
+
+    Raises:
+        ValueError: fewer than two runs, runs that are not numbered 0, 1, ..., or losses that `fit_law` refuses.
+
+    Example:
+        >>> from tsl_jax.temporal import TimePowerLaw, history, join_histories, schedule_from_rates
+        >>> seen = history(schedule_from_rates(np.full(400, 1e-3)), np.arange(50, 401, 50))
+        >>> law = TimePowerLaw()
+        >>> loss = law.predict(dict(floor=2.0, coefficient=1.0, exponent=0.4), seen)
+        >>> twice, run = join_histories([seen, seen]), np.repeat([0, 1], 8)
+        >>> predicted = leave_one_run_out(law, twice, np.tile(loss, 2), run)
+        >>> bool(np.allclose(predicted, np.tile(loss, 2), atol=1e-3))
+        True
+    """
+    run = np.asarray(run)
+    numbers = np.unique(run)
+    if run.shape != (history.num_rows,) or len(numbers) < 2 or not np.array_equal(numbers, np.arange(len(numbers))):
+        raise ValueError(
+            f"run: got shape {run.shape} with runs {numbers[:8].tolist()}, expected ({history.num_rows},) with runs "
+            "numbered 0, 1, ... and at least two of them"
+        )
+    for number in numbers:
+        check_losses(law, history, loss, run != number)
+    dtype = jnp.promote_types(jnp.asarray(loss).dtype, jnp.float32)
+    strengths = jnp.zeros((1, len(law.names)), dtype) if shrinkage is None else jnp.asarray(shrinkage, dtype)
+    return _predictions(law, options, len(numbers), strengths, jnp.asarray(loss, dtype), run, history)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _predictions(law, options, num_runs, shrinkage, loss, run, history):
+    def without(number, strength):
+        weights = (run != number).astype(loss.dtype)
+        return fit_law(law, history, loss, weights=weights, shrinkage=strength, options=options).predict(history)
+
+    def candidate(strength):
+        predicted = jax.vmap(lambda number: without(number, strength))(jnp.arange(num_runs))
+        return predicted[run, jnp.arange(len(run))]
+
+    return jax.lax.map(candidate, shrinkage)
+
+
+def held_out_error(
+    predicted: Float[Array | np.ndarray, "*candidates rows"],
+    loss: Float[Array | np.ndarray, " rows"],
+    run: Int[np.ndarray, " rows"],
+) -> Float[np.ndarray, "*candidates runs"]:
+    """Mean absolute error (nat) of each run's predictions.
+
+    Args:
+        predicted: (\\*candidates, rows) from `leave_one_run_out`.
+        loss: (rows,) measured losses, nat.
+        run: (rows,) which run a row belongs to.
+
+    Returns:
+        (\\*candidates, runs).
+
+    Raises:
+        ValueError: shapes disagree.
+
+    Example:
+        >>> predicted, loss = np.array([[2.0, 2.0, 3.0]]), np.array([2.0, 2.1, 3.0])
+        >>> held_out_error(predicted, loss, np.array([0, 0, 1])).round(3).tolist()
+        [[0.05, 0.0]]
+    """
+    if np.shape(predicted)[-1:] != np.shape(loss) or np.shape(run) != np.shape(loss):
+        raise ValueError(
+            f"predicted, loss, run: got shapes {np.shape(predicted)}, {np.shape(loss)}, {np.shape(run)}, expected "
+            "(*candidates, rows), (rows,) and (rows,)"
+        )
+    member = (np.asarray(run) == np.arange(np.max(run) + 1)[:, None]).astype(np.float64)
+    return np.abs(np.asarray(predicted) - np.asarray(loss)) @ (member / member.sum(axis=1, keepdims=True)).T

@@ -1,0 +1,295 @@
+"""Laws of the mean loss over training: in steps, in dynamic time, and with the learning rate's changes."""
+
+import abc
+import dataclasses
+import itertools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...curves import Parameter
+from ..clock.history import History
+
+Params = dict[str, Float[Array, ""]]
+
+_FLOOR = Parameter("floor", "nat")
+_COEFFICIENT = Parameter("coefficient", "nat·axis^exponent")
+_EXPONENT = Parameter("exponent", "1")
+_EXCESS = Parameter("excess", "nat/rate")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleLaw(abc.ABC):
+    """A law ``loss = base + excess · base^noise_power · lagged_rate``, ``base = floor + coefficient · a^-exponent``.
+
+    ``a`` is dynamic time. A rate that does not fall to 0 costs an excess loss in proportion to the rate, and that
+    excess follows the rate with a lag: the `lagged_rate` is ``Σ_k (η_k - η_(k-1)) · relaxed_k`` over all changes
+    from 0 before the first update on, each change counting as far as it has relaxed, 0 to 1. ``floor`` is
+    therefore the loss at rate 0 after endless training. Laws differ by what relaxes how.
+
+    Instances are hashable and stateless: static under `jax.jit`. Fits search *coordinates*, (p,) unconstrained
+    numbers in the order of `names`: logarithms of the parameters, of ``f / (1 - f)`` for fractions.
+    """
+
+    name: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]]
+    #: Starting values of the parameters that say how changes relax: the fit begins from each combination.
+    shapes: ClassVar[dict[str, tuple[float, ...]]] = {}
+    #: The values of the same that shrinkage draws to.
+    typical: ClassVar[dict[str, float]] = {}
+    #: Parameters between 0 and 1.
+    fractions: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def noise_power(self) -> float:
+        """Power of the base loss that the excess grows with."""
+        return 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of the coordinates."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether the law knows the learning rate beyond its sum."""
+        return "excess" in self.names
+
+    def axis(self, history: History) -> Float[Array, " rows"]:
+        """What the power law runs over."""
+        return jnp.asarray(history.dynamic_time)
+
+    def relaxed(self, params: Params, history: History) -> Float[Array, "rows groups"]:
+        """Share of each change that the loss has followed, 0 to 1."""
+        raise NotImplementedError(f"{self.name} has no excess")
+
+    def base(self, params: Params, history: History) -> Float[Array, " rows"]:
+        """The loss without the excess, ``floor + coefficient · a^-exponent``."""
+        return params["floor"] + params["coefficient"] * self.axis(history) ** -params["exponent"]
+
+    def lagged_rate(self, params: Params, history: History) -> Float[Array, " rows"]:
+        """The learning rate as the loss has followed it."""
+        return jnp.sum(jnp.asarray(history.rise) * self.relaxed(params, history), axis=1)
+
+    def predict(self, params: Params, history: History) -> Float[Array, " rows"]:
+        """The law itself: mean loss (nat) at each row of a schedule. Pure; `jax.vmap` over params for many."""
+        base = self.base(params, history)
+        if not self.has_excess:
+            return base
+        return base + params["excess"] * base**self.noise_power * self.lagged_rate(params, history)
+
+    def named(self, coordinates: Float[Array, "*batch p"]) -> dict[str, Float[Array, "*batch"]]:
+        """Coordinates as named parameters."""
+        coordinates = jnp.asarray(coordinates)
+        return {
+            name: (jax.nn.sigmoid if name in self.fractions else jnp.exp)(coordinates[..., i])
+            for i, name in enumerate(self.names)
+        }
+
+    def coordinates(self, params: Params) -> Float[Array, "*batch p"]:
+        """Named parameters as coordinates."""
+
+        def free(name):
+            value = jnp.asarray(params[name], float)
+            return jax.scipy.special.logit(value) if name in self.fractions else jnp.log(value)
+
+        return jnp.stack([free(name) for name in self.names], axis=-1)
+
+    def shape_grid(self) -> Float[np.ndarray, "shapes k"]:
+        """Starting values of the shape parameters, every combination, in the order of `names`."""
+        return np.array(list(itertools.product(*self.shapes.values())), np.float64)
+
+    def shrinkage(self, strength: float) -> Float[np.ndarray, " p"]:
+        """Strengths for `fit_law` that draw the shape parameters to `typical`, and the excess to that of the same law
+        without lag, alike: in log loss a unit of coordinate, 1e-3 is weak, 1 all but holds them fixed."""
+        return np.array([strength if name == "excess" or name in self.shapes else 0.0 for name in self.names])
+
+    def without_lag(self) -> "ScheduleLaw":
+        """The simpler law in which the loss follows the learning rate at once."""
+        return InstantLaw(self.noise_power)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepPowerLaw(ScheduleLaw):
+    """``L = floor + coefficient · step^-exponent``: blind to the learning rate.
+
+    Attributes:
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``.
+
+    Example:
+        >>> StepPowerLaw().names
+        ('floor', 'coefficient', 'exponent')
+    """
+
+    name: ClassVar[str] = "step_power_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (_FLOOR, _COEFFICIENT, _EXPONENT)
+
+    def axis(self, history):
+        return jnp.asarray(history.step)
+
+
+@dataclasses.dataclass(frozen=True)
+class TimePowerLaw(ScheduleLaw):
+    """``L = floor + coefficient · τ^-exponent`` in dynamic time τ: knows the sum of the learning rates only.
+
+    Attributes:
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``.
+
+    Example:
+        >>> from tsl_jax.temporal import history, schedule_from_rates
+        >>> seen = history(schedule_from_rates([0.5] * 8), [2, 8])
+        >>> TimePowerLaw().predict(dict(floor=2.0, coefficient=1.0, exponent=0.5), seen).tolist()
+        [3.0, 2.5]
+
+    Source: arXiv 2602.03685.
+    """
+
+    name: ClassVar[str] = "time_power_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (_FLOOR, _COEFFICIENT, _EXPONENT)
+
+
+@dataclasses.dataclass(frozen=True)
+class InstantLaw(ScheduleLaw):
+    """``L = base + excess · base^power · η``: the loss follows the learning rate at once.
+
+    Attributes:
+        power: of the base loss that the excess grows with.
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess``.
+    """
+
+    power: float = 0.0
+    name: ClassVar[str] = "instant_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (_FLOOR, _COEFFICIENT, _EXPONENT, _EXCESS)
+
+    @property
+    def noise_power(self):
+        return self.power
+
+    def lagged_rate(self, params, history):
+        return jnp.asarray(history.learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnealingLaw(ScheduleLaw):
+    """Changes relax exponentially in updates n: ``relaxed = 1 - exp(-n / memory)``.
+
+    ``L = E + A·S1^-α - C·S2`` of arXiv 2408.11029, its momentum λ being ``exp(-1/memory)``, its
+    ``C = (1 - λ) · excess`` and its ``E = floor + excess · (peak rate)``: summing ``λ^n`` over updates gives the
+    same exponential. Unlike there, rises count as drops do, the warm-up's too.
+
+    Attributes:
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (nat a unit of rate), ``memory``
+            (updates).
+
+    Example:
+        >>> from tsl_jax.temporal import history, schedule_from_rates
+        >>> seen = history(schedule_from_rates([0.2] * 100 + [0.1] * 400), [100, 101, 500])
+        >>> [f"{rate:.2f}" for rate in AnnealingLaw().lagged_rate(dict(memory=10.0), seen)]
+        ['0.20', '0.19', '0.10']
+    """
+
+    name: ClassVar[str] = "annealing_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        *(_FLOOR, _COEFFICIENT, _EXPONENT, _EXCESS),
+        Parameter("memory", "updates"),
+    )
+    shapes: ClassVar[dict[str, tuple[float, ...]]] = {"memory": (30.0, 300.0, 3000.0)}
+    typical: ClassVar[dict[str, float]] = {"memory": 1000.0}
+
+    def relaxed(self, params, history):
+        return -jnp.expm1(-jnp.asarray(history.updates) / params["memory"])
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiPowerLaw(ScheduleLaw):
+    """Changes relax as a power of s, the dynamic time since, rescaled by the rate changed to:
+
+        ``relaxed = 1 - (1 + speed · η_k^-rate_exponent · s)^-slowness``
+
+    ``L = L0 + A·(S1 + S_W)^-α - B Σ_k (η_(k-1) - η_k)·G(η_k^-γ S_k)``, ``G(x) = 1 - (1 + C·x)^-β`` of
+    arXiv 2503.12811, here with ``B, C, β, γ = excess, speed, slowness, rate_exponent``.
+
+    Attributes:
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (nat a unit of rate), ``speed``,
+            ``slowness``, ``rate_exponent``.
+
+    Example:
+        >>> from tsl_jax.temporal import history, schedule_from_rates
+        >>> seen = history(schedule_from_rates([0.2] * 100 + [0.1] * 400), [100, 101, 500])
+        >>> shape = dict(speed=10.0, slowness=1.0, rate_exponent=0.0)
+        >>> [f"{rate:.2f}" for rate in MultiPowerLaw().lagged_rate(shape, seen)]
+        ['0.20', '0.15', '0.10']
+    """
+
+    name: ClassVar[str] = "multi_power_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        *(_FLOOR, _COEFFICIENT, _EXPONENT, _EXCESS),
+        *(Parameter("speed", "rate^rate_exponent/axis"), Parameter("slowness", "1"), Parameter("rate_exponent", "1")),
+    )
+    shapes: ClassVar[dict[str, tuple[float, ...]]] = {
+        "speed": (0.1, 1.0),
+        "slowness": (0.25, 0.75),
+        "rate_exponent": (0.25, 0.75),
+    }
+    typical: ClassVar[dict[str, float]] = {"speed": 1.0, "slowness": 0.5, "rate_exponent": 0.5}
+
+    def relaxed(self, params, history):
+        scaled = jnp.log(params["speed"]) - params["rate_exponent"] * history.log_rate + history.log_time
+        return -jnp.expm1(-params["slowness"] * jax.nn.softplus(scaled))
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryLaw(ScheduleLaw):
+    """Changes relax exponentially in updates n, a share fast and the rest slowly, and the excess grows with base²:
+
+        ``relaxed = 1 - fast_share · exp(-n / fast_memory) - (1 - fast_share) · exp(-n / slow_memory)``
+
+    The lagged rate is so a mixture of two moving averages of the learning rate. As many parameters as the multi-power
+    law; preferred to it, and the power 2 to 0 and 1, by the leave-one-run-out errors on the training curves of
+    arXiv 2503.12811 (``python -m benchmarks laws``).
+
+    Attributes:
+        power: of the base loss that the excess grows with.
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (1/(nat·rate) at power 2),
+            ``fast_memory``, ``slow_memory`` (updates), ``fast_share``.
+
+    Example:
+        >>> from tsl_jax.temporal import history, schedule_from_rates
+        >>> seen = history(schedule_from_rates([0.2] * 100 + [0.1] * 400), [100, 101, 500])
+        >>> shape = dict(fast_memory=1.0, slow_memory=10.0, fast_share=0.5)
+        >>> [f"{rate:.2f}" for rate in MemoryLaw().lagged_rate(shape, seen)]
+        ['0.20', '0.16', '0.10']
+    """
+
+    power: float = 2.0
+
+    name: ClassVar[str] = "memory_law"
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        *(_FLOOR, _COEFFICIENT, _EXPONENT, Parameter("excess", "1/(nat·rate)")),
+        *(Parameter("fast_memory", "updates"), Parameter("slow_memory", "updates"), Parameter("fast_share", "1")),
+    )
+    shapes: ClassVar[dict[str, tuple[float, ...]]] = {
+        "fast_memory": (20.0, 100.0),
+        "slow_memory": (500.0, 3000.0),
+        "fast_share": (0.5,),
+    }
+    typical: ClassVar[dict[str, float]] = {"fast_memory": 100.0, "slow_memory": 2000.0, "fast_share": 0.5}
+    fractions: ClassVar[frozenset[str]] = frozenset({"fast_share"})
+
+    @property
+    def noise_power(self):
+        return self.power
+
+    def relaxed(self, params, history):
+        updates = jnp.asarray(history.updates)
+        fast, slow = (-jnp.expm1(-updates / params[name]) for name in ("fast_memory", "slow_memory"))
+        return params["fast_share"] * fast + (1 - params["fast_share"]) * slow
+
+
+#: The laws by name.
+SCHEDULE_LAWS: dict[str, ScheduleLaw] = {
+    law.name: law for law in (StepPowerLaw(), TimePowerLaw(), AnnealingLaw(), MultiPowerLaw(), MemoryLaw())
+}

@@ -1,0 +1,197 @@
+"""The position law, fitted at every checkpoint at once."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from ...curves import Hyperbola, jax_array
+from ...fitting import Fit, Status, fit
+from ...fitting.options import FitOptions
+from ...linalg.small import triangle, upper_inverse
+from .bins import checked_position, log_bins
+
+_LAW = Hyperbola()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PositionLaw:
+    """Hyperbolas over positions, one a checkpoint; every array begins with the axes (*runs, checkpoints).
+
+    Errors and chi-square take the errors of the position means as independent between positions. What all positions
+    of a sequence share (an easy or a hard text) moves only the floor, whose error is then too small: see
+    `resample_position_law`.
+
+    Attributes:
+        params: `amplitude` (nat), `rate` (1/position), `floor` (nat); NaN where `status` says there is no fit.
+        stderr: their standard errors; NaN for a rate on its bound, the others' being then given that value.
+        covariance: (..., 3, 3) of amplitude, rate and floor, in that order; NaN as in `stderr`.
+        r2: ``1 - rss / (sum of squares around the mean)``, both weighted by 1/stderr².
+        r2_ceiling: the `r2` to expect of the right law, ``1 - (n - 3) / (sum of squares around the mean)`` and at
+            least 0: noise keeps it from 1. NaN if no standard errors were given.
+        r2_binned: R² of the same curves with positions pooled in log-spaced bins, every bin counted alike.
+        chi2_reduced: ``rss / (n - 3)``, near 1 if law and standard errors are right. NaN if none were given.
+        num_points: n, positions with a mean.
+        status: `Status`, one small integer a checkpoint.
+    """
+
+    params: dict[str, Float[Array, "*curves"]]
+    stderr: dict[str, Float[Array, "*curves"]]
+    covariance: Float[Array, "*curves 3 3"]
+    r2: Float[Array, "*curves"]
+    r2_ceiling: Float[Array, "*curves"]
+    r2_binned: Float[Array, "*curves"]
+    chi2_reduced: Float[Array, "*curves"]
+    num_points: Int[Array, "*curves"]
+    status: UInt8[Array, "*curves"]
+
+    def predict(self, position: Float[Array, " positions"]) -> Float[Array, "*curves positions"]:
+        """Fitted mean losses at ``position`` (from 1), nat."""
+        return _curve(jax_array(position), self.params)
+
+    def coordinates(self) -> tuple[Float[Array, "*curves 2"], Float[Array, "*curves 2 2"]]:
+        """``(amplitude/(1 + rate), rate/(1 + rate))`` and their covariance, by the delta method.
+
+        The first is the loss at the first position above the floor. Where most of the drop is over there, amplitude and
+        rate are hardly determined apart, with errors far from normal; these two are, and for slow rates they are
+        nearly amplitude and rate themselves.
+        """
+        amplitude, rate = self.params["amplitude"], self.params["rate"]
+        shape = 1 / (1 + rate)
+        by_amplitude = jnp.stack([shape, jnp.zeros_like(rate)], axis=-1)
+        by_rate = jnp.stack([-amplitude * shape**2, shape**2], axis=-1)
+        slopes = jnp.stack([by_amplitude, by_rate], axis=-1)
+        covariance = self.covariance[..., :2, :2]
+        covariance = jnp.einsum("...ik,...kl,...jl->...ij", slopes, covariance, slopes, precision="highest")
+        return jnp.stack([amplitude * shape, rate * shape], axis=-1), covariance
+
+
+def position_law(
+    position: Float[Array, " positions"],
+    mean: Float[Array, "*curves positions"],
+    stderr: Float[Array, "*curves positions"] | None = None,
+    *,
+    bins: int = 12,
+    options: FitOptions = FitOptions(),
+) -> PositionLaw:
+    """Fits ``L(i) = amplitude / (1 + rate·i) + floor`` to the mean loss per position of every checkpoint.
+
+    Weighted by 1/stderr². Pure: works under `jit` and `vmap` in ``mean`` and ``stderr``.
+
+    Args:
+        position: (positions,) places in the context, counted from 1, increasing.
+        mean: (\\*runs, checkpoints, positions) mean loss, nat; NaN = not measured.
+        stderr: the standard errors of ``mean``, same shape or one that broadcasts to it; a position where it is NaN
+            is left out. ``None``: all positions count alike, and the scatter around the curve tells their error.
+        bins: log-spaced bins of positions in `PositionLaw.r2_binned`.
+        options: of the engine, see `tsl_jax.FitOptions`.
+
+    Returns:
+        `PositionLaw`, its arrays of shape (\\*runs, checkpoints).
+
+    Raises:
+        ValueError: positions that do not increase from 1; fewer than 4; shapes that disagree.
+        TypeError: ``mean`` is no array of floating-point numbers.
+
+    Example:
+        >>> import jax.numpy as jnp, tsl_jax as tsl
+        >>> from tsl_jax.temporal import position_law
+        >>> position = jnp.arange(1.0, 65.0)
+        >>> amplitude = jnp.array([[3.0], [2.0], [2.0]])  # at three checkpoints
+        >>> law = position_law(position, amplitude / (1 + 0.2 * position) + 4.0)
+        >>> law.params["amplitude"].round(2).tolist()
+        [3.0, 2.0, 2.0]
+
+    Source: arXiv 2404.17785.
+    """
+    places, mean = checked_position(position), jax_array(mean)
+    if mean.shape[-1:] != places.shape:
+        raise ValueError(
+            f"mean: got shape {mean.shape} with {len(places)} positions, expected (..., checkpoints, positions); "
+            "transpose it if positions come first"
+        )
+    weights = jnp.ones(mean.shape, jnp.promote_types(mean.dtype, "float32"))
+    if stderr is not None:
+        stderr = jax_array(stderr)
+        if np.broadcast_shapes(stderr.shape, mean.shape) != mean.shape:
+            raise ValueError(f"stderr: got shape {stderr.shape}, expected that of mean, {mean.shape}")
+        weights = jnp.broadcast_to(1 / jnp.square(stderr.astype(weights.dtype)), mean.shape)
+    found = fit(_LAW, jnp.asarray(places), mean, weights, options=options)
+    bin_of = log_bins(position, bins)
+    return _described(stderr is not None, found, places, np.eye(bin_of[-1] + 1)[bin_of], mean, weights)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _described(absolute: bool, found: Fit, position, into_bins, mean, weights) -> PositionLaw:
+    """What is said about the engine's fits; where weights are not absolute, the scatter tells the errors."""
+    weights, free = jnp.where(jnp.isfinite(mean) & jnp.isfinite(weights), weights, 0), found.num_points - 3
+    position, into_bins = (jnp.asarray(a, weights.dtype) for a in (position, into_bins))
+    variance = jnp.ones_like(found.rss) if absolute else found.rss / jnp.maximum(free, 1)
+    covariance = variance[..., None, None] * _covariance(position, found, weights)
+    around_mean = _sum_of_squares(mean, _weighted_mean(mean, weights), weights)
+    ceiling = jnp.where(jnp.isfinite(found.rss), jnp.maximum(1 - free / around_mean, 0), jnp.nan)
+    unknown = jnp.full_like(found.rss, jnp.nan)
+    return PositionLaw(
+        params=found.params,
+        stderr={name: jnp.sqrt(covariance[..., k, k]) for k, name in enumerate(_LAW.names)},
+        covariance=covariance,
+        r2=found.r2,
+        r2_ceiling=ceiling if absolute else unknown,
+        r2_binned=_binned_r2(into_bins, mean, _curve(position, found.params), weights),
+        chi2_reduced=found.rss / free if absolute else unknown,
+        num_points=found.num_points,
+        status=found.status,
+    )
+
+
+def _curve(position, params):
+    return _LAW.curve(position.astype(params["floor"].dtype), {name: p[..., None] for name, p in params.items()})
+
+
+def _weighted_mean(values, weights):
+    total = jnp.sum(weights, axis=-1)
+    return jnp.sum(jnp.where(weights > 0, values, 0) * weights, axis=-1) / jnp.where(total > 0, total, jnp.nan)
+
+
+def _sum_of_squares(values, centre, weights):
+    return jnp.sum(weights * jnp.square(jnp.where(weights > 0, values - centre[..., None], 0)), axis=-1)
+
+
+def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
+    """``(J'WJ)^-1`` by the triangle of the scaled Jacobian, which keeps float32's digits.
+
+    NaN for the parameters that have no error in the engine's fit; those on a bound are held there.
+    """
+    amplitude, rate = found.params["amplitude"][..., None], found.params["rate"][..., None]
+    shape = 1 / (1 + rate * position)
+    columns = jnp.stack([shape, -amplitude * position * jnp.square(shape), jnp.ones_like(shape)], axis=-1)
+    unknown = jnp.stack([jnp.isnan(found.stderr[name]) for name in _LAW.names], axis=-1)
+    held = (unknown & (found.status == Status.AT_BOUND)[..., None]) | jnp.all(unknown, axis=-1, keepdims=True)
+    columns = jnp.where(held[..., None, :], 0, jnp.sqrt(weights)[..., None] * columns)
+    norms = jnp.linalg.norm(columns, axis=-2)
+    norms = jnp.where(norms > 0, norms, 1)
+    # A held parameter gets a row of its own, so that the triangle can be inverted.
+    own_rows = jnp.where(held[..., None], jnp.eye(3, dtype=columns.dtype), 0)
+    inverse_of = jnp.vectorize(lambda rows: upper_inverse(triangle(rows)), signature="(n,p)->(p,p)")
+    inverse = inverse_of(jnp.concatenate([columns / norms[..., None, :], own_rows], axis=-2)) / norms[..., None]
+    covariance = jnp.einsum("...ik,...jk->...ij", inverse, inverse, precision="highest")
+    return jnp.where(unknown[..., None] | unknown[..., None, :], jnp.nan, covariance)
+
+
+def _binned_r2(into, mean, curve, weights):
+    """R² over bins of the weighted means of ``mean`` and ``curve`` in them."""
+    total = jnp.matmul(weights, into, precision="highest")
+    filled = total > 0
+
+    def pooled(values):
+        sums = jnp.matmul(weights * jnp.where(weights > 0, values, 0), into, precision="highest")
+        return sums / jnp.where(filled, total, 1)
+
+    measured, fitted = pooled(mean), pooled(curve)
+    centre = _weighted_mean(measured, filled.astype(weights.dtype))
+    around = _sum_of_squares(measured, centre, filled)
+    return 1 - jnp.sum(jnp.where(filled, jnp.square(measured - fitted), 0), axis=-1) / around

@@ -1,0 +1,246 @@
+"""The separation point: from where on the position law's amplitude and rate stay constant."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from ...fitting import Status
+from .change_point import COEFFICIENTS, Profile, best_start, candidates_of, fit_constants, fitted_at, profile, whitening_of, within
+from .law import PositionLaw
+from ..clock.training_axis import checked_axis
+
+#: Candidate separation points, evenly spaced in ln(axis): over the whole window, then around the interval.
+_CANDIDATES, _FINE = 96, 96
+#: Fewest checkpoints with a determined rate; two numbers each, against 9 that are estimated.
+_FEWEST = 8
+#: Replicates are held within this many standard errors of the estimate: beyond, a fit has run off to a bound.
+_REACH = 6.0
+#: Replicates that are drawn where none are given.
+_DRAWN = 200
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Separation:
+    """Where amplitude and rate become constant, with an interval.
+
+    Attributes:
+        point: the separation point, in axis units; at the last checkpoint it means "there or later", at `start` "there
+            or earlier".
+        lower: lower end of its interval.
+        upper: upper end of its interval.
+        reached: whether the whole interval lies before the last checkpoint; if not, the data do not show that
+            amplitude and rate have stopped changing.
+        change_p_value: of as large a change of amplitude and rate by noise alone. Where it exceeds 1 - `level`, no
+            change is seen: `point` is `start` and the interval the whole window.
+        amplitude: their constant value from `point` on, nat.
+        rate: likewise, 1/position.
+        amplitude_stderr: its standard error, given `point`.
+        rate_stderr: likewise.
+        candidates: separation points over the whole window, for a picture of the sum of squares.
+        chi2: sum of squares, in standard errors, of the best fit with each of them.
+        start: the first checkpoint that counted.
+        num_checkpoints: checkpoints that counted; with fewer than 8 (under `vmap`, where none raises) the rest is NaN.
+        replicates: the point of every replicate.
+    """
+
+    point: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+    reached: Bool[Array, ""]
+    change_p_value: Float[Array, ""]
+    amplitude: Float[Array, ""]
+    rate: Float[Array, ""]
+    amplitude_stderr: Float[Array, ""]
+    rate_stderr: Float[Array, ""]
+    candidates: Float[Array, " candidates"]
+    chi2: Float[Array, " candidates"]
+    start: Float[Array, ""]
+    num_checkpoints: Int[Array, ""]
+    replicates: Float[Array, " replicates"]
+
+
+def separation(
+    axis: Float[Array, " checkpoints"],
+    law: PositionLaw,
+    replicates: PositionLaw | None = None,
+    *,
+    level: float = 0.9,
+    start: float | None = None,
+) -> Separation:
+    """The point beyond which amplitude and rate are constant: least squares over a continuous change point.
+
+        ``y(a) = y_end + b1·h + b2·h² + b3·h³,  h = max(ln(s/a), 0)``
+
+    ``y = (amplitude/(1 + rate), rate/(1 + rate))`` keep nearly normal errors even where amplitude and rate apart are
+    hardly determined: see `PositionLaw.coordinates`. ``s`` is shared; every checkpoint is weighted by the inverse
+    of its 2x2 covariance. The interval is where the sum of squares exceeds its minimum by no more than noise makes it
+    do at a point known to be true: in ``level`` of many curves made of the fit and resampled errors. These know that
+    checkpoints share their tokens. Without replicates, errors are drawn (from a fixed seed) that are normal,
+    independent between checkpoints, and as large as the scatter around the fit.
+
+    Args:
+        axis: (checkpoints,) increasing: steps, tokens, dynamic time; a checkpoint at 0 is left out.
+        law: from `position_law`, of one run; only checkpoints with `Status.CONVERGED` count.
+        replicates: from `resample_position_law`.
+        level: probability that the interval covers the separation point.
+        start: axis value before which checkpoints are left out. ``None`` (default): where the form above begins to
+            hold, by BIC against constants of their own for all earlier checkpoints.
+
+    Returns:
+        `Separation`.
+
+    Raises:
+        ValueError: the axis does not increase or has another length than the law; fewer than 8 usable checkpoints;
+            ``level`` is no probability.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tsl_jax.temporal import position_law, separation
+        >>> step, position = jnp.geomspace(10.0, 1e4, 40), jnp.arange(1.0, 65.0)
+        >>> rate = 0.2 + 0.1 * jnp.maximum(jnp.log(500 / step), 0)[:, None]  # constant from step 500 on
+        >>> found = separation(step, position_law(position, 3 / (1 + rate * position) + 2.0, 0.01 + 0 * position))
+        >>> bool(found.reached), round(float(found.rate), 2)
+        (True, 0.2)
+
+    Source: arXiv 2404.17785, which states the point; how it is estimated is this project's.
+    """
+    values = checked_axis(axis, _FEWEST)
+    if law.status.shape != values.shape:
+        raise ValueError(
+            f"law: its arrays have shape {law.status.shape}, expected that of axis, {values.shape}: one run"
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a probability between 0 and 1")
+    usable = jnp.asarray((values > 0) & (values >= (start or 0))) & (law.status == Status.CONVERGED)
+    usable &= jnp.all(jnp.isfinite(law.covariance), axis=(-1, -2))
+    if not isinstance(usable, Tracer) and int(usable.sum()) < _FEWEST:
+        raise ValueError(
+            f"law: amplitude and rate are determined at {int(usable.sum())} of {len(values)} checkpoints, expected at "
+            f"least {_FEWEST}; measure more or later checkpoints, or more sequences"
+        )
+    u = np.log(np.where(values > 0, values, 1.0))
+    again = None if replicates is None else replicates.coordinates()[0]
+    return _separation(start is None, u, usable, *law.coordinates(), level, again)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _separation(find_start, u, usable, y, covariance, level, others) -> Separation:
+    u = jnp.asarray(u, y.dtype)
+    whitening = whitening_of(covariance, usable)
+    centre = jnp.sum(jnp.where(usable[:, None], y, 0), axis=0) / jnp.sum(usable)  # keeps float32's digits
+    own = jnp.einsum("cij,cj->ci", whitening, jnp.where(usable[:, None], y - centre, 0), precision="highest")
+    if find_start:
+        usable &= u >= best_start(u, usable, whitening, own, _FEWEST)
+        whitening, own = jnp.where(usable[:, None, None], whitening, 0), jnp.where(usable[:, None], own, 0)
+    data = _Data(u, whitening, own)
+    candidates = candidates_of(u, usable, _CANDIDATES)
+    chi2 = profile(u, candidates, whitening, own[..., None]).chi2[:, 0]
+    scatter = jnp.min(chi2) / (2 * jnp.sum(usable) - COEFFICIENTS - 1)
+    noise = _drawn(scatter, whitening) if others is None else _resampled(whitening, others - y)
+    p_value, constants = _change(data, candidates, noise)
+    changes = p_value <= 1 - level
+    point = _interval(data, candidates, chi2, noise, level, 4 * scatter)
+
+    first, last = jnp.min(u, where=usable, initial=jnp.inf), candidates[-1]
+    upper = jnp.where(changes, point.upper, last)
+    fastest = jnp.max(y[:, 1], where=usable, initial=-jnp.inf)
+    end = jnp.where(changes, point.end, constants)
+    amplitude, rate, errors = _parameters(end[0] + centre, jnp.cov(end[1:].T), fastest)
+    enough = jnp.sum(usable) >= _FEWEST
+    found = Separation(
+        point=jnp.exp(jnp.where(changes, point.best, first)),
+        lower=jnp.exp(jnp.where(changes, point.lower, first)),
+        upper=jnp.exp(upper),
+        reached=enough & (upper < last - (last - candidates[-2]) / 10),
+        change_p_value=p_value,
+        amplitude=amplitude,
+        rate=rate,
+        amplitude_stderr=errors[0],
+        rate_stderr=errors[1],
+        candidates=jnp.exp(candidates),
+        chi2=chi2,
+        start=jnp.exp(first),
+        num_checkpoints=jnp.sum(usable),
+        replicates=jnp.exp(point.replicates),
+    )
+    return jax.tree.map(lambda a: jnp.where(enough, a, jnp.nan) if a.dtype == y.dtype else a, found)
+
+
+class _Data(NamedTuple):
+    """``ln a``, the whitening of both coordinates, and what it makes of them."""
+
+    u: Float[Array, " checkpoints"]
+    whitening: Float[Array, "checkpoints 2 2"]
+    own: Float[Array, "checkpoints 2"]
+
+
+class _Point(NamedTuple):
+    """Change point, its interval, the replicates' points, and the constants of the curve and of all replicates."""
+
+    best: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+    replicates: Float[Array, " replicates"]
+    end: Float[Array, "curves 2"]
+
+
+def _change(data: _Data, candidates, noise) -> tuple[Float[Array, ""], Float[Array, "curves 2"]]:
+    """How often noise alone gains as much from a change point as the curve, and the constants without one."""
+    curves = jnp.concatenate([data.own[..., None], noise], axis=-1)
+    constants = fit_constants(data.whitening, curves)
+    gain = constants.chi2[0] - jnp.min(profile(data.u, candidates, data.whitening, curves).chi2, axis=0)
+    p_value = (1 + jnp.sum(gain[1:] >= gain[0])) / len(gain)
+    # The replicates of a curve are the curve and noise.
+    return p_value, constants.end[0].at[1:].add(constants.end[0, 0])
+
+
+def _interval(data: _Data, candidates, chi2, noise, level, margin) -> _Point:
+    """The change point between coarse candidates, then between fine ones around all that the interval may hold."""
+    _, allowed = _refit(data, candidates, jnp.argmin(chi2), noise, level)
+    low, high = within(candidates, chi2, jnp.min(chi2) + 2 * allowed + margin)
+    gap = candidates[1] - candidates[0]
+    fine = jnp.linspace(jnp.maximum(low - gap, candidates[0]), jnp.minimum(high + gap, candidates[-1]), _FINE)
+    own = profile(data.u, fine, data.whitening, data.own[..., None])
+    best = jnp.argmin(own.chi2[:, 0])
+    again, allowed = _refit(data, fine, best, noise, level)
+    lower, upper = within(fine, own.chi2[:, 0], own.chi2[best, 0] + allowed)
+    end = jnp.concatenate([own.end[best], again.end[best]])
+    return _Point(fine[best], lower, upper, fine[jnp.argmin(again.chi2, axis=0)], end)
+
+
+def _refit(data: _Data, candidates, true, noise, level) -> tuple[Profile, Float[Array, ""]]:
+    """Fits to curves whose change point is known, the fit with this candidate and noise; and by how much the sum of
+    squares at the true point exceeds the least in at most ``level`` of them."""
+    model = fitted_at(data.u, candidates[true], data.whitening, data.own)
+    found = profile(data.u, candidates, data.whitening, model[..., None] + noise)
+    return found, jnp.quantile(found.chi2[true] - jnp.min(found.chi2, axis=0), level)
+
+
+def _drawn(scatter, whitening) -> Float[Array, "checkpoints 2 replicates"]:
+    """Normal errors, whitened, of this variance at all checkpoints that count."""
+    noise = jnp.sqrt(scatter) * jax.random.normal(jax.random.key(0), (*whitening.shape[:2], _DRAWN), whitening.dtype)
+    return jnp.where(jnp.any(whitening != 0, axis=(-1, -2))[:, None, None], noise, 0)
+
+
+def _resampled(whitening, away: Float[Array, "replicates checkpoints 2"]) -> Float[Array, "checkpoints 2 replicates"]:
+    """What makes replicates differ from the law, whitened and held within `_REACH`."""
+    away = jnp.einsum("cij,rcj->rci", whitening, away, precision="highest")
+    away = jnp.where(jnp.isfinite(away), away, 0)
+    length = jnp.linalg.norm(away, axis=-1, keepdims=True)
+    return jnp.moveaxis(away * jnp.minimum(1, _REACH / jnp.where(length > 0, length, 1)), 0, -1)
+
+
+def _parameters(end, error, fastest):
+    """Amplitude, rate and their errors from the constants of both coordinates; the rate stays within those seen."""
+    turn = jnp.clip(end[1], 0, fastest)
+    amplitude, rate = end[0] / (1 - turn), turn / (1 - turn)
+    slopes = jnp.array([[1, amplitude], [0, 1 / (1 - turn)]]) / (1 - turn)
+    errors = jnp.sqrt(jnp.diag(jnp.matmul(slopes @ error, slopes.T, precision="highest")))
+    return amplitude, rate, errors
