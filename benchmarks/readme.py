@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .fitting import coverage, rates as fitting, quality, scaling, scaling_plot, suite
-from .stream import memory, memory_plot, end_to_end as stream
 from . import record
+from .fitting import coverage, quality, scaling, scaling_plot, suite
+from .fitting import rates as fitting
+from .stream import end_to_end as stream
+from .stream import memory, memory_plot
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -114,7 +116,3 @@ def main(argv: list[str] | None = None) -> None:
     text = update(options.readme.read_text(), options.results, options.docs)
     options.readme.write_text(text)
     print(f"written: {options.readme}, {len(_PLACE.findall(text))} tables")
-
-
-if __name__ == "__main__":
-    main()

@@ -40,7 +40,7 @@ def environment() -> dict:
     device = jax.devices()[0]
     packages = ("tsl_jax", "jax", "jaxlib", "numpy", "scipy", "jaxopt", "optimistix")
     return {
-        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *map(_relative, sys.argv[1:])]),
+        "command": shlex.join(["python", "-m", "benchmarks", Path(sys.argv[0]).stem, *map(_relative, sys.argv[1:])]),
         "commit": _commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "platform": device.platform,

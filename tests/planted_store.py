@@ -6,7 +6,20 @@ import numpy as np
 
 from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import EVENT_CATEGORIES, Category, FitOptions, Status
-from tsl_jax.store import PROBABILITY_ARRAYS, BlockState, FitHeader, FitWriter, InputDigest, Layout, create_losses, locate, open_fits, open_losses, resume_or_create, writer_lock
+from tsl_jax.store import (
+    PROBABILITY_ARRAYS,
+    BlockState,
+    FitHeader,
+    FitWriter,
+    InputDigest,
+    Layout,
+    create_losses,
+    locate,
+    open_fits,
+    open_losses,
+    resume_or_create,
+    writer_lock,
+)
 
 STEP = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256])
 

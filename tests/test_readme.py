@@ -1,8 +1,6 @@
 """README.md keeps its word: its Python runs, in order, and its commands, options, names and files exist."""
 
 import ast
-import importlib
-import inspect
 import re
 import shlex
 import sys
@@ -15,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 import tsl_jax
+from benchmarks.__main__ import main as benchmarks
 from tsl_jax.cli import app
 from tsl_jax.data import sample_path
 from tsl_jax.store import create_losses, open_fits, open_losses
@@ -216,14 +215,12 @@ def test_the_benchmarks_exist_with_these_options(capsys):
     commands = [words for words in commands_of("python") if len(words) > 1]
     assert commands
     for words in commands:
-        assert words[1] == "-m"
-        module = importlib.import_module(words[2])
-        assert 'if __name__ == "__main__":\n    main()' in inspect.getsource(module)
+        assert words[1:3] == ["-m", "benchmarks"]
         with pytest.raises(SystemExit) as done:
-            module.main(["--help"])
+            benchmarks([words[3], "--help"])
         assert done.value.code == 0
         said = capsys.readouterr().out
-        for option in (word for word in words[3:] if word.startswith("--")):
+        for option in (word for word in words[4:] if word.startswith("--")):
             assert re.search(rf"{option}\b", said), shlex.join(words)
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks certified
 
-writes `tests/fitting/certified.npz`: for every row of the table the best of the exhaustive search, in float64, and the sum
-of the losses it belongs to. `tests/fitting/test_quality.py` repeats a sample of the search.
+writes `tests/fitting/certified.npz`: for every row of the table the best of the exhaustive search, in float64, and the
+sum of the losses it belongs to. `tests/fitting/test_quality.py` repeats a sample of the search.
 """
 
 from pathlib import Path
@@ -51,7 +51,3 @@ def main() -> None:
             arrays[f"{_key(row)}/{name}"] = getattr(best, name)
         print(_key(row), len(problem))
     np.savez_compressed(FILE, **arrays)
-
-
-if __name__ == "__main__":
-    main()

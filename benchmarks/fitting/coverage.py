@@ -71,7 +71,3 @@ def table(result: dict) -> str:
 
 def _scaled(row: dict) -> str:
     return "" if row["scale"] == "log" else ", linear"
-
-
-if __name__ == "__main__":
-    main()

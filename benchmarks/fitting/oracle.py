@@ -2,8 +2,8 @@
 
 For sigmoids the definition is SciPy's: `scipy.optimize.least_squares` (trust region, float64, analytic Jacobian) from
 9 or more starts, inside the engine's own bounds. `benchmarks search` finds the same minima or better ones, about a
-hundred times faster; `tests/fitting/test_quality.py` holds it against the definition. Both use nothing of `tsl_jax` but the
-bounds of θ. Hyperbolas and power laws have one θ only, whose whole range `benchmarks search_one` goes through.
+hundred times faster; `tests/fitting/test_quality.py` holds it against the definition. Both use nothing of `tsl_jax` but
+the bounds of θ. Hyperbolas and power laws have one θ only, whose whole range `benchmarks search_one` goes through.
 """
 
 import dataclasses

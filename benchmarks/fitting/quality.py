@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import oracle
 from .. import record
+from . import oracle
 from .peers import tsl_jax_fit
 from .problems import NOISE_LEVELS, Cell, Problem, join, quality_rows
 from .tolerances import SOLVED_FRACTION
@@ -98,7 +98,3 @@ def table(cells: list[dict]) -> str:
         label = f"{cell['checkpoints']} {cell['spacing']}, {cell['scale']} scale"
         rows.setdefault(label, [label]).append(f"{100 * cell['solved'] / cell['curves']:.2f}%")
     return record.table(header, list(rows.values()))
-
-
-if __name__ == "__main__":
-    main()

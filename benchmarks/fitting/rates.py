@@ -145,7 +145,3 @@ def _arguments(argv) -> argparse.Namespace:
         options.curves, options.judged = min(options.curves, 16_384), min(options.judged, 1024)
         options.repeats = 1
     return options
-
-
-if __name__ == "__main__":
-    main()

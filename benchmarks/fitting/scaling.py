@@ -149,7 +149,3 @@ def _arguments(argv) -> argparse.Namespace:
     if options.quick:
         options.most_curves, options.checkpoints, options.devices, options.repeats = 1000, [16], [1, 2], 1
     return options
-
-
-if __name__ == "__main__":
-    main()

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from . import measure, problems
 from .. import record
+from . import measure, problems
 from .problems import Problem
 
 #: Noise as a share of the drop: what an easy, a mixed and a hard set of sigmoids has.

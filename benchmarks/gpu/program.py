@@ -216,7 +216,3 @@ def _size(kind: str) -> int:
         _BYTES[dtype] * int(np.prod([int(n) for n in shape.split(",") if n], dtype=np.int64))
         for dtype, shape in _ARRAY.findall(kind)
     )
-
-
-if __name__ == "__main__":
-    main()

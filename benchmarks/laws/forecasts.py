@@ -122,7 +122,3 @@ def main(argv: list[str] | None = None) -> dict:
     if options.out:
         print(f"written: {record.write(options.out, result)}")
     return result
-
-
-if __name__ == "__main__":
-    main()

@@ -84,7 +84,3 @@ def main(argv: list[str] | None = None) -> dict:
 
 def _options(entry: dict[str, Any]) -> dict[str, float]:
     return {"share": entry["gain_share"], "drift": entry["drift"]}
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from tsl_jax.store import read_loss_curve
-from tsl_jax.temporal import AnnealingLaw, History, LawFit, LawFitOptions, MemoryLaw, MultiPowerLaw, ScheduleLaw, StepPowerLaw, fit_law, held_out_error, join_histories, leave_one_run_out, loss_curve
+from tsl_jax.temporal import (
+    AnnealingLaw,
+    History,
+    LawFit,
+    LawFitOptions,
+    MemoryLaw,
+    MultiPowerLaw,
+    ScheduleLaw,
+    StepPowerLaw,
+    fit_law,
+    held_out_error,
+    join_histories,
+    leave_one_run_out,
+    loss_curve,
+)
 
 from .. import record
 
@@ -222,7 +236,3 @@ def _chosen(result: dict) -> str:
 
 
 _SECONDS = ("seconds", "compile_seconds")
-
-
-if __name__ == "__main__":
-    main()

@@ -223,7 +223,3 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.speed_steps, options.law_steps, options.repeats = 50, 10_000, 1
     return options
-
-
-if __name__ == "__main__":
-    main()

@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print its table, write its JSON and its picture."""
     options = _arguments(argv)
     preset = PRESETS[options.preset] | ({"seeds": options.seeds} if options.seeds else {})
-    from .curves import UNIFORM, compared, draw
     from ..texts import split_texts
+    from .curves import UNIFORM, compared, draw
 
     numbers = {name: preset[name] for name in ("reference", "candidates", "validation")}
     rows, text = split_texts(options.text, numbers, preset["context"])
@@ -220,7 +220,3 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     if any(not 0 < abs(strength) <= 1 for strength in options.strengths):
         parser.error(f"--strengths: got {options.strengths}, expected numbers from -1 to 1 without 0, the uniform arm")
     return options
-
-
-if __name__ == "__main__":
-    main()

@@ -196,7 +196,3 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.seeds is not None and options.seeds < 2:
         parser.error(f"--seeds: got {options.seeds}, expected at least 2: runs are compared in pairs")
     return options
-
-
-if __name__ == "__main__":
-    main()

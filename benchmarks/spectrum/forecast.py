@@ -183,7 +183,3 @@ def _arguments(argv) -> argparse.Namespace:
     )
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/spectrum_forecast_cpu.json")
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    main()

@@ -82,7 +82,18 @@ def write_fits(folder: Path, tokens: int) -> None:
     import dataclasses
 
     from tsl_jax import FitOptions, Sigmoid, __version__
-    from tsl_jax.store import PROBABILITY_ARRAYS, BlockState, FitHeader, FitWriter, InputDigest, Layout, create_losses, locate, resume_or_create, writer_lock
+    from tsl_jax.store import (
+        PROBABILITY_ARRAYS,
+        BlockState,
+        FitHeader,
+        FitWriter,
+        InputDigest,
+        Layout,
+        create_losses,
+        locate,
+        resume_or_create,
+        writer_lock,
+    )
 
     step = np.geomspace(1, LAST_STEP, CHECKPOINTS)
     number = np.arange(tokens)
@@ -272,7 +283,3 @@ def _arguments(argv) -> argparse.Namespace:
     if options.quick:
         options.tokens = [50_000]
     return options
-
-
-if __name__ == "__main__":
-    main()

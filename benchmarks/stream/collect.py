@@ -151,7 +151,3 @@ def _arguments(argv) -> argparse.Namespace:
     if options.quick:
         options.width, options.layers, options.sequences, options.vocabulary, options.rounds = 32, 1, 32, 256, 2
     return options
-
-
-if __name__ == "__main__":
-    main()

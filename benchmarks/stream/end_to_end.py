@@ -76,11 +76,12 @@ def _work(folder: Path, repeats: int) -> dict:
     import numpy as np
 
     from tsl_jax import FitOptions, Sigmoid, fit_store
-    from tsl_jax.stream import blocks_of, blocks as stream
-    from tsl_jax.stream.reading import BlockReader
-    from tsl_jax.stream.cores import share_out_the_cores
     from tsl_jax.jobs.fit.fitter import BlockFitter
     from tsl_jax.store import open_fits, open_losses
+    from tsl_jax.stream import blocks as stream
+    from tsl_jax.stream import blocks_of
+    from tsl_jax.stream.cores import share_out_the_cores
+    from tsl_jax.stream.reading import BlockReader
 
     share_out_the_cores()
     source, family = open_losses(folder / "losses.zarr"), Sigmoid()
@@ -172,7 +173,3 @@ def _arguments(argv) -> argparse.Namespace:
     if options.quick:
         options.tokens, options.layouts, options.repeats = 40_000, ["1 MiB in 32 MiB"], 1
     return options
-
-
-if __name__ == "__main__":
-    main()

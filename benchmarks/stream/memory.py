@@ -61,8 +61,8 @@ def _measure(tokens: int, options: argparse.Namespace) -> dict:
 def _fit(folder: str, memory: int | None) -> dict:
     """Fit the store in this process, which does nothing else."""
     from tsl_jax import Sigmoid, fit_store
-    from tsl_jax.stream.cores import share_out_the_cores
     from tsl_jax.jobs.fit.fitter import BlockFitter
+    from tsl_jax.stream.cores import share_out_the_cores
 
     share_out_the_cores()
     baseline, seen = 0, []
@@ -142,7 +142,3 @@ def _arguments(argv) -> argparse.Namespace:
     if options.quick:
         options.tokens, options.memory = [20_000, 40_000], options.memory or 2**23
     return options
-
-
-if __name__ == "__main__":
-    main()

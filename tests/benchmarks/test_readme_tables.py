@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fitting import rates as fitting, scaling_plot
-from benchmarks.stream import memory_plot, end_to_end as stream
 from benchmarks import readme, record
+from benchmarks.fitting import rates as fitting
+from benchmarks.fitting import scaling_plot
 from benchmarks.fitting.suite import table as suite_table
+from benchmarks.stream import end_to_end as stream
+from benchmarks.stream import memory_plot
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {

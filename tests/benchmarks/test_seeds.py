@@ -165,7 +165,7 @@ def text(tmp_path):
     """The package's own sources, every second one as a document."""
     folder = tmp_path / "text"
     folder.mkdir()
-    for number, path in enumerate(sorted(Path(tsl.__file__).parent.glob("*/*.py"))):
+    for number, path in enumerate(sorted(Path(tsl.__file__).parent.rglob("*.py"))):
         (folder / f"{number}{'.py' if number % 2 else '.txt'}").write_bytes(path.read_bytes())
     return str(folder)
 

@@ -39,7 +39,7 @@ def load(counted: bool = False) -> dict[str, ctypes.c_uint64]:
 
 def _build(compiler: list[str], folder: Path, counted: bool) -> tuple[ctypes.CDLL, list[str]]:
     """The handlers as nvcc builds them, with its PTX for a GPU, a runtime and JAX's contexts for a CPU; its kernels."""
-    include = ("-I", str(Path(building.__file__).parent), "-isystem", jax.ffi.include_dir())
+    include = ("-I", str(building.SOURCES), "-isystem", jax.ffi.include_dir())
 
     def nvcc(source: str, output: str, *flags: str) -> Path:
         arguments = ("-std=c++17", "-O3", "-arch=sm_90", *include, *flags, str(_HERE / source))

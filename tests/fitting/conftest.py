@@ -4,8 +4,7 @@ import jax
 import pytest
 
 from tsl_jax import FitOptions, Sigmoid
-from tsl_jax.fitting import native
-from tsl_jax.fitting import chosen_kernel
+from tsl_jax.fitting import chosen_kernel, native
 
 KERNELS = ("native", "xla")
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from tests.lm.planted import (
     AXIS,
     CHECKPOINTS,
@@ -18,6 +17,7 @@ from tests.lm.planted import (
     scipy_fit,
     truth,
 )
+
 from tests.tolerances import RSS
 from tsl_jax import Fit, fit
 from tsl_jax.fitting.fit import check_input

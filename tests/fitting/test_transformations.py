@@ -7,7 +7,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-
 from tests.lm.planted import (
     AXIS,
     CHECKPOINTS,
@@ -17,6 +16,7 @@ from tests.lm.planted import (
     fitter,
     noisy,
 )
+
 from tsl_jax import fit
 
 pytestmark = pytest.mark.usefixtures("each_kernel")

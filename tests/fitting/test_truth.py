@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from benchmarks.fitting.problems import hyperbolas, power_laws
 from tests.lm.planted import (
     AXIS,
     CHECKPOINTS,
@@ -22,6 +20,8 @@ from tests.lm.planted import (
     sigmoid,
     truth,
 )
+
+from benchmarks.fitting.problems import hyperbolas, power_laws
 from tests.tolerances import RECOVERY, RSS
 from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import Category, Fit, FitOptions, NoiseModel, Status, TooFewCurvesError, check_axis
-from tsl_jax.stream import bytes_per_token
-from tsl_jax.jobs.fit import fitter as device, noise
 from tsl_jax.jobs import fit_store
+from tsl_jax.jobs.fit import fitter as device
+from tsl_jax.jobs.fit import noise
 from tsl_jax.store import create_losses, open_losses
+from tsl_jax.stream import bytes_per_token
 
 
 def cheap_fit(family, time, losses, weights=None, *, options=None, noise=None):

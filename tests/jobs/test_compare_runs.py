@@ -217,7 +217,7 @@ def test_combined_fits_are_a_fit_store_of_the_same_schema(runs, components, tmp_
 def test_combined_fits_serve_spectrum_and_score(runs, components, tmp_path):
     combined = tsl.combine_fits(runs, tmp_path / "c.zarr", components)
     category = combined.read().category
-    spectrum = tsl.Spectrum.from_store(combined)
+    spectrum = tsl.spectrum_of(combined)
     assert spectrum.tokens["LEARNED"] == np.sum(category == Category.LEARNED)
     assert spectrum.tokens["UNUSABLE"] == 0
     assert len(tsl.score_store(combined, (10, 100)).sequence) == TOKENS // 12

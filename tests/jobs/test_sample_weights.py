@@ -13,8 +13,8 @@ from tests.planted_store import STEP, planted_columns, planted_losses, write_fit
 from tsl_jax.cli import app
 from tsl_jax.fitting import Category, Status
 from tsl_jax.jobs import bucket_losses, score_store
-from tsl_jax.stream import sequences
 from tsl_jax.store import StoreError
+from tsl_jax.stream import sequences
 
 SEQUENCES, TOKENS = 24, 10
 WINDOW = (4.0, 32.0)

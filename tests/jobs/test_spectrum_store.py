@@ -8,8 +8,10 @@ from planted_store import STEP, planted_columns, planted_losses, write_fit_store
 from tsl_jax.cli.spectrum import coordinates
 from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import Category, predict
-from tsl_jax.jobs import mean_curves, read_spectrum, spectrum_from_store
-from tsl_jax.jobs.spectrum import losses as spectrum_losses, reading as spectrum_store, token_groups
+from tsl_jax.jobs import mean_curves, read_spectrum, spectrum_of
+from tsl_jax.jobs.spectrum import losses as spectrum_losses
+from tsl_jax.jobs.spectrum import reading as spectrum_store
+from tsl_jax.jobs.spectrum import token_groups
 from tsl_jax.jobs.spectrum.token_groups import grouping_of
 from tsl_jax.spectrum import Spectrum, SpectrumGrid, accumulate_rows, block_rows, group_times, resample_of
 from tsl_jax.spectrum.tallies import DeviceTally, HostTally, tally_on
@@ -59,11 +61,11 @@ def whole(columns, sequence):
 def test_streamed_is_in_memory_to_the_bit_whatever_the_blocks(store, columns, monkeypatch, tally):
     expected = whole(columns, COORDINATES["sequence"])
     monkeypatch.setattr(spectrum_store, "tally_on", lambda backend: tally)
-    assert same(spectrum_from_store(store, grid=GRID), expected)
+    assert same(spectrum_of(store, grid=GRID), expected)
     monkeypatch.setattr(tally, "most", 128)  # two chunks of 50 a block
-    assert same(spectrum_from_store(store.location.store, grid=GRID), expected)
+    assert same(spectrum_of(store.location.store, grid=GRID), expected)
     monkeypatch.setattr(tally, "most", 32)  # less than a chunk
-    assert same(spectrum_from_store(store, grid=GRID), expected)
+    assert same(spectrum_of(store, grid=GRID), expected)
 
 
 def test_device_and_host_count_alike_to_the_bit(columns):
@@ -89,14 +91,14 @@ def test_the_host_counts_beyond_32_bits():
 
 
 def test_the_default_window_is_that_of_the_fitted_checkpoints(store):
-    grid = spectrum_from_store(store).grid
+    grid = spectrum_of(store).grid
     assert grid == SpectrumGrid(1.0, 256.0, "log")
     assert Spectrum.empty(grid).grid.time_bins == 512
 
 
 def test_every_token_is_counted_also_those_not_fitted_yet(tmp_path, columns):
     store = write_fit_store(tmp_path, columns, finished=False)
-    tokens = spectrum_from_store(store, grid=GRID).tokens
+    tokens = spectrum_of(store, grid=GRID).tokens
     assert tokens["PENDING"] == TOKENS - 100
     assert sum(tokens.values()) == TOKENS
     assert tokens["UNLEARNED"] == np.sum(columns["category"][:100] == Category.UNLEARNED)
@@ -241,13 +243,13 @@ def test_progress_ends_with_all_tokens(store):
 
 def test_what_is_no_fit_store_of_sigmoids_is_refused(tmp_path, store, columns, losses_of):
     with pytest.raises(InvalidStoreError, match="not a valid store of fits"):
-        spectrum_from_store(losses_of(store))
+        spectrum_of(losses_of(store))
     with pytest.raises(StoreNotFoundError):
-        spectrum_from_store(tmp_path / "nothing")
+        spectrum_of(tmp_path / "nothing")
     parameters = {"coefficient": "nat", "exponent": "1", "floor": "nat"}
     other = write_power_laws(tmp_path, columns, parameters)
     with pytest.raises(StoreError, match=r"'power_law' has no single event.*tsl\.Sigmoid\(\)"):
-        spectrum_from_store(other)
+        spectrum_of(other)
 
 
 def write_power_laws(folder, columns, parameters):

@@ -10,11 +10,11 @@ import zarr
 from small_job import Job
 from zarr.storage import LocalStore, MemoryStore
 
-from tsl_jax.stream import StageSeconds
-from tsl_jax.stream.reading import BlockReader, _TimedStore
 from tsl_jax.jobs.fit.fitter import BlockFitter
-from tsl_jax.stream.plan import Block
 from tsl_jax.store import ChunkError, FitWriter, open_losses
+from tsl_jax.stream import StageSeconds
+from tsl_jax.stream.plan import Block
+from tsl_jax.stream.reading import BlockReader, _TimedStore
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
 

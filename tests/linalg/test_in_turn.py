@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from planted_tokens import LOG, mixed, spectrum_of
 
-from tsl_jax.spectrum import bands, compare, decompose, fit_tail, forecast, implied_loss, pulse_modes
 from tsl_jax.linalg.in_turn import signal_of, singular_values, sum_of_convolutions, transform
+from tsl_jax.spectrum import bands, compare, decompose, fit_tail, forecast, implied_loss, pulse_modes
 
 STEP = np.geomspace(1.0, 1000.0, 12)
 LAST = LOG.axis(np.linspace(LOG.edges[0], LOG.edges[-1], 12))  # ends at the window's end to the last digit

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 import tsl_jax as tsl
-from tsl_jax.linalg.small import back_substitute, eliminate, jacobi_svd, solve, square_within, triangle, upper_inverse, whiten
+from tsl_jax.linalg.small import (
+    back_substitute,
+    eliminate,
+    jacobi_svd,
+    solve,
+    square_within,
+    triangle,
+    upper_inverse,
+    whiten,
+)
 
 SIZES = [(1, 1), (2, 2), (3, 3), (8, 8), (5, 3), (9, 4)]
 

@@ -9,7 +9,19 @@ import pytest
 from tests.planted_store import planted_probabilities
 from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import Category, FitOptions, Status, predict
-from tsl_jax.store import BlockState, FitHeader, FitWriter, InputDigest, Layout, create_losses, locate, open_fits, open_losses, resume_or_create, writer_lock
+from tsl_jax.store import (
+    BlockState,
+    FitHeader,
+    FitWriter,
+    InputDigest,
+    Layout,
+    create_losses,
+    locate,
+    open_fits,
+    open_losses,
+    resume_or_create,
+    writer_lock,
+)
 
 STEP = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128])
 TOKENS, BLOCK = 230, 100

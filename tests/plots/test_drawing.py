@@ -6,7 +6,15 @@ import pytest
 from matplotlib._pylab_helpers import Gcf
 from PIL import Image
 
-from tsl_jax.plots import draw_learning_times, draw_mean_loss, draw_tokens, learning_times_data, mean_loss_data, save, tokens_data
+from tsl_jax.plots import (
+    draw_learning_times,
+    draw_mean_loss,
+    draw_tokens,
+    learning_times_data,
+    mean_loss_data,
+    save,
+    tokens_data,
+)
 
 FIGURES = {
     "tokens": lambda stores: draw_tokens(tokens_data(stores.losses, stores.fits)),

@@ -11,7 +11,17 @@ from test_drawing import texts_overlap
 
 from tsl_jax.fitting import Category
 from tsl_jax.jobs import AnalysisOptions, analyse, coarse_lags, mean_curves, read_spectrum
-from tsl_jax.plots import aligned_pulses_data, draw_aligned_pulses, draw_group_spectra, draw_singular_spectrum, draw_spectrum_parts, group_spectra_data, save, singular_spectrum_data, spectrum_parts_data
+from tsl_jax.plots import (
+    aligned_pulses_data,
+    draw_aligned_pulses,
+    draw_group_spectra,
+    draw_singular_spectrum,
+    draw_spectrum_parts,
+    group_spectra_data,
+    save,
+    singular_spectrum_data,
+    spectrum_parts_data,
+)
 from tsl_jax.spectrum import SpectrumGrid
 
 TOKENS = 1200

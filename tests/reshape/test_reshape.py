@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tsl_jax.fitting import Status, degrees_of_freedom
-from tsl_jax.reshape import bucket_of, bucket_weights, effective_sample_size, event_probability, merge_scores, score_sequences
+from tsl_jax.reshape import (
+    bucket_of,
+    bucket_weights,
+    effective_sample_size,
+    event_probability,
+    merge_scores,
+    score_sequences,
+)
 
 
 def tokens(number, **replaced):

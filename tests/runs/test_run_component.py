@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from tests.seeded_runs import COORDINATES, WINDOW, compare_tokens, groups, part, planted_runs
-from tsl_jax.runs import CompareRuns, RunBlock, RunComponents, coordinates_of, estimate_component, plan_comparison, with_run_components
+from tsl_jax.runs import (
+    CompareRuns,
+    RunBlock,
+    RunComponents,
+    coordinates_of,
+    estimate_component,
+    plan_comparison,
+    with_run_components,
+)
 
 TOKENS = 40_000
 

@@ -7,7 +7,17 @@ import optax
 import pytest
 from scipy.special import erf, log_softmax, softmax
 
-from tsl_jax.simulate import TRANSFORMERS, Mano, ManoTraining, Transformer, init_transformer, mano_batches, mano_loss, train_mano, transformer_states
+from tsl_jax.simulate import (
+    TRANSFORMERS,
+    Mano,
+    ManoTraining,
+    Transformer,
+    init_transformer,
+    mano_batches,
+    mano_loss,
+    train_mano,
+    transformer_states,
+)
 from tsl_jax.simulate.expressions import draw_expressions, split_key
 
 TASK = Mano(5, (1, 2))

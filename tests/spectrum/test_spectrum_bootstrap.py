@@ -9,7 +9,22 @@ import pytest
 from planted_tokens import LOG, curves, mixed, spectrum_of, tokens
 
 from tsl_jax import Category
-from tsl_jax.spectrum import Spectrum, SpectrumGrid, TokenBlock, accumulate, bands, binning_bound, compare, decompose, fit_tail, forecast, implied_loss, pulse_groups, pulse_modes, resample_of
+from tsl_jax.spectrum import (
+    Spectrum,
+    SpectrumGrid,
+    TokenBlock,
+    accumulate,
+    bands,
+    binning_bound,
+    compare,
+    decompose,
+    fit_tail,
+    forecast,
+    implied_loss,
+    pulse_groups,
+    pulse_modes,
+    resample_of,
+)
 
 
 def test_the_value_is_that_of_all_tokens():

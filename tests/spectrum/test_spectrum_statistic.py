@@ -12,7 +12,19 @@ from planted_tokens import BLOCK, LINEAR, LOG, curves, mixed, seen, spectrum_of,
 
 from tests.tolerances import FORMULA
 from tsl_jax import Category, Fit, Hyperbola, Sigmoid, Status
-from tsl_jax.spectrum import MOST_ITEMS, Exact, Kind, Spectrum, SpectrumGrid, accumulate, accumulate_rows, decompose, grid_over, resample_of, token_block
+from tsl_jax.spectrum import (
+    MOST_ITEMS,
+    Exact,
+    Kind,
+    Spectrum,
+    SpectrumGrid,
+    accumulate,
+    accumulate_rows,
+    decompose,
+    grid_over,
+    resample_of,
+    token_block,
+)
 
 GRIDS = pytest.mark.parametrize("grid", [LOG, LINEAR], ids=["log", "linear"])
 

@@ -13,7 +13,27 @@ from zarr.storage import LocalStore, MemoryStore
 
 import tsl_jax.store
 from tsl_jax.fitting import EVENT_CATEGORIES
-from tsl_jax.store import PROBABILITY_ARRAYS, BlockState, ChangedError, FitHeader, FitWriter, InvalidStoreError, Layout, StoreError, WriteError, block_digest, create_losses, damaged_blocks, locate, open_fits, open_losses, refuse_foreign, resume_or_create, validate, writer_lock
+from tsl_jax.store import (
+    PROBABILITY_ARRAYS,
+    BlockState,
+    ChangedError,
+    FitHeader,
+    FitWriter,
+    InvalidStoreError,
+    Layout,
+    StoreError,
+    WriteError,
+    block_digest,
+    create_losses,
+    damaged_blocks,
+    locate,
+    open_fits,
+    open_losses,
+    refuse_foreign,
+    resume_or_create,
+    validate,
+    writer_lock,
+)
 
 HEADER = {
     "family": "sigmoid",
@@ -375,7 +395,7 @@ def test_an_unfinished_store_is_noted(tmp_path, kill_at):
 
 
 def test_stores_need_no_jax():
-    for file in Path(tsl_jax.store.__file__).parent.glob("*.py"):
+    for file in Path(tsl_jax.store.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom):
                 assert node.level <= 1 or node.module == "printable", file

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
-from tsl_jax.store import ChunkError, InvalidStoreError, StoreError, StoreNotFoundError, create_losses, open_losses, validate
+from tsl_jax.store import (
+    ChunkError,
+    InvalidStoreError,
+    StoreError,
+    StoreNotFoundError,
+    create_losses,
+    open_losses,
+    validate,
+)
 
 STEPS = [0, 10, 100, 1000]
 

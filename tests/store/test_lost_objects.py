@@ -11,7 +11,19 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from tsl_jax.store import ChunkError, StoreError, create_losses, damaged_blocks, list_objects, open_fits, open_losses, read_rows, read_rows_with_gaps, rechunk, validate
+from tsl_jax.store import (
+    ChunkError,
+    StoreError,
+    create_losses,
+    damaged_blocks,
+    list_objects,
+    open_fits,
+    open_losses,
+    read_rows,
+    read_rows_with_gaps,
+    rechunk,
+    validate,
+)
 
 KINDS = ("directory", "memory", "objects")
 

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import LocalStore
 
-from tsl_jax.store import ChunkError, LockedError, StoreError, UnfinishedLosses, create_losses, open_losses, rechunk, validate
+from tsl_jax.store import (
+    ChunkError,
+    LockedError,
+    StoreError,
+    UnfinishedLosses,
+    create_losses,
+    open_losses,
+    rechunk,
+    validate,
+)
 from tsl_jax.store.rechunking import rechunk_or_find
 
 LAYOUT = {"chunk_tokens": 2, "shard_tokens": 4}

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from zarr.storage import LocalStore, ObjectStore
 
-from tsl_jax.store import ChunkError, LockedError, StoreError, WriteError, create_losses, locate, open_fits, open_losses, validate, writer_lock
+from tsl_jax.store import (
+    ChunkError,
+    LockedError,
+    StoreError,
+    WriteError,
+    create_losses,
+    locate,
+    open_fits,
+    open_losses,
+    validate,
+    writer_lock,
+)
 from tsl_jax.store.errors import storage_errors, writing
 
 obstore = pytest.importorskip("obstore")

@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsl_jax.stream import blocks_of, bytes_per_token, device_rows, plan_layout
-from tsl_jax.stream.plan import FEWEST_BLOCKS, LEAST_BLOCK_TOKENS, MOST_BLOCK_TOKENS, MOST_BLOCKS, MOST_CHUNK_TOKENS, MOST_READS, refuse_absurd
 from tsl_jax.store import Layout
+from tsl_jax.stream import blocks_of, bytes_per_token, device_rows, plan_layout
+from tsl_jax.stream.plan import (
+    FEWEST_BLOCKS,
+    LEAST_BLOCK_TOKENS,
+    MOST_BLOCK_TOKENS,
+    MOST_BLOCKS,
+    MOST_CHUNK_TOKENS,
+    MOST_READS,
+    refuse_absurd,
+)
 
 jobs = st.fixed_dictionaries(
     {

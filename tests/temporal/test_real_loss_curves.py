@@ -3,7 +3,17 @@
 import numpy as np
 
 from tsl_jax.store import read_loss_curve
-from tsl_jax.temporal import LawFitOptions, MemoryLaw, MultiPowerLaw, StepPowerLaw, collapse, fit_law, join_histories, loss_curve, time_law
+from tsl_jax.temporal import (
+    LawFitOptions,
+    MemoryLaw,
+    MultiPowerLaw,
+    StepPowerLaw,
+    collapse,
+    fit_law,
+    join_histories,
+    loss_curve,
+    time_law,
+)
 
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")
 PREDICTED = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_18")

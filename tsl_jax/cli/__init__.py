@@ -8,7 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from ..fitting.native.cache import CacheWarning, compiled_folder, doubt_about_contents, warn
-from . import bench, collect, compare, demo, fit, forecast, info, positions, rank, rechunk, score, simulate, spectrum, timescale, validate
+from . import (
+    bench,
+    collect,
+    compare,
+    demo,
+    fit,
+    forecast,
+    info,
+    positions,
+    rank,
+    rechunk,
+    score,
+    simulate,
+    spectrum,
+    timescale,
+    validate,
+)
 from .console import say, stderr_console
 
 app = typer.Typer(

@@ -7,7 +7,18 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_picture
-from .runs import RUN_HELP, LossColumn, RateColumn, Run, ScheduleOption, StepColumn, Warmup, named_columns, rates_until, read_run
+from .runs import (
+    RUN_HELP,
+    LossColumn,
+    RateColumn,
+    Run,
+    ScheduleOption,
+    StepColumn,
+    Warmup,
+    named_columns,
+    rates_until,
+    read_run,
+)
 
 if TYPE_CHECKING:
     import numpy as np

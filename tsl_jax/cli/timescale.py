@@ -7,7 +7,19 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_picture
-from .runs import RUN_HELP, LossColumn, RateColumn, Run, RunError, StepColumn, Warmup, named_columns, rates_until, read_run, short_names
+from .runs import (
+    RUN_HELP,
+    LossColumn,
+    RateColumn,
+    Run,
+    RunError,
+    StepColumn,
+    Warmup,
+    named_columns,
+    rates_until,
+    read_run,
+    short_names,
+)
 
 
 def timescale(

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from .console import AnyStore, Debug, ExitCode, Json, in_words_of_the_command, reporting, say, stderr_console, write_json
+from .console import (
+    AnyStore,
+    Debug,
+    ExitCode,
+    Json,
+    in_words_of_the_command,
+    reporting,
+    say,
+    stderr_console,
+    write_json,
+)
 
 Deep = Annotated[
     bool,

@@ -2,7 +2,6 @@
 
 from .fit import check_axis, fit, row_multiple
 from .intervals import Interval, error_interval
-from .xla.kernel import tile_size
 from .least_squares.interface import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native.call import chosen_kernel
 from .noise import POINTS_A_PARAMETER, NoiseModel, degrees_of_freedom
@@ -11,6 +10,7 @@ from .options import FitOptions
 from .profiles.interval import profile_interval
 from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
 from .statistics import probability_before
+from .xla.kernel import tile_size
 
 __all__ = [
     "EVENT_CATEGORIES",

@@ -12,16 +12,16 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..curves import Family, jax_array
-from .xla.kernel import tile_size
 from .measures import Measures, measure, residuals
 from .native.call import chosen_kernel
 from .noise import NoiseModel, assumed_noise
 from .options import FitOptions
-from .xla.projection import Block
 from .result import Category, Fit, Status, has_parameters
 from .robust import huber_weights, solve_robust
 from .solution import Solution, solve
 from .statistics import Scatter, beyond_bounds, categorise, evidence_of, named_and_errors, probabilities_of, scatter_of
+from .xla.kernel import tile_size
+from .xla.projection import Block
 
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.

@@ -11,12 +11,12 @@ from jaxtyping import Array, Float
 
 from ..curves import Family
 from .native import call as native_kernel
-from .xla.kernel import over_tiles
 from .native.call import chosen_kernel
 from .noise import GROWTH_VARIANCE, MOST_CORRELATION, POINTS_A_PARAMETER, CurveNoise, Noise, correlation_of, curve_noise
 from .options import FitOptions
-from .xla.projection import Block, shape_and_slopes, unit_vectors
 from .solution import Solution
+from .xla.kernel import over_tiles
+from .xla.projection import Block, shape_and_slopes, unit_vectors
 
 #: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
 DEPENDENT = 30.0

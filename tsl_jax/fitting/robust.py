@@ -7,8 +7,8 @@ from jax import lax
 from ..curves import Family
 from .measures import residuals
 from .options import FitOptions
-from .xla.projection import Block
 from .solution import Solution, solve
+from .xla.projection import Block
 
 #: Re-weighted fits after the first; each shrinks the distance to the fixed point several times.
 ROUNDS = 6

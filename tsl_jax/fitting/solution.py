@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..curves import Family
-from .native import call as native_kernel
 from ..linalg import small as small_linalg
-from .xla.kernel import make_limits, on_bound, solve_block
+from .native import call as native_kernel
 from .options import FitOptions
+from .xla.kernel import make_limits, on_bound, solve_block
 from .xla.projection import Block
 
 

@@ -60,7 +60,7 @@ def event_probability(
         unlearned: (tokens,) probability that there is no event, ``Fit.probabilities["unlearned"]``; NaN where there is
             no fit.
         window: its start (not included) and end, axis units.
-        freedom: (tokens,) degrees of freedom of the errors, `tsl_jax.fitting.degrees_of_freedom`; None takes them for many.
+        freedom: (tokens,) degrees of freedom of the errors, `tsl_jax.fitting.degrees_of_freedom`; None for many.
         scale: ``"log"`` or ``"linear"``, that of the fits.
 
     Returns:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .grid import SpectrumGrid
 from ..linalg.in_turn import signal_of, sum_of_convolutions, transform
+from .grid import SpectrumGrid
 
 #: Matrix products in full float32, also on devices that would round their factors to fewer digits.
 product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..linalg.in_turn import singular_values
 from .decomposition import moments_of
 from .grid import SpectrumGrid
-from ..linalg.in_turn import singular_values
 from .pulses import level_reached, logistic_rise, product, pulse_table
 from .statistic import Moments, Spectrum
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib
 
 import jax
 import jax.numpy as jnp
@@ -115,23 +114,6 @@ class Spectrum:
             level=Exact.zeros((grid.resamples, 2)),
             grid=grid,
         )
-
-    @classmethod
-    def from_store(cls, fits, *, grid: SpectrumGrid | None = None) -> "Spectrum":
-        """The spectrum of a fit store of any size, streamed: `tsl_jax.jobs.spectrum_from_store`.
-
-        Args:
-            fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one (path, URL, Zarr store).
-            grid: the bins; by default those of `SpectrumGrid` over the fitted checkpoints.
-
-        Returns:
-            `Spectrum`; tokens that are not fitted yet are counted as ``PENDING``.
-
-        Raises:
-            StoreError: no fit store, of another family, or a grid of another scale.
-        """
-        # The one door from a pure package to stores, opened when used.
-        return importlib.import_module("tsl_jax.jobs").spectrum_from_store(fits, grid=grid)
 
     @classmethod
     def from_fits(

@@ -1,8 +1,27 @@
 """What is on disk: loss stores, fit stores, and how a job is resumed. NumPy and Zarr only."""
 
 from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
+from .curve_files.file import (
+    CURVE_FILES,
+    LossCurveError,
+    LossCurveFile,
+    LossCurveRows,
+    LossCurveWarning,
+    read_columns,
+    read_loss_curve,
+)
 from .damage import damaged_blocks
-from .errors import BadChunk, ChangedError, ChunkError, InvalidStoreError, LockedError, StoreError, StoreNotFoundError, Violation, WriteError
+from .errors import (
+    BadChunk,
+    ChangedError,
+    ChunkError,
+    InvalidStoreError,
+    LockedError,
+    StoreError,
+    StoreNotFoundError,
+    Violation,
+    WriteError,
+)
 from .fingerprint import block_digest
 from .fit_creation import FitHeader, Layout, finished_fits, recorded_noise, refuse_foreign, resume_or_create
 from .fits import FitStore, StoredFit, open_fits
@@ -11,12 +30,18 @@ from .ledger import BlockState, InputDigest, Ledger
 from .location import Location, StoreLike, locate
 from .lock import LEASE_SECONDS, writer_lock
 from .loss_creation import create_losses
-from .curve_files.file import CURVE_FILES, LossCurveError, LossCurveFile, LossCurveRows, LossCurveWarning, read_columns, read_loss_curve
 from .losses import LossStore, open_losses
 from .presence import list_objects
 from .reading import read_rows, read_rows_with_gaps
 from .rechunking import copy_tokens, rechunk
-from .schema import FIT_FORMAT_VERSION, FORMAT_VERSION, NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS, decode_probability
+from .schema import (
+    FIT_FORMAT_VERSION,
+    FORMAT_VERSION,
+    NO_PROBABILITY,
+    PROBABILITY_ARRAYS,
+    PROBABILITY_STEPS,
+    decode_probability,
+)
 from .unfinished import LossPlan, UnfinishedLosses, begin_losses
 from .writing import FitWriter
 

@@ -19,7 +19,17 @@ from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore
 from .own_files import refuse_foreign_files, remove_partial_files
 from .presence import Objects
-from .schema import CHECKPOINT, FIT_FORMAT_VERSION, LEDGER, NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS, TOKEN, fit_array_kinds, is_layout
+from .schema import (
+    CHECKPOINT,
+    FIT_FORMAT_VERSION,
+    LEDGER,
+    NO_PROBABILITY,
+    PROBABILITY_ARRAYS,
+    PROBABILITY_STEPS,
+    TOKEN,
+    fit_array_kinds,
+    is_layout,
+)
 
 _OWN_ATTRIBUTES = ("tsl_kind", "tsl_version", "coordinates", "loss_unit", "title", "data_kind", "layout")
 

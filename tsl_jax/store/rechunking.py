@@ -17,7 +17,16 @@ from .losses import LossStore, open_losses_at
 from .presence import list_objects
 from .reading import Absent, read_rows
 from .schema import MissingChunks, checked_missing_chunks
-from .unfinished import BLOCK_BYTES, LossPlan, UnfinishedLosses, begin_losses, checked_dtype, refuse_present, remove_group, resumed_losses
+from .unfinished import (
+    BLOCK_BYTES,
+    LossPlan,
+    UnfinishedLosses,
+    begin_losses,
+    checked_dtype,
+    refuse_present,
+    remove_group,
+    resumed_losses,
+)
 
 #: The group inside the target that holds the lock while a run writes.
 _PLACE = "rechunking"

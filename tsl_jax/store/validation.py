@@ -13,7 +13,17 @@ from .fit_validation import check_fits
 from .limits import check_sizes
 from .location import Location, arrays_of
 from .reading import Absent, read_rows
-from .schema import CHECKPOINT, KNOWN_AXES, LOSS_DTYPES, READABLE_VERSIONS, TOKEN, coordinates, dimensions, first_fall, increases
+from .schema import (
+    CHECKPOINT,
+    KNOWN_AXES,
+    LOSS_DTYPES,
+    READABLE_VERSIONS,
+    TOKEN,
+    coordinates,
+    dimensions,
+    first_fall,
+    increases,
+)
 
 _BIG_CHUNK = 2**28
 _OLD_FITS = "Fit again with overwrite=True: format 1 has neither the noise of a token nor probabilities."

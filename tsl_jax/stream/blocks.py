@@ -10,13 +10,13 @@ from typing import Literal, Protocol
 import jax
 import numpy as np
 
+from ..jobs.fit.columns import mark_unreadable, noted
+from ..jobs.fit.fitter import BlockFitter, Columns
 from ..store import BadChunk, BlockState, FitWriter, LossStore
 from ..store.lock import Lock
 from ..store.presence import Objects
-from .reading import BlockReader, Input
-from ..jobs.fit.columns import mark_unreadable, noted
-from ..jobs.fit.fitter import BlockFitter, Columns
 from .plan import Block
+from .reading import BlockReader, Input
 from .stages import StageSeconds, Stopwatch
 
 

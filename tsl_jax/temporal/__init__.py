@@ -1,25 +1,33 @@
 """Laws of training over time: position law, its evolution, separation and evenness."""
 
 from .clock.collapse import Collapse, collapse
-from .laws.cross_validation import held_out_error, leave_one_run_out
 from .clock.dynamic_time import Schedule, lr_sum, schedule_from_optax, schedule_from_rates, schedule_from_records
-from .positions.evenness import Evenness, evenness
-from .positions.evolution import Evolution, evolution
-from .forecasts.mean_loss import Forecast, ForecastPrior, forecast
-from .forecasts.prior import prior_from_runs
-from .positions.forms import FORMS, Form
 from .clock.growth import Growth, growth_exponent
 from .clock.history import History, history, join_histories
-from .laws.law_fit import LawFit, LawFitOptions, fit_law
 from .clock.loss_curve import LossCurve, loss_curve
-from .positions.bins import log_bins
-from .positions.forecast import PositionForecast, forecast_positions
-from .positions.law import PositionLaw, position_law
-from .forecasts.rank import Ranking, rank
-from .positions.resampling import resample_position_law
-from .laws.schedule_laws import SCHEDULE_LAWS, AnnealingLaw, MemoryLaw, MultiPowerLaw, ScheduleLaw, StepPowerLaw, TimePowerLaw
-from .positions.separation import Separation, separation
 from .clock.time_law import AxisComparison, TimeLaw, compare_axes, time_law
+from .forecasts.mean_loss import Forecast, ForecastPrior, forecast
+from .forecasts.prior import prior_from_runs
+from .forecasts.rank import Ranking, rank
+from .laws.cross_validation import held_out_error, leave_one_run_out
+from .laws.law_fit import LawFit, LawFitOptions, fit_law
+from .laws.schedule_laws import (
+    SCHEDULE_LAWS,
+    AnnealingLaw,
+    MemoryLaw,
+    MultiPowerLaw,
+    ScheduleLaw,
+    StepPowerLaw,
+    TimePowerLaw,
+)
+from .positions.bins import log_bins
+from .positions.evenness import Evenness, evenness
+from .positions.evolution import Evolution, evolution
+from .positions.forecast import PositionForecast, forecast_positions
+from .positions.forms import FORMS, Form
+from .positions.law import PositionLaw, position_law
+from .positions.resampling import resample_position_law
+from .positions.separation import Separation, separation
 
 __all__ = [
     "FORMS",

@@ -12,8 +12,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from tsl_jax.fitting.native import cache
-from tsl_jax.fitting.native import building
+from tsl_jax.fitting.native import building, cache
 
 COMPILER = building._compiler(building.CPU)
 #: Which does not take the time to optimise.

@@ -2,21 +2,19 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
 
 from benchmarks.fitting import native_operations
 from benchmarks.fitting.problems import hyperbolas, power_laws, sigmoids
 from tests import emulated_gpu
-from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
 from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
-from tsl_jax.fitting import native
-from tsl_jax.fitting import chosen_kernel, has_parameters, row_multiple
+from tsl_jax.fitting import chosen_kernel, has_parameters, native, row_multiple
 from tsl_jax.fitting.xla.search import NUM_RUNS
 
 CAUSE = native.why_missing()
@@ -183,7 +181,7 @@ def test_a_second_derivative_is_the_difference_of_first_ones():
     [("kRuns", NUM_RUNS), ("kGroup", native_operations.GROUP), ("kFlat", f"{native_operations.FLAT:g}f")],
 )
 def test_constants_that_stand_in_both_languages_agree(name, value):
-    text = "".join((Path(native.__file__).parent / file).read_text() for file in ("templates.h", "simd.h"))
+    text = "".join((building.SOURCES / file).read_text() for file in ("templates.h", "simd.h"))
     (found,) = re.findall(rf"{name} = (\S+);", text)
     assert found.replace("1e-6f", "1e-06f") == str(value)
 

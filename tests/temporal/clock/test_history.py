@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsl_jax.temporal import AnnealingLaw, MemoryLaw, MultiPowerLaw, history, join_histories, schedule_from_optax, schedule_from_rates
+from tsl_jax.temporal import (
+    AnnealingLaw,
+    MemoryLaw,
+    MultiPowerLaw,
+    history,
+    join_histories,
+    schedule_from_optax,
+    schedule_from_rates,
+)
 
 LAWS = [
     (AnnealingLaw(), {"memory": 50.0}),

@@ -9,7 +9,17 @@ import scipy.optimize
 from planted_runs import RATES, planted
 
 from tsl_jax.fitting import Status
-from tsl_jax.temporal import AnnealingLaw, LawFitOptions, MemoryLaw, MultiPowerLaw, StepPowerLaw, TimePowerLaw, fit_law, history, schedule_from_rates
+from tsl_jax.temporal import (
+    AnnealingLaw,
+    LawFitOptions,
+    MemoryLaw,
+    MultiPowerLaw,
+    StepPowerLaw,
+    TimePowerLaw,
+    fit_law,
+    history,
+    schedule_from_rates,
+)
 
 ONE_START = LawFitOptions(starts=1)
 NOISE = 3e-4

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from tolerances import FORMULA
 
 from tsl_jax.store import read_loss_curve
-from tsl_jax.temporal import SCHEDULE_LAWS, AnnealingLaw, MemoryLaw, MultiPowerLaw, StepPowerLaw, TimePowerLaw, history, loss_curve, schedule_from_rates
+from tsl_jax.temporal import (
+    SCHEDULE_LAWS,
+    AnnealingLaw,
+    MemoryLaw,
+    MultiPowerLaw,
+    StepPowerLaw,
+    TimePowerLaw,
+    history,
+    loss_curve,
+    schedule_from_rates,
+)
 
 COUNT = np.arange(2000)
 RATES = 3e-4 * np.minimum((COUNT + 1) / 100, 1) * np.where(COUNT < 1200, 1.0, 0.3)

@@ -11,10 +11,10 @@ import numpy as np
 from jax.dtypes import float0
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
+from ...linalg.small import jacobi_svd, solve, triangle, upper_inverse
+from ..result import Status, has_parameters
 from .problem import flatten, float_leaves, full_bounds
 from .steps import converged, linearise, minimise, stationary
-from ..result import Status, has_parameters
-from ...linalg.small import jacobi_svd, solve, triangle, upper_inverse
 
 
 @dataclasses.dataclass(frozen=True)

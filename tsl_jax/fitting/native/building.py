@@ -22,7 +22,8 @@ from .cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code, w
 #: Names under which JAX knows the kernel's two parts; see `tsl_jax.fitting.native.call` for what they take and return.
 SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
 
-_SOURCES = Path(__file__).parent
+#: Where the kernel's C++ lies.
+SOURCES = Path(__file__).parent / "src"
 #: Seconds after which a compiler is given up: it takes some ten, and hours where it waits for something.
 _PATIENCE = 300
 _LOCK = threading.Lock()
@@ -174,7 +175,7 @@ def _build(tools: Toolchain, compiler: list[str], folder: Path, version: str) ->
     handle, new = tempfile.mkstemp(dir=folder, suffix=".so")
     os.close(handle)
     try:
-        _run(compiler, *tools.flags, "-isystem", jax.ffi.include_dir(), str(_SOURCES / tools.source), "-o", new)
+        _run(compiler, *tools.flags, "-isystem", jax.ffi.include_dir(), str(SOURCES / tools.source), "-o", new)
         os.chmod(new, 0o700)  # linkers make it anew, with what the umask leaves
         library = ctypes.CDLL(new)
         os.replace(new, folder / f"{version}-{_digest(Path(new).read_bytes())}.so")
@@ -204,5 +205,5 @@ def _digest(code: bytes) -> str:
 def _version(tools: Toolchain, compiler: list[str]) -> str:
     """Changes with all that the library depends on."""
     parts = [importlib.metadata.version("jaxlib"), *compiler, _run(compiler, "--version"), *tools.flags]
-    parts += [path.read_text() for path in sorted(_SOURCES.glob("*.[ch]*"))]
+    parts += [path.read_text() for path in sorted(SOURCES.glob("*.[ch]*"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

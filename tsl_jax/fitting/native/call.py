@@ -1,4 +1,4 @@
-"""The engine's kernel in C++ (`tsl_jax.fitting.native`), for families that it knows, on CPUs and NVIDIA's GPUs, in float32.
+"""The engine's kernel in C++, for families that it knows, on CPUs and NVIDIA's GPUs, in float32.
 
 It does what `kernel.solve_block` and `measures.measure_block` do, curve by curve the same steps, to rounding: one pass
 over a curve's losses in registers where XLA makes forty over arrays.
@@ -14,11 +14,11 @@ import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from .. import native
 from ...curves import Family, Hyperbola, PowerLaw, Sigmoid
-from ..xla import kernel
+from .. import native
 from ..noise import Noise
 from ..options import FitOptions
+from ..xla import kernel
 from ..xla.projection import Block
 
 #: ``change(arguments, changes of the arguments, results)``, the changes of the results: a derivative forwards.

@@ -11,18 +11,18 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...curves import Family
-from .constrained import Curves, Held, held_parameter
 from ..fit import best, check_input, check_noise, prepare
 from ..intervals import Interval, check_level, t_quantile
-from ..xla.kernel import tile_size
 from ..measures import Measures, measure
 from ..noise import NoiseModel, assumed_noise
 from ..options import FitOptions
-from .walk import Place, Task, end_of, walk
-from ..xla.projection import Block
 from ..result import Status
 from ..solution import Solution
 from ..statistics import evidence_of, scatter_of
+from ..xla.kernel import tile_size
+from ..xla.projection import Block
+from .constrained import Curves, Held, held_parameter
+from .walk import Place, Task, end_of, walk
 
 #: Where the fit gives no error, the first place of a walk lies this share of the parameter's range from it.
 _FIRST = 0.1

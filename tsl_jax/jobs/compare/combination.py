@@ -10,12 +10,25 @@ import numpy as np
 
 from ...curves import Family
 from ...runs import Coordinate, RunComponents, RunTokens, combine_runs, combined_statistic
-from ...store import BlockState, FitHeader, FitStore, FitWriter, InputDigest, Layout, StoreLike, locate, open_fits, refuse_foreign, resume_or_create, writer_lock
+from ...store import (
+    BlockState,
+    FitHeader,
+    FitStore,
+    FitWriter,
+    InputDigest,
+    Layout,
+    StoreLike,
+    locate,
+    open_fits,
+    refuse_foreign,
+    resume_or_create,
+    writer_lock,
+)
 from ...store.checksum import crc32c
 from ...store.fingerprint import digest
+from ...stream.plan import blocks_of
 from ..fit.columns import noted
 from .runs import comparison_coordinates
-from ...stream.plan import blocks_of
 from .tokens import refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
 
 

@@ -6,10 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from ...curves import FAMILIES, Family
-from ...runs import RESAMPLES, CompareRuns, ComparisonPlan, Coordinate, RunBlock, RunComparison, RunComponents, RunTokens, coordinates_of, plan_comparison
+from ...runs import (
+    RESAMPLES,
+    CompareRuns,
+    ComparisonPlan,
+    Coordinate,
+    RunBlock,
+    RunComparison,
+    RunComponents,
+    RunTokens,
+    coordinates_of,
+    plan_comparison,
+)
 from ...store import FitStore, StoreError, StoreLike, open_fits
-from .tokens import differences_allowed, refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
 from ...stream.sequences import sequence_blocks
+from .tokens import differences_allowed, refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
 
 _BLOCK_TOKENS = 2**18
 #: Bins come from at most so many tokens, in pieces spread evenly over the stores.

@@ -14,8 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, row_multiple
-from .columns import fit_columns
 from ...stream.plan import device_rows
+from .columns import fit_columns
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
 Devices = Sequence[Any]

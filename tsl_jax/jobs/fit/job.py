@@ -7,17 +7,35 @@ from typing import Any, Literal
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel
-from ...store import BlockState, FitHeader, FitStore, FitWriter, Location, LossStore, StoreLike, Violation, damaged_blocks, finished_fits, list_objects, locate, open_fits, open_losses, refuse_foreign, resume_or_create, writer_lock
+from ...store import (
+    BlockState,
+    FitHeader,
+    FitStore,
+    FitWriter,
+    Location,
+    LossStore,
+    StoreLike,
+    Violation,
+    damaged_blocks,
+    finished_fits,
+    list_objects,
+    locate,
+    open_fits,
+    open_losses,
+    refuse_foreign,
+    resume_or_create,
+    writer_lock,
+)
 from ...store.lock import Lock
 from ...store.presence import Objects
 from ...store.schema import MissingChunks
-from .fitter import BlockFitter, Devices
-from ...stream.machine import local_devices
-from .noise import check_asked, settle_noise
-from ...stream.plan import blocks_of
-from .preparation import fit_header, fit_layout, left_out_checkpoints
-from ...stream.stages import StageSeconds
 from ...stream.blocks import Progress, StreamResult, stream_blocks
+from ...stream.machine import local_devices
+from ...stream.plan import blocks_of
+from ...stream.stages import StageSeconds
+from .fitter import BlockFitter, Devices
+from .noise import check_asked, settle_noise
+from .preparation import fit_header, fit_layout, left_out_checkpoints
 from .summary import FitSummary, describe_tokens
 
 

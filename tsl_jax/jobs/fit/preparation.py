@@ -9,9 +9,9 @@ import numpy as np
 from ...curves import Family
 from ...fitting import FitOptions, check_axis
 from ...store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
+from ...stream.plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
 from .fitter import BlockFitter
 from .noise import ALONE
-from ...stream.plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
 
 
 def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:

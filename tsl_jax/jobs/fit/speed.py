@@ -14,14 +14,14 @@ import numpy as np
 from ...curves import Sigmoid
 from ...fitting import FitOptions, Status
 from ...store import FitWriter, LossStore, StoreLike, locate, open_losses, resume_or_create, writer_lock
-from ...stream.reading import BlockReader
-from .fitter import BlockFitter, Devices
+from ...stream.blocks import READERS, read_ahead, stream_blocks
 from ...stream.machine import copy_bandwidth, local_devices
 from ...stream.plan import Block, blocks_of
-from .preparation import fit_header, fit_layout, left_out_checkpoints
-from ..simulate import simulate_store
+from ...stream.reading import BlockReader
 from ...stream.stages import StageSeconds
-from ...stream.blocks import READERS, read_ahead, stream_blocks
+from ..simulate import simulate_store
+from .fitter import BlockFitter, Devices
+from .preparation import fit_header, fit_layout, left_out_checkpoints
 
 #: Tokens of a block on a device, and of the store that is made: a second or so of work each time.
 _BLOCK_TOKENS, _MADE_TOKENS = {"cpu": 2**14}, {"cpu": 2**18}

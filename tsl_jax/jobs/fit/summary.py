@@ -8,8 +8,8 @@ import numpy as np
 
 from ...fitting import Category, Status
 from ...store import PROBABILITY_STEPS, BadChunk, FitStore, read_rows_with_gaps
-from .columns import DROP
 from ...stream.stages import StageSeconds
+from .columns import DROP
 
 #: The median of effective points comes from at most so many tokens, in so many places.
 _SAMPLED_TOKENS, _SAMPLED_PLACES = 2**20, 64

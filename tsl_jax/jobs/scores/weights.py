@@ -10,10 +10,27 @@ import numpy as np
 
 from ...curves import Sigmoid
 from ...fitting import Status, degrees_of_freedom, has_parameters
-from ...reshape import bucket_of, bucket_weights, check_window, effective_sample_size, event_probability, merge_scores, score_sequences
-from ...store import PROBABILITY_ARRAYS, FitStore, LossStore, StoreError, StoreLike, decode_probability, open_fits, open_losses
-from .doubts import doubts_of
+from ...reshape import (
+    bucket_of,
+    bucket_weights,
+    check_window,
+    effective_sample_size,
+    event_probability,
+    merge_scores,
+    score_sequences,
+)
+from ...store import (
+    PROBABILITY_ARRAYS,
+    FitStore,
+    LossStore,
+    StoreError,
+    StoreLike,
+    decode_probability,
+    open_fits,
+    open_losses,
+)
 from ...stream.sequences import sequence_blocks, sequence_source
+from .doubts import doubts_of
 
 _BLOCK_TOKENS = 2**20
 _LOSS_BYTES = 2**26

@@ -9,7 +9,21 @@ import numpy as np
 from jaxtyping import Array
 
 from ...curves import PowerLaw
-from ...spectrum import Bands, GroupTimes, Kind, Moments, PulseGroups, SecondEvents, SpectrumGrid, TimeErrors, bands_of_sums, broadening, decompose, pulse_groups, second_events
+from ...spectrum import (
+    Bands,
+    GroupTimes,
+    Kind,
+    Moments,
+    PulseGroups,
+    SecondEvents,
+    SpectrumGrid,
+    TimeErrors,
+    bands_of_sums,
+    broadening,
+    decompose,
+    pulse_groups,
+    second_events,
+)
 from ...spectrum.bootstrap import poisson_weights
 from ...spectrum.comparison import compare_parts
 from ...spectrum.groups import GroupSums, stacked, times_of
@@ -18,9 +32,9 @@ from ...spectrum.sharing import all_pulse_modes
 from ...spectrum.tail.fit import default_cuts, fit_cut_tails
 from . import checks as spectrum_checks
 from .mean_loss_law import implied_curves, power_laws
+from .reading import LossSums, StoreSpectrum
 from .reasons import LEAST_CHECKPOINTS, LEAST_RESAMPLES, reasons_of
 from .results import Analysis, AnalysisOptions, Curves, GroupResult
-from .reading import LossSums, StoreSpectrum
 
 _DEFAULT = AnalysisOptions()
 _MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50

@@ -10,8 +10,8 @@ from ...curves import Sigmoid
 from ...spectrum import GroupCounts, Spectrum, SpectrumGrid, TimeErrors, block_rows
 from ...spectrum.tallies import tally_on
 from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, decode_probability, open_fits, open_losses
-from ..predict import family_of
 from ...stream.sequences import sequence_blocks, sequence_source
+from ..predict import family_of
 from .losses import LossSums, add_losses, check_shape, check_tokens, open_other_run
 from .token_groups import Grouping, grouping_of
 
@@ -59,7 +59,7 @@ class StoreSpectrum:
     sequences: str
 
 
-def spectrum_from_store(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None) -> Spectrum:
+def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None) -> Spectrum:
     """The learning-time spectrum of a fit store of any size, streamed.
 
     Whole sequences are resampled together where the store knows them: by its coordinate `sequence`, else by where
@@ -83,7 +83,7 @@ def spectrum_from_store(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None
         >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
         >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
         >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
-        >>> tsl.Spectrum.from_store(target).tokens["LEARNED"]
+        >>> tsl.spectrum_of(target).tokens["LEARNED"]
         2
 
     Source: arXiv 2606.29858.

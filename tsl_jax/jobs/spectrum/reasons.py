@@ -3,8 +3,8 @@
 import numpy as np
 
 from ...spectrum import Kind
-from .results import Curves
 from .reading import StoreSpectrum
+from .results import Curves
 
 #: Fewer groups of sequences than this say nothing of how far results would move with others.
 LEAST_RESAMPLES = 8

@@ -7,7 +7,18 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...spectrum import Bands, BinningBound, Broadening, Comparison, Decomposition, PulseGroups, PulseModes, Rival, SecondEvents, Tail
+from ...spectrum import (
+    Bands,
+    BinningBound,
+    Broadening,
+    Comparison,
+    Decomposition,
+    PulseGroups,
+    PulseModes,
+    Rival,
+    SecondEvents,
+    Tail,
+)
 from .reading import StoreSpectrum
 from .token_groups import Grouping
 

@@ -9,7 +9,19 @@ from ...jobs import Analysis
 from ...spectrum import Kind
 from ...spectrum.events import DROP_UNIT
 from .. import style
-from .style import Banded, band_words, banded, draw_band, draw_steps_band, lag_axis, lag_label, lag_values, per_u, reach_of, title
+from .style import (
+    Banded,
+    band_words,
+    banded,
+    draw_band,
+    draw_steps_band,
+    lag_axis,
+    lag_label,
+    lag_values,
+    per_u,
+    reach_of,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

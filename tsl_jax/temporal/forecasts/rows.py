@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..clock.dynamic_time import schedule_from_rates
-from .posterior import Rows
 from ..clock.history import history
 from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw, ScheduleLaw
+from .posterior import Rows
 
 #: Laws that a forecast averages, the first of which needs no schedule.
 LAWS = ("step power law", "time power law", "annealing law", "multi-power law")

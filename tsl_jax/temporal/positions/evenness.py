@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...linalg.small import solve
+from ..clock.training_axis import checked_axis
 from ..distributions import f_tail
 from .bins import checked_position, log_bins
-from ..clock.training_axis import checked_axis
 
 
 @jax.tree_util.register_dataclass

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ...curves import jax_array
 from ...fitting import LeastSquaresFit
+from ..clock.training_axis import checked_axis
 from .form_fits import compare_forms
 from .forms import FORMS, Form
-from ..clock.training_axis import checked_axis
 
 #: What a form may be chosen by.
 CRITERIA = ("rolling_origin", "aicc", "bic")

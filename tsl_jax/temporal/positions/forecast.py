@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .evolution import Evolution, evolution
 from ..forecasts.mean_loss import LEVELS, Forecast, forecast
 from .bins import checked_position
+from .evolution import Evolution, evolution
 from .law import PositionLaw, position_law
 from .refinement import COORDINATES, ShapeCourse, refine_shape
 

@@ -10,9 +10,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ...fitting import LeastSquaresFit, LeastSquaresOptions, least_squares
+from ..laws.residuals import autocorrelation, independent_rows
 from .evolution import Evolution
 from .forms import Form
-from ..laws.residuals import autocorrelation, independent_rows
 
 #: The position law's coordinates, see `PositionLaw.coordinates`.
 COORDINATES = ("head", "turn")

@@ -11,9 +11,19 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from ...fitting import Status
-from .change_point import COEFFICIENTS, Profile, best_start, candidates_of, fit_constants, fitted_at, profile, whitening_of, within
-from .law import PositionLaw
 from ..clock.training_axis import checked_axis
+from .change_point import (
+    COEFFICIENTS,
+    Profile,
+    best_start,
+    candidates_of,
+    fit_constants,
+    fitted_at,
+    profile,
+    whitening_of,
+    within,
+)
+from .law import PositionLaw
 
 #: Candidate separation points, evenly spaced in ln(axis): over the whole window, then around the interval.
 _CANDIDATES, _FINE = 96, 96

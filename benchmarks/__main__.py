@@ -1,0 +1,40 @@
+"""``python -m benchmarks NAME [options]``: every benchmark by its name; without one, what there is."""
+
+import importlib
+import sys
+
+BENCHMARKS = {
+    "certified": "fitting.certified",
+    "collect": "stream.collect",
+    "coverage": "fitting.coverage",
+    "fitting": "fitting.rates",
+    "forecast_prior": "laws.prior",
+    "forecasts": "laws.forecasts",
+    "gpu_program": "gpu.program",
+    "laws": "laws.schedules",
+    "memory": "stream.memory",
+    "quality": "fitting.quality",
+    "readme": "readme",
+    "reweighting": "reweighting.training",
+    "scaling": "fitting.scaling",
+    "seeds": "seeds.holding",
+    "simulation": "laws.simulation",
+    "spectrum": "spectrum.speed",
+    "spectrum_forecast": "spectrum.forecast",
+    "stream": "stream.end_to_end",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one benchmark; its module is imported only now, since some choose their cores before NumPy counts them."""
+    name, *options = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name not in BENCHMARKS:
+        print("usage: python -m benchmarks NAME [options]; NAME is one of:\n  " + "\n  ".join(BENCHMARKS))
+        return 0 if name in ("", "list", "--help") else 2
+    sys.argv = [name, *options]  # what `record.environment` keeps as the command
+    importlib.import_module(f"benchmarks.{BENCHMARKS[name]}").main(options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

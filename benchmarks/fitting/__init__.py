@@ -1,0 +1,1 @@
+"""Fits: rates, quality, coverage; the problems, the oracle and the peers."""

@@ -1,0 +1,1 @@
+"""Laws of the mean loss and forecasts on runs kept aside."""

@@ -1,0 +1,1 @@
+"""What is said of a token, in another training run."""

@@ -1,0 +1,1 @@
+"""The learning-time spectrum: speed, and its forecast."""

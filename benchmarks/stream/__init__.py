@@ -1,0 +1,1 @@
+"""From store to store, and collecting: rate and memory."""

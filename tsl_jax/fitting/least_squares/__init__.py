@@ -1,0 +1,1 @@
+"""Levenberg-Marquardt for residuals of any form."""

@@ -1,0 +1,1 @@
+"""Intervals by profiles: the curve fitted anew with one parameter held."""

@@ -1,0 +1,1 @@
+"""From a loss store to a fit store: prepare, read, fit, write, resume."""

@@ -1,0 +1,1 @@
+"""The tail of the spectrum: its law, rivals, and how good it is."""

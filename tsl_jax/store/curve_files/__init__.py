@@ -1,0 +1,1 @@
+"""Files of loss curves: found columns, read rows."""

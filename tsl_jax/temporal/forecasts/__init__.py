@@ -1,0 +1,1 @@
+"""The mean loss ahead of training, and the rank of runs."""

@@ -1,0 +1,1 @@
+"""Laws of the mean loss that know the schedule, fitted and cross-validated."""

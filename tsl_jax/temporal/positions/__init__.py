@@ -1,0 +1,1 @@
+"""The loss by position in the context: law, evolution, separation, evenness."""
