@@ -216,7 +216,9 @@ def test_what_a_docstring_lacks_is_seen():
     ]
 
 
-@pytest.mark.parametrize("package", ["tsl_jax.curves", "tsl_jax.fitting", "tsl_jax.store", "tsl_jax.stream", "tsl_jax.jobs"])
+@pytest.mark.parametrize(
+    "package", ["tsl_jax.curves", "tsl_jax.fitting", "tsl_jax.store", "tsl_jax.stream", "tsl_jax.jobs"]
+)
 def test_what_packages_offer_is_documented(package):
     module = importlib.import_module(package)
     for name in module.__all__:

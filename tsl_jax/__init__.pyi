@@ -22,6 +22,8 @@ from .spectrum import Spectrum, decompose
 from .store import create_losses, open_fits, open_losses, validate
 from .temporal import evolution, forecast, lr_sum, position_law, rank, separation, time_law
 
+__version__: str
+
 __all__ = [
     "FAMILIES",
     "Category",

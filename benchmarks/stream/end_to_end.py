@@ -78,8 +78,7 @@ def _work(folder: Path, repeats: int) -> dict:
     from tsl_jax import FitOptions, Sigmoid, fit_store
     from tsl_jax.jobs.fit.fitter import BlockFitter
     from tsl_jax.store import open_fits, open_losses
-    from tsl_jax.stream import blocks as stream
-    from tsl_jax.stream import blocks_of
+    from tsl_jax.stream import ahead, blocks_of
     from tsl_jax.stream.cores import share_out_the_cores
     from tsl_jax.stream.reading import BlockReader
 
@@ -93,8 +92,8 @@ def _work(folder: Path, repeats: int) -> dict:
     losses = fitter.put(source.read(slice(blocks[0].start, blocks[0].stop)))
 
     def read() -> None:
-        with ThreadPoolExecutor(stream.READERS) as readers:
-            for _ in stream.read_ahead(readers, BlockReader(source, np.asarray), blocks):
+        with ThreadPoolExecutor(ahead.READERS) as readers:
+            for _ in ahead.read_ahead(readers, BlockReader(source, np.asarray), blocks):
                 pass
 
     def fit() -> None:

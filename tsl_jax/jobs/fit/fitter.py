@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,13 +14,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, row_multiple
+from ...stream.blocks import Columns
 from ...stream.plan import device_rows
 from .columns import fit_columns
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
 Devices = Sequence[Any]
-#: Arrays (rows,) by name, as a fit store holds them.
-Columns = Mapping[str, jax.Array]
 
 _TOKENS = PartitionSpec("token")
 #: Host memory that begins at a multiple of so many bytes is used by a CPU device as it is. Other memory JAX copies, on

@@ -32,11 +32,13 @@ from ...store.schema import MissingChunks
 from ...stream.blocks import Progress, StreamResult, stream_blocks
 from ...stream.machine import local_devices
 from ...stream.plan import blocks_of
+from ...stream.reading import BlockReader
 from ...stream.stages import StageSeconds
 from .fitter import BlockFitter, Devices
 from .noise import check_asked, settle_noise
 from .preparation import fit_header, fit_layout, left_out_checkpoints
 from .summary import FitSummary, describe_tokens
+from .writing import BlockWriter
 
 
 def fit_store(
@@ -175,8 +177,8 @@ def _run(
         writer = FitWriter(store)
         for block in damaged:
             writer.reopen(block)
-        arguments = {"lock": lock, "on_bad_chunk": on_bad_chunk, "progress": report.add, "objects": objects}
-        result = stream_blocks(source, writer, fitter, todo, **arguments)
+        read, write = BlockReader(source, fitter.put, on_bad_chunk, objects), BlockWriter(writer, lock)
+        result = stream_blocks(read, fitter, write, todo, progress=report.add)
     return {
         "repaired": tuple(str(damage) for damage in (*store.ledger.damaged, *damaged.values())),
         "bad_chunks": result.bad_chunks,

@@ -14,7 +14,8 @@ import numpy as np
 from ...curves import Sigmoid
 from ...fitting import FitOptions, Status
 from ...store import FitWriter, LossStore, StoreLike, locate, open_losses, resume_or_create, writer_lock
-from ...stream.blocks import READERS, read_ahead, stream_blocks
+from ...stream.ahead import READERS, read_ahead
+from ...stream.blocks import stream_blocks
 from ...stream.machine import copy_bandwidth, local_devices
 from ...stream.plan import Block, blocks_of
 from ...stream.reading import BlockReader
@@ -22,6 +23,7 @@ from ...stream.stages import StageSeconds
 from ..simulate import simulate_store
 from .fitter import BlockFitter, Devices
 from .preparation import fit_header, fit_layout, left_out_checkpoints
+from .writing import BlockWriter
 
 #: Tokens of a block on a device, and of the store that is made: a second or so of work each time.
 _BLOCK_TOKENS, _MADE_TOKENS = {"cpu": 2**14}, {"cpu": 2**18}
@@ -140,9 +142,8 @@ def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, 
     begun = time.perf_counter()
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout)
-        result = stream_blocks(
-            source, FitWriter(store), fitter, todo, lock=lock, on_bad_chunk="stop", progress=lambda _: None
-        )
+        reader, writer = BlockReader(source, fitter.put), BlockWriter(FitWriter(store), lock)
+        result = stream_blocks(reader, fitter, writer, todo, progress=lambda _: None)
     end_to_end = _tokens(todo) / (time.perf_counter() - begun)
     return Speed(
         devices=f"{len(where)} x {where[0].device_kind}",

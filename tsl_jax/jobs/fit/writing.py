@@ -1,0 +1,35 @@
+"""A fitted block, as it is written and recorded."""
+
+import numpy as np
+
+from ...store import BlockState, FitWriter
+from ...store.lock import Lock
+from ...stream.blocks import Columns
+from ...stream.reading import Input
+from .columns import mark_unreadable, noted
+
+
+class BlockWriter:
+    """Writes fitted blocks and records each in the ledger, in several threads if need be.
+
+    Args:
+        writer: where.
+        lock: checked before a block is counted as done.
+    """
+
+    def __init__(self, writer: FitWriter, lock: Lock) -> None:
+        self._writer, self._lock = writer, lock
+
+    def __call__(self, block: Input, result: Columns) -> None:
+        """Write one block; tokens whose losses could not be read are marked."""
+        start, stop = block.block.start, block.block.stop
+        values = {name: np.asarray(array)[: stop - start] for name, array in result.items()}
+        if block.bad:
+            values = {name: np.array(array) for name, array in values.items()}
+            for gap in block.bad:
+                mark_unreadable(values, slice(gap.start - start, gap.stop - start))
+        self._lock.check()
+        self._writer.write(block.block.index, values | block.coordinates)
+        self._lock.check()
+        state = BlockState.WITH_BAD_CHUNKS if block.bad else BlockState.FINISHED
+        self._writer.finish(block.block.index, state, block.digest, values["status"], values["category"], noted(values))
