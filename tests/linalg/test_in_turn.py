@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from planted_tokens import LOG, mixed, spectrum_of
 
+from tests.spectrum.planted_tokens import LOG, mixed, spectrum_of
 from tsl_jax.linalg.in_turn import signal_of, singular_values, sum_of_convolutions, transform
 from tsl_jax.spectrum import bands, compare, decompose, fit_tail, forecast, implied_loss, pulse_modes
 
