@@ -1,9 +1,7 @@
 """Fit stores: made, taken up after a kill at any write, and refused when input or options changed."""
 
-import ast
 import shutil
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import xarray as xr
 import zarr
 from zarr.storage import LocalStore, MemoryStore
 
-import tsl_jax.store
 from tsl_jax.fitting import EVENT_CATEGORIES
 from tsl_jax.store import (
     PROBABILITY_ARRAYS,
@@ -392,13 +389,3 @@ def test_an_unfinished_store_is_noted(tmp_path, kill_at):
         fit_all(losses, tmp_path / "fits")
     notes = validate(tmp_path / "fits")
     assert [(note.where, note.level) for note in notes] == [("ledger", "note")]
-
-
-def test_stores_need_no_jax():
-    for file in Path(tsl_jax.store.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                assert node.level <= 1 or node.module == "printable", file
-                assert not (node.module or "").startswith("jax"), file
-            if isinstance(node, ast.Import):
-                assert not any(name.name.startswith("jax") for name in node.names), file
