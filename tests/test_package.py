@@ -68,7 +68,7 @@ PACKAGES = {"data", "plots", "reshape", "simulate"}
 MAY_IMPORT = {
     "curves": set(),
     "linalg": set(),
-    "fitting": {"curves", "linalg"},
+    "fitting": {"cache", "curves", "linalg"},
     "spectrum": {"curves", "linalg", "fitting"},
     "temporal": {"curves", "linalg", "fitting"},
     "reshape": {"curves", "fitting"},

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tsl_jax.cli.runs import Run, rates_until, read_run
+from tsl_jax.jobs.runs import Run, rates_until, read_run
 from tsl_jax.temporal import ForecastPrior, forecast, forecast_positions
 from tsl_jax.temporal.forecasts.rank import seen_part
 

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from tsl_jax import __version__
+from tsl_jax.cache import instruction_set
 from tsl_jax.cli import app, keep_programs
-from tsl_jax.fitting.native.cache import instruction_set
 
 TOP = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 

@@ -14,7 +14,6 @@ from tsl_jax.cli import app
 from tsl_jax.fitting import Category, Status
 from tsl_jax.jobs import bucket_losses, score_store
 from tsl_jax.store import StoreError
-from tsl_jax.stream import sequences
 
 SEQUENCES, TOKENS = 24, 10
 WINDOW = (4.0, 32.0)
@@ -45,14 +44,6 @@ def test_scores_are_the_shares_of_tokens_learned_in_the_window(tmp_path, columns
     assert found.effective_sample_size < SEQUENCES
     order = np.argsort(found.score, kind="stable")
     assert np.all(np.diff(found.weight[order]) >= 0)
-
-
-def test_sequences_end_where_position_does_not_increase(tmp_path, columns):
-    position = np.tile(np.arange(TOKENS), SEQUENCES).astype("int32")
-    fits = write_fit_store(tmp_path, columns, coordinates={"position": position})
-    found = [sequence for _, sequence in sequences.sequence_blocks(fits, 50)]
-    assert len(found) > 1
-    assert np.array_equal(np.unique(np.concatenate(found), return_counts=True)[1], np.full(SEQUENCES, TOKENS))
 
 
 def test_losses_of_buckets_are_direct_means(tmp_path, columns, monkeypatch):

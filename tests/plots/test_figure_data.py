@@ -7,7 +7,6 @@ import pytest
 
 from tsl_jax.fitting import Category, Status
 from tsl_jax.plots import learning_times_data, mean_loss_data, tokens_data
-from tsl_jax.plots.groups import pieces
 from tsl_jax.plots.style import number
 from tsl_jax.plots.token_choice import ROWS, choose
 from tsl_jax.store import StoreError
@@ -121,13 +120,6 @@ def test_families_without_events_have_no_learning_times(stores):
     attributes = dict(stores.fits.attributes) | {"family": "power_law"}
     with pytest.raises(StoreError, match="'power_law' has no event; expected one such as 'sigmoid'"):
         learning_times_data(dataclasses.replace(stores.fits, attributes=attributes))
-
-
-@pytest.mark.parametrize(("tokens", "chunk", "most"), [(230, 50, 100), (230, 50, 10), (1, 50, 100), (100, 50, 100)])
-def test_pieces_cover_a_store_once_in_whole_chunks(tokens, chunk, most):
-    parts = list(pieces(tokens, chunk, most))
-    assert np.concatenate([np.arange(tokens)[part] for part in parts]).tolist() == list(range(tokens))
-    assert all(part.start % chunk == 0 for part in parts)
 
 
 @pytest.mark.parametrize(

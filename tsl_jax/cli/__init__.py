@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..fitting.native.cache import CacheWarning, compiled_folder, doubt_about_contents, warn
+from ..cache import CacheWarning, compiled_folder, doubt_about_contents, warn
 from . import (
     bench,
     collect,

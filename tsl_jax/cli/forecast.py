@@ -11,18 +11,17 @@ from .runs import (
     RUN_HELP,
     LossColumn,
     RateColumn,
-    Run,
     ScheduleOption,
     StepColumn,
     Warmup,
     named_columns,
-    rates_until,
     read_run,
 )
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..jobs.runs import Run
     from ..temporal.forecasts.mean_loss import Forecast, ForecastPrior
     from ..temporal.positions.forecast import PositionForecast
 
@@ -82,6 +81,7 @@ def forecast(
     with reporting(as_json, debug):
         import numpy as np
 
+        from ..jobs.runs import rates_until
         from ..temporal.forecasts.rank import seen_part
 
         check_picture(picture)
@@ -114,6 +114,7 @@ def forecast(
 
 
 def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "ForecastPrior":
+    from ..jobs.runs import rates_until
     from ..temporal.forecasts.mean_loss import ForecastPrior
     from ..temporal.forecasts.prior import prior_from_runs
 
@@ -127,13 +128,13 @@ def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "Forec
     return prior_from_runs(runs)
 
 
-def _of_mean(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "Forecast":
+def _of_mean(seen: "Run", at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "Forecast":
     from ..temporal.forecasts.mean_loss import forecast as forecast_mean
 
     return forecast_mean(seen.step, seen.loss, at, learning_rate=rates, prior=prior)
 
 
-def _by_position(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "PositionForecast":
+def _by_position(seen: "Run", at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "PositionForecast":
     from ..store import StoreError
     from ..temporal.positions.forecast import forecast_positions
 
@@ -148,7 +149,7 @@ def _by_position(seen: Run, at: "np.ndarray", rates: Any, prior: "ForecastPrior"
     )
 
 
-def describe_positions(found: "PositionForecast", run: Run, hidden: "np.ndarray") -> dict[str, Any]:
+def describe_positions(found: "PositionForecast", run: "Run", hidden: "np.ndarray") -> dict[str, Any]:
     """Losses over positions at the last step, and how good all hidden ones are predicted."""
     import numpy as np
 
@@ -167,7 +168,7 @@ def describe_positions(found: "PositionForecast", run: Run, hidden: "np.ndarray"
     return said
 
 
-def _draw(picture: Path, seen: Run, found: "Forecast", hidden: Any, rates: Any) -> str:
+def _draw(picture: Path, seen: "Run", found: "Forecast", hidden: Any, rates: Any) -> str:
     from ..plots.forecast import draw_forecast, forecast_data
     from ..plots.style import save
 
@@ -175,7 +176,7 @@ def _draw(picture: Path, seen: Run, found: "Forecast", hidden: Any, rates: Any) 
     return str(picture)
 
 
-def _draw_positions(picture: Path, run: Run, seen: Run, found: "PositionForecast") -> str:
+def _draw_positions(picture: Path, run: "Run", seen: "Run", found: "PositionForecast") -> str:
     """Beside the picture of the mean, under its name with ``_positions``."""
     from ..plots.position_forecast import draw_position_forecast, position_forecast_data
     from ..plots.style import save
@@ -187,7 +188,7 @@ def _draw_positions(picture: Path, run: Run, seen: Run, found: "PositionForecast
     return str(path)
 
 
-def describe(name: str, seen: Run, found: "Forecast", fraction: float | None) -> dict[str, Any]:
+def describe(name: str, seen: "Run", found: "Forecast", fraction: float | None) -> dict[str, Any]:
     """A forecast as JSON can hold it."""
     return {
         "losses": name,

@@ -15,7 +15,6 @@ from .runs import (
     StepColumn,
     Warmup,
     named_columns,
-    rates_until,
     read_run,
     short_names,
 )
@@ -56,6 +55,7 @@ def rank(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
+        from ..jobs.runs import rates_until
         from ..temporal.forecasts.rank import rank as rank_runs
         from ..temporal.forecasts.rank import seen_part
 

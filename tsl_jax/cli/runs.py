@@ -1,18 +1,15 @@
-"""Training runs as the commands take them: a file with a loss curve or a loss store, and its learning rates."""
+"""Options of the commands that take training runs."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import say, stderr_console
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ..jobs.positions import PositionLosses
+    from ..jobs.runs import Run
 
 Warmup = Annotated[
     int | None,
@@ -52,172 +49,20 @@ RateColumn = Annotated[
 ]
 
 
-class RunError(ValueError):
-    """A run cannot be read: which file, what is wrong, the way out."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """Mean loss over training, and what is known beside it.
-
-    Attributes:
-        name: the file or store.
-        step: (rows,) training steps.
-        loss: (rows,) mean losses, nat.
-        rate_step: (records,) steps of the recorded learning rates; ``None``: not recorded.
-        rate: (records,) rate of the update that follows each of them.
-        positions: losses per position, of a loss store that has positions.
-    """
-
-    name: str
-    step: "np.ndarray"
-    loss: "np.ndarray"
-    rate_step: "np.ndarray | None" = None
-    rate: "np.ndarray | None" = None
-    positions: "PositionLosses | None" = None
-
-    def until(self, last: float) -> "Run":
-        """The rows up to a step; the recorded schedule stays whole, as it was planned before."""
-        import numpy as np
-
-        kept = self.step <= last
-        positions = self.positions
-        if positions is not None:
-            rows = np.isin(positions.axis, self.step[kept])
-            arrays = {name: getattr(positions, name)[rows] for name in ("axis", "mean", "stderr", "count")}
-            groups = {name: getattr(positions, name)[:, rows] for name in ("group_mean", "group_count")}
-            positions = dataclasses.replace(positions, **arrays, **groups)
-        return dataclasses.replace(self, step=self.step[kept], loss=self.loss[kept], positions=positions)
-
-
 def named_columns(step: str | None, loss: str | None, rate: str | None) -> dict[str, str]:
     """The options ``--step-column``, ``--loss-column`` and ``--lr-column`` by what they name."""
     given = {"step": step, "loss": loss, "learning_rate": rate}
     return {name: column for name, column in given.items() if column is not None}
 
 
-def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
-    """Read a file with a loss curve, or a loss store; what was left out of a file is said once.
+def read_run(path: str, names: Mapping[str, str] | None = None) -> "Run":
+    """`tsl_jax.jobs.runs.read_run`; what was left out of a file is said once."""
+    from ..jobs.runs import read_run
 
-    Args:
-        path: of it.
-        names: see `named_columns`.
-
-    Raises:
-        StoreError: what is wrong with the file or the store.
-        RunError: a checkpoint of the store without any loss.
-    """
-    from ..store import CURVE_FILES, LossCurveFile
-
-    is_file = os.path.isfile(path) and not path.lower().endswith(".zip")
-    if not (is_file or path.lower().endswith(CURVE_FILES) or os.path.isfile(f"{path}/trainer_state.json")):
-        return _store_run(path)
-    file = LossCurveFile(path, names)
-    columns, notes = file.columns(("step", "loss"))
-    rates: dict[str, Any] = {}
-    if file.has("learning_rate"):  # at its own rows: there may be no loss where it was recorded
-        rates, more = file.columns(("step", "learning_rate"))
-        notes = tuple(dict.fromkeys((*notes, *more)))
-    if notes:
-        say(stderr_console(), f"{path}: {'; '.join(notes)}", "yellow")
-    return Run(path, columns["step"], columns["loss"], rates.get("step"), rates.get("learning_rate"))
-
-
-def _store_run(path: str) -> Run:
-    import numpy as np
-
-    from ..jobs.positions import position_losses
-    from ..store import open_losses, read_rows
-    from ..store.limits import refuse_large
-    from ..store.location import arrays_of
-
-    store = open_losses(path)
-    step, positions = store.axis("step"), None
-    if "position" in store.token_coordinates:
-        positions = position_losses(store)
-        counts = positions.count
-        total = np.where(counts > 0, positions.mean * counts, 0.0).sum(axis=1)
-        loss = total / np.maximum(counts.sum(axis=1), 1)
-    else:
-        loss = _mean_losses(store)
-    if not np.all(np.isfinite(loss)):
-        raise RunError(f"{path}: checkpoint {int(np.argmin(np.isfinite(loss)))} has no loss; leave it out of the store")
-    rate_step = rate = None
-    arrays = arrays_of(store.location.open_group())
-    if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
-        refuse_large(path, arrays["learning_rate"])
-        rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
-        rate_step = np.arange(len(rate), dtype=np.float64)
-    return Run(path, step, loss, rate_step, rate, positions)
-
-
-def _mean_losses(store: Any) -> "np.ndarray":
-    import numpy as np
-
-    total, count, rows = np.zeros(store.num_checkpoints), np.zeros(store.num_checkpoints), store.chunk_tokens
-    for start in range(0, store.num_tokens, rows):
-        losses = store.read(slice(start, start + rows)).astype(np.float64)
-        finite = np.isfinite(losses)
-        total += np.where(finite, losses, 0).sum(axis=0)
-        count += finite.sum(axis=0)
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-
-
-def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int | None = None) -> "np.ndarray | None":
-    """Rate of every update up to a step; ``None`` where it is not known.
-
-    Raises:
-        RunError: the schedule is none of those that there are, or needs rates that were not recorded.
-        ValueError: a schedule shorter than the forecast, or a warm-up that is not given.
-    """
-    import numpy as np
-
-    from ..store import CURVE_FILES, LossCurveFile
-
-    end = int(np.ceil(last))
-    kind, _, final = schedule.partition(":")
-    if schedule == "none" or (schedule == "recorded" and run.rate is None):
-        return None
-    if schedule.lower().endswith(CURVE_FILES) or os.path.exists(schedule):
-        columns, _ = LossCurveFile(schedule).columns(("step", "learning_rate"))
-        return _recorded(columns["step"], columns["learning_rate"], end, warmup, schedule)
-    if kind not in ("recorded", "constant", "cosine", "linear") or (final and kind not in ("cosine", "linear")):
-        raise RunError(
-            f"--schedule: got {schedule!r}, expected recorded, constant, cosine[:FINAL], linear[:FINAL], none or a CSV "
-            "file with columns step, lr"
-        )
-    if run.rate is None or run.rate_step is None:
-        raise RunError(
-            f"--schedule {kind}: {run.name} has no learning rates to go on from; give a CSV file with columns step, lr"
-        )
-    if kind == "recorded":
-        return _recorded(run.rate_step, run.rate, end, warmup, run.name)
-    known = run.rate_step <= run.step[-1]
-    seen = _recorded(run.rate_step[known], run.rate[known], int(run.rate_step[known][-1]), warmup, run.name)
-    share = (np.arange(len(seen), end) + 1 - len(seen)) / max(end - len(seen), 1)
-    try:
-        target = float(final or 0.0)
-    except ValueError:
-        raise RunError(
-            f"--schedule: got {schedule!r}, expected a number after the colon, such as {kind}:3e-5"
-        ) from None
-    fall = {"constant": 0 * share, "cosine": (1 - np.cos(np.pi * share)) / 2, "linear": share}[kind]
-    return np.concatenate([seen, seen[-1] + (target - seen[-1]) * fall])[:end]
-
-
-def _recorded(step: Any, rate: Any, end: int, warmup: int | None, name: str) -> "np.ndarray":
-    import numpy as np
-
-    from ..temporal.clock.dynamic_time import schedule_from_records
-
-    if end > step[-1] + 1:
-        raise RunError(
-            f"--until: the learning rates in {name} end at step {step[-1]:g}, the forecast at {end}; give "
-            "--schedule, or forecast less far"
-        )
-    if end > step[-1]:  # rates of updates: the last record is the last update's
-        step, rate = np.append(step, end), np.append(rate, rate[-1])
-    return np.asarray(schedule_from_records(step, rate, warmup_steps=warmup, num_steps=max(end, 1)).learning_rate)
+    run = read_run(path, names)
+    if run.notes:
+        say(stderr_console(), f"{path}: {'; '.join(run.notes)}", "yellow")
+    return run
 
 
 def short_names(names: list[str]) -> list[str]:

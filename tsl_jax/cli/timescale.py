@@ -1,7 +1,7 @@
 """`tsl timescale`: the power law of the loss in dynamic time, and its exponent."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,15 +11,15 @@ from .runs import (
     RUN_HELP,
     LossColumn,
     RateColumn,
-    Run,
-    RunError,
     StepColumn,
     Warmup,
     named_columns,
-    rates_until,
     read_run,
     short_names,
 )
+
+if TYPE_CHECKING:
+    from ..jobs.runs import Run
 
 
 def timescale(
@@ -82,9 +82,11 @@ def timescale(
             write_json(said)
 
 
-def _part(run: Run, start: float | None, warmup: int | None) -> dict[str, Any]:
+def _part(run: "Run", start: float | None, warmup: int | None) -> dict[str, Any]:
     """Rows that are fitted: name, step, loss and, where the rates are known, dynamic time."""
     import numpy as np
+
+    from ..jobs.runs import RunError, rates_until
 
     rates = rates_until(run, run.step[-1], "recorded", warmup)
     if start is None:

@@ -1,15 +1,15 @@
 """Mean loss per position in the context and checkpoint, streamed from a loss store."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 
 from ..store import LossStore, StoreError, StoreLike, open_losses
+from ..stream.parts import Part, parts_of, sequence_numbers, sequence_parts
+from ..stream.passes import run_pass
 from ..stream.plan import DEFAULT_MEMORY
-from ..stream.sequences import sequence_blocks
+from .group_sums import GroupSums, TwoSums, loss_rows
 
-_BLOCK_BYTES = 2**25
 _COORDINATE_ROWS = 2**22
 #: Bytes of one (group, position, checkpoint): its sum and its count, and both again as they are handed over.
 _CELL_BYTES = 8 + 4 + 8
@@ -80,7 +80,7 @@ def position_losses(
     Source: the table that arXiv 2404.17785 fits its hyperbolas to.
     """
     losses = losses if isinstance(losses, LossStore) else open_losses(losses)
-    axis_values = losses.axis(axis)
+    losses.axis(axis)
     if groups < 2:
         raise ValueError(f"groups: got {groups}, expected at least 2; standard errors come from their scatter")
     length = _context_length(losses)
@@ -92,14 +92,52 @@ def position_losses(
             f"{groups * cells * _CELL_BYTES:,} bytes, more than memory={memory:,}; "
             + (f"pass groups={fitting} or more memory" if fitting >= 2 else "pass more memory")
         )
-    sums = np.zeros((groups * length, losses.num_checkpoints))
-    counts = np.zeros(sums.shape, np.int32)
-    squares = np.zeros((length, losses.num_checkpoints))
-    for values, position, sequence in _blocks(losses):
-        _add(values, _group_of(sequence, groups) * length + position, sums, counts)
-        _add(np.square(values, dtype=np.float64), position, squares)
-    shape = (groups, length, losses.num_checkpoints)
-    return _described(axis_values, axis, sums.reshape(shape), counts.reshape(shape), squares)
+    return run_pass(PositionSums(losses, axis, groups, length), sequence_parts(losses, loss_rows(losses)))
+
+
+@dataclasses.dataclass(frozen=True)
+class PositionSums:
+    """The pass over a loss store: sums by group of sequences and position, and of squares by position.
+
+    Attributes:
+        losses: an open loss store.
+        axis: which checkpoint coordinate is handed on.
+        groups: into which the sequences are dealt.
+        length: of the context.
+    """
+
+    losses: LossStore
+    axis: str
+    groups: int
+    length: int
+
+    def read(self, part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses, positions and sequences of some tokens."""
+        position = self.losses.read_coordinate("position", part.tokens).astype(np.int64)
+        return self.losses.read(part.tokens), position, sequence_numbers(self.losses, part)
+
+    def start(self) -> TwoSums:
+        """Sums of no tokens."""
+        wide = self.losses.num_checkpoints
+        return GroupSums.zeros(self.groups * self.length, wide, np.int32), GroupSums.zeros(self.length, wide)
+
+    def add(self, sums: TwoSums, block: tuple[np.ndarray, ...]) -> TwoSums:
+        """Sums with more tokens."""
+        values, position, sequence = block
+        sums[0].add(values, _group_of(sequence, self.groups) * self.length + position)
+        sums[1].add(np.square(values, dtype=np.float64), position)
+        return sums
+
+    def merge(self, one: TwoSums, other: TwoSums) -> TwoSums:
+        """Sums of both."""
+        return one[0].merge(other[0]), one[1].merge(other[1])
+
+    def finish(self, sums: TwoSums) -> PositionLosses:
+        """Means and errors."""
+        shape = (self.groups, self.length, self.losses.num_checkpoints)
+        by_group, squares = sums
+        total, count = by_group.total.reshape(shape), by_group.count.reshape(shape)
+        return _described(self.losses.axis(self.axis), self.axis, total, count, squares.total)
 
 
 def _described(axis_values, axis_name, sums, counts, squares) -> PositionLosses:
@@ -135,23 +173,37 @@ def _context_length(losses: LossStore) -> int:
             f"position: {losses.name} has no such token coordinate, which says where in its context a token is; write "
             "it with create_losses(..., tokens={'position': ...}), counting from 0"
         )
-    largest = -1
-    for start in range(0, losses.num_tokens, _COORDINATE_ROWS):
-        position = losses.read_coordinate("position", slice(start, start + _COORDINATE_ROWS))
+    return run_pass(_Lengths(losses), parts_of(losses, _COORDINATE_ROWS))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lengths:
+    """The pass that finds how long the context is, and checks all positions."""
+
+    losses: LossStore
+
+    def read(self, part: Part) -> tuple[Part, np.ndarray]:
+        return part, self.losses.read_coordinate("position", part.tokens)
+
+    def start(self) -> int:
+        return 0
+
+    def add(self, length: int, block: tuple[Part, np.ndarray]) -> int:
+        part, position = block
         wrong = ~(position >= 0) | (position % 1 != 0)
         if wrong.any():
             at = int(np.argmax(wrong))
             raise StoreError(
-                f"position: token {start + at} of {losses.name} has {position[at]}, expected whole numbers from 0"
+                f"position: token {part.start + at} of {self.losses.name} has {position[at]}, expected whole numbers "
+                "from 0"
             )
-        largest = max(largest, int(position.max()))
-    return largest + 1
+        return self.merge(length, int(position.max()) + 1)
 
+    def merge(self, one: int, other: int) -> int:
+        return max(one, other)
 
-def _blocks(losses: LossStore) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Losses, positions and sequences of consecutive tokens."""
-    for part, sequence in sequence_blocks(losses, max(1, _BLOCK_BYTES // (8 * losses.num_checkpoints))):
-        yield losses.read(part), losses.read_coordinate("position", part).astype(np.int64), sequence
+    def finish(self, length: int) -> int:
+        return length
 
 
 def _group_of(sequence: np.ndarray, groups: int) -> np.ndarray:
@@ -163,16 +215,3 @@ def _group_of(sequence: np.ndarray, groups: int) -> np.ndarray:
     deal, place = np.divmod(sequence, groups)
     mixed = (deal.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
     return (place + (mixed >> np.uint64(40)).astype(np.int64)) % groups
-
-
-def _add(values: np.ndarray, row: np.ndarray, sums: np.ndarray, counts: np.ndarray | None = None) -> None:
-    """Add the finite values of every token to the row of ``sums`` that is its own, and count them."""
-    from scipy.sparse import csr_array
-
-    rows, place = np.unique(row, return_inverse=True)
-    tokens = np.arange(len(row))
-    gather = csr_array((np.ones(len(row)), (place, tokens)), shape=(len(rows), len(row)))
-    finite = np.isfinite(values)
-    sums[rows] += gather @ np.where(finite, values, 0).astype(np.float64)
-    if counts is not None:
-        counts[rows] += (gather @ finite.astype(np.float64)).astype(np.int32)

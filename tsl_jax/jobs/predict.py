@@ -9,8 +9,9 @@ import numpy as np
 from ..curves import FAMILIES, Family
 from ..fitting import predict
 from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses
-
-_BLOCK_BYTES = 2**25
+from ..stream.parts import Part
+from ..stream.passes import run_pass
+from .group_sums import GroupSums, TwoSums, loss_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,20 +127,47 @@ def mean_curves(
         raise StoreError(
             f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
         )
-    family = family or family_of(fits)
-    axis = fits.axis()
-    sums, count = np.zeros((2, shape[1])), np.zeros(shape[1], np.int64)
-    rows = max(1, _BLOCK_BYTES // (8 * shape[1]) // losses.chunk_tokens) * losses.chunk_tokens
-    for start in range(0, shape[0], rows):
-        part = slice(start, start + rows)
-        measured = losses.read(part).astype(np.float32)
-        fitted = np.asarray(_predict(family, axis, fits.read(part), "counted"))
-        pairs = np.isfinite(measured) & np.isfinite(fitted)
-        count += pairs.sum(axis=0)
+    return run_pass(MeansOfFits(losses, fits, family or family_of(fits)), loss_parts(losses))
+
+
+@dataclasses.dataclass(frozen=True)
+class MeansOfFits:
+    """The pass over losses and their fits: sums of both over the pairs of token and checkpoint that both have.
+
+    Attributes:
+        losses: an open loss store.
+        fits: its fit store.
+        family: of the fits.
+    """
+
+    losses: LossStore
+    fits: FitStore
+    family: Family
+
+    def read(self, part: Part) -> tuple[np.ndarray, StoredFit]:
+        """Losses and fits of some tokens."""
+        return self.losses.read(part.tokens).astype(np.float32), self.fits.read(part.tokens)
+
+    def start(self) -> TwoSums:
+        """Sums of no tokens."""
+        return GroupSums.zeros(1, self.losses.num_checkpoints), GroupSums.zeros(1, self.losses.num_checkpoints)
+
+    def add(self, sums: TwoSums, block: tuple[np.ndarray, StoredFit]) -> TwoSums:
+        """Sums with more tokens."""
+        measured, stored = block
+        fitted = np.asarray(_predict(self.family, self.fits.axis(), stored, "counted"))
+        pairs, one_group = np.isfinite(measured) & np.isfinite(fitted), np.zeros(len(measured), np.int64)
         for total, values in zip(sums, (measured, fitted), strict=True):
-            total += np.sum(values, axis=0, dtype=np.float64, where=pairs)
-    means = np.divide(sums, count, out=np.full_like(sums, np.nan), where=count > 0)
-    return MeanCurves(axis, means[0], means[1], count)
+            total.add(np.where(pairs, values, np.nan), one_group)
+        return sums
+
+    def merge(self, one: TwoSums, other: TwoSums) -> TwoSums:
+        """Sums of both."""
+        return one[0].merge(other[0]), one[1].merge(other[1])
+
+    def finish(self, sums: TwoSums) -> MeanCurves:
+        """The means."""
+        return MeanCurves(self.fits.axis(), sums[0].mean()[0], sums[1].mean()[0], sums[0].count[0])
 
 
 def _predict(family: Family, time: np.ndarray, stored: StoredFit, kind: str) -> jax.Array:

@@ -1,7 +1,8 @@
 """Pictures of fits and forecasts: for each first the data that would be drawn, then the drawing."""
 
+from ..jobs.learning_times import GroupTimes, LearningTimes, learning_times_data
 from .forecast import ForecastCurves, draw_forecast, forecast_data
-from .learning_times import GroupTimes, LearningTimes, draw_learning_times, learning_times_data
+from .learning_times import draw_learning_times
 from .mean_loss import MeanLoss, draw_mean_loss, mean_loss_data
 from .position_forecast import PositionForecastCurves, draw_position_forecast, position_forecast_data
 from .position_law import PositionCurves, draw_position_law, position_law_data

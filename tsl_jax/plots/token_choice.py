@@ -6,8 +6,8 @@ import numpy as np
 
 from ..curves import Family
 from ..fitting import Category
+from ..jobs.domains import ALL_TOKENS, Domain
 from ..store import StoredFit
-from .groups import ALL_TOKENS, Domain
 
 #: Tokens are chosen among the first of a store, so that a store of any size costs a second.
 MOST_TOKENS = 2**17

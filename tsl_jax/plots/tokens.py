@@ -8,9 +8,9 @@ import numpy as np
 from ..curves import Family
 from ..fitting import Category
 from ..jobs import family_of, predict_store
+from ..jobs.domains import domains_of, read_domains
 from ..store import FitStore, LossStore, StoredFit
 from . import style
-from .groups import domains_of, read_domains
 from .token_choice import MOST_COLUMNS, MOST_TOKENS, choose, columns_of, members_of, rows_of
 
 if TYPE_CHECKING:

@@ -49,6 +49,12 @@ class DeviceTally:
             self._counts[name] = accumulate_groups(self._counts[name], block, padded)
         return np.asarray(_resamples(block.sequence, self._grid.resamples))[:number]
 
+    def merge(self, other: "DeviceTally") -> "DeviceTally":
+        """With the tokens of another, whose bins and groups are the same."""
+        self._spectrum = self._spectrum + other._spectrum
+        self._counts = {name: counts + other._counts[name] for name, counts in self._counts.items()}
+        return self
+
     def spectrum(self) -> Spectrum:
         """The spectrum of all tokens so far."""
         return self._spectrum
@@ -103,6 +109,15 @@ class HostTally:
                 size = total[0].size
                 _add(total, np.where(cell < size, group * size + cell, total.size))
         return group_cells.resample
+
+    def merge(self, other: "HostTally") -> "HostTally":
+        """With the tokens of another, whose bins and groups are the same."""
+        for name, total in self._sums.items():
+            np.add(total, other._sums[name], out=total)
+        for name, totals in self._groups.items():
+            for total, added in zip(totals, other._groups[name], strict=True):
+                np.add(total, added, out=total)
+        return self
 
     def spectrum(self) -> Spectrum:
         """The spectrum of all tokens so far."""

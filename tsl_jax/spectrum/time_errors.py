@@ -43,6 +43,9 @@ class TimeErrors:
         """Of no tokens."""
         return cls(*np.zeros((2, grid.resamples, 2)), np.zeros((grid.resamples, 2, _BINS)))  # type: ignore[arg-type]
 
+    def __add__(self, other: "TimeErrors") -> "TimeErrors":
+        return TimeErrors(self.weight + other.weight, self.square + other.square, self.sizes + other.sizes)
+
     @classmethod
     def from_fits(cls, fit: Fit, grid: SpectrumGrid, sequence: ArrayLike | None = None) -> "TimeErrors":
         """Of fits in memory.

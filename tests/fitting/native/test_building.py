@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from tsl_jax.fitting.native import building, cache
+from tsl_jax import cache
+from tsl_jax.fitting.native import building
 
 COMPILER = building._compiler(building.CPU)
 #: Which does not take the time to optimise.

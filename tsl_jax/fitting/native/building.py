@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 
-from .cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code, warn
+from ...cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code, warn
 
 #: Names under which JAX knows the kernel's two parts; see `tsl_jax.fitting.native.call` for what they take and return.
 SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"

@@ -1,7 +1,7 @@
 """From fit stores of the same tokens in several runs to what repeats: one pass over the blocks of all at once."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from ...runs import (
     plan_comparison,
 )
 from ...store import FitStore, StoreError, StoreLike, open_fits
-from ...stream.sequences import sequence_blocks
+from ...stream.parts import Part, sequence_numbers, sequence_parts
+from ...stream.passes import run_pass
 from .tokens import differences_allowed, refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
 
 _BLOCK_TOKENS = 2**18
@@ -88,14 +89,29 @@ def compare(
     plan = comparison_plan(stores, family)
     if components is not None:
         components.check(plan.coordinates, plan.event)
-    job = CompareRuns(plan, tuple(store.name for store in stores), components, level)
-    counts = job.start()
-    for tokens, block in _blocks(stores, shared):
-        counts = job.add(counts, block)
-        if progress:
-            progress(tokens.stop, stores[0].num_tokens)
+    job = CompareStores(plan, tuple(store.name for store in stores), components, level, tuple(stores), tuple(shared))
+    found = run_pass(job, sequence_parts(stores[0], _BLOCK_TOKENS), progress=progress)
     said = {"axis_name": stores[0].axis_name, "scale": stores[0].scale}
-    return dataclasses.replace(job.finish(counts), notes=differences_allowed(stores, shared), **said)
+    return dataclasses.replace(found, notes=differences_allowed(stores, shared), **said)
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareStores(CompareRuns):
+    """The pass over the fit stores of several runs at once.
+
+    Attributes:
+        stores: open, of the same tokens.
+        shared: token coordinates that have to agree.
+    """
+
+    stores: tuple[FitStore, ...] = ()
+    shared: tuple[str, ...] = ()
+
+    def read(self, part: Part) -> RunBlock:
+        """The fits of some tokens in each run; raises `StoreError` where they are other tokens."""
+        refuse_other_tokens(self.stores, self.shared, part.tokens)
+        group = _group_of(sequence_numbers(self.stores[0], part))
+        return RunBlock([read_tokens(store, part.tokens) for store in self.stores], group)
 
 
 def comparison_plan(stores: Sequence[FitStore], family: Family | None = None) -> ComparisonPlan:
@@ -135,12 +151,6 @@ def read_tokens(store: FitStore, tokens: slice) -> RunTokens:
         column("status"),
         column("category"),
     )
-
-
-def _blocks(stores: Sequence[FitStore], shared: Sequence[str]) -> Iterator[tuple[slice, RunBlock]]:
-    for tokens, sequence in sequence_blocks(stores[0], _BLOCK_TOKENS):
-        refuse_other_tokens(stores, shared, tokens)
-        yield tokens, RunBlock([read_tokens(store, tokens) for store in stores], _group_of(sequence))
 
 
 def _group_of(sequence: np.ndarray) -> np.ndarray:

@@ -1,52 +1,32 @@
 """From a fit store to scores and sampling weights of its sequences, streamed."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...curves import Sigmoid
-from ...fitting import Status, degrees_of_freedom, has_parameters
 from ...reshape import (
     bucket_of,
     bucket_weights,
     check_window,
     effective_sample_size,
-    event_probability,
-    merge_scores,
-    score_sequences,
 )
 from ...store import (
-    PROBABILITY_ARRAYS,
     FitStore,
     LossStore,
     StoreError,
     StoreLike,
-    decode_probability,
     open_fits,
     open_losses,
 )
-from ...stream.sequences import sequence_blocks, sequence_source
+from ...stream.parts import sequence_parts, sequence_source
+from ...stream.passes import run_pass
 from .doubts import doubts_of
+from .tokens import BucketLosses, ScorePass, Widening
 
 _BLOCK_TOKENS = 2**20
 _LOSS_BYTES = 2**26
-_UNLEARNED = PROBABILITY_ARRAYS["unlearned"]
-_ARRAYS = (
-    *("learning_time", "learning_time_stderr", "loss_drop", "status"),
-    *(_UNLEARNED, "noise_correlation", "num_points"),
-)
-
-
-class Widening(Protocol):
-    """What makes standard errors hold in other runs, such as the components that comparing runs brings."""
-
-    def widened(self, params: Mapping[str, np.ndarray], stderr: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Errors between runs by name, of the parameters whose standard errors are given."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,32 +114,9 @@ def score_store(
     used = np.delete(fits.axis(), list(fits.left_out_checkpoints))
     measured = float(used[0]), float(used[-1])
     inside = max(window[0], measured[0]), min(window[1], measured[1])
-
-    @jax.jit
-    def probabilities(params, stderr, status, unlearned, correlation, points):
-        freedom = degrees_of_freedom(correlation.astype(jnp.float32), points)
-
-        def within(part):
-            if not part[0] < part[1]:
-                return jnp.zeros(status.shape)
-            return event_probability(params, stderr, status, unlearned, part, freedom=freedom, scale=fits.scale)
-
-        return within(window), within(inside)
-
     check_window(window, fits.scale)
-    parts, length, seen = [], min(_BLOCK_TOKENS, fits.num_tokens), 0.0
-    for part, sequence in sequence_blocks(fits, _BLOCK_TOKENS):
-        values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
-        if np.any(values["status"] == Status.PENDING):
-            raise StoreError(f"{fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it")
-        if components is not None:
-            values["learning_time_stderr"] = _widened(components, values)
-        likely, within = (np.asarray(one)[: len(sequence)] for one in probabilities(*_padded(values, length)))
-        parts.append(score_sequences(likely, has_parameters(values["status"]), sequence))
-        seen += float(np.sum(within, dtype=np.float64))
-        if progress:
-            progress(part.stop, fits.num_tokens)
-    scores = merge_scores(parts)
+    job = ScorePass(fits, (float(window[0]), float(window[1])), inside, components, min(_BLOCK_TOKENS, fits.num_tokens))
+    scores, seen = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress)
     kept = scores.tokens > 0
     if not scores.events.sum() > 0:
         raise StoreError(
@@ -173,19 +130,6 @@ def score_store(
     events = scores.events[kept]
     warnings = doubts_of(window, measured, fits.axis_name, events, seen)
     return SampleWeights(scores.sequence[kept], scores.tokens[kept], events, score, bucket, weight, warnings)
-
-
-def _widened(components: Widening, values: dict[str, np.ndarray]) -> np.ndarray:
-    """Standard errors of learning times between runs."""
-    params = {name: values[name] for name in ("learning_time", "loss_drop")}
-    own = values["learning_time_stderr"]
-    errors = np.asarray(components.widened(params, {"learning_time": own})["learning_time"], own.dtype)
-    if np.any(np.isfinite(own) & ~np.isfinite(errors)):
-        raise ValueError(
-            "components: they do not know how far apart learning times of runs lie (too few tokens were compared); "
-            "compare runs with more tokens, or leave them out"
-        )
-    return errors
 
 
 def bucket_losses(
@@ -207,17 +151,9 @@ def bucket_losses(
     losses = losses if isinstance(losses, LossStore) else open_losses(losses)
     if sequence_source(losses) == "token":
         raise StoreError(f"{losses.name}: {_NO_SEQUENCES}")
-    buckets = int(weights.bucket.max()) + 1
-    total, number = np.zeros((2, buckets, losses.num_checkpoints))
-    for part, sequence in sequence_blocks(losses, max(1, _LOSS_BYTES // (8 * losses.num_checkpoints))):
-        place = np.minimum(np.searchsorted(weights.sequence, sequence), len(weights.sequence) - 1)
-        known = weights.sequence[place] == sequence
-        values, bucket = losses.read(part)[known], weights.bucket[place[known]]
-        measured = np.isfinite(values)
-        for at in np.unique(bucket):
-            total[at] += np.sum(values[bucket == at], axis=0, where=measured[bucket == at], dtype=np.float64)
-            number[at] += np.sum(measured[bucket == at], axis=0)
-    return losses.axis(axis), np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    rows = max(1, _LOSS_BYTES // (8 * losses.num_checkpoints))
+    job = BucketLosses(losses, weights.sequence, weights.bucket)
+    return losses.axis(axis), run_pass(job, sequence_parts(losses, rows))
 
 
 _NO_SEQUENCES = (
@@ -233,11 +169,3 @@ def _check(fits: FitStore) -> None:
         raise StoreError(f"{fits.name}: {_NO_SEQUENCES}")
     if fits.num_tokens == 0:
         raise StoreError(f"{fits.name}: it has no tokens, so there is nothing to score; fit a loss store that has some")
-
-
-def _padded(values: dict[str, np.ndarray], length: int) -> tuple[Any, ...]:
-    """Arguments of `event_probability`, of one length, so that one program does for all blocks."""
-    full = {name: np.pad(column, (0, length - len(column)), mode="edge") for name, column in values.items()}
-    params = {name: full[name] for name in ("learning_time", "loss_drop")}
-    rest = full["status"], decode_probability(full[_UNLEARNED]), full["noise_correlation"], full["num_points"]
-    return params, {"learning_time": full["learning_time_stderr"]}, *rest

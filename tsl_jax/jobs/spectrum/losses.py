@@ -56,6 +56,12 @@ class LossSums:
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: values for name, values in found.items() if values is not None}
 
+    def merge(self, other: "LossSums") -> None:
+        """Add those of other tokens."""
+        added = other.present()
+        for name, values in self.present().items():
+            np.add(values, added[name], out=values)
+
     def mean_loss(self) -> np.ndarray:
         """(checkpoints,) mean of the measured losses, nat, float64; NaN where there are none."""
         return _mean(self.loss, self.number)

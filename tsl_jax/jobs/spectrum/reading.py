@@ -3,23 +3,17 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
 from ...curves import Sigmoid
-from ...spectrum import GroupCounts, Spectrum, SpectrumGrid, TimeErrors, block_rows
-from ...spectrum.tallies import tally_on
-from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, decode_probability, open_fits, open_losses
-from ...stream.sequences import sequence_blocks, sequence_source
+from ...spectrum import GroupCounts, Spectrum, SpectrumGrid, TimeErrors
+from ...store import FitStore, LossStore, StoreError, StoreLike, open_fits, open_losses
+from ...stream.parts import sequence_parts, sequence_source
+from ...stream.passes import run_pass
 from ..predict import family_of
-from .losses import LossSums, add_losses, check_shape, check_tokens, open_other_run
+from .losses import LossSums, check_shape, open_other_run
 from .token_groups import Grouping, grouping_of
-
-#: What a spectrum needs of a fit store; other standard errors, rss and r2 stay on the disk.
-_ARRAYS = (
-    *("learning_time", "learning_time_stderr", "sharpness", "loss_drop", "final_loss"),
-    *("constant", "status", "category"),
-)
+from .tokens import SpectrumPass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,27 +144,12 @@ def read_spectrum(
     if grid.scale != family.scale:
         raise StoreError(f"grid: got scale {grid.scale!r}, expected that of the fits {fits.name}, {family.scale!r}")
     groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
-    tally_of = tally_on(jax.default_backend())
-    tally = tally_of(grid, {name: len(one.labels) for name, one in groupings.items()})
-    sums, errors = None, TimeErrors.empty(grid)
-    if losses is not None:
-        sums = LossSums.zeros(grid.resamples, len(columns), other_run=other_run is not None)
-    length = min(tally_of.most, 1 << max(fits.num_tokens - 1, 0).bit_length())
-    for part, sequence in sequence_blocks(fits, length):
-        stored = _read(fits, part, second=sums is not None)
-        rows = block_rows(stored.params, stored.constant, stored.status, stored.category, sequence)
-        numbers = {name: grouping.of(fits.read_coordinate(name, part)) for name, grouping in groupings.items()}
-        resample = tally.add(rows, length, numbers)
-        errors = errors.added(grid, stored.params, stored.stderr, stored.status, stored.category, resample)
-        if sums is not None:
-            assert isinstance(losses, LossStore)
-            if other_run is not None:
-                check_tokens(other_run, fits, part)
-            add_losses(sums, (losses, other_run), part, family, axis, columns, stored, resample)
-        if progress:
-            progress(part.stop, fits.num_tokens)
-    groups = {name: TokenGroups(grouping, tally.counts(name)) for name, grouping in groupings.items()}
-    return StoreSpectrum(tally.spectrum(), groups, errors, sums, axis, fits.axis_name, sequence_source(fits))
+    job = SpectrumPass(fits, family, grid, groupings, (losses, other_run), columns)
+    sums = run_pass(job, sequence_parts(fits, job.rows), progress=progress)
+    groups = {name: TokenGroups(grouping, sums.tally.counts(name)) for name, grouping in groupings.items()}
+    return StoreSpectrum(
+        sums.tally.spectrum(), groups, sums.errors, sums.losses, axis, fits.axis_name, sequence_source(fits)
+    )
 
 
 def grid_of(fits: FitStore) -> SpectrumGrid:
@@ -196,24 +175,3 @@ def _sigmoid_of(fits: FitStore) -> Sigmoid:
     family = family_of(fits)
     assert isinstance(family, Sigmoid)
     return family
-
-
-def _read(fits: FitStore, part: slice, second: bool) -> StoredFit:
-    """What a spectrum needs; whether a second event is likely only where it is asked for."""
-    names = (*_ARRAYS, "second_event") if second else _ARRAYS
-    values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in names}
-    nothing = np.empty(0)
-    return StoredFit(
-        params={name: values[name] for name in Sigmoid().names},
-        stderr={"learning_time": values["learning_time_stderr"]},
-        rss=nothing,
-        r2=nothing,
-        num_points=nothing,
-        status=values["status"],
-        category=values["category"],
-        constant=values["constant"],
-        noise_correlation=nothing,
-        effective_points=nothing,
-        probabilities={},
-        second_event=decode_probability(values["second_event"]) if second else None,
-    )

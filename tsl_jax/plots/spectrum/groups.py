@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...jobs import Analysis
+from ...jobs.domains import plain
 from .. import style
-from ..groups import plain
 from .parts import refuse_without_events
 from .style import Banded, band_words, draw_steps_band, per_u
 

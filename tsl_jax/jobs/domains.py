@@ -1,7 +1,6 @@
 """Which tokens are shown together: those of one domain."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -41,10 +40,3 @@ def domains_of(fits: FitStore) -> list[Domain]:
 def read_domains(fits: FitStore, tokens: slice) -> np.ndarray | None:
     """Domain codes of consecutive tokens, None where the store has none."""
     return fits.read_coordinate("domain", tokens) if "domain" in fits.token_coordinates else None
-
-
-def pieces(num_tokens: int, chunk_tokens: int, most: int = 2**20) -> Iterator[slice]:
-    """Slices of whole chunks that cover a store, about ``most`` tokens each."""
-    size = max(1, most // chunk_tokens) * chunk_tokens
-    for start in range(0, num_tokens, size):
-        yield slice(start, min(start + size, num_tokens))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tsl_jax.fitting.native import cache
+from tsl_jax import cache
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners and modes here")
 ROOT = os.name == "posix" and os.geteuid() == 0

@@ -1,0 +1,180 @@
+"""Counts of events by domain and learning time."""
+
+import dataclasses
+
+import numpy as np
+
+from ..curves import Family
+from ..fitting import Category, Status
+from ..store import FitStore, StoredFit, StoreError
+from ..stream.parts import Part, parts_of
+from ..stream.passes import run_pass
+from .domains import ALL_TOKENS, Domain, domains_of, read_domains
+from .predict import family_of
+
+BINS = 40
+MOST_DOMAINS = 12
+#: Medians are found in bins this many times finer: within a ten-thousandth of the window's width.
+_FINER = 256
+_BLOCK_TOKENS = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupTimes:
+    """Events of the tokens of one domain.
+
+    Attributes:
+        name: the domain's name.
+        tokens: its tokens that were fitted or tried.
+        falling: (bins,) tokens `LEARNED` with a loss that falls, by learning time.
+        rising: (bins,) the same with a loss that rises.
+        categories: tokens per category, by name.
+        median: median learning time of the tokens in ``falling``, axis units; NaN without any.
+    """
+
+    name: str
+    tokens: int
+    falling: np.ndarray
+    rising: np.ndarray
+    categories: dict[str, int]
+    median: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningTimes:
+    """Distribution of events over the window: from the first to the last checkpoint used.
+
+    Attributes:
+        edges: (bins + 1,) borders of the bins in axis units, equally wide in the fitted coordinate.
+        groups: all tokens first, then each of the first `MOST_DOMAINS` domains.
+        axis_name: such as ``"step"``.
+        scale: ``"log"`` or ``"linear"``.
+    """
+
+    edges: np.ndarray
+    groups: tuple[GroupTimes, ...]
+    axis_name: str
+    scale: str
+
+    def share(self, counts: np.ndarray, group: GroupTimes) -> np.ndarray:
+        """Counts as the share of a group's tokens per bin."""
+        return counts / max(1, group.tokens)
+
+
+def learning_times_data(fits: FitStore, *, bins: int = BINS, family: Family | None = None) -> LearningTimes:
+    """Count events by domain and time over a whole fit store, streamed.
+
+    Args:
+        fits: a fit store of a family with events.
+        bins: bins over the window.
+        family: needed only for a family of your own.
+
+    Raises:
+        StoreError: the family has no event.
+    """
+    family = family or family_of(fits)
+    if family.event is None:
+        raise StoreError(f"{fits.name}: family {family.name!r} has no event; expected one such as 'sigmoid'")
+    used = np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
+    axis = fits.axis()[used]
+    space = np.geomspace if fits.scale == "log" else np.linspace
+    fine = space(axis[0], axis[-1], bins * _FINER + 1)
+    fine[[0, -1]] = axis[[0, -1]]
+    return run_pass(CountEvents(fits, family, fine, tuple(_groups(fits))), parts_of(fits, _BLOCK_TOKENS))
+
+
+@dataclasses.dataclass(frozen=True)
+class EventCounts:
+    """Counts of tokens, which adding changes.
+
+    Attributes:
+        times: (groups, 2, fine bins) LEARNED tokens whose loss falls, and rises, by learning time.
+        categories: (groups, categories) tokens.
+        tokens: (groups,) tokens that were fitted or tried.
+    """
+
+    times: np.ndarray
+    categories: np.ndarray
+    tokens: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class CountEvents:
+    """The pass over a fit store that counts events by domain and time.
+
+    Attributes:
+        fits: an open fit store.
+        family: of the fits, with an event.
+        fine: (fine bins + 1,) borders of bins within the bins of the picture.
+        groups: what is counted together.
+    """
+
+    fits: FitStore
+    family: Family
+    fine: np.ndarray
+    groups: tuple[Domain, ...]
+
+    def read(self, part: Part) -> tuple[StoredFit, np.ndarray | None]:
+        """Fits of some tokens, and their domains."""
+        return self.fits.read(part.tokens), read_domains(self.fits, part.tokens)
+
+    def start(self) -> EventCounts:
+        """Counts of no tokens."""
+        number = len(self.groups)
+        shapes = (number, 2, len(self.fine) - 1), (number, len(Category)), (number,)
+        return EventCounts(*(np.zeros(shape, np.int64) for shape in shapes))
+
+    def add(self, counts: EventCounts, block: tuple[StoredFit, np.ndarray | None]) -> EventCounts:
+        """Counts with more tokens."""
+        stored, codes = block
+        assert self.family.event is not None
+        tried, event = stored.status != Status.PENDING, stored.params[self.family.event].astype(np.float64)
+        rises = stored.params["loss_drop"] < 0 if "loss_drop" in stored.params else np.zeros(len(event), bool)
+        for index, group in enumerate(self.groups):
+            rows = group.rows(codes, len(event)) & tried
+            counts.tokens[index] += rows.sum()
+            counts.categories[index] += [np.sum(stored.category[rows] == category) for category in Category]
+            learned = rows & (stored.category == Category.LEARNED)
+            for kind, members in enumerate((learned & ~rises, learned & rises)):
+                # An event that float32 put a hair outside the window still counts in the bin at its end.
+                inside = np.clip(event[members], self.fine[0], self.fine[-1])
+                counts.times[index, kind] += np.histogram(inside, self.fine)[0]
+        return counts
+
+    def merge(self, one: EventCounts, other: EventCounts) -> EventCounts:
+        """Counts of both."""
+        pairs = ((getattr(each, field.name) for each in (one, other)) for field in dataclasses.fields(EventCounts))
+        return EventCounts(*(first + second for first, second in pairs))
+
+    def finish(self, counts: EventCounts) -> LearningTimes:
+        """The distribution."""
+        return LearningTimes(
+            edges=self.fine[::_FINER],
+            groups=tuple(
+                GroupTimes(
+                    name=group.name,
+                    tokens=int(counts.tokens[index]),
+                    falling=counts.times[index, 0].reshape(-1, _FINER).sum(axis=1),
+                    rising=counts.times[index, 1].reshape(-1, _FINER).sum(axis=1),
+                    categories={c.name: int(n) for c, n in zip(Category, counts.categories[index], strict=True)},
+                    median=_median(counts.times[index, 0], self.fine),
+                )
+                for index, group in enumerate(self.groups)
+            ),
+            axis_name=self.fits.axis_name,
+            scale=self.fits.scale,
+        )
+
+
+def _groups(fits: FitStore) -> list[Domain]:
+    return [Domain(None, ALL_TOKENS), *domains_of(fits)[:MOST_DOMAINS]]
+
+
+def _median(counts: np.ndarray, edges: np.ndarray) -> float:
+    total = counts.sum()
+    if total == 0:
+        return float("nan")
+    below = np.cumsum(counts)
+    at = int(np.searchsorted(below, total / 2))
+    part = (total / 2 - (below[at] - counts[at])) / counts[at]
+    return float(edges[at] + part * (edges[at + 1] - edges[at]))

@@ -1,0 +1,146 @@
+"""Training runs: a file with a loss curve or a loss store, and its learning rates."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..store import CURVE_FILES, LossCurveFile, open_losses, read_rows
+from ..store.limits import refuse_large
+from ..store.location import arrays_of
+from ..temporal.clock.dynamic_time import schedule_from_records
+from .group_sums import mean_losses
+from .positions import PositionLosses, position_losses
+
+
+class RunError(ValueError):
+    """A run cannot be read: which file, what is wrong, the way out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Mean loss over training, and what is known beside it.
+
+    Attributes:
+        name: the file or store.
+        step: (rows,) training steps.
+        loss: (rows,) mean losses, nat.
+        rate_step: (records,) steps of the recorded learning rates; ``None``: not recorded.
+        rate: (records,) rate of the update that follows each of them.
+        positions: losses per position, of a loss store that has positions.
+        notes: what was left out or mended of a file, sentences.
+    """
+
+    name: str
+    step: np.ndarray
+    loss: np.ndarray
+    rate_step: np.ndarray | None = None
+    rate: np.ndarray | None = None
+    positions: PositionLosses | None = None
+    notes: tuple[str, ...] = ()
+
+    def until(self, last: float) -> "Run":
+        """The rows up to a step; the recorded schedule stays whole, as it was planned before."""
+        kept = self.step <= last
+        positions = self.positions
+        if positions is not None:
+            rows = np.isin(positions.axis, self.step[kept])
+            arrays = {name: getattr(positions, name)[rows] for name in ("axis", "mean", "stderr", "count")}
+            groups = {name: getattr(positions, name)[:, rows] for name in ("group_mean", "group_count")}
+            positions = dataclasses.replace(positions, **arrays, **groups)
+        return dataclasses.replace(self, step=self.step[kept], loss=self.loss[kept], positions=positions)
+
+
+def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
+    """Read a file with a loss curve, or a loss store.
+
+    Args:
+        path: of it.
+        names: columns of a file by what they hold: ``"step"``, ``"loss"``, ``"learning_rate"``; by default known names.
+
+    Raises:
+        StoreError: what is wrong with the file or the store.
+        RunError: a checkpoint of the store without any loss.
+    """
+    is_file = os.path.isfile(path) and not path.lower().endswith(".zip")
+    if not (is_file or path.lower().endswith(CURVE_FILES) or os.path.isfile(f"{path}/trainer_state.json")):
+        return _store_run(path)
+    file = LossCurveFile(path, names)
+    columns, notes = file.columns(("step", "loss"))
+    rates: dict[str, Any] = {}
+    if file.has("learning_rate"):  # at its own rows: there may be no loss where it was recorded
+        rates, more = file.columns(("step", "learning_rate"))
+        notes = tuple(dict.fromkeys((*notes, *more)))
+    return Run(path, columns["step"], columns["loss"], rates.get("step"), rates.get("learning_rate"), notes=notes)
+
+
+def _store_run(path: str) -> Run:
+    store = open_losses(path)
+    step, positions = store.axis("step"), None
+    if "position" in store.token_coordinates:
+        positions = position_losses(store)
+        counts = positions.count
+        total = np.where(counts > 0, positions.mean * counts, 0.0).sum(axis=1)
+        loss = total / np.maximum(counts.sum(axis=1), 1)
+    else:
+        loss = mean_losses(store)
+    if not np.all(np.isfinite(loss)):
+        raise RunError(f"{path}: checkpoint {int(np.argmin(np.isfinite(loss)))} has no loss; leave it out of the store")
+    rate_step = rate = None
+    arrays = arrays_of(store.location.open_group())
+    if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
+        refuse_large(path, arrays["learning_rate"])
+        rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
+        rate_step = np.arange(len(rate), dtype=np.float64)
+    return Run(path, step, loss, rate_step, rate, positions)
+
+
+def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int | None = None) -> np.ndarray | None:
+    """Rate of every update up to a step; ``None`` where it is not known.
+
+    Raises:
+        RunError: the schedule is none of those that there are, or needs rates that were not recorded.
+        ValueError: a schedule shorter than the forecast, or a warm-up that is not given.
+    """
+    end = int(np.ceil(last))
+    kind, _, final = schedule.partition(":")
+    if schedule == "none" or (schedule == "recorded" and run.rate is None):
+        return None
+    if schedule.lower().endswith(CURVE_FILES) or os.path.exists(schedule):
+        columns, _ = LossCurveFile(schedule).columns(("step", "learning_rate"))
+        return _recorded(columns["step"], columns["learning_rate"], end, warmup, schedule)
+    if kind not in ("recorded", "constant", "cosine", "linear") or (final and kind not in ("cosine", "linear")):
+        raise RunError(
+            f"--schedule: got {schedule!r}, expected recorded, constant, cosine[:FINAL], linear[:FINAL], none or a CSV "
+            "file with columns step, lr"
+        )
+    if run.rate is None or run.rate_step is None:
+        raise RunError(
+            f"--schedule {kind}: {run.name} has no learning rates to go on from; give a CSV file with columns step, lr"
+        )
+    if kind == "recorded":
+        return _recorded(run.rate_step, run.rate, end, warmup, run.name)
+    known = run.rate_step <= run.step[-1]
+    seen = _recorded(run.rate_step[known], run.rate[known], int(run.rate_step[known][-1]), warmup, run.name)
+    share = (np.arange(len(seen), end) + 1 - len(seen)) / max(end - len(seen), 1)
+    try:
+        target = float(final or 0.0)
+    except ValueError:
+        raise RunError(
+            f"--schedule: got {schedule!r}, expected a number after the colon, such as {kind}:3e-5"
+        ) from None
+    fall = {"constant": 0 * share, "cosine": (1 - np.cos(np.pi * share)) / 2, "linear": share}[kind]
+    return np.concatenate([seen, seen[-1] + (target - seen[-1]) * fall])[:end]
+
+
+def _recorded(step: Any, rate: Any, end: int, warmup: int | None, name: str) -> np.ndarray:
+    if end > step[-1] + 1:
+        raise RunError(
+            f"--until: the learning rates in {name} end at step {step[-1]:g}, the forecast at {end}; give "
+            "--schedule, or forecast less far"
+        )
+    if end > step[-1]:  # rates of updates: the last record is the last update's
+        step, rate = np.append(step, end), np.append(rate, rate[-1])
+    return np.asarray(schedule_from_records(step, rate, warmup_steps=warmup, num_steps=max(end, 1)).learning_rate)

@@ -1,0 +1,160 @@
+"""The passes behind scores: what each sequence holds to be learned, and the mean loss of each bucket."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...fitting import Status, degrees_of_freedom, has_parameters
+from ...reshape import SequenceScores, event_probability, merge_scores, score_sequences
+from ...store import PROBABILITY_ARRAYS, FitStore, LossStore, StoreError, decode_probability
+from ...stream.parts import Part, sequence_numbers
+from ..group_sums import GroupSums
+
+_UNLEARNED = PROBABILITY_ARRAYS["unlearned"]
+_ARRAYS = (
+    *("learning_time", "learning_time_stderr", "loss_drop", "status"),
+    *(_UNLEARNED, "noise_correlation", "num_points"),
+)
+
+
+class Widening(Protocol):
+    """What makes standard errors hold in other runs, such as the components that comparing runs brings."""
+
+    def widened(self, params: Mapping[str, np.ndarray], stderr: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Errors between runs by name, of the parameters whose standard errors are given."""
+        ...
+
+
+class ScoreSums(NamedTuple):
+    """Scores of the parts of a store, and the events that are expected within the measured part of the window."""
+
+    parts: list[SequenceScores]
+    seen: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ScorePass:
+    """The pass over a fit store of sigmoids that scores its sequences.
+
+    Attributes:
+        fits: an open fit store.
+        window: events after its start and up to its end count, axis units.
+        inside: the part of it between the first and the last checkpoint.
+        components: how runs differ; None: by the fits' own errors.
+        rows: tokens that blocks are padded to.
+    """
+
+    fits: FitStore
+    window: tuple[float, float]
+    inside: tuple[float, float]
+    components: Widening | None
+    rows: int
+
+    def read(self, part: Part) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What is needed of some tokens, by name, and the numbers of their sequences."""
+        values = {name: self.fits.read_array(self.fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
+        return values, sequence_numbers(self.fits, part)
+
+    def start(self) -> ScoreSums:
+        """Of no tokens."""
+        return ScoreSums([], 0.0)
+
+    def add(self, sums: ScoreSums, block: tuple[dict[str, np.ndarray], np.ndarray]) -> ScoreSums:
+        """With more tokens; raises `StoreError` where they are not all fitted yet."""
+        values, sequence = block
+        if np.any(values["status"] == Status.PENDING):
+            raise StoreError(
+                f"{self.fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it"
+            )
+        if self.components is not None:
+            values |= {"learning_time_stderr": _widened(self.components, values)}
+        found = _probabilities(self.window, self.inside, self.fits.scale, *_padded(values, self.rows))
+        likely, within = (np.asarray(one)[: len(sequence)] for one in found)
+        sums.parts.append(score_sequences(likely, has_parameters(values["status"]), sequence))
+        return sums._replace(seen=sums.seen + float(np.sum(within, dtype=np.float64)))
+
+    def merge(self, one: ScoreSums, other: ScoreSums) -> ScoreSums:
+        """Of the tokens of both."""
+        return ScoreSums([*one.parts, *other.parts], one.seen + other.seen)
+
+    def finish(self, sums: ScoreSums) -> tuple[SequenceScores, float]:
+        """Scores of all sequences, and the events within the measured part of the window."""
+        return merge_scores(sums.parts), sums.seen
+
+
+@dataclasses.dataclass(frozen=True)
+class BucketLosses:
+    """The pass over a loss store that finds the mean loss of every bucket, (buckets, checkpoints), nat.
+
+    Attributes:
+        losses: an open loss store.
+        sequence: (sequences,) numbers, increasing.
+        bucket: (sequences,) theirs.
+    """
+
+    losses: LossStore
+    sequence: np.ndarray
+    bucket: np.ndarray
+
+    def read(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and sequences of some tokens."""
+        return self.losses.read(part.tokens), sequence_numbers(self.losses, part)
+
+    def start(self) -> GroupSums:
+        """Sums of no tokens."""
+        return GroupSums.zeros(int(self.bucket.max()) + 1, self.losses.num_checkpoints)
+
+    def add(self, sums: GroupSums, block: tuple[np.ndarray, np.ndarray]) -> GroupSums:
+        """Sums with more tokens; those of other sequences are left out."""
+        values, sequence = block
+        place = np.minimum(np.searchsorted(self.sequence, sequence), len(self.sequence) - 1)
+        known = self.sequence[place] == sequence
+        sums.add(values[known], self.bucket[place[known]])
+        return sums
+
+    def merge(self, one: GroupSums, other: GroupSums) -> GroupSums:
+        """Sums of both."""
+        return one.merge(other)
+
+    def finish(self, sums: GroupSums) -> np.ndarray:
+        """The means."""
+        return sums.mean()
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _probabilities(window, inside, scale, params, stderr, status, unlearned, correlation, points):
+    """(tokens,) probabilities of an event within the window, and within its measured part."""
+    freedom = degrees_of_freedom(correlation.astype(jnp.float32), points)
+
+    def within(part):
+        if not part[0] < part[1]:
+            return jnp.zeros(status.shape)
+        return event_probability(params, stderr, status, unlearned, part, freedom=freedom, scale=scale)
+
+    return within(window), within(inside)
+
+
+def _widened(components: Widening, values: dict[str, np.ndarray]) -> np.ndarray:
+    """Standard errors of learning times between runs."""
+    params = {name: values[name] for name in ("learning_time", "loss_drop")}
+    own = values["learning_time_stderr"]
+    errors = np.asarray(components.widened(params, {"learning_time": own})["learning_time"], own.dtype)
+    if np.any(np.isfinite(own) & ~np.isfinite(errors)):
+        raise ValueError(
+            "components: they do not know how far apart learning times of runs lie (too few tokens were compared); "
+            "compare runs with more tokens, or leave them out"
+        )
+    return errors
+
+
+def _padded(values: dict[str, np.ndarray], length: int) -> tuple[Any, ...]:
+    """Arguments of `event_probability`, of one length, so that one program does for all blocks."""
+    full = {name: np.pad(column, (0, length - len(column)), mode="edge") for name, column in values.items()}
+    params = {name: full[name] for name in ("learning_time", "loss_drop")}
+    rest = full["status"], decode_probability(full[_UNLEARNED]), full["noise_correlation"], full["num_points"]
+    return params, {"learning_time": full["learning_time_stderr"]}, *rest

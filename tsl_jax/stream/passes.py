@@ -1,0 +1,120 @@
+"""A pass: what the tokens of a store add up to, however they are cut into parts and wherever these are added up."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from .ahead import READERS, pool, read_ahead
+from .parts import Part
+
+Block = TypeVar("Block")
+State = TypeVar("State")
+Result = TypeVar("Result", covariant=True)
+
+#: Tokens of a task: a share of the store, within bounds. They depend on nothing else, so that sums of floating-point
+#: numbers have the same bits wherever the tasks run.
+TASKS, LEAST_TASK_TOKENS, MOST_TASK_TOKENS = 16, 2**22, 2**27
+
+
+class Pass(Protocol[Block, State, Result]):
+    """What a job adds up over tokens. It is pure but for `read`, and can be sent to another process."""
+
+    def read(self, part: Part, /) -> Block:
+        """What is needed of some tokens; called ahead of `add`, by several threads."""
+        ...
+
+    def start(self) -> State:
+        """The state of no tokens."""
+        ...
+
+    def add(self, state: State, block: Block, /) -> State:
+        """The state with more tokens; the one that it is given may be changed and returned."""
+        ...
+
+    def merge(self, one: State, other: State, /) -> State:
+        """The state of the tokens of both; the first may be changed and returned."""
+        ...
+
+    def finish(self, state: State, /) -> Result:
+        """What the state says."""
+        ...
+
+
+class Workers(Protocol):
+    """Where tasks run: another thread, process or machine."""
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> Iterator[Any]:
+        """What the function returns of each item, in order."""
+        ...
+
+
+def run_pass(
+    job: Pass[Any, State, Result],
+    parts: Sequence[Part],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    workers: Workers | None = None,
+) -> Result:
+    """Add up the parts of a store.
+
+    Args:
+        job: what is added up.
+        parts: of `tsl_jax.stream.parts`, consecutive.
+        progress: called with the tokens done and all tokens: after each part here, after each task elsewhere.
+        workers: where tasks run; by default here, one after the other, with a few parts read ahead.
+
+    Returns:
+        What the job makes of the state of all tokens. Its bits do not depend on the workers.
+    """
+    done, total = 0, sum(part.stop - part.start for part in parts)
+
+    def report(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        if progress is not None:
+            progress(done, total)
+
+    tasks = tasks_of(parts)
+    if workers is None:
+        return job.finish(_merged(job, (add_up(job, task, report) for task in tasks)))
+    states = _reported(workers.map(functools.partial(add_up, job), tasks), tasks, report)
+    return job.finish(_merged(job, states))
+
+
+def add_up(job: Pass[Any, State, Any], parts: Sequence[Part], report: Callable[[int], None] | None = None) -> State:
+    """The state of a task's tokens; a few parts are read before they are added."""
+    state = job.start()
+    with pool(READERS, "tsl-read") as readers:
+        for part, block in zip(parts, read_ahead(readers, job.read, parts), strict=True):
+            state = job.add(state, block)
+            if report is not None:
+                report(part.stop - part.start)
+    return state
+
+
+def tasks_of(parts: Sequence[Part]) -> list[list[Part]]:
+    """Consecutive parts that are added up together; how many depends on the number of their tokens alone."""
+    total = sum(part.stop - part.start for part in parts)
+    most = min(max(-(-total // TASKS), LEAST_TASK_TOKENS), MOST_TASK_TOKENS)
+    tasks: list[list[Part]] = []
+    for part in parts:
+        if not tasks or part.stop - tasks[-1][0].start > most:
+            tasks.append([])
+        tasks[-1].append(part)
+    return tasks
+
+
+def _merged(job: Pass[Any, State, Any], states: Iterable[State]) -> State:
+    """The states together, in order."""
+    whole = None
+    for state in states:
+        whole = state if whole is None else job.merge(whole, state)
+    return job.start() if whole is None else whole
+
+
+def _reported(
+    states: Iterator[State], tasks: Sequence[Sequence[Part]], report: Callable[[int], None]
+) -> Iterator[State]:
+    for task, state in zip(tasks, states, strict=True):
+        report(task[-1].stop - task[0].start)
+        yield state
