@@ -64,8 +64,11 @@ PUBLIC = {
 #: Packages that ``import tsl_jax; tsl_jax.data`` finds.
 PACKAGES = {"data", "plots", "reshape", "simulate"}
 
+#: What they share: checks of arguments, JAX's switches, what devices there are.
+SHARED = {"arguments", "jax_switches", "devices"}
 #: Packages of tsl_jax that each of them may import, from the bottom up.
 MAY_IMPORT = {
+<<<<<<< /tmp/moves/ours
     "curves": set(),
     "linalg": set(),
     "fitting": {"curves", "linalg"},
@@ -81,6 +84,20 @@ MAY_IMPORT = {
         *("printable", "store", "stream", "curves", "fitting", "spectrum", "temporal", "reshape", "simulate", "runs"),
     },
     "collection": {"store", "stream", "curves", "fitting"},
+=======
+    "curves": SHARED,
+    "native": {"cache"},
+    "lm": {"curves", "native", *SHARED},
+    "spectrum": {"curves", "lm", *SHARED},
+    "temporal": {"curves", "lm", *SHARED},
+    "reshape": {"curves", "lm", *SHARED},
+    "simulate": {"curves", "lm", *SHARED},
+    "runs": {"curves", "lm", *SHARED},
+    "store": {"printable", "arguments"},
+    "data": set(),
+    "pipeline": {"printable", "store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs", *SHARED},
+    "collect": {"store", "curves", "lm"},
+>>>>>>> /tmp/moves/theirs
 }
 NUMERICAL = ("curves", "linalg", "fitting", "spectrum", "temporal", "reshape", "simulate", "runs")
 #: Of the numerical packages this alone touches files: it builds the kernel in C++, and keeps it.

@@ -19,6 +19,7 @@ from ...reshape import (
     merge_scores,
     score_sequences,
 )
+from ...runs import RunComponents
 from ...store import (
     PROBABILITY_ARRAYS,
     FitStore,
@@ -30,6 +31,7 @@ from ...store import (
     open_losses,
 )
 from ...stream.sequences import sequence_blocks, sequence_source
+from ..compare.runs import comparison_coordinates
 from .doubts import doubts_of
 
 _BLOCK_TOKENS = 2**20
@@ -112,7 +114,7 @@ def score_store(
             in which no token is learned.
         ChunkError: a chunk is corrupted.
         ValueError: an empty window, fewer sequences than buckets, a strength outside 0 to 1, or components that do not
-            know learning times.
+            know learning times or are those of another scale.
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
@@ -147,6 +149,8 @@ def score_store(
         return within(window), within(inside)
 
     check_window(window, fits.scale)
+    if isinstance(components, RunComponents):
+        components.check(*comparison_coordinates(fits))
     parts, length, seen = [], min(_BLOCK_TOKENS, fits.num_tokens), 0.0
     for part, sequence in sequence_blocks(fits, _BLOCK_TOKENS):
         values = {name: fits.read_array(fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
