@@ -19,6 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jax
 import pytest
 
+from tests.kills import KillAt
+from tests.kills import tree as tree_of
 from tests.needed import missing
 
 
@@ -51,6 +53,26 @@ def few_programs():
     maps = Path("/proc/self/maps")
     if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_forced_to_the_disk():
+    """The power stays on: forcing thousands of small files to the disk is all that some tests would wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture
+def tree():
+    """See `tests.kills.tree`."""
+    return tree_of
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """See `tests.kills.KillAt`."""
+    return KillAt(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,13 @@ WINDOW = (1.0, 1000.0)
 COORDINATES = coordinates_of({parameter.name: parameter.unit for parameter in Sigmoid.parameters}, "log")
 
 
-def planted_runs(tokens, runs=2, *, additive=0.0, factor=1.0, draw=None, seed=0, rising=0.1, errors=(0.02, 0.5)):
+def planted_runs(
+    tokens, runs=2, *, additive=0.0, factor=1.0, draw=None, seed=0, rising=0.1, errors=(0.02, 0.5), slope=0.0
+):
     """(fits of each run, true coordinates by name): errors s are spread over ``errors``, alike in all parameters.
 
     A run's parameter is ``truth + sqrt(factor·s² + additive)·noise`` in its coordinate; ``draw(rng, shape)`` is the
-    noise, standard normal by default.
+    noise, standard normal by default. Its variance grows e-fold with ``1 / slope`` e-folds of the true learning time.
     """
     rng = np.random.default_rng(seed)
     draw = draw or (lambda rng, shape: rng.normal(size=shape))
@@ -24,12 +26,13 @@ def planted_runs(tokens, runs=2, *, additive=0.0, factor=1.0, draw=None, seed=0,
         "loss_drop": rng.uniform(20, 26, tokens) * np.where(rng.random(tokens) < rising, -1, 1),  # signs stay
         "final_loss": rng.uniform(2, 6, tokens),
     }
+    by_time = np.exp(slope * (truth["learning_time"] - np.log(50)) / 2)
     found = []
     for _ in range(runs):
         params, stderr = {}, {}
         for name, value in truth.items():
             error = np.exp(rng.uniform(*np.log(errors), tokens))
-            y = value + np.sqrt(factor * error**2 + additive) * draw(rng, tokens)
+            y = value + by_time * np.sqrt(factor * error**2 + additive) * draw(rng, tokens)
             params[name], stderr[name] = COORDINATES[name].value(y, error)
         category = np.full(tokens, Category.LEARNED, "uint8")
         found.append(RunTokens(params, stderr, np.full(tokens, Status.CONVERGED, "uint8"), category))

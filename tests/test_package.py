@@ -64,21 +64,24 @@ PUBLIC = {
 #: Packages that ``import tsl_jax; tsl_jax.data`` finds.
 PACKAGES = {"data", "plots", "reshape", "simulate"}
 
+#: What they share: checks of arguments, JAX's switches, what devices there are.
+SHARED = {"arguments", "jax_switches", "devices"}
 #: Packages of tsl_jax that each of them may import, from the bottom up.
 MAY_IMPORT = {
-    "curves": set(),
-    "linalg": set(),
-    "fitting": {"cache", "curves", "linalg"},
-    "spectrum": {"curves", "linalg", "fitting"},
-    "temporal": {"curves", "linalg", "fitting"},
-    "reshape": {"curves", "fitting"},
-    "simulate": {"curves", "fitting"},
-    "runs": {"curves", "fitting"},
-    "store": {"printable"},
+    "curves": SHARED,
+    "linalg": SHARED,
+    "fitting": {"cache", "curves", "linalg", *SHARED},
+    "spectrum": {"curves", "linalg", "fitting", *SHARED},
+    "temporal": {"curves", "linalg", "fitting", *SHARED},
+    "reshape": {"curves", "fitting", *SHARED},
+    "simulate": {"curves", "fitting", *SHARED},
+    "runs": {"curves", "fitting", *SHARED},
+    "store": {"printable", "arguments"},
     "data": set(),
     "stream": {"store", "curves", "fitting"},
     "jobs": {
         *("printable", "store", "stream", "curves", "fitting", "spectrum", "temporal", "reshape", "simulate", "runs"),
+        *SHARED,
     },
     "collection": {"store", "stream", "curves", "fitting"},
 }

@@ -7,7 +7,9 @@ Runs of the package's small transformer differ in their first weights and in the
 with a sigmoid of ln(step). If standard errors were all that differs between runs, 90% of the differences of a
 parameter would lie within 1.645 times the two runs' errors, ``sqrt(sa² + sb²)``, and the differences in units of it
 would have a half-width of 1 between their 16th and 84th percentiles. The same by when tokens are learned: much of the
-text is learned early, and early tokens repeat best. Also: which categories repeat, and how many of the tokens that a
+text is learned early, and early tokens repeat best. The same with the components between runs that `tsl.compare`
+estimates from one pair of runs, (0, 1), on a pair kept aside, (2, 3): errors of each token widened by its own run's
+learning time. Also: which categories repeat, and how many of the tokens that a
 run says are learned within a window (`event_probability` of 0.95 or more) are so in another run.
 
 Loss stores in ``--stores`` are used where they are there, and made where not; fits are always made anew. Text
@@ -54,6 +56,7 @@ def main(argv: list[str] | None = None) -> dict:
         seconds = {"stores": time.perf_counter() - begun}
         runs, fits = _fitted(paths, Path(folder))
         seconds["fits"] = time.perf_counter() - begun - seconds["stores"]
+        between = kept_aside(runs, Path(folder), preset["steps"])
     result = {
         "benchmark": "seeds",
         "environment": record.environment(),
@@ -61,20 +64,42 @@ def main(argv: list[str] | None = None) -> dict:
         "text": text,
         "seconds": seconds,
         "runs": fits,
-    } | compare_all(runs, preset["steps"])
+    } | compare_all(runs, preset["steps"], between)
     print(f"\n{tables(result)}\n\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
     if options.out:
         print(f"written: {record.write(options.out, result)}")
     return result
 
 
-def compare_all(runs: list, steps: int) -> dict:
+def kept_aside(runs: list, folder: Path, steps: int) -> dict | None:
+    """Coverage with the components that runs 0 and 1 say, of these and of runs 2 and 3; None of fewer than four runs.
+
+    Args:
+        runs: `Run` of each.
+        folder: of their fit stores, ``fits0.zarr`` and so on.
+        steps: of training.
+    """
+    import tsl_jax as tsl
+
+    from .statistics import widened_coverage
+
+    if len(runs) < 4:
+        return None
+    components = tsl.compare(*(folder / f"fits{seed}.zarr" for seed in (0, 1))).components
+    edges = [0, *(round(steps**exponent) for exponent in WINDOWS), steps]
+    return {"components": components.as_dict()} | {
+        f"{a}, {b}": widened_coverage(runs[a], runs[b], components, edges) for a, b in ((0, 1), (2, 3))
+    }
+
+
+def compare_all(runs: list, steps: int, between: dict | None = None) -> dict:
     """What every pair of runs says of each other, (0, 1) first, and every run's claims about every other."""
     from .statistics import claims, compared, window_name
 
     numbers = range(len(runs))
     edges = [round(steps**exponent) for exponent in WINDOWS]
     return {
+        "between_runs": between,
         "pairs": {
             f"{a}, {b}": compared(runs[a], runs[b], [0, *edges, steps]) for a, b in itertools.combinations(numbers, 2)
         },
@@ -111,8 +136,9 @@ def _fitted(paths: list[Path], folder: Path) -> tuple[list, list[dict]]:
 
 def tables(result: dict) -> str:
     """Tables in Markdown: parameters by pair and by learning time, categories, claims."""
-    pairs = result["pairs"]
-    return "\n\n".join([_parameters(pairs), _by_learning_time(pairs), _categories(pairs), _claims(result["claims"])])
+    pairs, between = result["pairs"], result.get("between_runs")
+    parts = [_parameters(pairs), _by_learning_time(pairs), *([_between_runs(between)] if between else [])]
+    return "\n\n".join([*parts, _categories(pairs), _claims(result["claims"])])
 
 
 def _parameters(pairs: dict) -> str:
@@ -139,6 +165,18 @@ def _by_learning_time(pairs: dict) -> str:
         rows.append([window, f"{sum(one['learning_time']['tokens'] for one in found) / len(found):,.0f}", *cells])
     header = ["learned at step", "tokens of a pair", *(label for label, _ in PARAMETERS.values())]
     return f"The same by when tokens are learned, mean of the pairs:\n\n{record.table(header, rows)}"
+
+
+def _between_runs(between: dict) -> str:
+    from .statistics import PARAMETERS
+
+    rows = []
+    for pair in ("0, 1", "2, 3"):
+        for name, found in between[pair].items():
+            rows.append([pair, name, *(_percent(found[parameter]) for parameter in PARAMETERS)])
+    header = ["runs", "tokens", *(label for label, _ in PARAMETERS.values())]
+    words = "Within the 90% interval with the components that runs 0 and 1 say; runs 2 and 3 were kept aside"
+    return f"{words}:\n\n{record.table(header, rows)}"
 
 
 def _categories(pairs: dict) -> str:

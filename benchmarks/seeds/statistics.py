@@ -9,9 +9,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
-from tsl_jax import Category
+from tsl_jax import Category, with_run_components
 from tsl_jax.fitting import degrees_of_freedom
 from tsl_jax.reshape import event_probability
+from tsl_jax.runs import RunComponents
 from tsl_jax.store import FitStore
 
 #: Compared parameters: their name in the report, and whether their logarithm is what is compared.
@@ -152,6 +153,31 @@ def compared(one: Run, other: Run, edges: Sequence[float] = (0, np.inf)) -> dict
         "rank_correlation": _rank_correlation(*(time[both] for time in times)),
         "categories": repeated(one, other),
     }
+
+
+def widened_coverage(one: Run, other: Run, components: RunComponents, edges: Sequence[float]) -> dict:
+    """Coverage with errors between runs, of all tokens, in thirds by their learning times and in windows of these.
+
+    Args:
+        one: fits of the first run.
+        other: those of the second.
+        components: how runs differ; each run's errors are widened by its own values.
+        edges: of windows of training, axis units.
+    """
+    runs = [
+        dataclasses.replace(run, stderr=with_run_components(run.params, run.stderr, components)) for run in (one, other)
+    ]
+    both = one.learned & other.learned
+    time = np.sqrt(np.where(both, one.params["learning_time"] * other.params["learning_time"], np.nan))
+    thirds = np.quantile(time[both], [0, 1 / 3, 2 / 3, 1]) if both.any() else np.zeros(4)
+    named = zip(("first third", "second third", "last third"), itertools.pairwise(thirds), strict=True)
+    chosen = {"all": both} | {
+        f"{name}, {start:.0f} to {end:.0f}": both & (start <= time) & (time <= end) for name, (start, end) in named
+    }
+    chosen |= {
+        window_name(start, end): both & (start < time) & (time <= end) for start, end in itertools.pairwise(edges)
+    }
+    return {name: _coverages(runs[0], runs[1], where) for name, where in chosen.items()}
 
 
 def window_name(start: float, end: float) -> str:

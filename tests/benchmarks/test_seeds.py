@@ -1,5 +1,6 @@
 """What runs of other seeds say of each other, on what is known; and the whole benchmark, small."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,9 +11,22 @@ from scipy.stats import norm
 import tsl_jax as tsl
 from benchmarks.seeds import holding as seeds
 from benchmarks.seeds.runs import checkpoints, made_with
-from benchmarks.seeds.statistics import Run, claims, compared, coverage, difference, kinds, read_run, repeated, share
+from benchmarks.seeds.statistics import (
+    PARAMETERS,
+    Run,
+    claims,
+    compared,
+    coverage,
+    difference,
+    kinds,
+    read_run,
+    repeated,
+    share,
+    widened_coverage,
+)
 from benchmarks.texts import split_texts
 from tsl_jax import Category, Status
+from tsl_jax.runs import RunComponent, RunComponents, TimeFactors
 
 NUMBER, CONTEXT = 12_000, 40
 SEQUENCE = np.arange(NUMBER) // CONTEXT
@@ -83,6 +97,33 @@ def test_coverage_is_told_by_when_tokens_are_learned():
     assert early["share"] == pytest.approx(0.9, abs=4 * early["stderr"])
     assert later["share"] == pytest.approx(0.416, abs=4 * later["stderr"])
     assert sum(one["learning_time"]["tokens"] for one in found.values()) == NUMBER
+
+
+def test_errors_between_runs_hold_in_every_third():
+    """Late tokens scatter three times as much as their errors say; components say so and make them hold."""
+    edges = [0, 50, 300, 2000]
+    one, other = planted(10, 1.0)
+    late = one.params["learning_time"] > 150
+    for run, source in zip((one, other), planted(10, 3.0), strict=True):
+        for name, values in run.params.items():
+            values[late] = source.params[name][late]
+            run.stderr[name][late] = source.stderr[name][late]
+    rows = []
+    for events in ("falling", "rising"):
+        for name, (_, logarithm) in PARAMETERS.items():
+            times = TimeFactors("learning_time", (150.0,), (1.0, 9.0))
+            kind = "ln" if logarithm else "plain"
+            rows.append(RunComponent(name, events, kind, 0.0, 1.0, "factor", 0.9, 99, 0.1, 0.2, 0.0, times))
+    found = widened_coverage(one, other, RunComponents(tuple(rows)), edges)
+    assert list(found)[:1] + list(found)[4:] == ["all", "0 to 50", "50 to 300", "300 to 2000"]
+    assert [name.split(",")[0] for name in list(found)[1:4]] == ["first third", "second third", "last third"]
+    for name, window in found.items():
+        for parameter, measured in window.items():
+            assert measured["share"] == pytest.approx(0.9, abs=4 * measured["stderr"] + 0.01), (name, parameter)
+    without = widened_coverage(
+        one, other, RunComponents(tuple(dataclasses.replace(row, times=None) for row in rows)), edges
+    )
+    assert without["300 to 2000"]["learning_time"]["share"] < 0.5
 
 
 def test_only_tokens_with_an_event_and_an_error_in_both_runs_are_compared():

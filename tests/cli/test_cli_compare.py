@@ -7,8 +7,8 @@ import pytest
 
 import tsl_jax
 from tests.seeded_stores import TOKENS, seeded_columns, token_coordinates, write_runs
-from tsl_jax.cli.compare_words import component_words
-from tsl_jax.runs import RunComponent, RunComponents
+from tsl_jax.cli.compare_words import component_words, typical_words
+from tsl_jax.runs import RunComponent, RunComponents, TimeFactors
 from tsl_jax.store import open_fits
 
 
@@ -72,12 +72,42 @@ def test_components_of_other_runs(tsl, runs, tmp_path):
     assert done.code == 0, done.err
     assert not done.json["components_estimated_here"]
     assert done.json["components"] == json.loads(given.read_text())["components"]
+    written = tmp_path / "written.json"
+    done = tsl("compare", *runs[:2], "--write-components", written, "--json")
+    assert done.code == 0, done.err
+    assert done.json["components_written"] == str(written)
+    assert json.loads(written.read_text())["components"] == json.loads(given.read_text())["components"]
+    again = tsl("compare", *runs[1:], "--components", written, "--json")
+    assert again.json["all_pairs"] == tsl("compare", *runs[1:], "--components", given, "--json").json["all_pairs"]
     for text, says in (("{}", "no components in it"), ("nonsense", "no components in it")):
         given.write_text(text)
         done = tsl("compare", *runs[1:], "--components", given)
         assert done.code == 2
         assert says in words(done.err)
     assert tsl("compare", *runs[1:], "--components", tmp_path / "none.json").code == 2
+
+
+def test_scores_take_the_components_that_were_written(tsl, runs, tmp_path):
+    written = tmp_path / "written.json"
+    assert tsl("compare", *runs[:2], "--write-components", written).code == 0
+    score = ("score", runs[0], "--window", "20:60", "--json")
+    alone = tsl(*score, "--out", tmp_path / "alone.npz").json
+    between = tsl(*score, "--out", tmp_path / "between.npz", "--components", written)
+    assert between.code == 0, between.err
+    components = RunComponents.from_dict(json.loads(written.read_text())["components"])
+    found = tsl_jax.score_store(runs[0], (20, 60), components=components)
+    assert between.json["events"] == found.events.sum() != alone["events"]
+    assert between.json["components"] == str(written)
+    with np.load(tmp_path / "between.npz") as weights:
+        assert str(weights["components"]) == str(written)
+    plain = [row | {"coordinate": "plain"} for row in json.loads(written.read_text())["components"]]
+    written.write_text(json.dumps({"components": plain}))
+    done = tsl(*score, "--out", tmp_path / "no.npz", "--components", written)
+    assert (done.code, (tmp_path / "no.npz").exists()) == (1, False)
+    assert "compare runs of this family and scale" in words(done.err)
+    for text in ("[]", "null", '{"components": 3}', '{"components": [{}]}', '{"components": [{"times": 1}]}'):
+        written.write_text(text)
+        assert tsl(*score, "--out", tmp_path / "no.npz", "--components", written).code == 2, text
 
 
 def words(text):
@@ -91,6 +121,8 @@ def words(text):
         (("{1}", "--level", "1.5"), 2, "between 0 and 1"),
         (("{1}", "--picture", "p.txt"), 2, "ending in .png"),
         (("{1}", "--picture", "nowhere/p.png"), 2, "no such folder"),
+        (("{1}", "--write-components", "p.txt"), 2, "ending in .json"),
+        (("{1}", "--write-components", "nowhere/p.json"), 2, "no such folder"),
         (("{1}", "--ignore", "sequenze"), 1, "expected a token coordinate"),
         (("{0}",), 1, "given twice"),
         (("{other}",), 1, "'sequence' of token 0 is 5, but 0 there"),
@@ -121,3 +153,10 @@ def test_what_cannot_be_done_says_why(tsl, runs, tmp_path, monkeypatch, argument
 )
 def test_components_in_words(form, factor, additive, said):
     assert component_words(RunComponent("floor", "all", "plain", additive, factor, form, 0.9, 9, 0.1, 0.2, 0.0)) == said
+
+
+def test_components_by_learning_time_in_words():
+    times = TimeFactors("learning_time", (100.0,), (0.25, 9.0))
+    component = RunComponent("sharpness", "falling", "ln", 0.0, 4.0, "factor", 0.9, 99, 0.1, 0.2, 0.01, times)
+    assert component_words(component) == "(2 x error) x 0.5 to 3 by learning time"
+    assert "times 0.5 to 3 by when it is learned; 75% of that variance" in typical_words(component)

@@ -11,7 +11,7 @@ from zarr.codecs import Crc32cCodec
 from tsl_jax.cli.info import missing_share
 from tsl_jax.curves import Sigmoid
 from tsl_jax.data import sample_path
-from tsl_jax.fitting import Category, FitOptions, Status, chosen_kernel
+from tsl_jax.fitting import Category, FitOptions, Status, chosen_kernel, degrees_of_freedom
 from tsl_jax.store import create_losses, open_fits, open_losses
 
 
@@ -63,6 +63,8 @@ def test_info_describes_fits(tsl, losses, quick, tmp_path):
     assert said["learned_rising"] == np.sum(learned & (fitted.params["loss_drop"] < 0))
     assert said["second_events"] == pytest.approx(np.nansum(fitted.second_event, dtype=float), rel=1e-6)
     assert said["noise_not_estimated"] == np.sum(np.isfinite(fitted.rss) & (fitted.num_points < 12)) == 150
+    freedom = np.asarray(degrees_of_freedom(fitted.noise_correlation, fitted.num_points))
+    assert said["few_effective_points"] == np.sum(np.isfinite(fitted.rss) & (freedom <= 1))
     assert said["median_effective_points"] == pytest.approx(np.nanmedian(fitted.effective_points))
     assert (said["noise_source"], said["noise_correlation"]) == ("too few curves", None)
     assert "noise source: too few curves" in result.err

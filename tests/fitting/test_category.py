@@ -10,7 +10,6 @@ from tests.lm.planted import AXIS, CURVES, clean, fitter, noisy, sigmoid, truth
 
 from tsl_jax import Category, FitOptions, Hyperbola, Sigmoid, fit
 from tsl_jax.fitting.measures import Measures
-from tsl_jax.fitting.noise import odds_of
 from tsl_jax.fitting.statistics import evidence_of, scatter_of
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
@@ -61,18 +60,18 @@ def test_category_follows_the_fitted_learning_time():
     assert event.any()
 
 
-def evidence(options, gain, number=24, correlation=0.0):
-    """Of curves of which the sigmoid explains ``gain`` times the residual variance, none of it by one point alone."""
+def evidence(options, gain, number=24):
+    """Of curves of which the sigmoid explains ``gain`` times the residual variance, none of it by two points alone."""
     gain = jnp.asarray(gain, jnp.float32)
     ones, size = jnp.ones_like(gain), 4
     eye = jnp.broadcast_to(jnp.eye(size)[..., None], (size, size, *gain.shape))
+    rss = (number - size) * ones
     measures = Measures(
-        factor=eye, meat=eye, rss=(number - size) * ones, constant=ones, tss=(number - size) * ones + gain,
-        most_gain=0 * ones, second_gain=0 * ones, long_run=odds_of(correlation) * ones,
-        correlation=correlation * ones, deviation=0 * ones,
+        factor=eye, meat=eye, rss=rss, constant=ones, tss=rss + gain, white_rss=rss, white_gain=gain,
+        second_gain=0 * ones, long_run=ones, correlation=0 * ones, deviation=0 * ones,
     )  # fmt: skip
     points = jnp.full(gain.shape, number)
-    return evidence_of(options, size, measures, scatter_of(measures, size, points, 1.0), points)
+    return evidence_of(options, size, measures, scatter_of(measures, size, points, 1.0), points, 1.0)
 
 
 def test_a_stricter_level_calls_fewer_events():
@@ -85,22 +84,16 @@ def test_a_stricter_level_calls_fewer_events():
 
 
 def test_an_event_is_as_likely_as_none_at_the_critical_value():
-    for correlation in (0.0, 0.6):
-        found = evidence(FitOptions(), np.linspace(0, 200, 4001), correlation=correlation)
+    for number in (8, 24):
+        found = evidence(FitOptions(), np.linspace(0, 400, 4001), number)
         likely = np.asarray(found.event) > 0.5
         np.testing.assert_array_equal(likely, np.asarray(found.ratio) > 1)
         assert 0 < likely.sum() < 4001
         assert np.all(np.diff(np.asarray(found.event)) >= 0)
 
 
-def test_correlated_noise_wants_more():
-    gain = np.linspace(0, 2000, 400)
-    needed = [gain[np.argmax(np.asarray(evidence(FitOptions(), gain, correlation=c).ratio) > 1)] for c in (0, 0.5, 0.8)]
-    assert np.all(np.diff(needed) > 0)
-
-
 def test_bic():
-    gain = 24 * np.expm1(3 * np.log(24) / 24)  # n ln(1 + gain / n) = 3 ln n, of variance 1
+    gain = 20 * np.expm1(3 * np.log(20) / 20)  # n ln(1 + gain / n) = 3 ln n, of variance 1 and n = 24 less 4
     found = evidence(FitOptions(event_test="bic"), gain * np.array([0.999, 1.001]))
     np.testing.assert_array_equal(np.asarray(found.ratio) > 1, [False, True])
 

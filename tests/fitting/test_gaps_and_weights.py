@@ -20,7 +20,7 @@ from tests.lm.planted import (
 
 from tests.tolerances import RSS
 from tsl_jax import Fit, fit
-from tsl_jax.fitting.fit import check_input
+from tsl_jax.fitting.checks import check_input
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 

@@ -6,7 +6,7 @@ from scipy.optimize import least_squares
 from scipy.special import expit
 from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, clean, fitter, noisy, truth
 
-from tsl_jax import FitOptions
+from tsl_jax import Category, FitOptions, Sigmoid, fit
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 
@@ -84,3 +84,33 @@ def test_standard_errors_by_simulation():
             width = np.subtract(*np.nanquantile(z, [0.84, 0.16])) / 2
             print(sample.__name__, name, f"spread of z {width:.2f}")
             assert 0.7 < width < 1.4
+
+
+def of_events(losses):
+    """Share of curves that a robust fit calls events, and their drops."""
+    step = np.geomspace(1, 1e5, losses.shape[1])
+    found = fit(Sigmoid(), step, losses, options=FitOptions(huber_threshold=THRESHOLD))
+    event = np.isin(np.asarray(found.category), (Category.LEARNED, Category.EARLY, Category.LATE))
+    return event.mean(), np.asarray(found.params["loss_drop"])[event]
+
+
+def test_a_constant_with_spikes_has_no_event():
+    losses = np.full((300, 64), 3, np.float32)
+    for seed, row in enumerate(losses):
+        rng = np.random.default_rng(seed)
+        number = rng.integers(1, 6)
+        row[rng.choice(64, number, False)] += rng.uniform(0.5, 5, number)
+    assert of_events(losses)[0] == 0
+    share, drops = of_events(losses + 0.01 * np.random.default_rng(0).standard_normal(losses.shape).astype("f4"))
+    print(share, drops)
+    assert share <= 0.02
+
+
+@pytest.mark.parametrize(("mean", "noise"), [(3, 6e-4), (1e-3, 2e-7)])
+def test_noise_below_the_spacing_of_float16_has_no_events(mean, noise):
+    losses = (mean + noise * np.random.default_rng(0).standard_normal((2000, 64))).astype(np.float16)
+    losses = losses[np.ptp(losses.astype(np.float32), axis=1) > 0]
+    assert len(losses) > 1000
+    share, _ = of_events(losses)
+    print(share)
+    assert share <= 0.01

@@ -10,7 +10,7 @@ import tsl_jax as tsl
 from tests.planted_store import STEP, planted_columns, write_fit_store
 from tests.seeded_runs import COORDINATES
 from tests.seeded_stores import TOKENS, seeded_columns, token_coordinates, write_runs
-from tsl_jax.fitting import Category, Status
+from tsl_jax.fitting import Category, Status, degrees_of_freedom
 from tsl_jax.jobs.compare import runs as compare_runs
 from tsl_jax.runs import RunTokens, TokenKind, combine_runs, combined_statistic
 from tsl_jax.store import ChangedError, StoreError, open_fits, validate
@@ -23,7 +23,8 @@ def runs(tmp_path_factory):
 
 def tokens_of(path):
     fits = open_fits(path).read()
-    return RunTokens(fits.params, fits.stderr, fits.status, fits.category)
+    freedom = np.asarray(degrees_of_freedom(fits.noise_correlation, fits.num_points))
+    return RunTokens(fits.params, fits.stderr, fits.status, fits.category, fits.probabilities, freedom)
 
 
 def test_a_store_is_compared_as_in_memory(runs):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import zarr
 from small_job import STEPS, Job
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import MemoryStore
 
 import tsl_jax.store.losses
 from tsl_jax.curves import Sigmoid
@@ -21,6 +21,7 @@ from tsl_jax.jobs import fit_store
 from tsl_jax.jobs.fit.fitter import BlockFitter
 from tsl_jax.store import ChunkError, FitWriter, LockedError, StoreError, WriteError, create_losses, open_fits
 from tsl_jax.store.ledger import ENTRIES
+from tsl_jax.store.local_files import WholeFiles
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
 
@@ -119,17 +120,17 @@ def test_a_lost_coordinate_makes_its_tokens_unreadable(job, tmp_path):
 
 def test_a_full_disk_is_named_and_the_run_goes_on_later(job, tmp_path, tree, monkeypatch):
     job.fit(tmp_path / "whole")
-    real = LocalStore.set
+    real = WholeFiles.set_unsettled
 
     async def full(self, key, value):
         if "rss/c/2" in key:
             raise OSError(28, "No space left on device")
         await real(self, key, value)
 
-    monkeypatch.setattr(LocalStore, "set", full)
+    monkeypatch.setattr(WholeFiles, "set_unsettled", full)
     with pytest.raises(WriteError, match=r"'rss', tokens 64 to 127 \(block 1\).*No space left"):
         job.fit(tmp_path / "fits")
-    monkeypatch.setattr(LocalStore, "set", real)
+    monkeypatch.setattr(WholeFiles, "set_unsettled", real)
     assert open_fits(tmp_path / "fits").ledger.states[1] == 0
     job.fit(tmp_path / "fits")
     assert tree(tmp_path / "fits") == tree(tmp_path / "whole")

@@ -12,7 +12,7 @@ from small_job import STEPS, Job, cheap_fit, cheap_noise_model
 from zarr.storage import MemoryStore
 
 from tsl_jax.curves import Hyperbola, PowerLaw, Sigmoid
-from tsl_jax.fitting import Category, FitOptions, Status, chosen_kernel
+from tsl_jax.fitting import Category, FitOptions, Status, chosen_kernel, degrees_of_freedom
 from tsl_jax.jobs import FitSummary, fit_store, mean_curves, predict_store
 from tsl_jax.jobs.fit.columns import fit_columns, noted
 from tsl_jax.store import StoreError, create_losses, open_fits, validate
@@ -131,6 +131,9 @@ def test_the_summary_counts_what_the_fits_say(job, tmp_path):
         assert said.second_events == pytest.approx(np.nansum(got.second_event, dtype=float), rel=1e-6)
         few = (got.status == Status.CONVERGED) & (got.num_points < 12)
         assert said.noise_not_estimated == np.sum(few) > 0
+        freedom = degrees_of_freedom(got.noise_correlation, got.num_points)
+        least = np.isfinite(got.rss) & (np.asarray(freedom) <= 1) & (got.status != Status.FLAT)
+        assert said.few_effective_points == np.sum(least)
         assert said.median_effective_points == pytest.approx(np.nanmedian(got.effective_points))
         assert 0 <= said.noise_seconds < said.wall_seconds
     hyperbola = job.fit(MemoryStore(), Hyperbola())
@@ -146,9 +149,10 @@ def test_rising_tokens_are_counted_apart():
         "status": np.array([0, 2, 0, 0, 0, 1], "uint8"),
         "loss_drop": np.array([1, -1, np.nan, -1, -1, -1], "float32"),
         "num_points": number,
+        "rss": np.array([1, 1, 0, 1, 1, 1], "float32"),
         "second_event": np.array([0, 254, 10, 255, 255, 3], "uint8"),
     }
-    assert noted(columns) == {"noise_not_estimated": 1, "learned_rising": 1, "second_events": 267}
+    assert noted(columns) == {"noise_not_estimated": 2, "learned_rising": 1, "second_events": 267}
 
 
 def test_probabilities_are_stored_to_the_nearest_254th():

@@ -55,6 +55,22 @@ def test_the_mean_is_weighted_by_the_variance_between_runs():
     assert np.all(found.used)
 
 
+def test_what_weighs_runs_is_their_mean_learning_time():
+    fits, truth = planted_runs(20_000, 3, factor=2.0, slope=1.0, seed=33)
+    components = compare_tokens(fits).components
+    found = combined(fits, components)
+    component = components.find("final_loss", "falling")
+    assert component.times is not None
+    falls = fits[0].params["loss_drop"] > 0
+    time = np.exp(np.mean([np.log(run.params["learning_time"]) for run in fits], axis=0))
+    errors = np.stack([run.stderr["final_loss"] for run in fits])
+    total = np.sum(1 / (component.factor * errors**2 + component.additive), axis=0) / component.times.at(time)
+    np.testing.assert_allclose(found.stderr["final_loss"][falls], (1 / np.sqrt(total))[falls])
+    inside = np.abs(found.params["final_loss"] - truth["final_loss"]) < 1.645 * found.stderr["final_loss"]
+    for third in np.array_split(np.argsort(truth["learning_time"]), 3):
+        assert np.mean(inside[third]) == pytest.approx(0.9, abs=0.03)
+
+
 @pytest.mark.parametrize("planted", [{"additive": 0.02}, {"factor": 4.0}, {}])
 def test_combined_errors_hold(planted):
     fits, truth = planted_runs(20_000, 3, **planted, seed=31)

@@ -99,6 +99,49 @@ def test_small_errors_that_claim_too_little_beside_great_ones_that_claim_too_muc
     assert np.allclose(found.coverage_between_runs_by_error, 0.9, atol=0.02)
 
 
+@pytest.mark.parametrize("planted", [{}, {"factor": 2.0}, {"additive": 0.02}])
+def test_scatter_that_grows_along_training_is_found_and_holds_in_another_pair(planted):
+    fits, _ = planted_runs(TOKENS, 4, **planted, slope=1.0, seed=14, errors=(0.02, 0.1))
+    first = compare_tokens(fits[:2])
+    found = compare_tokens(fits[2:], first.components)
+    for name in COORDINATES:
+        times = first.components.find(name, "falling").times
+        assert times.parameter == "learning_time"
+        assert np.all(np.diff(times.factors) > 0)
+        middles = np.sqrt(np.multiply(times.edges[1:], times.edges[:-1]))
+        assert np.polyfit(np.log(middles), np.log(times.factors[1:-1]), 1)[0] == pytest.approx(1, abs=0.15)
+        one = found.all_pairs.of(name)
+        assert one.coverage_by_time[0] - one.coverage_by_time[2] > 0.15
+        assert np.allclose(one.coverage_between_runs_by_time, 0.9, atol=0.02), name
+        # Each run's errors by its own time, as a user has them.
+        wide = [with_run_components(run.params, run.stderr, first.components) for run in fits[2:]]
+        pairs = [
+            COORDINATES[name].of(run.params[name], errors[name]) for run, errors in zip(fits[2:], wide, strict=True)
+        ]
+        z = (pairs[1][0] - pairs[0][0]) / np.hypot(pairs[0][1], pairs[1][1])
+        time = fits[2].params["learning_time"]
+        for third in np.array_split(np.argsort(time), 3):
+            assert np.mean(np.abs(z[third]) < 1.645) == pytest.approx(0.9, abs=0.03), name
+
+
+def test_learning_times_make_no_difference_where_none_is():
+    seeds = range(20, 40)
+    chance = []
+    for seed in seeds:
+        fits, _ = planted_runs(2000, factor=2.0, seed=seed)
+        chance += [one.times is not None for one in compare_tokens(fits).components.items]
+    assert np.mean(chance) <= 0.02, list(seeds)
+
+
+def test_few_tokens_are_drawn_to_the_factor_of_all():
+    fits, _ = planted_runs(TOKENS, slope=1.0, seed=15)
+    many = compare_tokens(fits).components.find("loss_drop", "falling").times.factors
+    few = compare_tokens([part(run, slice(0, 1500)) for run in fits]).components.find("loss_drop", "falling").times
+    assert np.std(np.log(few.factors)) < 1.1 * np.std(np.log(many))
+    alone = compare_tokens([part(run, slice(0, 200)) for run in fits]).components.find("loss_drop", "falling")
+    assert alone.times is None
+
+
 def test_moments_would_follow_the_tails():
     fits, _ = planted_runs(TOKENS, **PLANTED["outliers"], seed=6)
     (one, s_one), (two, s_two) = (
@@ -183,6 +226,10 @@ def test_errors_are_widened_by_the_formula_in_the_units_of_the_store():
         variances = [one.factor * error**2 + one.additive for one in own]
         want = coordinate.value(y, np.sqrt(np.where(rises, variances[1], variances[0])))[1]
         np.testing.assert_allclose(wide[name], want)
+    fits, _ = planted_runs(TOKENS, slope=1.0, seed=17)
+    late = compare_tokens(fits).components
+    with pytest.raises(ValueError, match="params: expected learning_time, too: errors of final_loss between runs"):
+        late.widened({"final_loss": params["final_loss"]}, {"final_loss": stderr["final_loss"]})
     with pytest.raises(ValueError, match="params: expected learning_time"):
         with_run_components({"loss_drop": params["loss_drop"]}, {"learning_time": stderr["learning_time"]}, components)
 
@@ -195,7 +242,16 @@ def test_components_survive_json():
     assert json.dumps(again.as_dict()) == text
     assert again.find("sharpness", "falling") == components.find("sharpness", "falling")
     assert {component.form for component in again.items if component.events == "rising"} == {"unknown"}
-    for wrong in ([{"parameter": "x"}], ["x"]):
+    fits, _ = planted_runs(TOKENS, slope=1.0, seed=16)
+    components = compare_tokens(fits).components
+    rows = components.as_dict()
+    assert components.find("sharpness", "falling").times is not None
+    assert RunComponents.from_dict(json.loads(json.dumps(rows))) == components
+    broken = [rows[0] | {"times": times} for times in (
+        "early", {"edges": []}, {"parameter": "learning_time", "edges": [2.0, 1.0], "factors": [1.0, 1.0, 1.0]},
+        {"parameter": "learning_time", "edges": [1.0, 2.0], "factors": [1.0, 1.0]},
+    )]  # fmt: skip
+    for wrong in ([{"parameter": "x"}], ["x"], *([row] for row in broken)):
         with pytest.raises(ValueError, match="components: got"):
             RunComponents.from_dict(wrong)
 

@@ -6,8 +6,9 @@ import random
 import shutil
 
 import pytest
-from test_fits import fit_all, make_losses, tree
+from test_fits import fit_all, make_losses
 
+from tests.kills import tree
 from tsl_jax.store import StoreError, open_fits, open_losses, validate
 
 SEED = 11
@@ -123,3 +124,16 @@ def test_damage_at_random_is_an_error_of_the_package_or_none(whole, fits):
                 act()
         shutil.rmtree(fits)
         shutil.copytree(whole / "fits", fits)
+
+
+def test_damaged_metadata_do_not_spread_to_the_copy_that_other_readers_use(tmp_path):
+    losses = make_losses(tmp_path / "losses")
+    fit_all(losses, tmp_path / "fits")
+    before, place = tree(tmp_path / "fits"), tmp_path / "fits/rss/zarr.json"
+    place.write_bytes(before["rss/zarr.json"].replace(b"fill_value", b"fill_valee"))
+    with pytest.raises(StoreError, match="rss"):
+        fit_all(losses, tmp_path / "fits")
+    place.write_bytes(before["rss/zarr.json"])
+    assert tree(tmp_path / "fits") == before
+    assert fit_all(losses, tmp_path / "fits") == 0
+    assert tree(tmp_path / "fits") == before

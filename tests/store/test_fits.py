@@ -1,14 +1,14 @@
 """Fit stores: made, taken up after a kill at any write, and refused when input or options changed."""
 
 import shutil
-import uuid
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import MemoryStore
 
+from tests.kills import Killed, tree
 from tsl_jax.fitting import EVENT_CATEGORIES
 from tsl_jax.store import (
     PROBABILITY_ARRAYS,
@@ -31,6 +31,7 @@ from tsl_jax.store import (
     validate,
     writer_lock,
 )
+from tsl_jax.store.local_files import WholeFiles
 
 HEADER = {
     "family": "sigmoid",
@@ -60,8 +61,10 @@ def make_losses(store, num_tokens=TOKENS, seed=0, **changes):
     return create_losses(store, values, **(arguments | changes))
 
 
-def fit_all(losses, target, *, overwrite=False, layout=LAYOUT, deep=False, most=None, objects=None, **changes):
-    """The job without an engine: what it writes is a function of the losses."""
+def fit_all(
+    losses, target, *, overwrite=False, layout=LAYOUT, deep=False, most=None, objects=None, told=None, **changes
+):
+    """The job without an engine: what it writes is a function of the losses; ``told`` is called after each block."""
     location = locate(target, writable=True)
     with writer_lock(location):
         fits = resume_or_create(
@@ -87,16 +90,9 @@ def fit_all(losses, target, *, overwrite=False, layout=LAYOUT, deep=False, most=
             digest = block_digest(losses, start, stop, rows, coordinates, objects)
             writer.finish(block, BlockState.FINISHED, digest, values["status"], values["category"])
             done += 1
+            if told is not None:
+                told()
     return done
-
-
-def tree(path):
-    """Every file of a store with its bytes, the lock apart."""
-    return {
-        str(file.relative_to(path)): file.read_bytes()
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != ".lock"
-    }
 
 
 def test_a_fit_store_holds_everything(tmp_path):
@@ -179,40 +175,6 @@ def test_xarray_opens_it_with_coordinates(tmp_path):
         assert data.attrs["family"] == "sigmoid"
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.fixture
-def kill_at(monkeypatch):
-    """Makes the k-th change under ``root``, and all after it, fail as if the process were gone."""
-    real = {name: getattr(LocalStore, name) for name in ("set", "delete", "delete_dir")}
-
-    def arm(root, k, kinds=("set",)):
-        count = 0
-
-        def patched(name):
-            async def change(self, key, *value):
-                nonlocal count
-                if root in [self.root, *self.root.parents]:
-                    count += 1
-                    if count >= k > 0:
-                        path = self.root / key
-                        if name == "set":  # what a kill leaves of a write
-                            path.parent.mkdir(parents=True, exist_ok=True)
-                            path.with_suffix(f".{uuid.uuid4().hex}.partial").write_bytes(b"half")
-                        raise Killed
-                await real[name](self, key, *value)
-
-            return change
-
-        for name in kinds:
-            monkeypatch.setattr(LocalStore, name, patched(name))
-        return lambda: count
-
-    return arm
-
-
 SMALL = {"parameters": {"learning_time": "axis"}, "layout": Layout(5, 10, 30)}
 
 
@@ -241,10 +203,10 @@ def test_a_kill_while_fits_are_replaced_leaves_the_old_or_the_new(tmp_path, kill
     for k in range(1, 20):
         path = tmp_path / f"killed{k}"
         shutil.copytree(tmp_path / "old", path)
-        kill_at(path, k, ("set", "delete", "delete_dir"))
+        kill_at(path, k)
         with pytest.raises(Killed):
             fit_all(losses, path, **SMALL, overwrite=True)
-        kill_at(path, 0, ("set", "delete", "delete_dir"))
+        kill_at(path, 0)
         try:
             fit_all(losses, path, **SMALL)
         except ChangedError:
@@ -357,17 +319,17 @@ def test_a_coordinate_with_the_name_of_a_result_is_refused():
 
 def test_a_full_disk_is_named_and_nothing_counts(tmp_path, monkeypatch):
     losses = make_losses(tmp_path / "losses.zarr")
-    real = LocalStore.set
+    real = WholeFiles.set_unsettled
 
     async def full(self, key, value):
         if "sharpness/c/2" in key:
             raise OSError(28, "No space left on device")
         await real(self, key, value)
 
-    monkeypatch.setattr(LocalStore, "set", full)
+    monkeypatch.setattr(WholeFiles, "set_unsettled", full)
     with pytest.raises(WriteError, match=r"sharpness', tokens 20 to 39.*No space left.*Free some space"):
         fit_all(losses, tmp_path / "fits")
-    monkeypatch.setattr(LocalStore, "set", real)
+    monkeypatch.setattr(WholeFiles, "set_unsettled", real)
     assert open_fits(tmp_path / "fits").ledger.states.tolist() == [1, 0, 0]
     assert fit_all(losses, tmp_path / "fits") == 2
 

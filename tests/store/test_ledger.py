@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from test_fits import fit_all, make_losses, tree
+from test_fits import fit_all, make_losses
 from zarr.storage import MemoryStore
 
+from tests.kills import tree
 from tsl_jax.store import BlockState, InvalidStoreError, Ledger, open_fits, validate
 from tsl_jax.store.ledger import ENTRIES, NOTED, InputDigest, ResultDigest, record
 

@@ -6,11 +6,12 @@ import numpy as np
 import obstore.store
 import pytest
 import zarr
-from test_fits import LAYOUT, TOKENS, fit_all, make_losses, tree
+from test_fits import LAYOUT, TOKENS, fit_all, make_losses
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
+from tests.kills import tree
 from tsl_jax.store import (
     ChunkError,
     StoreError,

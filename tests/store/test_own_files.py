@@ -1,7 +1,5 @@
 """A user's files in an output are kept, and the output refused; only the package's own temporary names are removed."""
 
-import uuid
-
 import numpy as np
 import obstore.store
 import pytest
@@ -9,6 +7,7 @@ from test_fits import fit_all, make_losses
 from test_lost_objects import replace
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
+from tests.kills import dead_name
 from tsl_jax.collection import collect
 from tsl_jax.store import StoreError, create_losses, list_objects, locate, open_losses, rechunk, refuse_foreign
 
@@ -79,7 +78,7 @@ def test_a_users_file_beside_fits_that_are_gone_on_with_is_kept(tmp_path):
     fit_all(losses, tmp_path / "fits", most=1)
     for name in ("thesis.partial", "sharpness/c/old.partial"):
         put(tmp_path / "fits", name)
-    half = [tmp_path / f"fits/{name}.{uuid.uuid4().hex}.partial" for name in ("zarr", "status/c/2", "ledger/c/0/0")]
+    half = [tmp_path / f"fits/{dead_name(name)}" for name in ("zarr.json", "status/c/2", "ledger/c/0/0")]
     for file in half:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"half")

@@ -1,15 +1,12 @@
 """Rewritten in other chunks, a loss store holds what it held; what is unfinished opens as nothing."""
 
-import itertools
-import shutil
-
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.storage import LocalStore
 
+from tests.kills import Killed, tree
 from tsl_jax.store import (
     ChunkError,
     LockedError,
@@ -20,6 +17,7 @@ from tsl_jax.store import (
     rechunk,
     validate,
 )
+from tsl_jax.store.local_files import WholeFiles
 from tsl_jax.store.rechunking import rechunk_or_find
 
 LAYOUT = {"chunk_tokens": 2, "shard_tokens": 4}
@@ -123,10 +121,6 @@ def test_whole_trajectories_are_copied_as_they_are():
     np.testing.assert_array_equal(rechunk(source, zarr.storage.MemoryStore(), chunk_tokens=3).read(), losses)
 
 
-class Killed(Exception):
-    pass
-
-
 def killed_after(blocks):
     """A progress function that ends the run."""
     calls = []
@@ -137,10 +131,6 @@ def killed_after(blocks):
             raise Killed
 
     return progress
-
-
-def files(path):
-    return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
 LAYOUT = {"chunk_tokens": 2, "shard_tokens": 4, "memory": 2 * 4 * 3 * 4}  # blocks of one shard
@@ -169,7 +159,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(source, tmp_path, blocks, monkey
     first = min(4 * blocks, 30)
     assert written == list(range(first, 30, 4))
     assert done == list(dict.fromkeys([first, *(min(start + 4, 30) for start in written)]))
-    assert files(tmp_path / "target") == files(tmp_path / "whole")
+    assert tree(tmp_path / "target") == tree(tmp_path / "whole")
     assert validate(tmp_path / "target") == []
 
 
@@ -191,7 +181,7 @@ def test_a_killed_run_on_something_else_begins_anew(source, tmp_path, what):
         (tmp_path / "target/losses/c/2/0").write_bytes(b"broken")
     rechunk(tmp_path / "source", tmp_path / "target", **layout)
     rechunk(tmp_path / "source", tmp_path / "whole", **layout)
-    assert files(tmp_path / "target") == files(tmp_path / "whole")
+    assert tree(tmp_path / "target") == tree(tmp_path / "whole")
 
 
 def test_two_runs_on_one_target_are_refused(source, tmp_path):
@@ -258,12 +248,12 @@ def test_a_file_that_is_no_array_is_named(tmp_path):
 def test_run_again_it_writes_nothing(tmp_path, monkeypatch):
     source = columns_store(tmp_path / "source", np.arange(60, dtype="float32").reshape(20, 3), (4, 1))
     rechunk(source, tmp_path / "made", **LAYOUT)
-    before = files(tmp_path / "made")
-    monkeypatch.setattr(LocalStore, "set", None)  # as of a folder that is read only
+    before = tree(tmp_path / "made")
+    monkeypatch.setattr(WholeFiles, "set", None)  # as of a folder that is read only
     made, written = rechunk_or_find(source, tmp_path / "made", dtype=None, rows=(2, 4))
     assert not written
     np.testing.assert_array_equal(made.read(), source.read())
-    assert files(tmp_path / "made") == before
+    assert tree(tmp_path / "made") == before
 
 
 @pytest.mark.parametrize("name", ["losses", "domain"])
@@ -276,33 +266,30 @@ def test_a_store_of_other_losses_is_not_taken_for_done(name, tmp_path):
         rechunk(open_losses(tmp_path / "source"), tmp_path / "made", **LAYOUT)
 
 
-def test_a_kill_at_any_change_of_the_last_step_is_mended_by_the_next_run(tmp_path, monkeypatch):
+def test_a_kill_at_any_change_is_mended_by_the_next_run(tmp_path, kill_at):
     source = columns_store(tmp_path / "source", np.arange(60, dtype="float32").reshape(20, 3), (4, 1))
+    count = kill_at(tmp_path / "whole", 0)
     rechunk(source, tmp_path / "whole", **LAYOUT)
-    whole, real = files(tmp_path / "whole"), {name: getattr(LocalStore, name) for name in ("set", "delete_dir")}
-    changes = 0
-    for k in itertools.count(1):
-        count = itertools.count(1)
-
-        def killing(name, count=count, k=k):
-            async def change(self, key, *value):
-                if "made" in str(self.root) and next(count) >= k:
-                    raise Killed
-                await real[name](self, key, *value)
-
-            return change
-
-        for name in real:
-            monkeypatch.setattr(LocalStore, name, killing(name))
-        shutil.rmtree(tmp_path / "made", ignore_errors=True)
-        try:
-            rechunk(source, tmp_path / "made", **LAYOUT)
-        except Killed:
-            changes += 1
-        else:
-            break
-        finally:
-            monkeypatch.undo()
-        rechunk(source, tmp_path / "made", **LAYOUT)
-        assert files(tmp_path / "made") == whole, k
+    whole, changes = tree(tmp_path / "whole"), count()
     assert changes > 15
+    for k in range(1, changes + 1):
+        kill_at(tmp_path / f"made{k}", k)
+        with pytest.raises(Killed):
+            rechunk(source, tmp_path / f"made{k}", **LAYOUT)
+        kill_at(tmp_path / "nowhere", 0)
+        rechunk(source, tmp_path / f"made{k}", **LAYOUT)
+        assert tree(tmp_path / f"made{k}") == whole, k
+
+
+def test_half_an_array_that_a_kill_left_is_replaced_and_a_users_folder_is_not(source, tmp_path):
+    rechunk(source, tmp_path / "whole", **LAYOUT)
+    with pytest.raises(Killed):
+        rechunk(source, tmp_path / "target", **LAYOUT, progress=killed_after(2))
+    (tmp_path / "target/losses/zarr.json").unlink()  # folders are removed file by file
+    (tmp_path / "target/mine").mkdir()
+    (tmp_path / "target/mine/notes.txt").write_text("precious")
+    with pytest.raises(StoreError, match=r"holds other files \(mine/notes.txt\), which are kept"):
+        rechunk(source, tmp_path / "target", **LAYOUT)
+    (tmp_path / "target/mine/notes.txt").rename(tmp_path / "notes.txt")
+    rechunk(source, tmp_path / "target", **LAYOUT)
+    assert tree(tmp_path / "target") == tree(tmp_path / "whole")

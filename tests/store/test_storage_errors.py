@@ -4,8 +4,9 @@ import errno
 
 import numpy as np
 import pytest
-from zarr.storage import LocalStore, ObjectStore
+from zarr.storage import ObjectStore
 
+from tests.kills import Killed
 from tsl_jax.store import (
     ChunkError,
     LockedError,
@@ -19,6 +20,7 @@ from tsl_jax.store import (
     writer_lock,
 )
 from tsl_jax.store.errors import storage_errors, writing
+from tsl_jax.store.local_files import WholeFiles
 
 obstore = pytest.importorskip("obstore")
 exceptions = pytest.importorskip("obstore.exceptions")
@@ -129,10 +131,6 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path):
         pass
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("error", [Killed(), KeyError("a bug"), KeyboardInterrupt(), LockedError("another run")])
 def test_what_no_store_raises_stays_as_it_is(error):
     with pytest.raises(type(error)) as raised, writing("store", "something"):
@@ -150,6 +148,6 @@ def test_a_directory_that_refuses_writes_is_named(tmp_path, monkeypatch):
     async def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(LocalStore, "set", refuse)
+    monkeypatch.setattr(WholeFiles, "set", refuse)
     with pytest.raises(WriteError, match=r"losses\.zarr.*PermissionError.*Get the right to write there"):
         write(tmp_path / "losses.zarr")

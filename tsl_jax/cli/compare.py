@@ -1,17 +1,17 @@
 """`tsl compare`: what of a token repeats in other training runs, and fits of several runs combined."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .compare_words import print_comparison
+from .component_files import check_components_file, read_components, write_components
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .progress import lines
 
 if TYPE_CHECKING:
-    from ..runs import RunComparison, RunComponents
+    from ..runs import RunComparison
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -29,8 +29,19 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What `tsl compare --json` wrote of other runs: judge by these runs how well errors with its "
+            help="What --write-components wrote of other runs: judge by these runs how well errors with its "
             "components hold. By default the components are estimated from these runs.",
+            show_default="none",
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-components",
+            metavar="FILE",
+            help="Write the components by which errors between runs exceed standard errors into this .json file, for "
+            "`tsl score` and `tsl compare --components`.",
+            show_default="none",
         ),
     ] = None,
     level: Annotated[
@@ -51,6 +62,14 @@ def compare(
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete fits at COMBINED and begin anew; off by default.")
+    ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Read combined fits that are at COMBINED back, and combine those blocks anew that are not what was "
+            "written; off by default: only lost, empty and cut objects are looked for.",
+        ),
     ] = False,
     picture: Annotated[
         Path | None,
@@ -77,22 +96,28 @@ def compare(
         raise typer.BadParameter(f"got {level}, expected a probability between 0 and 1", param_hint="--level")
     if picture is not None:
         _check_picture(picture)
+    check_components_file(write)
     with reporting(as_json, debug):
         from ..jobs import combine_fits
         from ..jobs import compare as compare_stores
 
-        given = _read_components(components) if components is not None else None
+        given = read_components(components) if components is not None else None
         options: dict[str, Any] = {"ignore": ignore or []}
         found = compare_stores(*fits, components=given, level=level, **options, progress=lines("compare"))
         console, said = stderr_console(), found.as_dict()
         print_comparison(console, found)
+        if write is not None:
+            write_components(write, found.components, said)
+            said["components_written"] = str(write)
+            say(console, f"Written: {write}", "green")
         if picture is not None:
             _draw(found, picture)
             said["picture"] = str(picture)
             say(console, f"Written: {picture}", "green")
         if out is not None:
             progress = lines("combine")
-            combined = combine_fits(fits, out, found.components, **options, overwrite=overwrite, progress=progress)
+            options |= {"overwrite": overwrite, "deep": deep}
+            combined = combine_fits(fits, out, found.components, **options, progress=progress)
             said["combined"] = {"fits": out, "tokens": combined.num_tokens}
             say(console, f"Combined fits of {len(fits)} runs: {out}", "green")
         if as_json:
@@ -106,22 +131,6 @@ def _check_picture(picture: Path) -> None:
         )
     if not picture.parent.is_dir():
         raise typer.BadParameter(f"no such folder: {picture.parent}", param_hint="--picture")
-
-
-def _read_components(path: Path) -> "RunComponents":
-    """The components in the JSON of another comparison."""
-    from ..runs import RunComponents
-
-    try:
-        said = json.loads(path.read_text())
-        return RunComponents.from_dict(said["components"])
-    except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--components") from None
-    except (ValueError, TypeError, KeyError, UnicodeError) as error:
-        raise typer.BadParameter(
-            f"{path}: no components in it ({error}); expected what `tsl compare --json` wrote",
-            param_hint="--components",
-        ) from None
 
 
 def _draw(found: "RunComparison", picture: Path) -> None:

@@ -24,7 +24,10 @@ def print_comparison(console: "Console", found: "RunComparison") -> None:
     compared = [one for one in found.all_pairs.parameters if one.tokens]
     _print(_values(compared))
     _print(_coverages(found, compared))
-    say(console, "Quarters: of the tokens by their standard errors, from the least to the greatest.")
+    thirds = (
+        "; thirds: by their learning times, from the earliest" if any(one.coverage_by_time for one in compared) else ""
+    )
+    say(console, f"Quarters: of the tokens by their standard errors, from the least to the greatest{thirds}.")
     _print(_repeats(found))
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.all_pairs.left_out.items() if count)
     if reasons:
@@ -49,9 +52,18 @@ def typical_words(component: "RunComponent") -> str:
         f"{component.parameter}{unit}: a typical token has a standard error of {component.typical_error:.3g} and "
         f"differs between runs by {component.between_runs:.3g} ± {component.between_runs_stderr:.1g}"
     )
+    if component.times is not None:
+        least, most = _by_time(component)
+        start += f", times {least:.2g} to {most:.2g} by when it is learned"
     if component.fraction <= 0:
-        return start + "; its standard error holds all of that."
+        return start + "; its standard error holds all of that." if component.times is None else start + "."
     return start + f"; {component.fraction:.0%} of that variance is not in the standard error."
+
+
+def _by_time(component: "RunComponent") -> tuple[float, float]:
+    """Least and greatest factor on errors between runs by learning time."""
+    factors = component.times.factors if component.times is not None else (1.0,)
+    return math.sqrt(min(factors)), math.sqrt(max(factors))
 
 
 def component_words(component: "RunComponent | None") -> str:
@@ -59,12 +71,16 @@ def component_words(component: "RunComponent | None") -> str:
     if component is None or component.form == "unknown":
         return "unknown: too few tokens"
     factor, additive = math.sqrt(component.factor), math.sqrt(component.additive)
-    return {
-        "none": "none: the error alone",
+    words = {
+        "none": "none: the error alone" if component.times is None else "error",
         "additive": f"error and {additive:.3g}",
         "factor": f"{factor:.3g} x error",
         "both": f"{factor:.3g} x error and {additive:.3g}",
     }[component.form]
+    if component.times is None:
+        return words
+    least, most = _by_time(component)
+    return f"({words}) x {least:.2g} to {most:.2g} by learning time"
 
 
 def _values(compared: "list[ParameterComparison]") -> "Table":
@@ -88,8 +104,10 @@ def _coverages(found: "RunComparison", compared: "list[ParameterComparison]") ->
     for name in (
         "by standard errors: 50 90 99",
         "90 in quarters",
+        "in thirds",
         "with component: 50 90 99",
         "90 in quarters",
+        "in thirds",
         "component",
     ):
         table.add_column(name, justify="right")
@@ -99,8 +117,10 @@ def _coverages(found: "RunComparison", compared: "list[ParameterComparison]") ->
             one.events,
             _shares(one.coverage),
             _shares(one.coverage_by_error),
+            _shares(one.coverage_by_time),
             _shares(one.coverage_between_runs),
             _shares(one.coverage_between_runs_by_error),
+            _shares(one.coverage_between_runs_by_time),
             component_words(found.components.find(one.parameter, one.events)),
         )
     return table

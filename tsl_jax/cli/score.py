@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .component_files import read_components
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .output_files import check_file, check_picture
 
@@ -33,6 +34,15 @@ def score(
             min=0, max=1, help="From 0 (all alike) to 1 (lowest bucket left out, highest drawn twice as often)."
         ),
     ] = 0.5,
+    components: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What `tsl compare --write-components` wrote: count events by how likely they are within the window "
+            "in another run, not if this run were measured again.",
+            show_default="none",
+        ),
+    ] = None,
     losses: Annotated[
         str | None, typer.Option(help="Loss store of the fits, to follow the buckets' mean loss.", show_default="none")
     ] = None,
@@ -54,6 +64,7 @@ def score(
     bounds = parse_window(window)
     if picture is not None and losses is None:
         raise typer.BadParameter("needs the losses to draw: give --losses, too", param_hint="--picture")
+    between_runs = read_components(components) if components is not None else None
     with reporting(as_json, debug):
         from ..jobs import score_store
         from ..store import open_fits
@@ -62,9 +73,11 @@ def score(
         check_file(out, WEIGHT_FILES, "--out")
         check_picture(picture)
         store = open_fits(fits)
-        found = score_store(store, bounds, buckets=buckets, strength=strength)
+        found = score_store(store, bounds, buckets=buckets, strength=strength, components=between_runs)
         attributes = {"window": window, "axis": store.axis_name, "strength": f"{strength:g}", "fits": fits}
         said = describe(found, bounds, store.axis_name)
+        if components is not None:
+            attributes["components"] = said["components"] = str(components)
         if losses is not None:
             said |= _follow(losses, found, bounds, store.axis_name, store.scale, picture)
         write_weights(out, found.columns(), attributes)

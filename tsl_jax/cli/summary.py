@@ -45,6 +45,8 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
         if count:
             table.add_row(name, f"{count:,}", in_words_of_the_command(Status[name].cause_and_cure))
     console.print(table)
+    if summary.negative_losses:
+        say(console, NEGATIVE, "yellow")
     for bad in summary.bad_chunks:
         say(console, f"skipped: {bad}", "red")
     for line in noise_words(summary.as_dict()):
@@ -54,13 +56,20 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
     say(console, run_words(summary))
 
 
+NEGATIVE = (
+    "Most losses are negative, and fits are kept at --min-plateau 0 or above. Log-probabilities? A loss is -x; for "
+    "quantities that may be negative fit with --min-plateau none."
+)
+
 _NOISE = {
     "estimated": "correlation {:.2f} between neighbouring checkpoints (mean over a sample of the tokens)",
     "given": "correlation {:.2f} between neighbouring checkpoints (mean; of the model that was given)",
     "alone": "each token's own residuals alone",
     "too few curves": "each token's own residuals alone; too few tokens of the sample have residuals that say more",
     "independent": "taken for independent between checkpoints",
+    "combined": "that of the runs that are combined",
 }
+_MORE = "Measure more checkpoints, or take the noise of other fits of these checkpoints (--noise FITS)."
 
 
 def noise_words(said: "Mapping[str, Any]") -> list[str]:
@@ -70,8 +79,15 @@ def noise_words(said: "Mapping[str, Any]") -> list[str]:
         points = f"{said['median_effective_points']:.3g} of {said['checkpoints']:,} checkpoints"
         lines.append(f"Effective points: {points} (median: as many independent ones would say as much of a mean loss).")
     if said["noise_not_estimated"]:
-        number = f"{said['noise_not_estimated']:,} tokens with fewer than 3 points a parameter"
-        lines.append(f"Noise not estimated: {number}; their errors take that of all tokens, or independent noise.")
+        number = f"{said['noise_not_estimated']:,} tokens with fewer than 3 points a parameter, or without residuals"
+        shared = said["noise_source"] in ("estimated", "given")
+        taken = "that of all tokens as it is." if shared else f"independent noise, which may be too small. {_MORE}"
+        if said["noise_source"] == "combined":
+            taken = "that of the runs."
+        lines.append(f"Noise not estimated: {number}; their errors take {taken}")
+    if said["few_effective_points"]:
+        number = f"{said['few_effective_points']:,} tokens whose noise is too correlated to tell how large it is"
+        lines.append(f"Few effective points: {number}; their intervals may hold less than they say. {_MORE}")
     if said["second_events"]:
         lines.append(f"Second events: {said['second_events']:,.0f} tokens expected to have one; it is not fitted.")
     return lines

@@ -60,10 +60,12 @@ class Collection:
         kept = "The checkpoints before are kept."
         with writing(self.location.name, f"checkpoint {column}", kept=kept):
             self.losses.resize((self.losses.shape[0], column + 1))
-        whole = storing_all(self.losses, WholeWrites(self.losses.store))
+        written = WholeWrites(self.losses.store)
+        whole = storing_all(self.losses, written)
         for block in in_blocks(pieces, SHARD_TOKENS):
             with writing(self.location.name, f"checkpoint {column}, tokens from {start}", kept=kept):
                 whole[start : start + len(block), column] = block
+                written.settle()
             start += len(block)
         if start != self.losses.shape[0]:
             raise StoreError(

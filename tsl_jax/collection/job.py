@@ -9,6 +9,7 @@ import numpy as np
 
 from ..store import ChangedError, Location, LossStore, StoreError, StoreLike, locate, open_losses, writer_lock
 from ..store.fingerprint import differences
+from ..store.own_files import remove_partial_files
 from ..store.unfinished import checked_dtype
 from .batches import Batches, BatchReader
 from .checkpoints import Checkpoint, in_order
@@ -131,6 +132,7 @@ def run(
     reader = BatchReader(batches)
     summary = reader.summary()
     with writer_lock(Location(location.store, location.key(PLACE), location.name)):
+        remove_partial_files(location)
         if overwrite:
             clear(location)
         mark(location)

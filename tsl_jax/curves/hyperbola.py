@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
+from ..jax_switches import with_own_switches
 from .arrays import native
 from .family import Family, Parameter
 
@@ -60,5 +61,6 @@ class Hyperbola(Family):
     def named(self, offset, amplitude, theta, window):
         return {"amplitude": amplitude, "rate": jnp.exp(theta[0]) / window[1], "floor": offset}
 
+    @with_own_switches
     def curve(self, axis, params):
         return params["amplitude"] / (1 + params["rate"] * native(axis)) + params["floor"]

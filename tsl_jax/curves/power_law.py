@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
+from ..jax_switches import with_own_switches
 from .arrays import native
 from .family import Family, Parameter
 
@@ -61,5 +62,6 @@ class PowerLaw(Family):
         exponent = jnp.exp(theta[0]) / unit
         return {"coefficient": amplitude * jnp.exp(exponent * origin), "exponent": exponent, "floor": offset}
 
+    @with_own_switches
     def curve(self, axis, params):
         return params["coefficient"] * native(axis) ** -params["exponent"] + params["floor"]

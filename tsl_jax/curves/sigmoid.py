@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..jax_switches import with_own_switches
 from .arrays import jax_array
 from .family import Family, Parameter
 
@@ -103,6 +104,7 @@ class Sigmoid(Family):
             "final_loss": offset,
         }
 
+    @with_own_switches
     def curve(self, axis, params):
         u, u_learn = self.coordinate(jax_array(axis)), self.coordinate(jnp.asarray(params["learning_time"]))
         return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * (u - u_learn))

@@ -1,6 +1,7 @@
 """The fitting engine."""
 
-from .fit import check_axis, fit, row_multiple
+from .checks import check_axis
+from .fit import fit, row_multiple
 from .intervals import Interval, error_interval
 from .least_squares.interface import LeastSquaresFit, LeastSquaresOptions, least_squares
 from .native.call import chosen_kernel

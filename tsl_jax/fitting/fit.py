@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..curves import Family, jax_array
+from ..curves import Family
+from ..jax_switches import with_own_switches
+from .checks import check_input, check_noise
+from .few_sizes import FEWEST, MOST, device_of, in_few_sizes
 from .measures import Measures, measure, residuals
 from .native.call import chosen_kernel
 from .noise import NoiseModel, assumed_noise
@@ -26,10 +28,9 @@ from .xla.projection import Block
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
 PLATEAU_REACH = 1000.0
-#: Fewer curves are padded to as many; more are not padded.
-_FEWEST_CURVES, _MANY_CURVES = 256, 1 << 14
 
 
+@with_own_switches
 def fit(
     family: Family,
     time: Float[Array, " checkpoints"],
@@ -68,6 +69,9 @@ def fit(
         ValueError: shapes disagree, the axis does not increase or is negative on a log scale, there are fewer
             checkpoints than parameters + 1, or the noise model is for other checkpoints.
 
+    Warns:
+        UserWarning: most losses are negative, as log-probabilities are, where plateaus may not be.
+
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
         >>> step = jnp.geomspace(1.0, 1000.0, 40)
@@ -77,6 +81,7 @@ def fit(
 
     Source: laws of arXiv 2606.29858, 2404.17785 and 2602.03685; see the families.
     """
+    device = device_of(losses)
     axis_values, losses, weights = check_input(family, time, losses, weights, options)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
     u = family.coordinate(axis_values)
@@ -89,42 +94,40 @@ def fit(
         jnp.asarray(axis_values[np.array([0, -1])], dtype),
         assumed_noise(options.noise, noise, len(x), dtype),
     )
-    shape, checkpoints = losses.shape[:-1], losses.shape[-1]
-    rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
-    if weights is not None:
-        rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
-    number = len(rows[0])
-    if not isinstance(losses, Tracer):
-        rows = pad_rows(family, options, *rows)
-    result = fit_rows(family, options, axis, *rows)
-    return jax.tree.map(lambda a: a[:number].reshape(shape), result)
+    return in_few_sizes(
+        functools.partial(fit_rows, family, options, axis),
+        flat_rows(losses, weights),
+        shape=losses.shape[:-1],
+        multiple=row_multiple(family, options, dtype, len(x)),
+        most=most_rows(options, len(x)),
+        device=device,
+    )
 
 
-def pad_rows(family: Family, options: FitOptions, *rows):
-    """(curves, checkpoints) arrays with more rows, of NaN: one of few numbers of them."""
-    number, checkpoints = rows[0].shape
-    dtype = jnp.promote_types(rows[0].dtype, jnp.float32)
-    more = _compiled_for(number, row_multiple(family, options, dtype, checkpoints)) - number
-    return [jnp.pad(a, ((0, more), (0, 0)), constant_values=jnp.nan) for a in rows]
+def flat_rows(losses, weights) -> list[Any]:
+    """(curves, checkpoints) arrays of losses and, if there are some, weights."""
+    flat = int(np.prod(losses.shape[:-1])), losses.shape[-1]
+    if weights is None:
+        return [losses.reshape(flat)]
+    xp = np if isinstance(weights, np.ndarray) else jnp
+    return [losses.reshape(flat), xp.broadcast_to(weights, losses.shape).reshape(flat)]
 
 
-def _compiled_for(number: int, multiple: int) -> int:
-    """Few sizes as long as curves are not many, so that a call with another number of curves compiles nothing."""
-    tile = max(multiple, _FEWEST_CURVES)
-    if number <= tile:
-        return max(_FEWEST_CURVES, 1 << (number - 1).bit_length())
-    return -(-number // tile) * tile if number <= _MANY_CURVES else number
+def most_rows(options: FitOptions, num_checkpoints: int) -> int:
+    """Curves of one call of `fit_rows` at most, whole blocks of them."""
+    block = options.block_size or default_block_size(num_checkpoints)
+    return -(-MOST // block) * block
 
 
 def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: int) -> int:
     """What many curves are padded to a multiple of: tiles of XLA's kernel; the native one works without."""
     tile = tile_size(num_checkpoints)
-    return min(tile, _FEWEST_CURVES) if chosen_kernel(family, options, dtype) == "native" else tile
+    return min(tile, FEWEST) if chosen_kernel(family, options, dtype) == "native" else tile
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
-    """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape, not at every call."""
+    """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape: see `few_sizes`."""
     number, num_checkpoints = rows[0].shape
     most = options.block_size or default_block_size(num_checkpoints)
     blocks = max(1, -(-number // most))
@@ -208,15 +211,15 @@ def describe_block(
         second_event=None,
         family=family,
     )
-    return fit if family.event is None else _with_categories(fit, options, measures, scatter, ends)
+    return fit if family.event is None else _with_categories(fit, options, measures, scatter, ends, inflation)
 
 
-def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends) -> Fit:
+def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends, inflation) -> Fit:
     """The fit of a family with an event, with what the data say of it."""
     family, usable = fit.family, has_parameters(fit.status)
     assert family.event is not None
     event = fit.params[family.event]
-    evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points)
+    evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points, inflation)
     error = fit.stderr[family.event]
     if family.scale == "log":
         event = jnp.where(event > 0, event, 1)
@@ -266,88 +269,3 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
     most = reach if options.max_plateau_ratio is None else jnp.minimum(reach, options.max_plateau_ratio * first)
     most = jnp.maximum(most, least)
     return Block(x, loss.T, weight.T, least, most), unit, num_points, status
-
-
-def check_input(family, time, losses, weights, options):
-    """Raise on what is known before compilation to be wrong; leave out a checkpoint at 0 on a log scale."""
-    if not isinstance(family, Family):
-        raise TypeError(f"family: got {family!r}, expected an instance such as tsl_jax.Sigmoid()")
-    if not isinstance(options, FitOptions):
-        raise TypeError(f"options: got {type(options).__name__}, expected tsl_jax.FitOptions(...)")
-    losses = jax_array(losses)
-    if not jnp.issubdtype(losses.dtype, jnp.floating):
-        raise TypeError(
-            f"losses: got dtype {losses.dtype}, expected a floating-point dtype; convert them with "
-            "losses.astype('float32') if they are losses in nat"
-        )
-    if losses.ndim < 1 or np.ndim(time) != 1 or losses.shape[-1] != len(time):
-        raise ValueError(
-            f"losses: got shape {losses.shape} with time of shape {np.shape(time)}, expected (..., checkpoints) and "
-            "(checkpoints,); transpose losses if their checkpoints come first"
-        )
-    if weights is not None:
-        weights = jnp.asarray(weights, jnp.promote_types(losses.dtype, jnp.float32))
-        if weights.shape not in (losses.shape, losses.shape[-1:]):
-            raise ValueError(
-                f"weights: got shape {weights.shape}, expected {losses.shape} (one per loss) or {losses.shape[-1:]}"
-            )
-    if not isinstance(time, Tracer):
-        time = check_axis(family, time)
-        left_out = losses.shape[-1] - len(time)
-        losses = losses[..., left_out:]
-        weights = weights if weights is None else weights[..., left_out:]
-    needed = len(family.names) + 1
-    if losses.shape[-1] < needed:
-        raise ValueError(
-            f"losses: got {losses.shape[-1]} usable checkpoints, expected at least {needed} (parameters + 1) for "
-            f"family {family.name!r}; measure more checkpoints"
-        )
-    return time, losses, weights
-
-
-def check_noise(options: FitOptions, noise: NoiseModel | None, time) -> None:
-    """Raise on a noise model that cannot be used."""
-    if noise is None:
-        return
-    if not isinstance(noise, NoiseModel):
-        raise TypeError(f"noise: got {type(noise).__name__}, expected what tsl_jax.noise_model(...) returns, or None")
-    if options.noise != "correlated":
-        raise ValueError(f"noise: a model was given with FitOptions(noise={options.noise!r}), expected 'correlated'")
-    number = np.shape(noise.time)[0]
-    same = number == len(time)
-    if same and not (isinstance(time, Tracer) or isinstance(noise.time, Tracer)):
-        same = np.allclose(np.asarray(noise.time), np.asarray(time), rtol=1e-6)
-    if not same:
-        raise ValueError(
-            f"noise: the model is for {number} other checkpoints than the {len(time)} that are fitted; estimate it on "
-            "losses at these checkpoints with tsl_jax.noise_model"
-        )
-
-
-def check_axis(family: Family, time) -> np.ndarray:
-    """Checked axis values in float64, without a leading 0 on a log scale.
-
-    Raises:
-        TypeError: not real numbers. ValueError: not finite, not increasing, or negative on a log scale.
-    """
-    time = np.asarray(time)
-    if time.dtype.kind not in "iuf" and not jnp.issubdtype(time.dtype, jnp.floating):
-        raise TypeError(f"time: got dtype {time.dtype}, expected real numbers")
-    time = time.astype(np.float64)
-    if not np.all(np.isfinite(time)):
-        raise ValueError(
-            f"time: value {time[~np.isfinite(time)][0]} at index {np.argmin(np.isfinite(time))} is not finite"
-        )
-    falls = np.flatnonzero(np.diff(time) <= 0)
-    if falls.size:
-        i = int(falls[0])
-        raise ValueError(
-            f"time: got {time[i]:g} then {time[i + 1]:g} at index {i + 1}, expected increasing values; sort the "
-            "checkpoints and drop repeated ones"
-        )
-    if family.scale == "log" and len(time) and time[0] < 0:
-        raise ValueError(
-            f"time: got {time[0]:g} at index 0, expected values of 0 or above on a log scale; use scale='linear' or "
-            "another axis"
-        )
-    return time[1:] if family.scale == "log" and len(time) and time[0] == 0 else time

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arguments import probability
 from ..curves import Family
+from ..jax_switches import with_own_switches
+from .few_sizes import each
 
 #: Degrees of freedom for which quantiles are tabulated: even steps of their logarithm.
 _FEWEST, _MOST, _NODES = 1.0, 1e6, 512
@@ -39,8 +42,7 @@ class Interval:
 
 def check_level(level: float) -> None:
     """Raise unless a level is a probability."""
-    if not (isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1):
-        raise ValueError(f"level: got {level!r}, expected a probability between 0 and 1")
+    probability("level", level)
 
 
 @functools.cache
@@ -60,6 +62,7 @@ def t_quantile(level: float, freedom):
     return jnp.exp(table[at] * (1 - share) + table[at + 1] * share)
 
 
+@with_own_switches
 def error_interval(family: Family, name: str, value, error, freedom, fitted, level: float = 0.9) -> Interval:
     """`Fit.interval` for arrays that come from anywhere, such as a fit store.
 
@@ -90,8 +93,12 @@ def error_interval(family: Family, name: str, value, error, freedom, fitted, lev
     if name not in family.names:
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(family.names)}")
     check_level(level)
-    value, error, freedom = (jnp.asarray(a) for a in (value, error, freedom))
     logarithmic = name in family.log_parameters
+    return Interval(*each(functools.partial(_ends, logarithmic, float(level)), value, error, freedom, fitted))
+
+
+def _ends(logarithmic: bool, level: float, value, error, freedom, fitted):
+    value, error, freedom = (jnp.asarray(a) for a in (value, error, freedom))
     known = fitted & jnp.isfinite(value) & jnp.isfinite(error) & ((value != 0) if logarithmic else True)
     half = t_quantile(level, freedom) * jnp.where(known, error, 1)
     if logarithmic:
@@ -102,9 +109,7 @@ def error_interval(family: Family, name: str, value, error, freedom, fitted, lev
     else:
         ends = value - half, value + half
         nothing = -jnp.inf, jnp.inf
-    return Interval(
-        *(
-            jnp.where(known, end, jnp.where(fitted, unknown, jnp.nan)).astype(value.dtype)
-            for end, unknown in zip(ends, nothing, strict=True)
-        )
+    return tuple(
+        jnp.where(known, end, jnp.where(fitted, unknown, jnp.nan)).astype(value.dtype)
+        for end, unknown in zip(ends, nothing, strict=True)
     )

@@ -12,7 +12,16 @@ from jaxtyping import Array, Float
 from ..curves import Family
 from .native import call as native_kernel
 from .native.call import chosen_kernel
-from .noise import GROWTH_VARIANCE, MOST_CORRELATION, POINTS_A_PARAMETER, CurveNoise, Noise, correlation_of, curve_noise
+from .noise import (
+    GROWTH_VARIANCE,
+    MOST_CORRELATION,
+    POINTS_A_PARAMETER,
+    CurveNoise,
+    Noise,
+    correlation_of,
+    curve_noise,
+    odds_of,
+)
 from .options import FitOptions
 from .solution import Solution
 from .xla.kernel import over_tiles
@@ -22,6 +31,14 @@ from .xla.projection import Block, shape_and_slopes, unit_vectors
 DEPENDENT = 30.0
 #: A second event is looked for where a step has at least so many points (of mean weight) to itself.
 LEAST_STEP = 2.0
+#: Losses are whitened with a correlation that is larger than its estimate by this many standard deviations of it,
+CAUTION = 0.75
+#: with one between neighbours of at most this,
+MOST_WHITENED = 0.99
+#: and with this share of the growth of variance that a curve's own residuals show: some of it is misfit.
+TRUST_IN_GROWTH = 0.5
+#: What is left of a gain counts from so many units of rounding of the whole on.
+ROUNDING = 64.0
 
 
 class Measures(NamedTuple):
@@ -32,7 +49,8 @@ class Measures(NamedTuple):
     rss: Float[Array, " curves"]
     constant: Float[Array, " curves"]  # the best one: the weighted mean
     tss: Float[Array, " curves"]  # the rss of the constant
-    most_gain: Float[Array, " curves"]  # of what the curve explains beyond the constant, the most at one checkpoint
+    white_rss: Float[Array, " curves"]  # of whitened residuals, see `whitened`
+    white_gain: Float[Array, " curves"]  # by which the curve lowers it beyond a constant, without the two best points
     second_gain: Float[Array, " curves"]  # of the residuals, the most that a step explains which the curve leaves free
     long_run: Float[Array, " curves"]  # variance of the mean over that of as many independent points
     correlation: Float[Array, " curves"]  # see `CurveNoise`
@@ -56,6 +74,10 @@ def _method() -> dict[str, Any]:
         "growth_variance": np.float32(GROWTH_VARIANCE),
         "dependent": np.float32(DEPENDENT),
         "least_step": np.float32(LEAST_STEP),
+        "caution": np.float32(CAUTION),
+        "most_whitened": np.float32(MOST_WHITENED),
+        "trust_in_growth": np.float32(TRUST_IN_GROWTH),
+        "rounding": np.float32(ROUNDING),
     }
 
 
@@ -65,19 +87,19 @@ def measure_block(family: Family, assumed: Noise, block: Block, solution: Soluti
     total = jnp.sum(block.weight, axis=0)
     unit = 1 / jnp.where(total > 0, total, 1)
     constant = jnp.sum(block.weight * block.loss, axis=0) * unit
-    apart = block.weight * jnp.square(block.loss - constant)
-    gains = apart - block.weight * jnp.square(r)
     root = root_of(block.weight)
     factor, basis = covariance_factor(family, block, root, solution)
     noise = noise_of(family, assumed, root, r)
     meat, long_run = sandwiched(assumed, noise, root, basis)
+    white_rss, white_gain = whitened(assumed, noise, root, root * (block.loss - constant), root * r)
     return Measures(
         factor=factor,
         meat=meat,
         rss=jnp.sum(block.weight * jnp.square(r), axis=0),
         constant=constant,
-        tss=jnp.sum(apart, axis=0),
-        most_gain=jnp.max(gains, axis=0),
+        tss=jnp.sum(block.weight * jnp.square(block.loss - constant), axis=0),
+        white_rss=white_rss,
+        white_gain=white_gain,
         second_gain=step_gain(root, root * r, basis),
         long_run=long_run,
         correlation=noise.correlation,
@@ -199,6 +221,55 @@ def sandwiched(assumed: Noise, noise: CurveNoise, root, basis):
     whole = (half + jnp.swapaxes(half, 0, 1)) / jnp.where(number > 0, variance, 1)
     total = jnp.sum(jnp.square(root), axis=0)
     return whole[:size, :size], jnp.where(total > 0, whole[size, size] / jnp.where(total > 0, total, 1), 1)
+
+
+def whitened(assumed: Noise, noise: CurveNoise, root, apart, e):
+    """What a curve explains beyond a constant where the noise is taken out of both: whitened residuals are independent.
+
+    ``w_i = (x_i/s_i - ρ_i x_{i-1}/s_{i-1}) / √(1 - ρ_i²)`` over measured checkpoints, of the losses around their mean,
+    of a constant and of the residuals; ρ the correlation at odds that are larger than their estimate by `CAUTION`
+    standard deviations, across gaps a product. Noise that persists moves little from one checkpoint to the next, so
+    that a fall which would be chance as a level is none as a slope.
+
+    Args:
+        assumed, noise: what is taken for granted, and what each curve adds.
+        root: (checkpoints, curves) roots of the weights.
+        apart, e: (checkpoints, curves) losses around their mean, and residuals, times them.
+
+    Returns:
+        Sum of squares of the whitened residuals; by how much it is smaller than that of the best constant, without the
+        two neighbouring checkpoints that speak most for the curve, for which that constant is not the best either: one
+        outlier is no event.
+    """
+    n, curves = root.shape
+    std = assumed.std[:, None] * jnp.exp(TRUST_IN_GROWTH * noise.growth * leaning(n, root.dtype)[:, None])
+    careful = jnp.clip(noise.correlation + CAUTION * noise.deviation, -MOST_CORRELATION, (1 + MOST_CORRELATION) / 2)
+    odds = noise.odds * odds_of(careful) / odds_of(noise.correlation)
+    correlation = jnp.minimum(correlation_of(assumed.odds[:, None] * odds), MOST_WHITENED)
+
+    def add(state, given):
+        previous, reach = state
+        row, there, rho = given
+        rho = rho * reach
+        white = jnp.where(there, (row - rho * previous) / jnp.sqrt(1 - rho * rho), 0)
+        return (jnp.where(there, row, previous), jnp.where(there, 1, rho)), white
+
+    rows = jnp.stack([apart, root, e], axis=1) / std[:, None]
+    start = jnp.zeros((3, curves), root.dtype), jnp.zeros(curves, root.dtype)
+    white = lax.scan(add, start, (rows, root > 0, correlation))[1]
+    losses, constant, left = white[:, 0], white[:, 1], white[:, 2]
+    square = jnp.sum(jnp.square(constant), axis=0)
+    level = jnp.sum(losses * constant, axis=0) / jnp.where(square > 0, square, 1)
+    gains = jnp.square(losses - level * constant) - jnp.square(left)
+    pairs = [gains, (losses - level * constant) * constant, jnp.square(constant)]
+    with_last = jnp.concatenate([jnp.zeros((1, curves), bool), gains[:-1] > 0])
+    pairs = [a + jnp.where(with_last, jnp.roll(a, 1, axis=0), 0) for a in pairs]
+    best = jnp.argmax(pairs[0], axis=0)[None]
+    most, moved, taken = (jnp.take_along_axis(a, best, axis=0)[0] for a in pairs)
+    kept = jnp.where(most > 0, square - taken, 0)
+    level_gain = jnp.where(kept > 0, jnp.square(moved) / jnp.where(kept > 0, kept, 1), 0)
+    whole = (1 - ROUNDING * jnp.finfo(root.dtype).eps) * jnp.sum(gains, axis=0)
+    return jnp.sum(jnp.square(left), axis=0), jnp.maximum(whole - jnp.maximum(most, 0) - level_gain, 0)
 
 
 def step_gain(root, e, basis):

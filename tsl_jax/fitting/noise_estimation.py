@@ -8,8 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arguments import is_traced, whole_number
 from ..curves import Family
-from .fit import check_input, pad_rows, prepare
+from ..jax_switches import with_own_switches
+from .checks import check_input
+from .few_sizes import in_few_sizes
+from .fit import prepare, row_multiple
 from .measures import covariance_factor, leaning, residuals, root_of
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
@@ -30,6 +34,7 @@ class TooFewCurvesError(ValueError):
     """Too few curves have residuals that say something of the noise."""
 
 
+@with_own_switches
 def noise_model(
     family: Family,
     time: Float[Array, " checkpoints"],
@@ -81,12 +86,15 @@ def noise_model(
     Renault 1993).
     """
     values, losses, weights = check_input(family, time, losses, weights, options)
+    if any(map(is_traced, (values, losses, weights))):
+        raise TypeError("losses: got an array that JAX is tracing, expected values that are known; call this outside")
     if losses.ndim != 2:
         raise ValueError(f"losses: got shape {losses.shape}, expected (curves, checkpoints)")
+    seed = whole_number("seed", seed, 0)
     chosen = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), MOST_CURVES)).round().astype(int))
-    rows = [losses[chosen]]
+    rows = [np.asarray(losses[chosen])]
     if weights is not None:
-        rows.append(weights if weights.ndim == 1 else weights[chosen])
+        rows.append(np.broadcast_to(weights if weights.ndim == 1 else weights[chosen], rows[0].shape))
     sample = _sample(family, options, values, *rows)
     if len(sample.residuals) < FEWEST_CURVES:
         raise TooFewCurvesError(
@@ -106,12 +114,13 @@ class Sample(NamedTuple):
 
 def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> Sample:
     """Residuals of the curves whose fit converged, and the columns that the fits took out of them."""
-    rows = [losses] if weights is None else [losses, jnp.broadcast_to(weights, losses.shape)]
+    rows = [losses] if weights is None else [losses, weights]
     u = family.coordinate(time)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], jnp.promote_types(losses.dtype, jnp.float32))
-    found = _residuals(family, options, x, *pad_rows(family, options, *rows))
-    r, basis, measured, rounding, good = (np.asarray(a)[: len(losses)] for a in found)
+    multiple = row_multiple(family, options, x.dtype, len(x))
+    found = in_few_sizes(functools.partial(_residuals, family, options, x), rows, multiple=multiple)
+    r, basis, measured, rounding, good = (np.asarray(a) for a in found)
     square = np.sum(np.square(r, dtype=np.float64), axis=1)
     good = good & (square > rounding)
     scaled = r[good] / np.sqrt(square[good] / measured[good].sum(axis=1))[:, None]

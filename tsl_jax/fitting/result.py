@@ -6,9 +6,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from ..arguments import real_array
 from ..curves import Family, native
+from ..jax_switches import with_own_switches
+from .few_sizes import each
 from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom
 
@@ -189,12 +193,17 @@ class Fit:
     family: Family = dataclasses.field(metadata={"static": True})
 
     @property
+    @with_own_switches
     def degrees_of_freedom(self) -> Float[Array, "*curves"]:
         """``n (1 - ρ²)/(1 + ρ²) - p`` of the residual variance, for p parameters: what Student's t of an error needs.
 
         n is `num_points`, ρ the `noise_correlation`; at least 1.
         """
-        return degrees_of_freedom(self.noise_correlation, self.num_points, len(self.family.names))
+
+        def degrees(correlation, num_points):
+            return degrees_of_freedom(correlation, num_points, len(self.family.names))
+
+        return each(degrees, self.noise_correlation, self.num_points)
 
     def interval(self, name: str, level: float = 0.9) -> Interval:
         """Confidence intervals of one parameter from its standard errors alone.
@@ -233,19 +242,30 @@ class Fit:
             (\\*curves, times) losses in nat. What counts and constants are NaN only for curves without usable data.
 
         Raises:
-            ValueError: an unknown ``kind``.
+            ValueError: an unknown ``kind``, or times that are no array of one dimension. TypeError: they are no real
+                numbers.
         """
         return predict(self.family, time, self.params, self.status, self.category, self.constant, kind)
 
 
+@with_own_switches
 def predict(family, time, params, status, category, constant, kind="counted"):
     """`Fit.predict` for arrays that come from anywhere, such as a fit store."""
     if kind not in ("counted", "curve", "constant"):
         raise ValueError(f"kind: got {kind!r}, expected 'counted', 'curve' or 'constant'")
-    flat = jnp.broadcast_to(jnp.asarray(constant)[..., None], (*jnp.shape(constant), len(time)))
-    if kind == "constant":
-        return flat
-    curve = family.curve(native(time), {name: jnp.asarray(value)[..., None] for name, value in params.items()})
-    if kind == "curve":
-        return curve
-    return jnp.where(curve_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
+    time = native(real_array("time", time))
+    if np.ndim(time) != 1:
+        cure = f", such as [{time}]" if np.ndim(time) == 0 else ""
+        raise ValueError(f"time: got shape {np.shape(time)}, expected (times,){cure}")
+
+    def losses(status, category, constant, *values):
+        flat = jnp.broadcast_to(jnp.asarray(constant)[..., None], (*jnp.shape(constant), len(time)))
+        if kind == "constant":
+            return flat
+        of_curves = {name: jnp.asarray(value)[..., None] for name, value in zip(params, values, strict=True)}
+        curve = family.curve(time, of_curves)
+        if kind == "curve":
+            return curve
+        return jnp.where(curve_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
+
+    return each(losses, status, category, constant, *params.values())

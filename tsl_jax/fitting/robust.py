@@ -37,11 +37,12 @@ def solve_robust(family: Family, options: FitOptions, threshold: float, block: B
 def huber_weights(threshold: float, block: Block, r, noise):
     """The block with Huber's weights ``min(1, k·noise / |r|)``, and the factor by which they inflate variances.
 
+    The noise is at least that of `rounding`: of losses of which more than half are the same the median says nothing.
     The factor is Huber's (Robust Statistics, 1981, section 7.6, with his K left at 1), for variances that are computed
     from the re-weighted rss and Jacobian: ``Σ w ψ² / Σ w_h r² · mean(w_h / w) / s²``, with s the share of points
     within the threshold and ``ψ = (w_h / w) r``.
     """
-    limit = threshold * jnp.maximum(noise, jnp.finfo(r.dtype).tiny) / jnp.sqrt(jnp.maximum(block.weight, 1e-30))
+    limit = threshold * jnp.maximum(noise / jnp.sqrt(jnp.maximum(block.weight, 1e-30)), rounding(block))
     size = jnp.maximum(jnp.abs(r), 1e-30)
     shrink = jnp.where(block.weight > 0, jnp.minimum(1, limit / size), 0)
     measured = block.weight > 0
@@ -51,6 +52,17 @@ def huber_weights(threshold: float, block: Block, r, noise):
     mean_shrink = jnp.sum(jnp.where(measured, shrink, 0), axis=0) / jnp.maximum(jnp.sum(measured, axis=0), 1)
     inflation = psi / jnp.maximum(rss, 1e-30) * mean_shrink / jnp.square(jnp.maximum(inside, 0.1))
     return block._replace(weight=block.weight * shrink), lax.stop_gradient(inflation)
+
+
+def rounding(block: Block):
+    """Half the least step between two losses of a curve, which is what they are known to where they were rounded; and
+    at least the rounding of the largest."""
+    values = jnp.sort(jnp.where(block.weight > 0, block.loss, jnp.nan), axis=0)  # NaN sorts last
+    steps = jnp.diff(values, axis=0)
+    least = jnp.min(jnp.where(steps > 0, steps, jnp.inf), axis=0)
+    largest = jnp.max(jnp.where(block.weight > 0, jnp.abs(block.loss), 0), axis=0)
+    floor = jnp.finfo(block.loss.dtype).eps * jnp.maximum(largest, 1e-30)
+    return lax.stop_gradient(jnp.maximum(jnp.where(jnp.isfinite(least), least / 2, 0), floor))
 
 
 def noise_scale(block: Block, r, used: int):

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..curves import Family
+from ..jax_switches import with_own_switches
 from ..linalg import small as small_linalg
 from .native import call as native_kernel
 from .options import FitOptions
@@ -45,6 +46,7 @@ def solve(family: Family, options: FitOptions, block: Block) -> Solution:
 
 
 @solve.defjvp
+@with_own_switches
 def _solve_jvp(family, options, primals, tangents):
     (block,), (change,) = primals, tangents
     solution = solve(family, options, block)

@@ -11,16 +11,16 @@ from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
 from .measures import Measures
-from .noise import MOST_CORRELATION, degrees_of_freedom, odds_of
+from .noise import degrees_of_freedom
 from .options import FitOptions
 from .result import Category
 from .solution import Solution
 
-#: The test for an event takes a curve's correlation for larger than its estimate by this many standard deviations.
-CAUTION = 0.85
 #: The variance of residuals is taken from at least this share of the points, however many the fit and the correlation
 #: take up.
 LEAST_FREEDOM = 0.1
+#: Residuals are not known to less than so many units of rounding of the losses.
+ROUNDING = 4
 
 
 class Scatter(NamedTuple):
@@ -112,35 +112,30 @@ class Evidence(NamedTuple):
     second: Float[Array, " curves"]  # probability of another
 
 
-def evidence_of(options: FitOptions, size: int, measures: Measures, scatter: Scatter, num_points) -> Evidence:
+def evidence_of(
+    options: FitOptions, size: int, measures: Measures, scatter: Scatter, num_points, inflation
+) -> Evidence:
     """Whether the data support a curve against a constant, and a second event against a curve.
 
-    ``"f_test"``: ``F = (tss - rss - most_gain) / ((p - 1) · variance · power)`` against 1.1 times the critical value of
-    F(p - 1, n_eff + 1) at the level `significance`. An event has to be seen without the checkpoint that speaks most
-    for it: one outlier is none. This also makes up for having searched over all events, which the F distribution
-    does not know. ``power`` is the noise's where the event is: the mean of M's diagonal, for noise that is large
-    there, or the long-run variance, for noise that persists, at a correlation that is larger than its estimate by
-    `CAUTION` standard deviations; ``n_eff`` are as many points as that leaves.
-    ``"bic"``: ``n_eff ln(1 + F (p - 1) / n_eff)`` against ``(p - 1) ln n_eff`` (Schwarz 1978).
+    ``"f_test"``: ``F = white_gain (n - p) / ((p - 1) · white_rss)``, see `whitened`, against 1.1 times the critical
+    value of F(p - 1, n - p + 1) at the level `significance`. An event has to be seen without the checkpoints that
+    speak most for it: one outlier is none. This also makes up for having searched over all events, which the F
+    distribution does not know.
+    ``"bic"``: ``n ln(1 + F (p - 1) / n)`` against ``(p - 1) ln n`` (Schwarz 1978).
 
     The probability of an event is that of the test's own likelihood ratio, with odds of one at the critical value:
-    ``((1 + (p - 1)F/d) / (1 + (p - 1)F_crit/d))^((d + p - 1)/2)``, ``d = n_eff + 1``. A second event is judged by
+    ``((1 + (p - 1)F/d) / (1 + (p - 1)F_crit/d))^((d + p - 1)/2)``, ``d = n - p + 1``. A second event is judged by
     the criterion with the gain of the best step in the residuals and three further parameters.
     """
     kept = jnp.sum(_kept(measures), axis=0)
     n = jnp.maximum(num_points, 1).astype(measures.rss.dtype)
     extra = size - 1
-    careful = jnp.clip(
-        measures.correlation + CAUTION * measures.deviation, -MOST_CORRELATION, (1 + MOST_CORRELATION) / 2
-    )
-    long_run = measures.long_run * odds_of(careful) / odds_of(measures.correlation)
-    local = (jnp.trace(measures.meat) - measures.long_run) / jnp.maximum(kept - 1, 1)
-    power = jnp.maximum(jnp.maximum(local, long_run), jnp.finfo(n.dtype).tiny)
-    effective = jnp.clip(n / long_run, FEWEST, n)
     tiny = jnp.finfo(n.dtype).tiny
-    gain = jnp.maximum(measures.tss - measures.rss - measures.most_gain, 0)
+    effective = jnp.maximum(n - kept, FEWEST)
     freedom = effective + 1
-    ratio = jnp.minimum(gain / (extra * jnp.maximum(scatter.variance * power, tiny)), 1e6)
+    rounding = jnp.square(ROUNDING * jnp.finfo(n.dtype).eps * measures.constant)
+    variance = jnp.maximum(jnp.maximum(inflation * measures.white_rss / effective, rounding), tiny)
+    ratio = jnp.minimum(measures.white_gain / (extra * variance), 1e6)
     if options.event_test == "bic":
         critical = effective / extra * jnp.expm1(extra * jnp.log(jnp.maximum(effective, 2)) / effective)
     else:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runs import PairComparison, ParameterComparison, RunComparison, RunComponent
+from ..runs import PairComparison, ParameterComparison, RunComparison
 from ..runs.bins import signed_edges
 from ..runs.plan import Z_BINS
+from ..runs.report import Form, form_of
 from ..runs.scatter import Scatter
 from . import style
 
@@ -81,7 +82,7 @@ def run_comparison_data(found: RunComparison) -> RunComparisonData:
         edges = np.linspace(0, 1, len(tokens) + 1)
     z_edges = np.linspace(-_MOST_Z, _MOST_Z, round(2 * _MOST_Z / _Z_WIDTH) + 1)
     component = found.components.find(name, one.events)
-    size = plan.coordinates[name].size
+    form = form_of(plan, component, plan.coordinates[name].size)
     return RunComparisonData(
         parameter=name,
         labels=_labels(found.names),
@@ -92,7 +93,7 @@ def run_comparison_data(found: RunComparison) -> RunComparisonData:
         rank_correlation=one.rank_correlation,
         z_edges=z_edges,
         z=_density(counts.z[:, 0, number].sum(axis=0), z_edges),
-        z_between_runs=_density_between(counts.scatter[:, 0, number].sum(axis=0), z_edges, component, size),
+        z_between_runs=_density_between(counts.scatter[:, 0, number].sum(axis=0), z_edges, form),
         of_events=plan.event is not None,
         **_groups(found.all_pairs, one),
     )
@@ -122,13 +123,12 @@ def _density(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.diff(np.interp(edges, signed_edges(Z_BINS), before)) / (max(before[-1], 1) * np.diff(edges))
 
 
-def _density_between(table: np.ndarray, edges: np.ndarray, component: RunComponent | None, size: float) -> np.ndarray:
+def _density_between(table: np.ndarray, edges: np.ndarray, form: Form) -> np.ndarray:
     scatter = Scatter.of(table)
-    if component is None or not scatter.tokens:
+    if not np.isfinite(form.factor) or not scatter.tokens:
         return np.full(len(edges) - 1, np.nan)
-    form = component.factor, component.additive / size**2
     half = edges[edges >= 0]
-    below = [scatter.within(*form, float(width)).sum() for width in half]
+    below = [scatter.within(form.factor, form.additive, float(width), form.by_time).sum() for width in half]
     one_side = np.diff(below) / (2 * scatter.tokens * np.diff(half))
     return np.concatenate([one_side[::-1], one_side])
 

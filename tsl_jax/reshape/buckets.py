@@ -4,7 +4,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ..jax_switches import with_own_switches
 
+
+@with_own_switches
 def bucket_of(score: ArrayLike, buckets: int = 10) -> Int[Array, " sequences"]:
     """Cut sequences into buckets of equal size by the rank of their scores.
 
@@ -40,6 +43,7 @@ def bucket_of(score: ArrayLike, buckets: int = 10) -> Int[Array, " sequences"]:
     return jnp.where(rank < edge, rank // (size + 1), larger + (rank - edge) // max(size, 1))
 
 
+@with_own_switches
 def bucket_weights(bucket: ArrayLike, buckets: int = 10, *, strength: float = 0.5) -> Float[Array, " sequences"]:
     """Weights that fall short of one in the lower buckets and exceed it in the upper ones, by a straight line.
 
@@ -73,6 +77,7 @@ def bucket_weights(bucket: ArrayLike, buckets: int = 10, *, strength: float = 0.
     return weight * (len(weight) / total)
 
 
+@with_own_switches
 def effective_sample_size(weight: ArrayLike) -> Float[Array, ""]:
     """How many equally weighted sequences vary as little: ``(Σw)²/Σw²``.
 

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ..fitting import has_parameters, probability_before
+from ..jax_switches import with_own_switches
 
 #: Degrees of freedom of an error that is taken for exact.
 _MANY = 1e6
@@ -36,6 +37,7 @@ class SequenceScores:
         return self.events / np.maximum(self.tokens, 1)
 
 
+@with_own_switches
 def event_probability(
     params: dict[str, ArrayLike],
     stderr: dict[str, ArrayLike],
@@ -110,6 +112,7 @@ def check_window(window: tuple[float, float], scale: str) -> tuple[float, float]
     return float(np.log(start)) if start > 0 else -np.inf, float(np.log(end))
 
 
+@with_own_switches
 def score_sequences(probability: ArrayLike, fitted: ArrayLike, sequence: ArrayLike) -> SequenceScores:
     """Sum the probabilities of the tokens of each sequence, in float64.
 

@@ -9,6 +9,7 @@ from .counts import RunCounts
 from .plan import RESAMPLES, ComparisonPlan, plan_comparison
 from .ranks import rank_correlation
 from .results import KindRepeats, PairComparison, ParameterComparison, RunComparison, SharpnessGroup
+from .time_factors import TimeFactors
 from .tokens import FittedTokens, RunTokens, TokenKind, kinds_of
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "RunCounts",
     "RunTokens",
     "SharpnessGroup",
+    "TimeFactors",
     "TokenKind",
     "combine_runs",
     "combined_statistic",

@@ -1,4 +1,4 @@
-"""Fits of the same tokens in several runs as one fit a token: weighted means, categories by majority."""
+"""Fits of the same tokens in several runs as one fit a token: weighted means, and what they say of an event."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,14 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ..fitting import Category, Status
+from .combined_categories import CombinedCategories, combined_categories, event_chances, used_runs
 from .component import Events
 from .components import RunComponents
 from .coordinates import Coordinate
 from .tokens import FittedTokens, TokenKind, kinds_of
 
-_EVENTS = (TokenKind.FALLS, TokenKind.RISES, TokenKind.EARLY, TokenKind.LATE)
+#: Degrees of freedom of an error that is taken for exact.
+_MANY = 1e6
 #: Statistics that add up over the runs of a token; all others are means.
 _ADDED = ("rss", "num_points", "effective_points")
 
@@ -26,7 +28,8 @@ class CombinedTokens:
         stderr: their errors: what would scatter if as many other runs were combined.
         status: `Status`: AT_BOUND where a parameter has no error in any run that was used, and is on its bound in one;
             else MAX_STEPS if one of them is, else CONVERGED. Of tokens without a fit in any run the least code.
-        category: by majority, see `combine_runs`.
+        category: the likeliest by the probabilities.
+        probabilities: of the categories by name, NaN without a fit; empty for families without events.
         used: (runs, tokens) whose fits were used.
         fitted: (runs, tokens) whether there is a fit.
     """
@@ -35,6 +38,7 @@ class CombinedTokens:
     stderr: dict[str, Float[np.ndarray, " tokens"]]
     status: UInt8[np.ndarray, " tokens"]
     category: UInt8[np.ndarray, " tokens"]
+    probabilities: dict[str, Float[np.ndarray, " tokens"]]
     used: Bool[np.ndarray, "runs tokens"]
     fitted: Bool[np.ndarray, "runs tokens"]
 
@@ -48,12 +52,14 @@ def combine_runs(
 ) -> CombinedTokens:
     """Combine the fits of the same tokens in several runs.
 
-    A token has an event if at least half of the runs that fitted it found one: a test at the level of 1% that half of
-    the runs pass is no accident. Runs whose event falls, or rises, as in most of them (where they are as many, as the
-    sum of their drops) are used: ``y = Σ w_r y_r / Σ w_r`` in the coordinate of the comparison, ``w_r = 1 / (factor ·
-    s_r² + additive)``, with the error ``1 / sqrt(Σ w_r)``. Its category follows from the combined time and the window.
-    Of a token without an event the runs that found none are used. A run without an error of a parameter counts for it
-    only if none has one: then y is the plain mean, and its error NaN. Likewise where a logarithm has no place.
+    The probability that a token has an event is the mean of its runs; with at least one half the runs that found an
+    event count, of any other token those that found none. Runs whose event falls, or rises, as in most of them (where
+    they are as many, as the sum of their drops) are used: ``y = Σ w_r y_r / Σ w_r`` in the comparison's coordinate,
+    with ``w_r = 1 / (factor · s_r² + additive)``, over the component's factor at the runs' mean learning time, and the
+    error ``1 / sqrt(Σ w_r)``. The probabilities of its categories follow from that of an event and from the combined
+    time, its error and the window, as those of a single fit do; its category is the likeliest. A run without an error
+    of a parameter counts for it only if none has one: then y is the plain mean, and its error NaN. Likewise where a
+    logarithm has no place.
 
     Args:
         fits: of the tokens, one item a run, arrays (tokens,).
@@ -70,23 +76,31 @@ def combine_runs(
         drops = np.stack([np.asarray(one.params["loss_drop"], np.float64) for one in fits])
     else:
         drops = np.ones(kinds.shape)
-    used, rises = _used(kinds, drops, event is not None)
+    chances = None if event is None else event_chances(fits, kinds)
+    used, rises = used_runs(kinds, drops, chances)
     params, stderr = {}, {}
+    times = None if event is None else _mean_times(fits, coordinates[event], event, used)
     for name, coordinate in coordinates.items():
         pairs = [coordinate.of(np.asarray(one.params[name]), np.asarray(one.stderr[name])) for one in fits]
         y, error = (np.stack(values) for values in zip(*pairs, strict=True))
-        weight = _weights(components, name, error, rises, event is not None)
+        weight = _weights(components, name, error, rises, times)
         value, stderr[name] = coordinate.value(*_mean(y, np.where(used, weight, 0.0), used))
         raw = np.stack([np.asarray(one.params[name], np.float64) for one in fits])
         params[name] = np.where(np.isfinite(value), value, _mean(raw, np.zeros(raw.shape), used)[0])
-    any_used, category = used.any(axis=0), np.full(used.shape[1], Category.NONE)
-    if event is not None:
-        ends = [params[event] < window[0], params[event] > window[1]]
-        lies = np.select(ends, [Category.EARLY, Category.LATE], Category.LEARNED)
-        has_event = (np.isin(kinds, _EVENTS) & used).any(axis=0)
-        category = np.select([has_event, any_used], [lies, Category.UNLEARNED], category)
+    found = CombinedCategories({}, np.full(used.shape[1], Category.NONE, np.uint8))
+    if event is not None and chances is not None:
+        time = params[event], stderr[event]
+        found = combined_categories(chances, time, coordinates[event], window, _freedom(fits, used))
     status = _status(np.stack([np.asarray(one.status) for one in fits]), used, stderr)
-    return CombinedTokens(params, stderr, status, category.astype(np.uint8), used, kinds != TokenKind.NO_FIT)
+    fitted = kinds != TokenKind.NO_FIT
+    return CombinedTokens(params, stderr, status, found.category, found.probabilities, used, fitted)
+
+
+def _freedom(fits: Sequence[FittedTokens], used) -> Float[np.ndarray, " tokens"]:
+    """Degrees of freedom of the combined errors: the sum over the runs that are used; many where runs do not say."""
+    given = [getattr(one, "degrees_of_freedom", None) for one in fits]
+    each = [np.full(used.shape[1], _MANY) if one is None else np.asarray(one, np.float64) for one in given]
+    return np.maximum(np.sum(np.where(used, np.stack(each), 0), axis=0), 1)
 
 
 def combined_statistic(
@@ -98,8 +112,8 @@ def combined_statistic(
     """Any other array of a fit store, for tokens combined from several runs.
 
     ``constant`` is the mean over all measured points of all runs. ``rss`` and numbers of points are sums over the runs
-    that were used, of tokens without a fit over all. Whole numbers below 256 (probabilities of categories) are means
-    over the runs with a fit, all others over the runs that were used.
+    that were used, of tokens without a fit over all. Whole numbers below 256 (the probability of a second event) are
+    means over the runs with a fit, all others over the runs that were used.
 
     Args:
         name: of the array.
@@ -119,18 +133,6 @@ def combined_statistic(
     return np.rint(mean) if whole else mean
 
 
-def _used(kinds, drops, has_events: bool) -> tuple[Bool[np.ndarray, "runs tokens"], Bool[np.ndarray, " tokens"]]:
-    """Which runs are used, and whether the loss rises there."""
-    if not has_events:
-        return kinds == TokenKind.FITTED, np.zeros(kinds.shape[1], bool)
-    event, none = np.isin(kinds, _EVENTS), kinds == TokenKind.UNLEARNED
-    has_event = (event.sum(axis=0) >= none.sum(axis=0)) & event.any(axis=0)
-    chosen = np.where(has_event, event, none)
-    up, down = (np.sum(chosen & side, axis=0) for side in (drops < 0, drops >= 0))
-    rises = np.where(up == down, np.sum(np.where(chosen, drops, 0), axis=0) < 0, up > down)
-    return chosen & ((drops < 0) == rises), rises
-
-
 def _status(status, used, stderr) -> UInt8[np.ndarray, " tokens"]:
     at_bound = status == Status.AT_BOUND
     worst = np.max(np.where(used & ~at_bound, status, Status.CONVERGED), axis=0)
@@ -139,14 +141,22 @@ def _status(status, used, stderr) -> UInt8[np.ndarray, " tokens"]:
     return np.where(used.any(axis=0), ended, np.min(status, axis=0)).astype(np.uint8)
 
 
-def _weights(components: RunComponents, name: str, error, rises, has_events: bool) -> Float[np.ndarray, "runs tokens"]:
+def _mean_times(fits: Sequence[FittedTokens], coordinate: Coordinate, event: str, used) -> Float[np.ndarray, " tokens"]:
+    """When a token is learned, the plain mean of the runs that are used; what weighs them must not favour one."""
+    values = [np.asarray(one.params[event], np.float64) for one in fits]
+    y = np.stack([coordinate.of(value, np.ones(value.shape))[0] for value in values])
+    mean, _ = _mean(y, np.zeros(y.shape), used)
+    return coordinate.value(mean, np.ones(mean.shape))[0]
+
+
+def _weights(components: RunComponents, name: str, error, rises, times) -> Float[np.ndarray, "runs tokens"]:
     """One over the variance between runs of each value; 0 where there is no error."""
 
     def variance(events: Events):
         component = components.find(name, events)
-        return np.square(error) if component is None else component.variance(error)
+        return np.square(error) if component is None else component.variance(error, times)
 
-    between = np.where(rises, variance("rising"), variance("falling")) if has_events else variance("all")
+    between = variance("all") if times is None else np.where(rises, variance("rising"), variance("falling"))
     known = np.isfinite(between) & (between > 0)
     return np.where(known, 1 / np.where(known, between, 1), 0)
 

@@ -64,7 +64,9 @@ class CompareRuns:
                     (y_one, s_one), (y_two, s_two) = values[name][one], values[name][two]
                     known = both[np.isfinite(s_one[both] + s_two[both] + y_one[both] + y_two[both])]
                     columns = y_one[known], y_two[known], np.hypot(s_one[known], s_two[known])
-                    binned = self._add_parameter(counts, (pair, place, number), kind, columns, block.group[known])
+                    times = self._times(values, one, two, known)
+                    where = pair, place, number
+                    binned = self._add_parameter(counts, where, kind, columns, times, block.group[known])
                     if name == plan.event and kind == TokenKind.FALLS:
                         self._add_events(counts, pair, columns, binned, self._sharpness(values, one, two, known))
         return counts
@@ -82,8 +84,8 @@ class CompareRuns:
         whole = pair_comparison(self.plan, counts, components)
         return RunComparison(self.names, components, self.components is None, whole, pairs, self.plan, counts)
 
-    def _add_parameter(self, counts: RunCounts, at: tuple[int, int, int], kind: TokenKind, columns, group):
-        """Count one parameter; the bins of ranks in both runs, of errors and of differences."""
+    def _add_parameter(self, counts: RunCounts, at: tuple[int, int, int], kind: TokenKind, columns, times, group):
+        """Count one parameter; the bins of ranks in both runs, of learning times, errors and differences."""
         y_one, y_two, error = columns
         name = self.plan.names[at[2]]
         edges, size = self.plan.rank_edges[kind, name], self.plan.coordinates[name].size
@@ -93,9 +95,9 @@ class CompareRuns:
         count(counts.ranks[at], *ranks)
         count(counts.differences[at], signed_index(DIFFERENCE_BINS, difference / size))
         count(counts.z[at], signed_index(Z_BINS, difference / error))
-        count(counts.scatter[at], errors, sizes)
+        count(counts.scatter[at], times, errors, sizes)
         count(counts.resampled[:, at[1], at[2]], group, errors, sizes)
-        return *ranks, errors, sizes
+        return *ranks, times, errors, sizes
 
     def _add_events(self, counts: RunCounts, pair: int, columns, binned, sharpness) -> None:
         """Count falling events by sharpness, and for the picture of learning times."""
@@ -104,6 +106,13 @@ class CompareRuns:
         if sharpness is not None:
             count(counts.sharp_ranks[pair], sharpness, *binned[:2])
             count(counts.sharp_scatter[pair], sharpness, *binned[2:])
+
+    def _times(self, values, one: int, two: int, known) -> Int[np.ndarray, " tokens"]:
+        """The bin of the mean learning time of tokens whose kinds are known; 0 for families without events."""
+        if self.plan.event is None:
+            return np.zeros(len(known), np.int64)
+        first, second = (values[self.plan.event][run][0][known] for run in (one, two))
+        return np.searchsorted(self.plan.component_edges, (first + second) / 2)
 
     def _sharpness(self, values, one: int, two: int, known) -> Int[np.ndarray, " tokens"] | None:
         """The group by sharpness of tokens whose kinds are known."""

@@ -1,6 +1,7 @@
 """How much further apart the parameters of two runs lie than their standard errors say."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int
 
 from .coordinates import Coordinate
 from .scatter import ERROR_GROUPS, Scatter
+from .time_factors import TimeFactors, factors_by_time
 
 Events = Literal["falling", "rising", "all"]
 Form = Literal["none", "additive", "factor", "both", "unknown"]
@@ -30,7 +32,8 @@ class RunComponent:
 
     ``error between runs = sqrt(factor · s² + additive)``, s the standard error in the coordinate of the comparison.
     ``additive`` is what differs between runs for all tokens alike. ``factor`` is what grows with the standard error:
-    noise that it misses, and misfit of the law.
+    noise that it misses, and misfit of the law. Where runs differ more, or less, early in training than late, this
+    variance is multiplied by what `times` says of a token's learning time.
 
     Attributes:
         parameter: its name.
@@ -43,8 +46,9 @@ class RunComponent:
         level: intervals of this probability hold their share of the differences.
         tokens: comparisons (a token in a pair of runs) that this comes from.
         typical_error: median standard error s of these tokens.
-        between_runs: error between runs of a token with that s.
+        between_runs: error between runs of a token with that s, all learning times together.
         between_runs_stderr: its standard error over sequences, the runs being these; other runs may differ by more.
+        times: factors by learning time; None where it makes no difference, and for families without events.
     """
 
     parameter: str
@@ -58,18 +62,25 @@ class RunComponent:
     typical_error: float
     between_runs: float
     between_runs_stderr: float
+    times: TimeFactors | None = None
 
     @property
     def fraction(self) -> float:
         """Share of the variance between runs of a typical token that its standard error does not hold."""
         return float(1 - (self.typical_error / self.between_runs) ** 2)
 
-    def widened(self, stderr: Float[np.ndarray, "..."], value: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def widened(
+        self,
+        stderr: Float[np.ndarray, "..."],
+        value: Float[np.ndarray, "..."],
+        time: Float[np.ndarray, "..."] | None = None,
+    ) -> Float[np.ndarray, "..."]:
         """Errors between runs from standard errors, both in the parameter's own unit.
 
         Args:
             stderr: standard errors; NaN stays NaN.
             value: the parameters.
+            time: when tokens are learned, axis units; where it is not known they get what holds for all together.
 
         Example:
             >>> component = RunComponent("sharpness", "falling", "ln", 0.04, 1.0, "additive", 0.9, 99, 0.1, 0.2, 0.0)
@@ -77,12 +88,19 @@ class RunComponent:
             [22.4]
         """
         size = np.abs(np.asarray(value, np.float64)) if self.coordinate == "ln" else 1.0
-        return np.sqrt(self.factor * np.square(np.asarray(stderr, np.float64)) + self.additive * np.square(size))
+        square = self.factor * np.square(np.asarray(stderr, np.float64)) + self.additive * np.square(size)
+        return np.sqrt(square * self.factor_at(time))
 
-    def variance(self, error: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def variance(
+        self, error: Float[np.ndarray, "..."], time: Float[np.ndarray, "..."] | None = None
+    ) -> Float[np.ndarray, "..."]:
         """Variance between runs at standard errors in the coordinate; that of the errors alone if no more is known."""
         factor, additive = (1.0, 0.0) if self.form == "unknown" else (self.factor, self.additive)
-        return factor * np.square(error) + additive
+        return (factor * np.square(error) + additive) * self.factor_at(time)
+
+    def factor_at(self, time: Float[np.ndarray, "..."] | None) -> Float[np.ndarray, "..."] | float:
+        """The factor on the variance of tokens learned at these times."""
+        return 1.0 if self.times is None or time is None else self.times.at(time)
 
 
 def estimate_component(
@@ -91,6 +109,7 @@ def estimate_component(
     coordinate: Coordinate,
     scatter: Int[np.ndarray, "resamples errors differences"],
     level: float = 0.9,
+    by_time: tuple[str, Sequence[float], Int[np.ndarray, "times errors differences"]] | None = None,
 ) -> RunComponent:
     """The component with which intervals hold their share of the differences between runs.
 
@@ -105,6 +124,8 @@ def estimate_component(
         coordinate: in which they were compared.
         scatter: counts of `RunCounts.resampled`, by group of sequences.
         level: probability of the intervals.
+        by_time: the parameter that says when a token is learned, edges between bins of it in axis units, and counts of
+            all tokens by these bins; None where that says nothing.
     """
     known = {"parameter": parameter, "events": events, "coordinate": coordinate.kind, "level": level}
     whole, unit = Scatter.of(scatter.sum(axis=0)), coordinate.size
@@ -114,12 +135,16 @@ def estimate_component(
         return RunComponent(**known, additive=nan, factor=nan, form="unknown", tokens=tokens, typical_error=typical,
                             between_runs=nan, between_runs_stderr=nan)  # fmt: skip
     form, factor, additive = _chosen(whole, level)
+    times = None
+    if by_time is not None:
+        found = factors_by_time(Scatter.of(by_time[2]), factor, additive, level)
+        times = None if found is None else TimeFactors(by_time[0], tuple(by_time[1]), tuple(found.tolist()))
 
     def at_typical(factor: float, additive: float) -> float:
         return float(np.sqrt(factor * typical**2 + additive * unit**2))
 
     table = scatter.sum(axis=0)
-    rest = [at_typical(*_fit(form, Scatter.of(table - left_out), level)) for left_out in scatter if left_out.any()]
+    rest = [at_typical(*_chosen(Scatter.of(table - one), level)[1:]) for one in scatter if one.any()]
     scatter_of_rest = np.sqrt((len(rest) - 1) / len(rest) * np.sum(np.square(np.subtract(rest, np.mean(rest)))))
     return RunComponent(
         **known,
@@ -130,6 +155,7 @@ def estimate_component(
         typical_error=typical,
         between_runs=at_typical(factor, additive),
         between_runs_stderr=float(scatter_of_rest) if len(rest) > 1 else float("nan"),
+        times=times,
     )
 
 
@@ -157,7 +183,7 @@ def _fit(form: Form, scatter: Scatter, level: float) -> tuple[float, float]:
         return 1.0, 0.0
     if form == "additive":
         return 1.0, float(_additive(scatter, np.ones(1), level)[0])
-    most = _solved(lambda factor: scatter.inside(factor, np.zeros(1), level).sum(axis=-1), scatter, level, 1)
+    most = _solved(lambda factor: scatter.inside(factor, np.zeros(1), level).sum(axis=(-2, -1)), scatter, level, 1)
     if form == "factor":
         return float(most[0]), 0.0
     factor = most * _FRACTIONS  # from an additive variance alone to none
@@ -173,8 +199,8 @@ def _unevenness(scatter: Scatter, factor, additive, level: float) -> Float[np.nd
 
 def _additive(scatter: Scatter, factor: Float[np.ndarray, " forms"], level: float) -> Float[np.ndarray, " forms"]:
     """The additive variance that belongs to each factor; 0 where none is needed."""
-    found = _solved(lambda value: scatter.inside(factor, value, level).sum(axis=-1), scatter, level, len(factor))
-    enough = scatter.inside(factor, np.zeros(len(factor)), level).sum(axis=-1) >= level * scatter.tokens
+    found = _solved(lambda value: scatter.inside(factor, value, level).sum(axis=(-2, -1)), scatter, level, len(factor))
+    enough = scatter.inside(factor, np.zeros(len(factor)), level).sum(axis=(-2, -1)) >= level * scatter.tokens
     return np.where(enough, 0.0, found)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from .component import Events, RunComponent
 from .coordinates import Coordinate
+from .time_factors import TimeFactors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,11 @@ class RunComponents:
         """The component of a parameter; that of falling events where those of rising ones are unknown; else None."""
         known = {(item.parameter, item.events): item for item in self.items if item.form != "unknown"}
         return known.get((parameter, events)) or (known.get((parameter, "falling")) if events == "rising" else None)
+
+    @property
+    def time_edges(self) -> tuple[float, ...] | None:
+        """Edges between learning times whose factors differ, axis units; None where no component has any."""
+        return next((item.times.edges for item in self.items if item.times is not None), None)
 
     def check(self, coordinates: Mapping[str, Coordinate], event: str | None) -> None:
         """Raise unless these are the components of such parameters.
@@ -64,23 +70,33 @@ class RunComponents:
         found = {}
         for name, errors in stderr.items():
             value, errors = np.asarray(params[name]), np.asarray(errors)
-            wide = self._widened(name, "falling" if has_events else "all", value, errors)
+            wide = self._widened(name, "falling" if has_events else "all", value, errors, params)
             if has_events and rises is not None:
-                wide = np.where(rises, self._widened(name, "rising", value, errors), wide)
+                wide = np.where(rises, self._widened(name, "rising", value, errors, params), wide)
             found[name] = wide.astype(errors.dtype)
         return found
 
-    def _widened(self, name: str, events: Events, value: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    def _widened(self, name: str, events: Events, value, errors, params: Mapping[str, ArrayLike]) -> np.ndarray:
         component = self.find(name, events)
-        return np.full(errors.shape, np.nan) if component is None else component.widened(errors, value)
+        if component is None:
+            return np.full(errors.shape, np.nan)
+        if component.times is None:
+            return component.widened(errors, value)
+        if component.times.parameter not in params:
+            raise ValueError(
+                f"params: expected {component.times.parameter}, too: errors of {name} between runs depend on it"
+            )
+        return component.widened(errors, value, np.asarray(params[component.times.parameter]))
 
     def as_dict(self) -> list[dict[str, Any]]:
         """As JSON can hold it, NaN as None."""
-        rows = [dataclasses.asdict(item) for item in self.items]
-        return [
-            {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-            for row in rows
-        ]
+        rows = []
+        for item in self.items:
+            times = None if item.times is None else dataclasses.asdict(item.times)
+            times = times and {key: list(value) if isinstance(value, tuple) else value for key, value in times.items()}
+            row = dataclasses.asdict(item) | {"times": times}
+            rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
+        return rows
 
     @classmethod
     def from_dict(cls, rows: Sequence[Mapping[str, Any]]) -> "RunComponents":
@@ -95,8 +111,22 @@ class RunComponents:
             if not isinstance(row, Mapping) or set(row) != set(fields):
                 raise ValueError(f"components: got {row!r}, expected an object with {', '.join(fields)}")
             values: dict[str, Any] = {key: math.nan if value is None else value for key, value in row.items()}
+            values["times"] = _times(row["times"])
             items.append(RunComponent(**values))
         return cls(tuple(items))
+
+
+def _times(said: Any) -> TimeFactors | None:
+    """Factors by learning time, as `RunComponents.as_dict` gives them."""
+    if said is None:
+        return None
+    fields = [field.name for field in dataclasses.fields(TimeFactors)]
+    if not isinstance(said, Mapping) or set(said) != set(fields):
+        raise ValueError(f"components: got times {said!r}, expected an object with {', '.join(fields)}")
+    edges, factors = (tuple(map(float, said[name])) for name in ("edges", "factors"))
+    if len(factors) != len(edges) + 1 or not np.all(np.diff(edges) > 0) or not np.all(np.isfinite((*edges, *factors))):
+        raise ValueError(f"components: got times {said!r}, expected increasing edges and one factor more than edges")
+    return TimeFactors(str(said["parameter"]), edges, factors)
 
 
 def with_run_components(
@@ -105,8 +135,8 @@ def with_run_components(
     """Errors between runs: what would scatter if the model were trained again from another seed.
 
     ``sqrt(factor · s² + additive)`` in the coordinate of the comparison (`RunComponent`), s the standard error, which
-    says what would scatter if the same run were measured again. Events outside the window and tokens without an event
-    get the components of events inside it.
+    says what would scatter if the same run were measured again; times a factor by when a token is learned, where that
+    makes a difference. Events outside the window and tokens without an event get the components of events inside it.
 
     Args:
         params: parameters by name, (tokens,) each.
@@ -118,7 +148,8 @@ def with_run_components(
         unknown, as too few tokens could be compared.
 
     Raises:
-        ValueError: a standard error of a parameter that is not in ``params``.
+        ValueError: a standard error of a parameter that is not in ``params``, or no learning times there where errors
+            depend on them.
 
     Example:
         >>> component = RunComponent("floor", "all", "plain", 0.09, 1.0, "additive", 0.9, 99, 0.4, 0.5, 0.0)

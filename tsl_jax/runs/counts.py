@@ -21,11 +21,12 @@ class RunCounts:
         ranks: (pairs, compared, parameters, bins, bins) tokens by the bins of their values in the two runs.
         differences: (pairs, compared, parameters, bins) by sign and size of the second run's value less the first's.
         z: (pairs, compared, parameters, bins) by sign and size of that difference in units of its standard error.
-        scatter: (pairs, compared, parameters, errors, differences) by the root mean square of the two errors and the
-            size of the difference.
-        resampled: (resamples, compared, parameters, errors, differences) the same over all pairs, by group of tokens.
+        scatter: (pairs, compared, parameters, times, errors, differences) by the mean learning time, the root mean
+            square of the two errors and the size of the difference.
+        resampled: (resamples, compared, parameters, errors, differences) the same over all pairs and learning times, by
+            group of tokens.
         sharp_ranks: (pairs, groups, bins, bins) as `ranks`, of falling events by their sharpness.
-        sharp_scatter: (pairs, groups, errors, differences) as `scatter`, likewise.
+        sharp_scatter: (pairs, groups, times, errors, differences) as `scatter`, likewise.
         times: (pairs, bins, bins) falling events by their learning times in the two runs.
     """
 
@@ -33,10 +34,10 @@ class RunCounts:
     ranks: Int[np.ndarray, "pairs compared parameters bins bins"]
     differences: Int[np.ndarray, "pairs compared parameters bins"]
     z: Int[np.ndarray, "pairs compared parameters bins"]
-    scatter: Int[np.ndarray, "pairs compared parameters errors differences"]
+    scatter: Int[np.ndarray, "pairs compared parameters times errors differences"]
     resampled: Int[np.ndarray, "resamples compared parameters errors differences"]
     sharp_ranks: Int[np.ndarray, "pairs groups bins bins"]
-    sharp_scatter: Int[np.ndarray, "pairs groups errors differences"]
+    sharp_scatter: Int[np.ndarray, "pairs groups times errors differences"]
     times: Int[np.ndarray, "pairs bins bins"]
 
     @classmethod
@@ -44,15 +45,16 @@ class RunCounts:
         """Counts of no tokens."""
         pairs, kinds, parameters = len(plan.pairs), len(plan.compared), len(plan.names)
         each, groups = (pairs, kinds, parameters), SHARPNESS_GROUPS if plan.event else 0
+        times = len(plan.component_edges) + 1
         shapes = {
             "kinds": (pairs, len(TokenKind), len(TokenKind)),
             "ranks": (*each, RANK_BINS, RANK_BINS),
             "differences": (*each, 2 * DIFFERENCE_BINS.number),
             "z": (*each, 2 * Z_BINS.number),
-            "scatter": (*each, *SCATTER_SHAPE),
+            "scatter": (*each, times, *SCATTER_SHAPE),
             "resampled": (RESAMPLES, kinds, parameters, *SCATTER_SHAPE),
             "sharp_ranks": (pairs, groups, RANK_BINS, RANK_BINS),
-            "sharp_scatter": (pairs, groups, *SCATTER_SHAPE),
+            "sharp_scatter": (pairs, groups, times, *SCATTER_SHAPE),
             "times": (pairs, TIME_BINS, TIME_BINS),
         }
         return cls(**{name: np.zeros(shape, np.int64) for name, shape in shapes.items()})

@@ -14,11 +14,13 @@ from .tokens import COMPARED, FittedTokens, TokenKind, kinds_of
 #: Bins of equally many tokens between which ranks are told apart: rank correlations are then off by less than 1e-3.
 RANK_BINS = 128
 #: Errors and differences, in units of `Coordinate.size`, and differences in units of their errors.
-ERROR_BINS = LogBins(1e-6, 1e3, 8)
-DIFFERENCE_BINS = LogBins(1e-7, 1e3, 16)
+ERROR_BINS = LogBins(1e-5, 1e2, 4)
+DIFFERENCE_BINS = LogBins(1e-6, 1e2, 8)
 Z_BINS = LogBins(1e-3, 1e3, 64)
 #: Groups of tokens by the mean ln(sharpness) of two runs, and bins of the picture of learning times.
 SHARPNESS_GROUPS, TIME_BINS = 8, 96
+#: Quantiles of the learning times between which components may differ: finer where few, late tokens lie.
+TIME_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.985)
 #: Sequences are dealt out at random to so many groups, from which the errors of components come.
 RESAMPLES = 8
 
@@ -34,6 +36,7 @@ class ComparisonPlan:
         rank_edges: where bins of ranks end, by kind of token and parameter.
         sharpness_edges: (groups - 1,) where groups by ln(sharpness) end; empty without sharpness or events.
         time_edges: (bins + 1,) edges of the picture of learning times, in its coordinate; empty without events.
+        component_edges: between learning times whose components may differ, in the coordinate; empty without events.
     """
 
     runs: int
@@ -42,6 +45,7 @@ class ComparisonPlan:
     rank_edges: Mapping[tuple[TokenKind, str], Float[np.ndarray, " edges"]]
     sharpness_edges: Float[np.ndarray, " edges"]
     time_edges: Float[np.ndarray, " edges"]
+    component_edges: Float[np.ndarray, " edges"]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,6 +68,7 @@ def plan_comparison(
     coordinates: Mapping[str, Coordinate],
     event: str | None,
     window: tuple[float, float],
+    component_edges: Sequence[float] | None = None,
 ) -> ComparisonPlan:
     """Choose the bins of a comparison.
 
@@ -72,6 +77,7 @@ def plan_comparison(
         coordinates: of the parameters, by name.
         event: the parameter at which an event happens; None for families without events.
         window: first and last checkpoint, axis units.
+        component_edges: between learning times, axis units, of given components; by default quantiles of the sample.
 
     Returns:
         `ComparisonPlan`; it depends on the sample alone.
@@ -84,7 +90,7 @@ def plan_comparison(
         for kind in COMPARED[has_events]
         for name in coordinates
     }
-    sharpness, times = np.empty(0), np.empty(0)
+    sharpness, times, between = np.empty(0), np.empty(0), np.empty(0)
     if has_events and "sharpness" in coordinates:
         mean = np.mean(values["sharpness"][:2], axis=0)
         falls = np.logical_and.reduce([k == TokenKind.FALLS for k in kinds[:2]])
@@ -92,7 +98,17 @@ def plan_comparison(
     if event is not None:
         (first, last), _ = coordinates[event].of(np.asarray(window), np.ones(2))
         times = np.linspace(first, last, TIME_BINS + 1)
-    return ComparisonPlan(len(sample), dict(coordinates), event, edges, sharpness, times)
+        between = _between_times(coordinates[event], values[event], kinds, component_edges)
+    return ComparisonPlan(len(sample), dict(coordinates), event, edges, sharpness, times, between)
+
+
+def _between_times(coordinate: Coordinate, values, kinds, given: Sequence[float] | None) -> Float[np.ndarray, " edges"]:
+    """Edges between bins of learning times, in their coordinate."""
+    if given is not None:
+        return coordinate.of(np.asarray(given), np.ones(len(given)))[0]
+    falls = np.concatenate([y[k == TokenKind.FALLS] for y, k in zip(values, kinds, strict=True)])
+    falls = falls[np.isfinite(falls)]
+    return np.unique(np.quantile(falls, TIME_LEVELS)) if len(falls) else np.empty(0)
 
 
 def _value(fits: FittedTokens, name: str, coordinate: Coordinate) -> Float[np.ndarray, " tokens"]:

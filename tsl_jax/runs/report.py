@@ -3,9 +3,10 @@
 import itertools
 from collections.abc import Mapping
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from .bins import quantile, signed_edges
 from .component import Events, RunComponent, estimate_component
@@ -14,7 +15,7 @@ from .counts import RunCounts
 from .plan import DIFFERENCE_BINS, Z_BINS, ComparisonPlan
 from .ranks import rank_correlation
 from .results import PairComparison, ParameterComparison, SharpnessGroup
-from .scatter import ERROR_GROUPS, Scatter
+from .scatter import ERROR_GROUPS, TIME_GROUPS, Scatter
 from .tokens import TokenKind
 
 #: Probabilities of the intervals whose coverage is reported, and levels of the quantiles of z.
@@ -23,21 +24,22 @@ Z_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 EVENTS: dict[TokenKind, Events] = {TokenKind.FALLS: "falling", TokenKind.RISES: "rising", TokenKind.FITTED: "all"}
 #: Share of a normal distribution within one standard deviation.
 _ONE_SIGMA = 0.6826894921370859
-#: Factor and additive variance of standard errors as they are.
-_AS_CLAIMED = (1.0, 0.0)
 
 _Totals = Mapping[str, Int[np.ndarray, "..."]]
 
 
 def components_of(plan: ComparisonPlan, counts: RunCounts, level: float) -> RunComponents:
     """The component of every parameter and kind of event, from all pairs of runs."""
-    return RunComponents(
-        tuple(
-            estimate_component(name, EVENTS[kind], plan.coordinates[name], counts.resampled[:, place, number], level)
-            for place, kind in enumerate(plan.compared)
-            for number, name in enumerate(plan.names)
-        )
-    )
+    found = []
+    for place, kind in enumerate(plan.compared):
+        for number, name in enumerate(plan.names):
+            by_time = None
+            if plan.event is not None and len(plan.component_edges):
+                edges = plan.coordinates[plan.event].value(plan.component_edges, np.ones(1))[0]
+                by_time = plan.event, edges.tolist(), counts.scatter[:, place, number].sum(axis=0)
+            resampled = counts.resampled[:, place, number]
+            found.append(estimate_component(name, EVENTS[kind], plan.coordinates[name], resampled, level, by_time))
+    return RunComponents(tuple(found))
 
 
 def pair_comparison(
@@ -63,7 +65,7 @@ def _parameter(
     kind, name = plan.compared[at[0]], plan.names[at[1]]
     events, coordinate = EVENTS[kind], plan.coordinates[name]
     scatter, z = Scatter.of(totals["scatter"][at]), totals["z"][at]
-    form = _form(components.find(name, events), coordinate.size)
+    form = form_of(plan, components.find(name, events), coordinate.size)
     return ParameterComparison(
         parameter=name,
         events=events,
@@ -72,13 +74,15 @@ def _parameter(
         without_error=int(totals["kinds"][kind, kind]) - scatter.tokens,
         rank_correlation=rank_correlation(totals["ranks"][at]),
         median_difference=coordinate.size * quantile(totals["differences"][at], signed_edges(DIFFERENCE_BINS), 0.5),
-        run_std=coordinate.size * _run_std(totals["scatter"][at]),
+        run_std=coordinate.size * _run_std(totals["scatter"][at].sum(axis=0)),
         typical_error=coordinate.size * scatter.typical_error,
         z_quantiles=tuple(quantile(z, signed_edges(Z_BINS), level) for level in Z_LEVELS),
         coverage=tuple(_coverage_of_z(z, level) for level in LEVELS),
         coverage_by_error=_by_error(scatter, _AS_CLAIMED),
+        coverage_by_time=_by_time(scatter, _AS_CLAIMED),
         coverage_between_runs=tuple(_coverage(scatter, form, level) for level in LEVELS),
         coverage_between_runs_by_error=_by_error(scatter, form),
+        coverage_between_runs_by_time=_by_time(scatter, form),
     )
 
 
@@ -87,7 +91,7 @@ def _by_sharpness(plan: ComparisonPlan, totals: _Totals, components: RunComponen
         return ()
     ends = np.exp(np.concatenate([[-np.inf], plan.sharpness_edges, [np.inf]]))
     size = plan.coordinates[plan.event].size
-    form = _form(components.find(plan.event, "falling"), size)
+    form = form_of(plan, components.find(plan.event, "falling"), size)
     groups = []
     for place, (least, most) in enumerate(itertools.pairwise(ends)):
         table = totals["sharp_scatter"][place]
@@ -98,7 +102,7 @@ def _by_sharpness(plan: ComparisonPlan, totals: _Totals, components: RunComponen
                 most=float(most),
                 tokens=scatter.tokens,
                 rank_correlation=rank_correlation(totals["sharp_ranks"][place]),
-                run_std=size * _run_std(table),
+                run_std=size * _run_std(table.sum(axis=0)),
                 typical_error=size * scatter.typical_error,
                 coverage=_coverage(scatter, _AS_CLAIMED, 0.9),
                 coverage_between_runs=_coverage(scatter, form, 0.9),
@@ -107,9 +111,29 @@ def _by_sharpness(plan: ComparisonPlan, totals: _Totals, components: RunComponen
     return tuple(groups)
 
 
-def _form(component: RunComponent | None, size: float) -> tuple[float, float]:
-    """Factor and additive variance, in units of the coordinate's size; NaN where they are not known."""
-    return (np.nan, np.nan) if component is None else (component.factor, component.additive / size**2)
+class Form(NamedTuple):
+    """The variance between runs at each standard error and learning time, in units of the coordinate's size."""
+
+    factor: float
+    additive: float
+    by_time: Float[np.ndarray, " times"] | float = 1.0
+
+
+#: Standard errors as they are.
+_AS_CLAIMED = Form(1.0, 0.0)
+
+
+def form_of(plan: ComparisonPlan, component: RunComponent | None, size: float) -> Form:
+    """What a component says of the tokens counted in each bin of learning times; NaN where it is not known."""
+    if component is None:
+        return Form(np.nan, np.nan)
+    by_time = 1.0
+    if component.times is not None and plan.event is not None:
+        # Any time within each bin; given components have the plan's own edges.
+        edges = plan.component_edges
+        within = np.concatenate([edges[:1] - 1, (edges[1:] + edges[:-1]) / 2, edges[-1:] + 1])
+        by_time = component.times.at(plan.coordinates[plan.event].value(within, np.ones(1))[0])
+    return Form(component.factor, component.additive / size**2, by_time)
 
 
 def _run_std(table: Int[np.ndarray, "errors differences"]) -> float:
@@ -124,13 +148,23 @@ def _coverage_of_z(z: Int[np.ndarray, " bins"], level: float) -> float:
     return float(inside / size.sum()) if size.sum() else float("nan")
 
 
-def _coverage(scatter: Scatter, form: tuple[float, float], level: float) -> float:
+def _coverage(scatter: Scatter, form: Form, level: float) -> float:
     """Share of the differences within their intervals; NaN where there are none, or the form is not known."""
-    return scatter.coverage(*form, level) if scatter.tokens and np.isfinite(form[0]) else float("nan")
+    known = scatter.tokens and np.isfinite(form.factor)
+    return scatter.coverage(form.factor, form.additive, level, form.by_time) if known else float("nan")
 
 
-def _by_error(scatter: Scatter, form: tuple[float, float]) -> tuple[float, ...]:
+def _by_error(scatter: Scatter, form: Form) -> tuple[float, ...]:
     """Coverage of 90% intervals in quarters of the tokens by their errors."""
-    if not scatter.tokens or not np.isfinite(form[0]):
+    if not scatter.tokens or not np.isfinite(form.factor):
         return (float("nan"),) * ERROR_GROUPS
-    return tuple(map(float, scatter.coverage_by_error(*form, 0.9)))
+    return tuple(map(float, scatter.coverage_by_error(form.factor, form.additive, 0.9, form.by_time)))
+
+
+def _by_time(scatter: Scatter, form: Form) -> tuple[float, ...]:
+    """Coverage of 90% intervals in thirds of the tokens by their learning times; empty without such."""
+    if len(scatter.below) < 2:
+        return ()
+    if not scatter.tokens or not np.isfinite(form.factor):
+        return (float("nan"),) * TIME_GROUPS
+    return tuple(map(float, scatter.coverage_by_time(form.factor, form.additive, 0.9, form.by_time)))

@@ -34,8 +34,10 @@ class ParameterComparison:
         z_quantiles: at levels 0.05, 0.25, 0.5, 0.75, 0.95; of a normal distribution -1.64, -0.67, 0, 0.67, 1.64.
         coverage: share of the differences within their 50, 90 and 99% intervals.
         coverage_by_error: of the 90% intervals, in quarters of the tokens by their standard errors.
+        coverage_by_time: of the 90% intervals, in thirds of the tokens by their learning times; empty without events.
         coverage_between_runs: `coverage` with the component.
         coverage_between_runs_by_error: `coverage_by_error` with the component.
+        coverage_between_runs_by_time: `coverage_by_time` with the component.
     """
 
     parameter: str
@@ -50,8 +52,10 @@ class ParameterComparison:
     z_quantiles: tuple[float, ...]
     coverage: tuple[float, ...]
     coverage_by_error: tuple[float, ...]
+    coverage_by_time: tuple[float, ...]
     coverage_between_runs: tuple[float, ...]
     coverage_between_runs_by_error: tuple[float, ...]
+    coverage_between_runs_by_time: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,12 +26,17 @@ class FittedTokens(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RunTokens:
-    """What is compared of the tokens of one run, arrays (tokens,) named as in `tsl_jax.Fit`."""
+    """What is compared of the tokens of one run, arrays (tokens,) named as in `tsl_jax.Fit`.
+
+    What combined tokens are weighed by may be left out: a run without probabilities is sure of its categories.
+    """
 
     params: Mapping[str, np.ndarray]
     stderr: Mapping[str, np.ndarray]
     status: np.ndarray
     category: np.ndarray
+    probabilities: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    degrees_of_freedom: np.ndarray | None = None
 
 
 class TokenKind(enum.IntEnum):

@@ -11,6 +11,7 @@ from scipy.integrate import quad
 from scipy.special import ndtri
 from scipy.stats import norm
 
+from ..jax_switches import with_own_switches
 from . import checks
 from .teacher_student import divergence
 
@@ -57,6 +58,7 @@ class Flow:
     loss: Float[Array, " rows"]
 
 
+@with_own_switches
 def landscape(
     beta: ArrayLike, teacher_beta: float, *, classes: int = 128, samples: int = 2048, seed: int = 0
 ) -> Landscape:
@@ -121,6 +123,7 @@ def low_temperature_constant(classes: int) -> float:
     return float(np.pi**2 / 12 * n * (n - 1) * density)
 
 
+@with_own_switches
 def inverse_temperature_flow(
     time: ArrayLike, teacher_beta: float, *, classes: int = 128, samples: int = 2048, seed: int = 0
 ) -> Flow:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from ..jax_switches import with_own_switches
 from . import checks
 from .mano import OPERATIONS, Mano, length_probabilities
 
@@ -30,6 +31,7 @@ class Expressions:
     length: Int[Array, " sequences"]
 
 
+@with_own_switches
 def mano_expressions(task: Mano, number: int, *, seed: int = 0, split: str = "training") -> Expressions:
     """Random expressions; those of the two splits never share random numbers.
 

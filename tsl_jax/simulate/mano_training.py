@@ -11,6 +11,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from . import checks
 from .expressions import draw_expressions, split_key
 from .mano import Mano
@@ -93,6 +94,7 @@ def mano_loss(params: Params, batch: Mapping[str, Any], size: Transformer) -> Fl
     return -jnp.take_along_axis(logits, jnp.asarray(batch["token_id"])[..., None], axis=-1)[..., 0]
 
 
+@with_own_switches
 def train_mano(
     record: ArrayLike,
     task: Mano | None = None,

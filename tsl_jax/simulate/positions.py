@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..curves import Hyperbola
+from ..jax_switches import with_own_switches
 from . import checks
 
 
@@ -80,6 +81,7 @@ class PositionCurves:
     params: dict[str, Float[Array, " checkpoints"]]
 
 
+@with_own_switches
 def position_curves(
     step: ArrayLike,
     positions: int,

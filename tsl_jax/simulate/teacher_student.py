@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ..jax_switches import with_own_switches
 from . import checks
 
 #: Below this difference of log probabilities the terms of the divergence come from their series.
@@ -78,6 +79,7 @@ class TeacherStudent:
     learning_rate: Float[np.ndarray, " settings"]
 
 
+@with_own_switches
 def teacher_student(
     temperature: ArrayLike,
     learning_rate: ArrayLike,

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..curves import Sigmoid
+from ..jax_switches import with_own_switches
 from . import checks
 
 #: What a token draws random numbers for, each with a key of its own.
@@ -82,6 +83,7 @@ class Trajectories:
     noise: Float[Array, " tokens"]
 
 
+@with_own_switches
 def trajectories(
     time: ArrayLike, tokens: int, law: PlantedLaw | None = None, *, seed: int = 0, first: int = 0
 ) -> Trajectories:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from .statistic import Spectrum
 
 #: Replicates computed at once: enough to share the pass over the statistic, few enough to fit the cache.
@@ -34,6 +35,7 @@ class Bands:
     high: Any
 
 
+@with_own_switches
 def bands(
     function: Callable[..., Any],
     spectrum: Spectrum,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from .decomposition import Decomposition, Outside, Weighting, decompose, moments_of
 from .derivative import derivative_matrix
 from .mean_loss import loss_along
@@ -58,6 +59,7 @@ class Comparison:
     bandwidth: float = dataclasses.field(metadata={"static": True})
 
 
+@with_own_switches
 def compare(
     spectrum: Spectrum | Moments,
     time: Float[Array, " checkpoints"],

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from .grid import SpectrumGrid
 from .pulses import convolve, outside_table, product, pulse_table, spread
 from .statistic import Moments, Spectrum
@@ -60,6 +61,7 @@ class Decomposition:
         return curve * jnp.asarray(self.grid.jacobian(self.grid.centres), jnp.float32)
 
 
+@with_own_switches
 def decompose(
     spectrum: Spectrum | Moments, *, weighting: Weighting = "count", outside: Outside = "own"
 ) -> Decomposition:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from .bootstrap import Bands
 from .decomposition import moments_of
 from .derivative import derivative_matrix
@@ -42,6 +43,7 @@ class Forecast:
     tail: Tail
 
 
+@with_own_switches
 def forecast(
     spectrum: Spectrum | Moments,
     time: Float[Array, " checkpoints"],

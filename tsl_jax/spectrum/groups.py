@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..jax_switches import with_own_switches
 from .blocks import TokenBlock
 from .bootstrap import Bands, bands_of_sums
 from .cells import group_cells_of
@@ -72,6 +73,7 @@ class GroupCounts:
         return [{kind.name: int(number) for kind, number in zip(Kind, row, strict=True)} for row in table]
 
 
+@with_own_switches
 @functools.partial(jax.jit, donate_argnums=0)
 def accumulate_groups(counts: GroupCounts, block: TokenBlock, group: Int[Array, " tokens"]) -> GroupCounts:
     """Add a block of tokens and their groups to counts, which are used up: their memory becomes the result's.
@@ -119,6 +121,7 @@ class GroupTimes:
     spectrum: Float[Array, "groups times"]
 
 
+@with_own_switches
 def group_times(counts: GroupCounts) -> GroupTimes:
     """Medians, means and spectra of all groups; the last row are tokens of no group.
 
@@ -140,6 +143,7 @@ def group_times(counts: GroupCounts) -> GroupTimes:
     return _times(jax.tree.map(lambda array: jnp.sum(array, 0), _sums(counts)))
 
 
+@with_own_switches
 def group_bands(counts: GroupCounts, key: Array, *, replicates: int = 200, level: float = 0.9) -> Bands:
     """`group_times` with percentile bands by the Poisson bootstrap over groups of sequences, as in `bands`.
 

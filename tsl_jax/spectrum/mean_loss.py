@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from .decomposition import implied_drops, moments_of
 from .grid import SpectrumGrid
 from .pulses import logistic, product, seen_of_late, share_before
 from .statistic import Moments, Spectrum
 
 
+@with_own_switches
 def implied_loss(spectrum: Spectrum | Moments, time: Float[Array, " times"]) -> Float[Array, " times"]:
     """Mean of all curves and constants that count: ``L(u) = L(u_last) + ∫_u^{u_last} -dL/du``, nat.
 
@@ -79,6 +81,7 @@ class BinningBound:
     slope: Float[Array, ""]
 
 
+@with_own_switches
 def binning_bound(spectrum: Spectrum | Moments) -> BinningBound:
     """A bound on the error of the implied mean loss and derivative from binning, by the triangle inequality.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from ..linalg.in_turn import signal_of, sum_of_convolutions, transform
 from .grid import SpectrumGrid
 
@@ -104,6 +105,7 @@ def spread(grid: SpectrumGrid, drops: Float[Array, "times sharpnesses"], beyond:
     return sum_of_convolutions(drops.T, table)[start : start + grid.time_bins + beyond]
 
 
+@with_own_switches
 def convolve(spectrum: Float[Array, " times"], pulse: Float[Array, " lags"]) -> Float[Array, " times"]:
     """``Σ_j spectrum[j] · pulse[i - j]`` by FFT, padded so that nothing wraps around.
 

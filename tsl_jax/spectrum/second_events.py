@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from .derivative import derivative_matrix
 from .grid import SpectrumGrid
 from .pulses import product
@@ -35,6 +36,7 @@ class SecondEvents:
     between_runs: Float[Array, ""]
 
 
+@with_own_switches
 def second_events(
     grid: SpectrumGrid,
     time: Float[np.ndarray, " checkpoints"],

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
 from ..linalg.in_turn import singular_values
 from .decomposition import moments_of
 from .grid import SpectrumGrid
@@ -46,6 +47,7 @@ class PulseGroups:
     grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
 
 
+@with_own_switches
 def pulse_groups(spectrum: Spectrum | Moments, groups: int = 40) -> PulseGroups:
     """Mean centred pulse, drop and sharpness of groups of events by learning time.
 
@@ -140,6 +142,7 @@ class PulseModes:
     lags: Float[Array, " lags"]
 
 
+@with_own_switches
 def pulse_modes(
     spectrum: Spectrum | Moments,
     *,

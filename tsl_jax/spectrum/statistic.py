@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ..curves import Sigmoid
 from ..fitting import Fit
+from ..jax_switches import with_own_switches
 from .blocks import TokenBlock, block_rows, token_block
 from .cells import cells_of
 from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind
@@ -116,6 +117,7 @@ class Spectrum:
         )
 
     @classmethod
+    @with_own_switches
     def from_fits(
         cls,
         fit: Fit,
@@ -162,6 +164,7 @@ class Spectrum:
         rows = block_rows(fit.params, fit.constant, fit.status, fit.category, sequence)
         return accumulate_rows(cls.empty(grid), rows) if number else cls.empty(grid)
 
+    @with_own_switches
     def __add__(self, other: "Spectrum") -> "Spectrum":
         """The spectrum of the tokens of both.
 
@@ -179,10 +182,12 @@ class Spectrum:
         """Number of tokens by the name of their `Kind`, exactly."""
         return {kind.name: int(number) for kind, number in zip(Kind, self.kinds.integers().sum(0), strict=True)}
 
+    @with_own_switches
     def moments(self) -> Moments:
         """The statistic as float32, summed over the resample groups."""
         return _moments(self, True)
 
+    @with_own_switches
     def moments_by_resample(self) -> Moments:
         """The statistic as float32 with the resample groups as a first axis of all arrays."""
         return _moments(self, False)
@@ -205,6 +210,7 @@ def _moments(spectrum: Spectrum, total: bool) -> Moments:
     return Moments(count, drop, square, kinds, level[..., 0] - level[..., 1], spectrum.grid)
 
 
+@with_own_switches
 @functools.partial(jax.jit, donate_argnums=0)
 def accumulate(spectrum: Spectrum, block: TokenBlock) -> Spectrum:
     """Add a block of tokens to a spectrum, which is used up: its memory becomes the result's.

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..fitting import Category, Fit, has_parameters
+from ..jax_switches import with_own_switches
 from .blocks import folded, resample_of
 from .decomposition import Weighting, moments_of
 from .grid import SpectrumGrid
@@ -129,6 +130,7 @@ class Broadening:
     bin: float = dataclasses.field(metadata={"static": True})
 
 
+@with_own_switches
 def broadening(
     spectrum: Spectrum | Moments, errors: TimeErrors, *, bins: int, weighting: Weighting = "count"
 ) -> Broadening:

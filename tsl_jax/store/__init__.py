@@ -23,7 +23,8 @@ from .errors import (
     WriteError,
 )
 from .fingerprint import block_digest
-from .fit_creation import FitHeader, Layout, finished_fits, recorded_noise, refuse_foreign, resume_or_create
+from .fit_creation import finished_fits, refuse_foreign, resume_or_create
+from .fit_header import FitHeader, Layout, recorded_noise
 from .fits import FitStore, StoredFit, open_fits
 from .inspection import validate
 from .ledger import BlockState, InputDigest, Ledger
@@ -33,7 +34,7 @@ from .loss_creation import create_losses
 from .losses import LossStore, open_losses
 from .presence import list_objects
 from .reading import read_rows, read_rows_with_gaps
-from .rechunking import copy_tokens, rechunk
+from .rechunking import rechunk
 from .schema import (
     FIT_FORMAT_VERSION,
     FORMAT_VERSION,
@@ -41,7 +42,9 @@ from .schema import (
     PROBABILITY_ARRAYS,
     PROBABILITY_STEPS,
     decode_probability,
+    encode_probability,
 )
+from .token_copies import copy_tokens
 from .unfinished import LossPlan, UnfinishedLosses, begin_losses
 from .writing import FitWriter
 
@@ -86,6 +89,7 @@ __all__ = [
     "create_losses",
     "damaged_blocks",
     "decode_probability",
+    "encode_probability",
     "find_checkpoint_arrays",
     "finished_fits",
     "list_objects",

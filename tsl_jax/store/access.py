@@ -92,8 +92,11 @@ class TokenStore(abc.ABC):
         """``(start, stop)`` of a slice of consecutive tokens.
 
         Raises:
-            StoreError: its step is not 1.
+            TypeError: it is no slice. StoreError: its step is not 1.
         """
+        if not isinstance(tokens, slice):
+            cure = f"for one token slice({tokens}, {tokens + 1})" if type(tokens) is int else "slice(start, stop)"
+            raise TypeError(f"tokens: got {tokens!r}, expected a slice of consecutive tokens; {cure}")
         start, stop, step = tokens.indices(self.num_tokens)
         if step != 1:
             raise StoreError(f"tokens: got {tokens}, expected a slice with step 1")

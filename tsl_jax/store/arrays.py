@@ -8,6 +8,8 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import StorePath, WrapperStore
 
+from .local_files import WholeFiles
+
 #: Zarr leaves out chunks that hold nothing but the fill value; here absence is loss, and they are written.
 _STORE_ALL: Any = {"write_empty_chunks": True}
 
@@ -23,7 +25,7 @@ class WholeWrites(WrapperStore):
     """A store for arrays whose stored objects are only written whole: they seem absent, and their sizes are kept.
 
     Zarr reads a shard before it writes any of it, all of it too; one that a crash left damaged could then not be
-    replaced.
+    replaced. On a local disk they wait for `settle`, before which they must not count.
 
     Attributes:
         bytes_of: size of each object that was written, by key.
@@ -42,8 +44,14 @@ class WholeWrites(WrapperStore):
 
     async def set(self, key: str, value: Any) -> None:
         """As the store's own; Zarr runs them all in one event loop, so that no lock is needed."""
-        await self._store.set(key, value)
+        put = self._store.set_unsettled if isinstance(self._store, WholeFiles) else self._store.set
+        await put(key, value)
         self.bytes_of[key] = len(value)
+
+    def settle(self) -> None:
+        """Return when all that was written is on the disk."""
+        if isinstance(self._store, WholeFiles):
+            self._store.settle()
 
 
 def create_array(group: zarr.Group, name: str, *, values: np.ndarray | None = None, **options: Any) -> zarr.Array:

@@ -95,7 +95,8 @@ def find_checkpoint_arrays(source: StoreLike, missing_chunks: MissingChunks = "r
         if named[key].shape != first.shape or str(named[key].dtype) not in LOSS_DTYPES or named[key].ndim not in (1, 2):
             raise StoreError(
                 f"{name}: {key} has shape {named[key].shape} of {named[key].dtype}, expected {first.shape} as "
-                f"{order[0]} has, (tokens,) or (sequences, positions), of {' or '.join(LOSS_DTYPES)}"
+                f"{order[0]} has, (tokens,) or (sequences, positions), of {' or '.join(LOSS_DTYPES)}; "
+                "write all of them alike"
             )
     others = {key: array for key, array in named.items() if key not in steps and array.dtype.kind in "iub"}
     whole: Absent = "fill" if missing_chunks == "as-fill" else "refuse"

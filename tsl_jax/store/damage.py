@@ -10,8 +10,16 @@ from .fits import FitStore
 from .ledger import BlockState
 from .presence import Objects, chunk_keys, list_objects
 
-_CURE = "Run the same tsl fit command again: it fits the block anew."
-_DEEP_CURE = "Run the same tsl fit command again with --deep (fit_store(..., deep=True)): it fits the block anew."
+#: By whether fits are combined from several runs.
+_CURE = {
+    False: "Run the same tsl fit command again: it fits the block anew.",
+    True: "Run the same tsl compare command with --out again: it combines the block anew.",
+}
+_DEEP_CURE = {
+    False: "Run the same tsl fit command again with --deep (fit_store(..., deep=True)): it fits the block anew.",
+    True: "Run the same tsl compare command with --out again, with --deep (combine_fits(..., deep=True)): it combines "
+    "the block anew.",
+}
 
 
 def damaged_blocks(fits: FitStore, *, deep: bool = False) -> Mapping[int, Violation]:
@@ -45,7 +53,7 @@ def _damage(fits: FitStore, block: int, objects: Objects | None, deep: bool) -> 
             stored = objects.get(key) if objects is not None else None
             if stored is None or stored.size == 0:
                 what = "not stored, though its block is finished" if stored is None else "an empty object"
-                yield Violation(key, f"{what}: {where}", "the results that were written", _CURE)
+                yield Violation(key, f"{what}: {where}", "the results that were written", _CURE[fits.combined])
             elif stored.size is not None:
                 sizes.append(stored.size)
             else:
@@ -53,7 +61,7 @@ def _damage(fits: FitStore, block: int, objects: Objects | None, deep: bool) -> 
     known = [size for size in sizes if size is not None]
     if sizes and len(known) == len(sizes) and sum(known) != written.stored_bytes:
         expected = f"{written.stored_bytes}, as were written"
-        yield Violation(where, f"{sum(known)} bytes are stored", expected, _CURE)
+        yield Violation(where, f"{sum(known)} bytes are stored", expected, _CURE[fits.combined])
     if deep:
         yield from _content(fits, block, where)
 
@@ -64,7 +72,11 @@ def _content(fits: FitStore, block: int, where: str) -> Iterator[Violation]:
     try:
         now = crc32c(fits.read_array(arrays[name], start, stop) for name in sorted(arrays))
     except ChunkError as error:
-        yield Violation(error.bad.chunk, f"{error.bad.reason}: {where}", "the results that were written", _DEEP_CURE)
+        yield Violation(
+            error.bad.chunk, f"{error.bad.reason}: {where}", "the results that were written", _DEEP_CURE[fits.combined]
+        )
         return
     if now != fits.ledger.result(block).crc32c:
-        yield Violation(where, "the results are others than were written", "the checksum in the ledger", _DEEP_CURE)
+        yield Violation(
+            where, "the results are others than were written", "the checksum in the ledger", _DEEP_CURE[fits.combined]
+        )

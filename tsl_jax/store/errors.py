@@ -71,8 +71,8 @@ class ChangedError(StoreError):
         listing = "\n".join(f"  - {difference}" for difference in differences)
         super().__init__(
             f"{name} holds {what} that were begun otherwise:\n{listing}\n"
-            "Go back to the same input and options, write to another output, delete this one, "
-            "or pass overwrite=True to begin anew."
+            "They are kept as they are. Go back to the same input and options, write to another output, delete this "
+            "one, or pass overwrite=True to begin anew."
         )
 
 
@@ -93,6 +93,11 @@ NOT_STORED_COORDINATE_CURE = (
 DAMAGED_FITS_CURE = (
     "Run the tsl fit command that made these fits again with --deep (fit_store(..., deep=True)): it finds the blocks "
     "that are damaged and fits them anew."
+)
+#: The same of fits that are combined from several runs.
+DAMAGED_COMBINED_CURE = (
+    "Run the tsl compare command that wrote these fits with --out again, with --deep (combine_fits(..., deep=True)): "
+    "it finds the blocks that are damaged and combines them anew."
 )
 
 

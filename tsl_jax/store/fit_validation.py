@@ -10,7 +10,7 @@ import zarr
 from .dimension_checks import check_lengths
 from .errors import Violation
 from .ledger import ENTRIES
-from .schema import CHECKPOINT, LEDGER, TOKEN, coordinates, dimensions, fit_array_kinds
+from .schema import CHECKPOINT, LEDGER, TOKEN, coordinates, dimensions, fit_array_kinds, noise_fault
 
 
 def check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) -> Iterator[Violation]:
@@ -28,9 +28,9 @@ def check_fits(attributes: Mapping[str, Any], arrays: Mapping[str, zarr.Array]) 
     event = attributes.get("event", "absent")
     if event is not None and event not in names:
         yield Violation("attribute event", f"got {event!r}", "the name of a parameter, or null", remake)
-    noise = attributes.get("noise", "absent")
-    if noise is not None and not isinstance(noise, dict):
-        yield Violation("attribute noise", f"got {noise!r}", "a noise model, or null", remake)
+    fault = noise_fault(attributes.get("noise", "absent"))
+    if fault is not None:
+        yield Violation("attribute noise", fault, "a noise model, or null", remake)
     kinds = fit_array_kinds(names, event)
     status = arrays.get("status")
     for name, kind in kinds.items():

@@ -10,7 +10,7 @@ import zarr
 from .absent import absent_chunks
 from .access import TokenStore
 from .arrays import storing_all
-from .errors import DAMAGED_FITS_CURE, ChunkError
+from .errors import DAMAGED_COMBINED_CURE, DAMAGED_FITS_CURE, ChunkError
 from .ledger import BlockState, Ledger
 from .location import Location, StoreLike, arrays_of, locate
 from .reading import read_rows
@@ -143,11 +143,20 @@ class FitStore(TokenStore):
         try:
             values = read_rows(array, start, stop, absent="fill")
         except ChunkError as error:
-            raise ChunkError(self.name, error.bad, DAMAGED_FITS_CURE) from error.__cause__
+            raise ChunkError(self.name, error.bad, self._cure) from error.__cause__
         for bad, _ in absent_chunks(array, values, start):
             if self.ledger.states[bad.start // self.ledger.block_tokens] != BlockState.PENDING:
-                raise ChunkError(self.name, bad, DAMAGED_FITS_CURE)
+                raise ChunkError(self.name, bad, self._cure)
         return values
+
+    @property
+    def combined(self) -> bool:
+        """Whether these are fits of several runs, combined."""
+        return "combined" in self.attributes
+
+    @property
+    def _cure(self) -> str:
+        return DAMAGED_COMBINED_CURE if self.combined else DAMAGED_FITS_CURE
 
     def block_rows(self, block: int) -> tuple[int, int]:
         """First token of a block of the ledger, and one past its last."""

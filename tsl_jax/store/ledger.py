@@ -170,7 +170,7 @@ def read_records(array: zarr.Array) -> tuple[np.ndarray, list[Violation]]:
 
 def _damage(array: zarr.Array, block: int, reason: str) -> Violation:
     file = f"{LEDGER}/{array.metadata.encode_chunk_key((block, 0))}"
-    cure = "Run the same tsl fit command again: the block is fitted anew."
+    cure = "Run the same tsl fit command again (of combined fits tsl compare with --out): the block is made anew."
     return Violation(file, f"damaged: {reason}", f"the record of block {block}", cure)
 
 

@@ -7,22 +7,20 @@ import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import zarr
 import zarr.errors
 from zarr.abc.store import Store
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, ZipStore
+from zarr.storage import LocalStore, StorePath, ZipStore
 
-from .errors import StoreError, StoreNotFoundError, reason_of, storage_errors
+from .errors import StoreError, StoreNotFoundError, reason_of
+from .local_files import WholeFiles
+from .urls import is_url, opened_url
 
 #: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.
 StoreLike = str | os.PathLike[str] | Store | StorePath | zarr.Group
 
-#: ``scheme://...`` or, of fsspec, ``protocol::scheme://...``; all else is a path, colons or not.
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:::[A-Za-z0-9+.:-]*)?://")
-_OBJECT_STORES = {"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https"}
 #: Zarr warns of what is no array, such as the place of a lock before there is a ledger.
 _NO_ARRAY = r"Object at (.*) is not recognized"
 
@@ -122,6 +120,10 @@ class Location:
                 "rights and the connection; if they are right, its metadata is damaged: restore it."
             ) from error
 
+    def names(self) -> list[str]:
+        """Names of all that lies in the group, in order."""
+        return sorted(sync(_names(self.store, self.path)))
+
     def consolidate(self) -> None:
         """Copy the arrays' metadata into the group's; without it `xarray.open_zarr` warns and is slow."""
         with warnings.catch_warnings():
@@ -155,6 +157,9 @@ def locate(store: StoreLike, *, writable: bool = False) -> Location:
         TypeError: ``store`` is none of these.
     """
     location = _locate(store, writable)
+    if writable and isinstance(location.store, LocalStore):
+        written = WholeFiles(location.store.root, read_only=location.store.read_only)
+        location = dataclasses.replace(location, store=written)
     if writable and (location.store.read_only or not location.store.supports_writes):
         raise StoreError(
             f"{location.name}: cannot be written ({type(location.store).__name__}, read only). Write to a "
@@ -173,14 +178,11 @@ def _locate(store: StoreLike, writable: bool) -> Location:
     if not isinstance(store, str | os.PathLike):
         raise TypeError(f"store: got {type(store).__name__}, expected a path, a URL, a Zarr store or a Zarr group")
     text = os.fspath(store)
-    if url := _URL.match(text):
-        scheme = url[1].lower()
-        if scheme == "file":
-            text = _path_of(text)
-        elif scheme in _OBJECT_STORES:
-            return Location(_object_store(text, writable), "", text)
-        else:
-            return Location(_fsspec_store(text, writable), "", text)
+    if is_url(text):
+        found = opened_url(text, writable)
+        if isinstance(found, Store):
+            return Location(found, "", text)
+        text = found
     if not text:
         raise StoreError("store: got an empty path; give the path or URL of a store, '.' for the working directory")
     try:
@@ -194,59 +196,3 @@ def _locate(store: StoreLike, writable: bool) -> Location:
             raise StoreNotFoundError(f"{text}: no such file.")
         return Location(ZipStore(path, mode="r"), "", text)
     return Location(LocalStore(path, read_only=not writable), "", text)
-
-
-def _object_store(url: str, writable: bool) -> Store:
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise StoreError(
-            f"{url}: object stores need the package obstore. Install it with: pip install 'tsl_jax[cloud]'"
-        ) from error
-    # Without this plain http is refused, in words that do not say so.
-    more: Any = {"client_options": {"allow_http": True}} if url.startswith("http://") else {}
-    try:
-        return ObjectStore(from_url(url, **more), read_only=not writable)
-    except (ValueError, *storage_errors()) as error:
-        raise StoreError(
-            f"{url}: is no URL of a store ({reason_of(error).splitlines()[0]}); expected one such as s3://bucket/path "
-            "or https://host/path"
-        ) from error
-
-
-def _path_of(url: str) -> str:
-    """The path that a URL of a file names."""
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost") or not parts.path:
-        raise StoreError(f"{url}: names no file of this machine; expected three slashes, such as file:///data/x.zarr")
-    return unquote(parts.path)
-
-
-def _check_protocol(url: str, protocol: str) -> None:
-    """Raise at one that fsspec does not know: in a chain it would be read as another path."""
-    try:
-        from fsspec import get_filesystem_class
-
-        get_filesystem_class(protocol)
-    except ImportError:
-        return  # told where the package is needed
-    except ValueError as error:
-        raise StoreError(
-            f"{url}: {protocol!r} is no protocol that fsspec knows; expected one such as s3, gs, https or memory"
-        ) from error
-
-
-def _fsspec_store(url: str, writable: bool) -> Store:
-    for part in url.split("::"):
-        _check_protocol(url, part.partition("://")[0])
-    try:
-        return FsspecStore.from_url(url, read_only=not writable)
-    except ImportError as error:
-        raise StoreError(
-            f"{url}: this protocol needs the package fsspec and its part for the protocol ({error}). Install "
-            "them, or pass an open Zarr store."
-        ) from error
-    except (ValueError, OSError) as error:
-        raise StoreError(
-            f"{url}: cannot be opened ({type(error).__name__}: {error}). Check the URL; a local path has no '://'."
-        ) from error

@@ -16,6 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .errors import LockedError, StoreError, writing
+from .local_files import make_folder
 from .location import Location
 from .schema import LEDGER
 
@@ -70,7 +71,7 @@ def _lock_file(path: Path, name: str) -> int | None:
         import fcntl
     except ImportError:
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,7 +141,7 @@ class _Lease(Lock):
         if _now() > self._until:
             raise LockedError(
                 f"{self._name}: this run could not renew its lease for {LEASE_SECONDS:.0f} s and stops, as "
-                "another may have taken over. Run it again."
+                "another may have taken over. What was finished is kept. Run the same command again to go on."
             )
 
     def _beat(self) -> None:

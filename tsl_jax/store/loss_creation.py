@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from ..arguments import as_array, known_array, whole_number
 from .arrays import bitshuffled, create_array
 from .attributes import as_json
 from .errors import StoreError, StoreNotFoundError, writing
 from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
+from .names import checked_names
 from .own_files import refuse_foreign_files
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
 
@@ -51,8 +53,9 @@ def create_losses(
         The open loss store; its array `losses` can be written: ``store.losses[0:1000] = ...``.
 
     Raises:
-        StoreError: something is there already, or a length, dtype or axis is wrong. Its subclass `WriteError`:
+        StoreError: something is there already, or a length, dtype, name or axis is wrong. Its subclass `WriteError`:
             the store cannot be written, for example because the disk is full.
+        TypeError: losses, coordinates or sizes are no numbers. ValueError: a size below 1.
 
     Example:
         >>> import numpy as np, zarr
@@ -61,11 +64,13 @@ def create_losses(
         >>> store.num_tokens, store.axes
         (2, ('step',))
     """
-    values = None if isinstance(losses, tuple) else np.asarray(losses)
+    values = None if _is_shape(losses) else known_array("losses", losses, None)
     shape, dtype = _shape_and_dtype(losses if values is None else values, dtype)
     rows = rows_of(shape, dtype.itemsize, chunk_tokens, shard_tokens)
-    tokens = {name: _known_to_zarr(column) for name, column in (tokens or {}).items()}
-    checkpoints = {name: _known_to_zarr(column) for name, column in checkpoints.items()}
+    tokens = {} if tokens is None else tokens
+    checked_names(tokens=tokens, checkpoints=checkpoints)
+    tokens = {name: _known_to_zarr(f"tokens[{name!r}]", column) for name, column in tokens.items()}
+    checkpoints = {name: _known_to_zarr(f"checkpoints[{name!r}]", column) for name, column in checkpoints.items()}
     _check_lengths(shape, tokens, checkpoints)
     given = as_json(attributes)
     location = locate(store, writable=True)
@@ -110,6 +115,9 @@ def create_losses_array(
 def rows_of(shape: tuple[int, int], itemsize: int, chunk: int | None, shard: int | None) -> tuple[int, int]:
     """Tokens in a chunk and in a shard."""
     row = max(1, shape[1]) * itemsize
+    for name, rows in (("chunk_tokens", chunk), ("shard_tokens", shard)):
+        if rows is not None:
+            whole_number(name, rows)
     chunk = chunk or max(1, min(_CHUNK_BYTES // row, shape[0]))
     shard = shard or chunk * max(1, min(_SHARD_BYTES // (chunk * row), -(-shape[0] // chunk)))
     if shard % chunk:
@@ -120,16 +128,28 @@ def rows_of(shape: tuple[int, int], itemsize: int, chunk: int | None, shard: int
 def _shape_and_dtype(losses: Any, dtype: Any) -> tuple[tuple[int, int], np.dtype]:
     shape = losses.shape if isinstance(losses, np.ndarray) else losses
     if len(shape) != 2 or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
-        raise StoreError(f"losses: got shape {shape}, expected (tokens, checkpoints)")
-    dtype = np.dtype(dtype or (losses.dtype if isinstance(losses, np.ndarray) else np.float16)).newbyteorder("=")
+        raise StoreError(
+            f"losses: got shape {shape}, expected (tokens, checkpoints); flatten sequences and "
+            "positions to one row a token"
+        )
+    try:
+        own = losses.dtype if isinstance(losses, np.ndarray) else np.float16
+        dtype = np.dtype(own if dtype is None else dtype).newbyteorder("=")
+    except TypeError as error:
+        raise StoreError(f"dtype: got {dtype!r}, expected {' or '.join(LOSS_DTYPES)}") from error
     if str(dtype) not in LOSS_DTYPES:
         raise StoreError(f"losses: got dtype {dtype}, expected {' or '.join(LOSS_DTYPES)}; name one in dtype=")
     return (int(shape[0]), int(shape[1])), dtype
 
 
-def _known_to_zarr(column: Any) -> np.ndarray:
+def _is_shape(losses: Any) -> bool:
+    """Whether it is a shape, not losses: a tuple of numbers."""
+    return isinstance(losses, tuple) and not any(np.ndim(part) for part in losses)
+
+
+def _known_to_zarr(name: str, column: Any) -> np.ndarray:
     """A coordinate; long doubles, for which Zarr has no name, as float64."""
-    column = np.asarray(column)
+    column = np.asarray(as_array(name, column))
     return column.astype(np.float64) if column.dtype == np.longdouble else column
 
 
@@ -140,12 +160,15 @@ def _check_lengths(
         for name, values in columns.items():
             if values.shape != (length,) or values.dtype.kind not in "iufb":
                 got = f"shape {values.shape} of dtype {values.dtype}"
-                raise StoreError(f"{what}[{name!r}]: got {got}, expected {length} numbers")
+                raise StoreError(f"{what}[{name!r}]: got {got}, expected {length} numbers, one for each of the {what}")
     if "step" in checkpoints and not increases(checkpoints["step"]):
         fall = first_fall(checkpoints["step"])
-        raise StoreError(f"checkpoints['step']: {fall}; expected finite, strictly increasing values")
+        raise StoreError(
+            f"checkpoints['step']: {fall}; expected finite, strictly increasing values; sort the checkpoints "
+            "and leave out repeated ones"
+        )
     if not any(increases(values) for values in checkpoints.values()):
-        raise StoreError(f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis")
+        raise StoreError(f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis, sorted")
 
 
 def _is_replaced(location: Location, overwrite: bool) -> bool:

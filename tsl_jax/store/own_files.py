@@ -3,15 +3,21 @@
 import contextlib
 import os
 import re
+import time
+from pathlib import Path
 
 from .errors import StoreError, storage_errors
+from .local_files import sync_folder, writer_lives, written_file
 from .location import Location
+from .lock import LEASE_SECONDS
 from .presence import each_object
 
 #: What Zarr and the package write: metadata, chunks, and the locks of a run.
 _OWN = re.compile(r"(?:.+/)?(?:zarr\.json|c(?:/\d+)*|ledger/\.lock|ledger/lease)")
-#: A file that Zarr was writing when a run was killed: it is renamed once it is whole.
-_PARTIAL = re.compile(r"(?:.+/)?(?:zarr|\d+|c|lease)\.[0-9a-f]{32}\.partial")
+#: Files of a store by the last part of their names.
+_FILE = re.compile(r"zarr\.json|\d+|c|lease")
+#: What Zarr's own store calls a file while it writes it.
+_ZARRS_PARTIAL = re.compile(r"(?:zarr|\d+|c|lease)\.[0-9a-f]{32}\.partial")
 _SHOWN = 3
 
 
@@ -44,19 +50,43 @@ def refuse_foreign_files(location: Location) -> set[str]:
 
 
 def remove_partial_files(location: Location) -> None:
-    """Remove what Zarr was writing when a run was killed."""
+    """Remove what writers left that were killed; files that a living one may be writing are kept.
+
+    A writer of this machine is looked for by its process number. Of others nothing is known: what none of them has
+    touched for `LEASE_SECONDS` is taken for left, as their leases are.
+    """
     directory = location.directory
     if directory is None:
         return
     for folder, _, names in os.walk(directory):
-        for name in names:
-            if _is_partial(name):
-                os.unlink(os.path.join(folder, name))
+        left = [name for name in names if _is_partial(name) and _is_left(Path(folder) / name)]
+        for name in left:
+            (Path(folder) / name).unlink(missing_ok=True)
+        if left:
+            sync_folder(Path(folder))
+
+
+def remove_partial_file(path: Path) -> None:
+    """Remove what killed writers left of one file."""
+    for name in os.listdir(path.parent):
+        if written_file(name) == path.name and _is_left(path.with_name(name)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_left(path: Path) -> bool:
+    lives = writer_lives(path.name)
+    if lives is not None:
+        return not lives
+    try:
+        return time.time() - path.stat().st_mtime > LEASE_SECONDS
+    except FileNotFoundError:  # it has got its right name
+        return False
 
 
 def _is_partial(key: str) -> bool:
-    """Whether a file is what a killed run left of a write."""
-    return bool(_PARTIAL.fullmatch(key))
+    """Whether a file is what a writer has of a file of a store that is not whole."""
+    name = key.rpartition("/")[2]
+    return bool(_FILE.fullmatch(written_file(name) or "") or _ZARRS_PARTIAL.fullmatch(name))
 
 
 def _is_own(key: str) -> bool:

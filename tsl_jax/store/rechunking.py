@@ -9,14 +9,17 @@ import numpy as np
 import zarr
 
 from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
-from .encodings import encoding_of, plain_attributes
-from .errors import BadChunk, ChunkError, StoreError, reason_of, storage_errors, writing
+from .encodings import plain_attributes
+from .errors import ChunkError, StoreError, storage_errors, writing
 from .location import Location, StoreLike, locate
 from .lock import writer_lock
 from .losses import LossStore, open_losses_at
+from .own_files import remove_partial_files
 from .presence import list_objects
 from .reading import Absent, read_rows
+from .resumed_losses import resumed_losses
 from .schema import MissingChunks, checked_missing_chunks
+from .token_copies import copy_tokens, decoded_dtype, read_as_rows, read_column
 from .unfinished import (
     BLOCK_BYTES,
     LossPlan,
@@ -25,13 +28,10 @@ from .unfinished import (
     checked_dtype,
     refuse_present,
     remove_group,
-    resumed_losses,
 )
 
 #: The group inside the target that holds the lock while a run writes.
 _PLACE = "rechunking"
-#: Rows transposed at a time, which stay in the processor's cache: some 15 times as fast as whole columns.
-_TILE_ROWS = 4096
 #: Tokens that a resumed run compares with the source before it goes on.
 _COMPARED = 256
 
@@ -110,7 +110,7 @@ def rechunk_or_find(
         (losses.shape[0], losses.shape[1]),
         checked_dtype(dtype or losses.dtype),
         checkpoints=found.checkpoint_coordinates,
-        tokens={name: (_dtype(array), _attributes(array)) for name, array in found.token_coordinates.items()},
+        tokens={name: (decoded_dtype(array), _attributes(array)) for name, array in found.token_coordinates.items()},
         attributes=found.attributes,
         rows=rows,
     )
@@ -124,6 +124,7 @@ def rechunk_or_find(
     with writing(location.name, "the new store", kept="Nothing is lost.", again="run the same command again"):
         zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
     with writer_lock(place):
+        remove_partial_files(location)
         absent = _absent(found)
         resumed = resumed_losses(location, plan)
         if resumed is not None and not _goes_on(losses, *resumed, absent):
@@ -172,11 +173,11 @@ def _is_same(
     made: LossStore, losses: zarr.Array | CheckpointArrays, found: LossStore | CheckpointArrays, start: int, stop: int
 ) -> bool:
     absent = _absent(found)
-    now = _read_columns(losses, start, stop, absent[0]).astype(made.losses.dtype)
+    now = read_as_rows(losses, start, stop, absent[0]).astype(made.losses.dtype)
     if not np.array_equal(now, made.read(slice(start, stop)), equal_nan=True):
         return False
     return all(
-        _rows(found.token_coordinates[name], start, stop, absent[1]).tobytes()
+        read_column(found.token_coordinates[name], start, stop, absent[1]).tobytes()
         == made.read_coordinate(name, slice(start, stop)).tobytes()
         for name in made.token_coordinates
     )
@@ -188,45 +189,13 @@ def _tidy(location: Location, place: Location) -> None:
         with writing(location.name, "the end of the run", kept="The losses are whole."):
             zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
         with writer_lock(place):
+            remove_partial_files(location)
             remove_group(place)
         location.consolidate()
     elif zarr.open_group(location.store, path=location.path, mode="r").metadata.consolidated_metadata is None:
         with contextlib.suppress(*storage_errors()):  # a copy for other readers alone; the store may be read only
+            remove_partial_files(location)
             location.consolidate()
-
-
-def copy_tokens(
-    losses: zarr.Array | CheckpointArrays,
-    tokens: Mapping[str, Any],
-    target: UnfinishedLosses,
-    memory: int = BLOCK_BYTES,
-    absent: tuple[Absent, Absent] = ("refuse", "refuse"),
-    *,
-    progress: Callable[[int, int], None] | None = None,
-    first: int = 0,
-) -> None:
-    """Fill a store that was begun from arrays of any chunks, from the token ``first`` on.
-
-    Args:
-        losses: (tokens, checkpoints).
-        tokens: coordinates by name.
-        target: the store.
-        memory: bytes of losses at a time.
-        absent: what a chunk of the losses, and of a coordinate, is that is not stored.
-        progress: called with the tokens done and all tokens.
-        first: the first token.
-    """
-    for start, stop in target.blocks(memory // 2, first):  # columns and rows of a block are in memory at once
-        try:
-            columns = {name: _rows(tokens[name], start, stop, absent[1]) for name in target.tokens}
-            block = _read_columns(losses, start, stop, absent[0])
-        except ChunkError as error:
-            cure = None if error.bad.absent else "Restore it and run the same command again: it goes on where it was."
-            raise ChunkError(error.name, error.bad, cure) from error.__cause__
-        target.write(start, block, columns)
-        target.record(stop)
-        if progress:
-            progress(stop, losses.shape[0])
 
 
 def _goes_on(
@@ -238,7 +207,7 @@ def _goes_on(
             written = read_rows(unfinished.losses, start, stop)
         except ChunkError:
             return False
-        now = _read_columns(losses, start, stop, absent[0]).astype(written.dtype)
+        now = read_as_rows(losses, start, stop, absent[0]).astype(written.dtype)
         if not np.array_equal(now, written, equal_nan=True):
             return False
     return True
@@ -254,51 +223,7 @@ def _attributes(array: Any) -> Mapping[str, Any]:
     return plain_attributes(array) if isinstance(array, zarr.Array) else {}
 
 
-def _dtype(array: Any) -> np.dtype:
-    """Of a coordinate's numbers once they are decoded."""
-    return encoding_of(array).decode(np.empty(0, array.dtype)).dtype if isinstance(array, zarr.Array) else array.dtype
-
-
 def _absent(found: LossStore | CheckpointArrays) -> tuple[Absent, Absent]:
     """What a chunk of the losses, and of a coordinate, is that is not stored."""
     said = found.missing_chunks
     return ("refuse" if said == "refuse" else "nan"), ("fill" if said == "as-fill" else "refuse")
-
-
-def _rows(array: Any, start: int, stop: int, absent: Absent) -> np.ndarray:
-    if not isinstance(array, zarr.Array):
-        return np.asarray(array[start:stop])
-    return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
-
-
-def _read_columns(array: zarr.Array | CheckpointArrays, start: int, stop: int, absent: Absent) -> np.ndarray:
-    """Rows read a column of chunks at a time: decoded chunks may reach far beyond the rows that are wanted."""
-    step = 1
-    if isinstance(array, zarr.Array):
-        step = (array.shards or array.chunks)[1]
-        if step >= array.shape[1]:
-            return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
-    dtype = _dtype(array)
-    columns = np.empty((array.shape[1], stop - start), dtype)
-    for first in range(0, array.shape[1], step):
-        last = min(first + step, array.shape[1])
-        columns[first:last] = _some_columns(array, start, stop, slice(first, last), absent).T
-    block = np.empty(columns.shape[::-1], dtype)
-    for first in range(0, len(block), _TILE_ROWS):
-        block[first : first + _TILE_ROWS] = columns[:, first : first + _TILE_ROWS].T
-    return block
-
-
-def _some_columns(
-    array: zarr.Array | CheckpointArrays, start: int, stop: int, columns: slice, absent: Absent
-) -> np.ndarray:
-    if isinstance(array, zarr.Array):
-        return encoding_of(array).decode(read_rows(array, start, stop, absent=absent, columns=columns))
-    try:
-        return array.read(start, stop, columns, absent)
-    except (MemoryError, ChunkError):
-        raise
-    except Exception as error:  # files raise what they like; all of it means "not readable"
-        where = f"checkpoints {columns.start} to {columns.stop - 1}"
-        bad = BadChunk(array.basename, where, start, stop, f"{type(error).__name__}: {reason_of(error)}")
-        raise ChunkError(str(array.store_path), bad) from error

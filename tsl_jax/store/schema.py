@@ -79,6 +79,47 @@ def decode_probability(stored: np.ndarray) -> np.ndarray:
     return np.where(stored == NO_PROBABILITY, np.float32(np.nan), stored.astype(np.float32) / PROBABILITY_STEPS)
 
 
+#: What the noise model of a fit store says, by name: how many numbers for c checkpoints, less so many; None: one.
+NOISE_FIELDS: dict[str, int | None] = {
+    "time": 0,
+    "std": 0,
+    "correlation": 1,
+    "lag_mean": None,
+    "lag_variance": None,
+    "growth_mean": None,
+    "growth_variance": None,
+}
+
+
+def noise_fault(noise: Any) -> str | None:
+    """What is wrong with the attribute ``noise`` of a fit store; None where nothing is."""
+    if noise is None:
+        return None
+    if not isinstance(noise, Mapping):
+        return f"got {noise!r}"
+    if set(noise) != set(NOISE_FIELDS):
+        return f"got fields {sorted(map(str, noise))}, not {sorted(NOISE_FIELDS)}"
+    time = noise["time"]
+    number = len(time) if isinstance(time, list) else 0
+    for name, less in NOISE_FIELDS.items():
+        values = noise[name]
+        if (less is None) == isinstance(values, list) or (less is not None and len(values) != number - less):
+            return f"{name} is no {'number' if less is None else f'list of {max(number - less, 0)} numbers'}"
+        numbers = [values] if less is None else values
+        if not all(
+            isinstance(one, int | float) and not isinstance(one, bool) and -1e300 < one < 1e300 for one in numbers
+        ):
+            return f"{name} holds something else than finite numbers"
+    return None
+
+
+def encode_probability(probability: np.ndarray) -> np.ndarray:
+    """Probabilities as they are stored, in one byte each; NaN is none."""
+    known = np.isfinite(probability)
+    steps = np.rint(PROBABILITY_STEPS * np.where(known, probability, 0))
+    return np.where(known, steps, NO_PROBABILITY).astype(np.uint8)
+
+
 def dimensions(array: zarr.Array) -> tuple[str | None, ...]:
     """Names of an array's dimensions; empty where it has none."""
     return tuple(getattr(array.metadata, "dimension_names", None) or ())

@@ -1,5 +1,6 @@
 """A loss store that is being filled: no reader takes it for one before it is whole."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,19 +11,17 @@ from zarr.core.sync import sync
 
 from .arrays import WholeWrites, create_array, storing_all
 from .attributes import as_json
-from .errors import ChunkError, StoreError, StoreNotFoundError, writing
-from .location import Location, arrays_of
+from .errors import StoreError, StoreNotFoundError, writing
+from .location import Location
 from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
 from .losses import LossStore, open_losses_at
 from .own_files import refuse_foreign_files
-from .presence import list_objects, lost_chunks
-from .reading import read_rows
-from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, coordinates
+from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN
 
 #: What a loss store is called while it is being written: no reader takes it for one.
 UNFINISHED = "unfinished losses"
 #: Attribute of an unfinished store: tokens from the first on that are written.
-_DONE = "tokens_done"
+DONE = "tokens_done"
 BLOCK_BYTES = 2**28
 
 
@@ -64,15 +63,16 @@ class UnfinishedLosses:
         stop = start + len(losses)
         place = f"tokens {start} to {stop - 1}"
         with writing(self.location.name, place, kept="The store is not complete.", again="run the same command again"):
-            whole = storing_all(self.losses, WholeWrites(self.losses.store))
-            whole[start:stop] = losses.astype(self.losses.dtype, copy=False)
+            whole = WholeWrites(self.losses.store)
+            storing_all(self.losses, whole)[start:stop] = losses.astype(self.losses.dtype, copy=False)
+            whole.settle()
             for name, array in self.tokens.items():
                 array[start:stop] = tokens[name]
 
     def record(self, done: int) -> None:
         """Note that the tokens before ``done``, whole shards, are written: `resumed_losses` goes on from there."""
         with writing(self.location.name, "how far it is", kept="The store is not complete."):
-            self.group.attrs[_DONE] = done
+            self.group.attrs[DONE] = done
 
     def finish(self, tidy: Callable[[], None] | None = None) -> LossStore:
         """Call it a loss store, and open it; ``tidy`` runs once it is one."""
@@ -128,8 +128,7 @@ def begin_losses(location: Location, plan: LossPlan) -> UnfinishedLosses:
     with writing(location.name, "the empty loss store", kept="Nothing is lost.", again="run the same command again"):
         group = zarr.open_group(location.store, path=location.path, mode="a", use_consolidated=False, zarr_format=3)
         group.attrs.put({"tsl_kind": UNFINISHED})
-        for name in arrays_of(group):
-            del group[name]
+        _remove_arrays(location)
         losses = create_losses_array(group, plan.shape, plan.dtype, chunk, shard)
         for name, column in plan.checkpoints.items():
             create_array(group, name, values=np.asarray(column), dimension_names=(CHECKPOINT,))
@@ -149,52 +148,16 @@ def begin_losses(location: Location, plan: LossPlan) -> UnfinishedLosses:
     return UnfinishedLosses(location, group, losses, columns, plan.all_attributes)
 
 
-def resumed_losses(location: Location, plan: LossPlan) -> tuple[UnfinishedLosses, int] | None:
-    """A store that a killed run left, and the tokens from the first on that it holds; None if there is none like it."""
-    try:
-        group = location.open_group("r+")
-        arrays = arrays_of(group)
-    except StoreError:
-        return None
-    done = group.attrs.get(_DONE)
-    losses, (chunk, shard) = arrays.get("losses"), plan.chunk_and_shard
-    if losses is None or not isinstance(done, int) or not 0 < done <= plan.shape[0]:
-        return None
-    layout = (losses.shape, losses.dtype, losses.chunks[0], (losses.shards or losses.chunks)[0])
-    arrays = {name: storing_all(array) for name, array in arrays.items()}
-    losses = arrays["losses"]
-    columns, steps = coordinates(arrays, TOKEN), coordinates(arrays, CHECKPOINT)
-    alike = layout == (plan.shape, plan.dtype, chunk, shard) and (done % shard == 0 or done == plan.shape[0])
-    alike = alike and {name: array.dtype for name, array in columns.items()} == {
-        name: kind for name, (kind, _) in plan.tokens.items()
-    }
-    alike = alike and set(steps) == set(plan.checkpoints)
-    if not alike or not _same_values(steps, plan.checkpoints):
-        return None
-    objects = list_objects(location.store, location.path)
-    if objects is not None:  # what was lost since is written again
-        lost = [bad.start for array in (losses, *columns.values()) for bad in lost_chunks(array, objects, 0, done)]
-        done = min([done, *lost]) // shard * shard if lost else done
-    if not all(_can_be_written_on(column, done) for column in columns.values()):
-        return None
-    return UnfinishedLosses(location, group, losses, columns, plan.all_attributes), done
-
-
-def _can_be_written_on(column: zarr.Array, done: int) -> bool:
-    """Whether the chunk of a coordinate that holds the next tokens can be read, as a part of it is kept."""
-    first = done // column.chunks[0] * column.chunks[0]
-    try:
-        read_rows(column, first, min(first + column.chunks[0], column.shape[0]) if done % column.chunks[0] else first)
-    except ChunkError:
-        return False
-    return True
-
-
-def _same_values(arrays: Mapping[str, zarr.Array], values: Mapping[str, np.ndarray]) -> bool:
-    try:
-        return all(np.array_equal(read_rows(arrays[name], 0, len(known)), known) for name, known in values.items())
-    except ChunkError:
-        return False
+def _remove_arrays(location: Location) -> None:
+    """Delete all below a group but groups, such as that of the lock; a killed run may have left half of an array."""
+    refuse_foreign_files(location)
+    for name in location.names():
+        place = Location(location.store, location.key(name), location.name)
+        with contextlib.suppress(StoreError):
+            place.open_group()
+            continue
+        if name != "zarr.json":
+            sync(location.store.delete_dir(place.path))
 
 
 def checked_dtype(dtype: Any) -> np.dtype:
@@ -204,7 +167,7 @@ def checked_dtype(dtype: Any) -> np.dtype:
         StoreError: it is another.
     """
     if str(np.dtype(dtype)) not in LOSS_DTYPES:
-        raise StoreError(f"dtype: got {np.dtype(dtype)}, expected {' or '.join(LOSS_DTYPES)}")
+        raise StoreError(f"dtype: got {np.dtype(dtype)}, expected {' or '.join(LOSS_DTYPES)}; name one of them")
     return np.dtype(dtype)
 
 

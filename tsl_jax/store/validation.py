@@ -49,7 +49,11 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
         ]
     other = group.attrs.get("tsl_kind")
     if other != kind and other in ("losses", "fits"):  # a sound store in the wrong place: nothing else is of use
-        return [Violation("attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}.")]
+        return [
+            Violation(
+                "attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}: give one of {kind}."
+            )
+        ]
     arrays = arrays_of(group)
     too_large = list(check_sizes(arrays))
     if too_large:  # not even an axis is read

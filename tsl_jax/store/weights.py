@@ -1,13 +1,14 @@
 """Tables of sampling weights as files: NumPy's ``.npz`` or Parquet."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from .errors import StoreError, writing
+from .local_files import make_folder, whole_file
+from .own_files import remove_partial_file
 
 
 def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
@@ -35,30 +36,26 @@ def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attribute
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise StoreError(f"{path}: got a file ending {path.suffix!r}, expected .npz or .parquet")
-    part = path.with_name(f".{path.name}.part")
     with writing(str(path), "the weights", kept="Nothing was written.", again="run the same command again"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(part, columns, attributes)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        make_folder(path.parent)
+        remove_partial_file(path)
+        with whole_file(path) as file:
+            write(file, columns, attributes)
 
 
-def _write_npz(path: Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
-    with path.open("wb") as file:
-        arrays: dict[str, Any] = {**columns, **{name: np.array(text) for name, text in attributes.items()}}
-        np.savez_compressed(file, **arrays)
+def _write_npz(file: BinaryIO, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
+    arrays: dict[str, Any] = {**columns, **{name: np.array(text) for name, text in attributes.items()}}
+    np.savez_compressed(file, **arrays)
 
 
-def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
+def _write_parquet(file: BinaryIO, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise StoreError("Parquet files need pyarrow: pip install 'tsl_jax[parquet]', or write .npz") from error
     table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
-    pyarrow.parquet.write_table(table.replace_schema_metadata(dict(attributes)), path)
+    pyarrow.parquet.write_table(table.replace_schema_metadata(dict(attributes)), file)
 
 
 _WRITERS = {".npz": _write_npz, ".parquet": _write_parquet}

@@ -13,6 +13,8 @@ from .ledger import BlockState, InputDigest, ResultDigest, record
 from .presence import chunk_keys
 from .schema import LEDGER
 
+_NOT_DONE = "Nothing of this block counts as done."
+
 
 class FitWriter:
     """Writes the blocks of one fit store; the caller holds `writer_lock`."""
@@ -49,6 +51,8 @@ class FitWriter:
             array = self._arrays[name]
             place = f"array {name!r}, tokens {start} to {stop - 1} (block {block})"
             self._put(array, slice(start, stop), column.astype(array.dtype, copy=False), place)
+        with writing(self._name, f"tokens {start} to {stop - 1} (block {block})", kept=_NOT_DONE):
+            self._sizes.settle()
         whole = crc32c(values[name].astype(self._arrays[name].dtype, copy=False) for name in sorted(values))
         keys = [key for array in self._arrays.values() for key, *_ in chunk_keys(array, start, stop)]
         self._results[block] = ResultDigest(whole, sum(self._sizes.bytes_of.pop(key) for key in keys))
@@ -73,5 +77,5 @@ class FitWriter:
         self._put(self._ledger, slice(block, block + 1), row, f"the record of block {block}")
 
     def _put(self, array: zarr.Array, rows: slice, values: np.ndarray, place: str) -> None:
-        with writing(self._name, place, kept="Nothing of this block counts as done."):
+        with writing(self._name, place, kept=_NOT_DONE):
             array[rows] = values

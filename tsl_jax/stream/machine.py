@@ -7,30 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..devices import local_devices
+
 #: Far beyond any cache, and within the memory of any device; a product that keeps a device busy for a while.
 _COPIED_BYTES, _MATRIX = {"cpu": 2**28, "gpu": 2**31}, {"cpu": 2048, "gpu": 8192}
-
-
-class NoDeviceError(RuntimeError):
-    """JAX finds no device of the kind that it is told to use."""
-
-
-def local_devices() -> list[Any]:
-    """`jax.local_devices`, or in words why there are none.
-
-    Raises:
-        NoDeviceError: JAX is told to use a kind of device that is not here.
-    """
-    try:
-        return jax.local_devices()
-    except (RuntimeError, AssertionError) as error:  # JAX asserts that it has found one
-        asked = getattr(jax.config, "jax_platforms", None)
-        if not asked:
-            raise
-        raise NoDeviceError(
-            f"JAX_PLATFORMS={asked}: JAX finds no such device here{f' ({error})' if str(error) else ''}; unset "
-            "JAX_PLATFORMS or set it to cpu. NVIDIA's GPUs need their driver (nvidia-smi lists them) and tsl_jax[cuda]"
-        ) from error
 
 
 def copy_bandwidth(device: Any = None, seconds: float = 0.5) -> float:

@@ -140,10 +140,11 @@ def _with_zarrs(array: zarr.Array) -> zarr.Array | None:
         importlib.import_module("zarrs")
     except ImportError:
         return None
+    plain = LocalStore(array.store.root, read_only=True)  # zarrs knows it by the name of its class
     # Zarr looks at its configuration when an array is made, and never again.
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of stores and codecs that it leaves to Zarr
-        made = _at(array, array.store)
+        made = _at(array, plain)
     left_to_zarr = getattr(made.codec_pipeline, "impl", None) is None
     return None if left_to_zarr else zarr.Array(made)
 

@@ -1,7 +1,11 @@
-"""What every law of a falling loss refuses."""
+"""What the laws of training refuse."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 
 def refuse_rising(axis: Float[np.ndarray, " rows"], loss: Float[np.ndarray, " rows"]) -> None:
@@ -17,3 +21,21 @@ def refuse_rising(axis: Float[np.ndarray, " rows"], loss: Float[np.ndarray, " ro
             f"loss: rises from {early:.4g} (median of the first third) to {late:.4g} (last third), expected a loss "
             "that falls; give rows of a run that learns, or start later if it diverged first"
         )
+
+
+def random_key(name: str, key: Any, default: Array | None = None) -> Array:
+    """A random key of JAX; by default always the same.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if key is None:
+        return jax.random.key(0) if default is None else default
+    known = isinstance(key, jax.Array) and (
+        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0)
+        or (key.dtype == jnp.uint32 and key.shape == (2,))
+    )
+    if not known:
+        came = f"an array of shape {key.shape}" if isinstance(key, jax.Array | np.ndarray) else repr(key)
+        raise TypeError(f"{name}: got {came}, expected one random key, such as jax.random.key(0)")
+    return key

@@ -15,6 +15,10 @@ from tests import emulated_gpu
 from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
 from tsl_jax.fitting import chosen_kernel, has_parameters, native, row_multiple
+from tsl_jax.fitting.fit import prepare
+from tsl_jax.fitting.measures import measure
+from tsl_jax.fitting.noise import Noise, assumed_noise
+from tsl_jax.fitting.solution import solve
 from tsl_jax.fitting.xla.search import NUM_RUNS
 
 CAUSE = native.why_missing()
@@ -108,6 +112,32 @@ def test_gaps_and_weights(family):
     weights = np.where(rng.random(losses.shape) < 0.1, 0, rng.uniform(0.1, 10, losses.shape)).astype(np.float32)
     assert_agree(*both(problem, losses), losses)
     assert_agree(*both(problem, losses, weights), losses)
+
+
+@needs_native
+@pytest.mark.parametrize("shared", [False, True])
+def test_sums_over_whitened_losses_are_those_of_the_reference(shared):
+    rng, n, curves = np.random.default_rng(11), 40, 256
+    problem = sigmoids(seed=5, num_curves=curves, num_checkpoints=n)
+    losses = np.where(rng.random((curves, n)) < 0.1, np.nan, problem.losses)
+    losses[: curves // 2] = problem.losses[: curves // 2]
+    losses[7, 1:] = np.nan
+    family, options = FAMILIES[problem.family](scale=problem.scale), FitOptions(kernel="xla")
+    u = family.coordinate(problem.time)
+    x = jnp.asarray((u - u[0]) / (u[-1] - u[0]), jnp.float32)
+    std, odds = rng.uniform(0.5, 2, n), rng.uniform(1, 9, n)
+    assumed = Noise(*(jnp.asarray(a, jnp.float32) for a in (std, odds, (0.5, 0.02, 0.1, 0.05))))
+    block = prepare(family, options, x, jnp.asarray(losses), jnp.asarray(rng.uniform(0.5, 2, losses.shape)))[0]
+    solution = solve(family, options, block)
+    taken = assumed if shared else assumed_noise("correlated", None, n, jnp.float32)
+    found, reference = (
+        measure(family, dataclasses.replace(options, kernel=kernel), taken, block, solution)
+        for kernel in ("native", "xla")
+    )
+    for name in ("white_rss", "white_gain", "long_run"):
+        value = np.asarray(getattr(reference, name))
+        assert np.mean(value > 0) > 0.5
+        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-3, atol=1e-3 * np.median(value), err_msg=name)
 
 
 @needs_native

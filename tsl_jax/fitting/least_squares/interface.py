@@ -11,10 +11,17 @@ import numpy as np
 from jax.dtypes import float0
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
 
+from ...arguments import real_array, real_number, whole_number
+from ...curves import native
+from ...devices import a_device
+from ...jax_switches import with_own_switches
 from ...linalg.small import jacobi_svd, solve, triangle, upper_inverse
 from ..result import Status, has_parameters
 from .problem import flatten, float_leaves, full_bounds
 from .steps import converged, linearise, minimise, stationary
+
+#: Residuals whose compiled programs are kept: some 11 MiB each.
+MOST_PROGRAMS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +55,15 @@ class LeastSquaresOptions:
     initial_radius: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, holds, expected in (
-            ("max_steps", self.max_steps >= 1, "at least 1"),
-            ("tolerance", self.tolerance is None or self.tolerance > 0, "a positive number or None"),
-            ("initial_radius", self.initial_radius > 0, "a positive number"),
-        ):
-            if not holds:
-                raise ValueError(f"LeastSquaresOptions.{name}: got {getattr(self, name)!r}, expected {expected}")
+        whole_number("LeastSquaresOptions.max_steps", self.max_steps)
+        for name in ("tolerance", "initial_radius"):
+            value = getattr(self, name)
+            expected = "a positive number" + " or None" * (name == "tolerance")
+            if (
+                not (name == "tolerance" and value is None)
+                and not real_number(f"LeastSquaresOptions.{name}", value, expected) > 0
+            ):
+                raise ValueError(f"LeastSquaresOptions.{name}: got {value!r}, expected {expected}")
 
 
 @jax.tree_util.register_dataclass
@@ -94,6 +103,7 @@ class LeastSquaresFit:
     num_steps: Int[Array, "*batch"]
 
 
+@with_own_switches
 def least_squares(
     residual: Callable[..., Float[Array, " m"]],
     p0: PyTree,
@@ -110,7 +120,8 @@ def least_squares(
     forwards, backwards and repeatedly, in ``args``, ``weights``, the bounds and what ``residual`` closes
     over, by the implicit function theorem: the steps are not unrolled. A parameter on a bound moves with the
     bound and with nothing else; the derivative in ``p0`` is zero. Compiled once per function, shapes and
-    options: define ``residual`` once and pass the data by ``args``.
+    options: define ``residual`` once and pass the data by ``args``. A new lambda a call is compiled each time; the
+    programs of the last 32 functions are kept, some 10 MiB each.
 
     Args:
         residual: ``residual(p, *args)``, a JAX function of ``p`` (like ``p0``) to an array (m,). A trial at
@@ -130,9 +141,10 @@ def least_squares(
         not finite at the start, or a negative weight) or `Status.TOO_FEW_POINTS` (fewer than parameters + 1).
 
     Raises:
-        ValueError: ``p0`` empty or not real; bounds of another structure or in the wrong order; a start
-            outside its bounds; ``residual`` or ``weights`` not of shape (m,) and real.
-        TypeError: ``residual`` is not hashable.
+        ValueError: ``p0`` empty; bounds of another structure or in the wrong order; a start outside its bounds;
+            ``residual`` or ``weights`` not of shape (m,) and real.
+        TypeError: ``p0``, a bound or ``weights`` are no real numbers; ``residual`` is no hashable function; the
+            options are of another type. What ``residual`` itself raises comes as it is.
 
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
@@ -150,12 +162,24 @@ def least_squares(
         hash(residual)
     except TypeError as error:
         raise TypeError(f"residual: got {type(residual).__name__}, expected a hashable function") from error
+    if not callable(residual):
+        raise TypeError(f"residual: got {type(residual).__name__}, expected a function of the parameters")
+    if not isinstance(options, LeastSquaresOptions):
+        raise TypeError(f"options: got {type(options).__name__}, expected tsl_jax.LeastSquaresOptions(...)")
+    a_device()
+    weights = None if weights is None else native(real_array("weights", weights, boolean=True))
+    args = jax.tree.map(native, args)
     p0 = float_leaves(p0)
     lower, upper = full_bounds(bounds, p0)
-    return _fit(residual, options, p0, lower, upper, weights, args)
+    return _program(residual, options)(p0, lower, upper, weights, args)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.lru_cache(maxsize=MOST_PROGRAMS)
+def _program(residual, options):
+    """The compiled problem; the oldest are forgotten, with what they hold."""
+    return jax.jit(functools.partial(_fit, residual, options))
+
+
 def _fit(residual, options, p0, lower, upper, weights, args) -> LeastSquaresFit:
     shape = jax.eval_shape(residual, p0, *args)
     if not hasattr(shape, "ndim") or shape.ndim != 1 or not jnp.issubdtype(shape.dtype, jnp.floating):
@@ -245,6 +269,7 @@ def _solve(residual, options, ready, start, lower, upper, data):
 
 
 @_solve.defjvp
+@with_own_switches
 def _solve_derivative(residual, options, primals, tangents):
     """Implicit function theorem: the free gradient stays zero, ``H·dp + ∂(J'r)/∂data · ddata = 0``."""
     ready, start, lower, upper, data = primals

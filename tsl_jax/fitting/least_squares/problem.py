@@ -5,32 +5,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
+from ...arguments import is_traced, real_array
 from ...curves import native
-
-
-def _is_traced(value) -> bool:
-    return isinstance(value, Tracer)
 
 
 def float_leaves(p0: PyTree) -> PyTree:
     """``p0`` with every leaf an array of at least float32.
 
     Raises:
-        ValueError: there are no parameters, or one is neither real nor integer.
+        ValueError: there are no parameters. TypeError: one is neither real nor integer.
     """
-    p0 = jax.tree.map(native, p0)
-    leaves = jax.tree_util.tree_leaves_with_path(p0)
-    if sum(np.size(leaf) for _, leaf in leaves) == 0:
+
+    def checked(path, leaf):
+        found = native(real_array(f"p0{jax.tree_util.keystr(path)}", leaf))
+        return leaf if isinstance(leaf, int | float) else found  # plain numbers have no dtype of their own
+
+    p0 = jax.tree_util.tree_map_with_path(checked, p0)
+    if sum(np.size(leaf) for leaf in jax.tree.leaves(p0)) == 0:
         raise ValueError("p0: got no parameters, expected an array or a pytree of arrays with at least one number")
-    for path, leaf in leaves:
-        dtype = jnp.result_type(leaf)
-        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
-            name = f"p0{jax.tree_util.keystr(path)}"
-            raise ValueError(f"{name}: got dtype {dtype}, expected real numbers; split complex ones into two reals")
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf, 0.0), "float32")), p0)
 
 
@@ -43,7 +38,7 @@ def _one_bound(bound: Any, p0: PyTree, side: str, empty: float) -> PyTree:
     given = jax.tree.structure(bound, is_leaf=none)
     structure = jax.tree.structure(p0)
     if jax.tree_util.treedef_is_leaf(structure) and isinstance(bound, list | tuple):
-        bound = jnp.asarray(bound)
+        bound = jnp.asarray(native(real_array(f"bounds: the {side} one", bound)))
     elif given != structure:
         if not jax.tree_util.treedef_is_leaf(given) or (bound is not None and np.ndim(bound) != 0):
             raise ValueError(
@@ -53,7 +48,8 @@ def _one_bound(bound: Any, p0: PyTree, side: str, empty: float) -> PyTree:
         bound = jax.tree.unflatten(structure, [bound] * structure.num_leaves)
 
     def like(path, value, leaf):
-        value = jnp.asarray(empty if value is None else value, leaf.dtype)
+        name = f"bounds: the {side} one{jax.tree_util.keystr(path)}"
+        value = jnp.asarray(empty if value is None else native(real_array(name, value)), leaf.dtype)
         if value.shape not in ((), leaf.shape):
             name = f"p0{jax.tree_util.keystr(path)}"
             expected = f"expected {leaf.shape} or one number"
@@ -82,7 +78,7 @@ def full_bounds(bounds: Any, p0: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def _check_start(path, start, lower, upper) -> None:
-    if any(_is_traced(value) for value in (start, lower, upper)):
+    if any(is_traced(value) for value in (start, lower, upper)):
         return
     start, lower, upper = np.asarray(start), np.asarray(lower), np.asarray(upper)
     for index in np.ndindex(start.shape):

@@ -15,6 +15,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from ...curves import Family, Hyperbola, PowerLaw, Sigmoid
+from ...jax_switches import with_own_switches
 from .. import native
 from ..noise import Noise
 from ..options import FitOptions
@@ -96,7 +97,7 @@ def measure(family: Family, assumed: Noise, method: dict[str, Any], block: Block
         size, curves = coefficients.shape
         x, noise = without_noise(shared, len(loss))
         numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
-        call = jax.ffi.ffi_call(native.MEASURE, [square] * 2 + [numbers] * 8)
+        call = jax.ffi.ffi_call(native.MEASURE, [square] * 2 + [numbers] * 9)
         args = (x, loss.T, weight.T, coefficients, held, *noise)
         return tuple(call(*args, family=family.name, **method))
 
@@ -123,6 +124,7 @@ def _over_curves(run, change: Change):
     mapped = custom_vmap(_with_derivative(run, change))
 
     @mapped.def_vmap
+    @with_own_switches
     def _(size, is_batched, x, *arrays):
         if not any(is_batched):  # of a derivative only the changes are
             results = mapped(x, *arrays)
@@ -147,6 +149,7 @@ def _with_derivative(function, change: Change):
     call = jax.custom_jvp(function)
 
     @call.defjvp
+    @with_own_switches
     def _(args, changes):
         results = call(*args)
         return results, change(args, changes, results)

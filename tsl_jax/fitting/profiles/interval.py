@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from ...curves import Family
-from ..fit import best, check_input, check_noise, prepare
+from ...jax_switches import with_own_switches
+from ..checks import check_input, check_noise
+from ..few_sizes import device_of, in_few_sizes
+from ..fit import best, flat_rows, prepare
 from ..intervals import Interval, check_level, t_quantile
 from ..measures import Measures, measure
 from ..noise import NoiseModel, assumed_noise
@@ -30,10 +32,11 @@ _FIRST = 0.1
 _FARTHEST = 1e6
 #: A plateau beyond this share of the engine's own bound could be anything: so far out float32 resolves nothing.
 _REACH = 0.5
-#: Tiles of curves that are worked on together.
-TILES = 8
+#: Tiles of curves that are worked on together, and curves to which fewer are padded.
+TILES, FEWEST = 8, 32
 
 
+@with_own_switches
 def profile_interval(
     family: Family,
     time: Float[Array, " checkpoints"],
@@ -112,6 +115,7 @@ def profile_interval(
     and Sartori 2011 (its scale where the noise is not what the sum of squares takes it for).
     """
     check_level(level)
+    device = device_of(losses)
     axis_values, losses, weights = check_input(family, time, losses, weights, options)
     held = held_parameter(family, name)
     check_noise(options, noise, axis_values)
@@ -120,12 +124,15 @@ def profile_interval(
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)
     axis = x, tuple(jnp.asarray(a, dtype) for a in window), assumed_noise(options.noise, noise, len(x), dtype)
-    shape, checkpoints = losses.shape[:-1], losses.shape[-1]
-    rows = [losses.reshape(int(np.prod(shape)), checkpoints)]
-    if weights is not None:
-        rows.append(jnp.broadcast_to(weights, losses.shape).reshape(rows[0].shape))
-    lower, upper = _of_rows(family, held, float(level), options, axis, *rows)
-    return Interval(lower.reshape(shape), upper.reshape(shape))
+    lower, upper = in_few_sizes(
+        functools.partial(_of_rows, family, held, float(level), options, axis),
+        flat_rows(losses, weights),
+        shape=losses.shape[:-1],
+        multiple=tile_size(len(x)),
+        fewest=FEWEST,
+        device=device,
+    )
+    return Interval(lower, upper)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...curves import Family
+from ...fitting import EVENT_CATEGORIES, degrees_of_freedom
 from ...runs import Coordinate, RunComponents, RunTokens, combine_runs, combined_statistic
 from ...store import (
+    PROBABILITY_ARRAYS,
     BlockState,
     FitHeader,
     FitStore,
@@ -18,6 +20,9 @@ from ...store import (
     InputDigest,
     Layout,
     StoreLike,
+    damaged_blocks,
+    decode_probability,
+    encode_probability,
     locate,
     open_fits,
     refuse_foreign,
@@ -40,16 +45,17 @@ def combine_fits(
     ignore: Sequence[str] = (),
     family: Family | None = None,
     overwrite: bool = False,
+    deep: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> FitStore:
     """Combine the fits of the same tokens in several runs into one fit store of the same schema.
 
     Each parameter is the mean over runs, weighted by one over its variance between runs, in the coordinate of the
-    comparison; its error is what would scatter if as many other runs were combined. A token has an event if at least
-    half of the runs found one; `tsl_jax.runs.combine_runs` says how runs that disagree are used. ``rss`` and
+    comparison; its error is what would scatter if as many other runs were combined. The probability of an event is the
+    mean of the runs; `tsl_jax.runs.combine_runs` says how runs that disagree are used. ``rss`` and
     ``num_points`` are sums over the runs that were used, ``r2`` is their mean, ``constant`` the mean of all measured
     losses; ``status`` is `AT_BOUND` only where no run has an error of the parameter. Kill it at any moment and run it
-    again: it goes on.
+    again: it goes on. Blocks whose results are lost or of another size are combined anew.
 
     Args:
         fits: two or more fit stores that `compare` takes.
@@ -58,6 +64,7 @@ def combine_fits(
         ignore: token coordinates that may differ between the stores; those of the first are kept.
         family: needed only for a family of your own.
         overwrite: delete fits that are there and begin anew.
+        deep: whether results that are there are read and compared with their digests; what differs is combined anew.
         progress: called after each block with the tokens done and all tokens.
 
     Returns:
@@ -93,9 +100,11 @@ def combine_fits(
         refuse_foreign(target, store, overwrite=overwrite)
     with writer_lock(target) as lock:
         combined = resume_or_create(target, stores[0], header, _layout(stores[0]), overwrite=overwrite)
-        writer = FitWriter(combined)
+        writer, damaged = FitWriter(combined), damaged_blocks(combined, deep=deep)
+        for block in damaged:
+            writer.reopen(block)
         for block in blocks_of(combined.num_tokens, combined.ledger.block_tokens):
-            if combined.ledger.states[block.index] != BlockState.FINISHED:
+            if combined.ledger.states[block.index] != BlockState.FINISHED or block.index in damaged:
                 tokens = slice(block.start, block.stop)
                 refuse_other_tokens(stores, shared, tokens)
                 values, made_from = _combined_block(stores, combined, law, components, tokens)
@@ -126,6 +135,7 @@ def _combined_block(
     values = {name: found.params[name] for name in combined.parameters}
     values |= {f"{name}_stderr": found.stderr[name] for name in combined.parameters}
     values |= {"status": found.status, "category": found.category}
+    values |= {PROBABILITY_ARRAYS[name]: encode_probability(likely) for name, likely in found.probabilities.items()}
     num_points = np.stack([values["num_points"] for values in columns])
     for name in combined.array_names:
         if name not in values:
@@ -136,8 +146,10 @@ def _combined_block(
 
 
 def _tokens(store: FitStore, values: Mapping[str, np.ndarray]) -> RunTokens:
-    stderr = {name: values[f"{name}_stderr"] for name in store.parameters}
-    return RunTokens({name: values[name] for name in store.parameters}, stderr, values["status"], values["category"])
+    params, stderr = ({name: values[name + end] for name in store.parameters} for end in ("", "_stderr"))
+    likely = {name: decode_probability(values[PROBABILITY_ARRAYS[name]]) for name in EVENT_CATEGORIES if store.event}
+    freedom = degrees_of_freedom(values["noise_correlation"].astype(np.float32), values["num_points"], len(params))
+    return RunTokens(params, stderr, values["status"], values["category"], likely, np.asarray(freedom))
 
 
 def _header(stores: Sequence[FitStore], components: RunComponents) -> FitHeader:

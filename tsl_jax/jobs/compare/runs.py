@@ -86,7 +86,7 @@ def compare(
     if not 0 < level < 1:
         raise ValueError(f"level: got {level}, expected a probability between 0 and 1")
     shared = shared_coordinates(stores, ignore)
-    plan = comparison_plan(stores, family)
+    plan = comparison_plan(stores, family, None if components is None else components.time_edges)
     if components is not None:
         components.check(plan.coordinates, plan.event)
     job = CompareStores(plan, tuple(store.name for store in stores), components, level, tuple(stores), tuple(shared))
@@ -114,15 +114,18 @@ class CompareStores(CompareRuns):
         return RunBlock([read_tokens(store, part.tokens) for store in self.stores], group)
 
 
-def comparison_plan(stores: Sequence[FitStore], family: Family | None = None) -> ComparisonPlan:
-    """Coordinates and bins of a comparison, from a sample of the tokens.
+def comparison_plan(
+    stores: Sequence[FitStore], family: Family | None = None, component_edges: Sequence[float] | None = None
+) -> ComparisonPlan:
+    """Coordinates and bins of a comparison, from a sample of the tokens, and between learning times as given.
 
     Raises:
         StoreError: the family is not known.
     """
     axis = used_axis(stores[0])
     sample = [_sample(store) for store in stores]
-    return plan_comparison(sample, *comparison_coordinates(stores[0], family), (float(axis[0]), float(axis[-1])))
+    window = float(axis[0]), float(axis[-1])
+    return plan_comparison(sample, *comparison_coordinates(stores[0], family), window, component_edges)
 
 
 def comparison_coordinates(store: FitStore, family: Family | None = None) -> tuple[dict[str, Coordinate], str | None]:

@@ -45,7 +45,8 @@ def _encoded(probability: jax.Array, none: jax.Array) -> jax.Array:
 def noted(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
     """What the ledger counts of a block beside statuses and categories: see `tsl_jax.store.ledger.NOTED`."""
     size = sum(name.endswith("_stderr") for name in columns)
-    few = has_parameters(columns["status"]) & (columns["num_points"] < POINTS_A_PARAMETER * size)
+    few = (columns["num_points"] < POINTS_A_PARAMETER * size) | (columns["rss"] == 0)
+    few = few & has_parameters(columns["status"])
     counts = {"noise_not_estimated": int(np.count_nonzero(few))}
     if DROP in columns:
         rising = (columns["category"] == Category.LEARNED) & (columns[DROP] < 0)

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, row_multiple
+from ...jax_switches import with_own_switches
 from ...stream.blocks import Columns
 from ...stream.plan import device_rows
 from .columns import fit_columns
@@ -63,6 +64,7 @@ class BlockFitter:
         """What the rows of a block are padded to a multiple of: whole engine blocks on every device."""
         return len(self._job[-1]) * self._multiple
 
+    @with_own_switches
     def compile(self, block_tokens: int, num_tokens: int, noise: NoiseModel | None = None) -> float:
         """Compile for the blocks of a store, whose tokens share a noise model or none; returns the seconds it took."""
         start = time.perf_counter()
@@ -86,6 +88,7 @@ class BlockFitter:
             losses = padded
         return jax.device_put(losses, self._sharding)
 
+    @with_own_switches
     def __call__(self, losses: np.ndarray | jax.Array) -> Columns:
         """Start fitting a block; returns at once, with results (rows,) that are padded at the end.
 

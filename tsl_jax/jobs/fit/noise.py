@@ -7,7 +7,7 @@ import numpy as np
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel, TooFewCurvesError, noise_model
-from ...fitting.fit import check_noise
+from ...fitting.checks import check_noise
 from ...fitting.noise_estimation import FEWEST_CURVES
 from ...store import Location, LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps, recorded_noise
 

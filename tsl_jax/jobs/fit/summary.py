@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...fitting import Category, Status
+from ...fitting import Category, Status, degrees_of_freedom, has_parameters
 from ...store import PROBABILITY_STEPS, BadChunk, FitStore, read_rows_with_gaps
 from ...stream.stages import StageSeconds
 from .columns import DROP
@@ -32,10 +32,16 @@ class FitSummary:
             ``"given"``; ``"alone"`` and ``"too few curves"``: there is none, each token has its own residuals alone;
             ``"independent"``.
         noise_correlation: between neighbouring checkpoints, the mean of that noise; None where there is none.
-        noise_not_estimated: tokens with fewer than 3 points a parameter, too few for an estimate of their own noise;
-            their errors take the shared noise as it is, or independent noise where there is none.
+        noise_not_estimated: tokens with fewer than 3 points a parameter, too few for an estimate of their own noise, or
+            without any residuals; their errors take the shared noise as it is, or independent noise where there is
+            none.
+        few_effective_points: tokens whose errors have one degree of freedom, the least (`Fit.degrees_of_freedom`):
+            noise as correlated as theirs leaves too few of their points to tell how large it is. Of larger stores from
+            up to a million tokens spread over them.
         median_effective_points: how many independent points say as much of a token's mean as its correlated ones, the
             median of up to a million tokens spread over the store; None where there are none.
+        negative_losses: whether most of those tokens have a negative mean loss, as log-probabilities have, though
+            plateaus may not be negative: then hardly a fit means anything.
         noise_seconds: of `wall_seconds`, for estimating the noise.
         bad_chunks: chunks that could not be read; their tokens are `Status.UNREADABLE`.
         left_out_checkpoints: checkpoints that were not used, such as step 0 on a log scale.
@@ -75,7 +81,9 @@ class FitSummary:
     noise_source: str
     noise_correlation: float | None
     noise_not_estimated: int
+    few_effective_points: int
     median_effective_points: float | None
+    negative_losses: bool
     noise_seconds: float
     bad_chunks: tuple[BadChunk, ...]
     left_out_checkpoints: tuple[int, ...]
@@ -124,16 +132,42 @@ def describe_tokens(fits: FitStore) -> dict[str, Any]:
         "noise_correlation": fits.noise["lag_mean"] if fits.noise else None,
         "noise_not_estimated": 0 if independent else ledger.noted("noise_not_estimated"),
         "median_effective_points": median_effective_points(fits),
+        "few_effective_points": few_effective_points(fits),
+        "negative_losses": has_negative_losses(fits),
     }
 
 
 def median_effective_points(fits: FitStore) -> float | None:
     """The median over up to `_SAMPLED_TOKENS` tokens in places spread over the store; None where there are none."""
+    points = _finite(_sampled(fits, "effective_points"))
+    return float(np.median(points)) if len(points) else None
+
+
+def few_effective_points(fits: FitStore) -> int:
+    """Tokens whose errors have one degree of freedom, the least; of large stores from those tokens alone."""
+    correlation, points = (_sampled(fits, name) for name in ("noise_correlation", "num_points"))
+    freedom = np.asarray(degrees_of_freedom(correlation.astype(np.float32), points, len(fits.parameters)))
+    few = np.count_nonzero(np.asarray(has_parameters(_sampled(fits, "status"))) & (freedom <= 1))
+    return round(few * fits.num_tokens / max(len(points), 1))
+
+
+def has_negative_losses(fits: FitStore) -> bool:
+    """Whether most of those tokens have a negative mean where plateaus may not be negative."""
+    least = fits.options.get("min_plateau")
+    if least is None or least < 0:
+        return False
+    mean = _finite(_sampled(fits, "constant"))
+    return bool(2 * np.count_nonzero(mean < 0) > len(mean))
+
+
+def _sampled(fits: FitStore, name: str) -> np.ndarray:
+    """An array for up to `_SAMPLED_TOKENS` tokens in places spread over the store."""
     places = _SAMPLED_PLACES if fits.num_tokens > _SAMPLED_TOKENS else 1
     rows = min(fits.num_tokens, _SAMPLED_TOKENS // places)
     starts = np.linspace(0, fits.num_tokens - rows, places).astype(int)
-    array = fits.arrays["effective_points"]
-    read = [read_rows_with_gaps(array, int(start), int(start) + rows)[0] for start in starts]
-    points = np.concatenate(read).astype(np.float32)
-    points = points[np.isfinite(points)]
-    return float(np.median(points)) if len(points) else None
+    array = fits.arrays[name]
+    return np.concatenate([read_rows_with_gaps(array, int(start), int(start) + rows)[0] for start in starts])
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)].astype(np.float32)

@@ -12,6 +12,7 @@ from ...reshape import (
     check_window,
     effective_sample_size,
 )
+from ...runs import RunComponents
 from ...store import (
     FitStore,
     LossStore,
@@ -22,6 +23,7 @@ from ...store import (
 )
 from ...stream.parts import sequence_parts, sequence_source
 from ...stream.passes import run_pass
+from ..compare.runs import comparison_coordinates
 from .doubts import doubts_of
 from .tokens import BucketLosses, ScorePass, Widening
 
@@ -92,7 +94,7 @@ def score_store(
             in which no token is learned.
         ChunkError: a chunk is corrupted.
         ValueError: an empty window, fewer sequences than buckets, a strength outside 0 to 1, or components that do not
-            know learning times.
+            know learning times or are those of another scale.
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
@@ -115,6 +117,8 @@ def score_store(
     measured = float(used[0]), float(used[-1])
     inside = max(window[0], measured[0]), min(window[1], measured[1])
     check_window(window, fits.scale)
+    if isinstance(components, RunComponents):
+        components.check(*comparison_coordinates(fits))
     job = ScorePass(fits, (float(window[0]), float(window[1])), inside, components, min(_BLOCK_TOKENS, fits.num_tokens))
     scores, seen = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress)
     kept = scores.tokens > 0

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ...jax_switches import with_own_switches
 from ..decomposition import Weighting, moments_of
 from ..grid import SpectrumGrid
 from ..pulses import product, pulse_table
@@ -47,6 +48,7 @@ class Tail:
     mass: Float[Array, ""]
 
 
+@with_own_switches
 def fit_tail(
     spectrum: Spectrum | Moments,
     *,

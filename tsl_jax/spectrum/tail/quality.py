@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...jax_switches import with_own_switches
 from ..decomposition import moments_of
 from ..statistic import Moments, Spectrum
 from .fit import Cuts, Tail, cuts_of, falling, fit_cut_tail, log_axis, seen_until, tail_of_masses
@@ -16,6 +17,7 @@ from .models import LAWS, law_on_bins, power_law_on_bins
 _MANY = 1e5
 
 
+@with_own_switches
 def tail_goodness(
     spectrum: Spectrum | Moments,
     key: Array,
@@ -104,6 +106,7 @@ class Rival:
     p: Float[Array, ""]
 
 
+@with_own_switches
 def tail_rivals(
     spectrum: Spectrum | Moments,
     tail: Tail,

@@ -9,6 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ...jax_switches import with_own_switches
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Collapse:
     num_points: Int[Array, " runs"]
 
 
+@with_own_switches
 def collapse(axes: Sequence[ArrayLike], losses: Sequence[ArrayLike], *, knots: int = 24) -> Collapse:
     """Lay one curve through several runs and measure what remains; once in dynamic time, once in steps, to compare.
 

@@ -9,6 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ...arguments import known_array, whole_number
+from ...jax_switches import with_own_switches
+
 #: A change between two rows is a jump when the changes before and after it are this many times smaller.
 _LONE = 8.0
 
@@ -52,7 +55,7 @@ def schedule_from_rates(learning_rate: ArrayLike) -> Schedule:
         >>> schedule_from_rates([0.1, 0.2, 0.3]).num_steps
         3
     """
-    rate = np.asarray(learning_rate, np.float64)
+    rate = known_array("learning_rate", learning_rate)
     if rate.ndim != 1 or not rate.size:
         raise ValueError(f"learning_rate: got shape {rate.shape}, expected (updates,), one rate an update")
     bad = np.flatnonzero(~(np.isfinite(rate) & (rate >= 0)))
@@ -66,6 +69,7 @@ def schedule_from_rates(learning_rate: ArrayLike) -> Schedule:
     return Schedule(rate)
 
 
+@with_own_switches
 def schedule_from_optax(rate_of: Callable, num_steps: int) -> Schedule:
     """The schedule of a callable as optax has them: update ``u`` runs at ``rate_of(u - 1)``.
 
@@ -86,8 +90,12 @@ def schedule_from_optax(rate_of: Callable, num_steps: int) -> Schedule:
         >>> round(float(lr_sum(schedule, 1000)), 4)
         0.9495
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps: got {num_steps}, expected at least 1")
+    num_steps = whole_number("num_steps", num_steps)
+    if not callable(rate_of):
+        raise TypeError(
+            f"rate_of: got {type(rate_of).__name__}, expected a function from count to rate; rates that are known one "
+            "by one go to schedule_from_rates"
+        )
     try:
         rates = jax.vmap(lambda count: jnp.asarray(rate_of(count), float))(jnp.arange(num_steps))
     except jax.errors.JAXTypeError:  # plain Python, which decides by the value of the count
@@ -123,7 +131,7 @@ def schedule_from_records(
         >>> [round(float(rate), 2) for rate in schedule.learning_rate]
         [0.0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.2, 0.15]
     """
-    step, rate = checked_steps(step), np.asarray(learning_rate, np.float64)
+    step, rate = checked_steps(step), known_array("learning_rate", learning_rate)
     if rate.shape != step.shape:
         raise ValueError(f"learning_rate: got shape {rate.shape}, expected one a row, {step.shape}")
     schedule_from_rates(rate)  # its checks
@@ -159,6 +167,7 @@ def _between(count, step, rate):
     return np.where(held, rate[row], np.interp(count, step, rate))
 
 
+@with_own_switches
 def lr_sum(schedule: Schedule, step: ArrayLike) -> Float[Array | np.ndarray, " checkpoints"]:
     """Dynamic time: ``τ(t) = Σ η_u over updates u <= t``, and ``τ(0) = 0``.
 
@@ -178,7 +187,15 @@ def lr_sum(schedule: Schedule, step: ArrayLike) -> Float[Array | np.ndarray, " c
 
     Source: arXiv 2602.03685.
     """
-    step = np.asarray(step)
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"schedule: got {type(schedule).__name__}, expected a Schedule, as schedule_from_optax or "
+            "schedule_from_rates make it"
+        )
+    step = known_array("step", step, None)
+    if np.any(step != np.floor(step)):  # also where it is NaN
+        raise ValueError(f"step: got {step[step != np.floor(step)].flat[0]}, expected whole numbers of updates")
+    step = step.astype(np.int64)
     outside = (step < 0) | (step > schedule.num_steps)
     if outside.any():
         raise ValueError(
@@ -198,7 +215,7 @@ def checked_steps(step: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: they are not; the message names the place and the way out.
     """
-    values = np.asarray(step)
+    values = known_array("step", step, None)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"step: got shape {values.shape}, expected (rows,) with at least one")
     whole = np.isfinite(values) & (values == np.floor(np.where(np.isfinite(values), values, 0))) & (values >= 0)

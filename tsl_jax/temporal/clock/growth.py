@@ -8,6 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ...jax_switches import with_own_switches
 from ..laws.residuals import autocorrelation, independent_rows
 
 
@@ -34,6 +35,7 @@ class Growth:
     num_points: Int[Array, "*batch"]
 
 
+@with_own_switches
 def growth_exponent(axis: Float[Array | np.ndarray, " rows"], spread: Float[Array | np.ndarray, " rows"]) -> Growth:
     """The exponent with which the spread of the logits (or anything positive) grows: a line through logarithms.
 

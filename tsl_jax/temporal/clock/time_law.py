@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int, UInt8
 
+from ...arguments import is_traced, probability, real_array
 from ...curves import jax_array
+from ...devices import a_device
 from ...fitting import least_squares
+from ...jax_switches import with_own_switches
 from ..checks import refuse_rising
 from ..distributions import f_tail, student_quantile
 from ..laws.residuals import autocorrelation, independent_rows
@@ -62,6 +64,7 @@ class TimeLaw:
     num_points: Int[Array, "*batch"]
     status: UInt8[Array, "*batch"]
 
+    @with_own_switches
     def predict(self, axis: Float[Array, " times"]) -> Float[Array, " times"]:
         """The loss (nat) at values of the axis."""
         return self.params["coefficient"] * jax_array(axis) ** -self.params["exponent"] + self.params["floor"]
@@ -92,6 +95,7 @@ class AxisComparison:
     delta_aic: Float[Array, "*batch"]
 
 
+@with_own_switches
 def time_law(
     dynamic_time: Float[Array | np.ndarray, " rows"],
     loss: Float[Array | np.ndarray, " rows"],
@@ -116,8 +120,9 @@ def time_law(
         `TimeLaw`.
 
     Raises:
-        ValueError: shapes that disagree, an axis that is not positive, losses that are not finite, fewer than 5 rows
-            that count, or losses that rise (checked where the values are known).
+        TypeError: an argument holds no real numbers.
+        ValueError: shapes that disagree, an axis that is not positive, losses that are not finite, negative weights,
+            fewer than 5 rows that count, or losses that rise (checked where the values are known).
 
     Example:
         >>> import jax.numpy as jnp
@@ -128,15 +133,18 @@ def time_law(
 
     Source: arXiv 2602.03685.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a probability between 0 and 1, such as 0.95")
+    level = probability("level", level, "0.95")
+    dynamic_time, loss = real_array("dynamic_time", dynamic_time), real_array("loss", loss)
+    weights = None if weights is None else real_array("weights", weights, boolean=True)
     _check(dynamic_time, loss, weights)
+    a_device()
     axis, loss = jax_array(dynamic_time), jax_array(loss)
     dtype = jnp.promote_types(jnp.promote_types(axis.dtype, loss.dtype), jnp.float32)
-    weights = jnp.ones(loss.shape, dtype) if weights is None else jnp.asarray(weights, dtype)
+    weights = jnp.ones(loss.shape, dtype) if weights is None else jax_array(weights).astype(dtype)
     return _time_law(axis.astype(dtype), loss.astype(dtype), weights, level)
 
 
+@with_own_switches
 def compare_axes(
     dynamic_time: Float[Array | np.ndarray, " rows"],
     step: Float[Array | np.ndarray, " rows"],
@@ -182,8 +190,15 @@ def _check(axis, loss, weights) -> None:
         )
     if weights is not None and np.shape(weights) != np.shape(loss):
         raise ValueError(f"weights: got shape {np.shape(weights)}, expected that of the losses, {np.shape(loss)}")
-    if any(isinstance(value, Tracer) for value in (axis, loss, weights)):
+    if any(map(is_traced, (axis, loss, weights))):
         return
+    known = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
+    wrong = known[(known < 0) | np.isinf(known)]
+    if wrong.size:
+        raise ValueError(
+            f"weights: got {wrong[0]}, expected finite inverse variances of 0 or above; give rows "
+            "to be left out weight 0"
+        )
     counts = np.ones(np.shape(loss), bool) if weights is None else np.asarray(weights) > 0
     axis, loss = np.asarray(axis, np.float64)[counts], np.asarray(loss, np.float64)[counts]
     if len(loss) < 5:

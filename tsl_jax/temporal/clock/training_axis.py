@@ -3,14 +3,17 @@
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...arguments import known_array
+
 
 def checked_axis(axis: Float[Array, " checkpoints"], least: int = 2) -> Float[np.ndarray, " checkpoints"]:
     """Axis values in float64; they must be known before compilation.
 
     Raises:
+        TypeError: they are no real numbers.
         ValueError: fewer than ``least`` checkpoints, or values that are not finite, negative or not increasing.
     """
-    values = np.asarray(axis, np.float64)
+    values = known_array("axis", axis)
     if values.ndim != 1:
         raise ValueError(f"axis: got shape {values.shape}, expected (checkpoints,)")
     if len(values) < least:

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ...arguments import real_number, whole_number
+from ...jax_switches import with_own_switches
+from ..checks import random_key
 from .mixture import mixed_forecast
 from .posterior import Prior, Rows
 from .rows import LAWS, PRIOR_WEIGHTS, Times, checked_curve, law_rows, origins_of, rates_of, thinned
@@ -53,8 +56,8 @@ class ForecastPrior:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not (np.isfinite(value) and (value > 0 or field.name == "gain")):
+            value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
+            if not (value > 0 or field.name == "gain"):
                 raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
 
 
@@ -125,6 +128,7 @@ class Forecast:
         return tuple(said)
 
 
+@with_own_switches
 def forecast(
     step: Float[np.ndarray, " rows"],
     loss: Float[np.ndarray, " rows"],
@@ -165,6 +169,7 @@ def forecast(
         `Forecast`; its `warnings` say where it lies outside what the data support.
 
     Raises:
+        TypeError: an argument is of another type, such as losses that are no real numbers.
         ValueError: fewer than 3 rows, steps that do not increase, a loss that is not finite or that rises from the
             beginning to the end, a step of ``at`` that was seen, a schedule shorter than ``at``, an unknown law.
 
@@ -178,14 +183,17 @@ def forecast(
 
     Source: laws of arXiv 2602.03685, 2408.11029 and 2503.12811.
     """
+    if not isinstance(prior, ForecastPrior):
+        raise TypeError(f"prior: got {type(prior).__name__}, expected tsl_jax.temporal.ForecastPrior(...)")
+    paths = whole_number("paths", paths)
     step, loss, at = checked_curve(step, loss, at)
     rates = rates_of(learning_rate, at[-1])
     names = _chosen_laws(laws, rates is not None)
     known_step, known_loss = thinned(step, loss)
     times = Times.of(known_step, at)
     rows = law_rows(names, times.step, rates)
-    key = jax.random.key(0) if key is None else key
-    own_key = jax.random.fold_in(key, 1) if own_key is None else own_key
+    key = random_key("key", key)
+    own_key = random_key("own_key", own_key, jax.random.fold_in(key, 1))
     found = mixed_forecast(*_arrays(rows, known_loss, times, names, prior), key, own_key, paths, times.num_seen)
     nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
     drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found.paths)[:, ends]])
@@ -232,7 +240,7 @@ def _highest(rates: np.ndarray, last: float) -> float:
 
 def _chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ...]:
     possible = LAWS if scheduled else LAWS[:1]
-    names = possible if laws is None else tuple(laws)
+    names = possible if laws is None else (laws,) if isinstance(laws, str) else tuple(laws)
     for name in names:
         if name not in LAWS:
             raise ValueError(f"laws: got {name!r}, expected some of {', '.join(LAWS)}")

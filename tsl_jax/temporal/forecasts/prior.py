@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...jax_switches import with_own_switches
 from .mean_loss import DEFAULT_PRIOR, ForecastPrior
 from .posterior import EXPONENTS, Prior, Rows, posterior
 from .rows import LAWS, Times, checked_curve, law_rows, rates_of, thinned
@@ -20,6 +21,7 @@ _LEAST_GAIN, _LEAST_EXPONENT = 0.15, 0.15
 _WIDE_GAIN, _WIDE_EXPONENT, _WIDE_DRIFT = 0.5, 1.0, 0.01
 
 
+@with_own_switches
 def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DEFAULT_PRIOR) -> ForecastPrior:
     """Replaces the prior of the gain and of the exponent by what other, finished runs show.
 

@@ -8,6 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...arguments import known_array, real_number, whole_number
+from ...jax_switches import with_own_switches
+from ..checks import random_key
 from .mean_loss import DEFAULT_PRIOR, LEVELS, Forecast, ForecastPrior, forecast
 
 #: Fractions of the seen part at which the choice is made again.
@@ -51,6 +54,7 @@ class Ranking:
     warnings: tuple[tuple[str, ...], ...] = dataclasses.field(metadata={"static": True})
 
 
+@with_own_switches
 def rank(
     runs: Sequence[Mapping[str, Any]],
     at: float,
@@ -80,6 +84,7 @@ def rank(
         `Ranking`.
 
     Raises:
+        TypeError: an argument is of another type, such as a run that is no mapping.
         ValueError: fewer than 2 runs, fractions that do not increase to 1, or what `forecast` refuses, with the
             number of the run.
 
@@ -92,12 +97,12 @@ def rank(
         >>> found.order.tolist(), round(float(found.probability[1]), 2)
         ([1, 0], 1.0)
     """
-    if len(runs) < 2:
-        raise ValueError(f"runs: got {len(runs)}, expected at least 2 to compare")
-    parts = np.asarray(fractions, np.float64)
+    _check_runs(runs)
+    at, paths = real_number("at", at, "a later step"), whole_number("paths", paths)
+    parts = known_array("fractions", fractions)
     if parts.ndim != 1 or not parts.size or np.any(np.diff(parts) <= 0) or parts[0] <= 0 or parts[-1] != 1:
-        raise ValueError(f"fractions: got {list(fractions)}, expected increasing ones above 0, the last of them 1")
-    key = jax.random.key(0) if key is None else key
+        raise ValueError(f"fractions: got {parts.tolist()}, expected increasing ones above 0, the last of them 1")
+    key = random_key("key", key)
 
     def forecasts(fraction: float) -> list[Forecast]:
         return [_forecast(run, k, fraction, at, prior, key, paths) for k, run in enumerate(runs)]
@@ -124,6 +129,27 @@ def rank(
         step=np.asarray(at),
         warnings=tuple(each.warnings for each in found),
     )
+
+
+def _check_runs(runs: Any) -> None:
+    """Raise unless these are runs whose rows can be cut."""
+    shown = "{'step': ..., 'loss': ...}"
+    if isinstance(runs, str | Mapping) or not isinstance(runs, Sequence):
+        raise TypeError(f"runs: got {type(runs).__name__}, expected a list of mappings such as {shown}, one a run")
+    if len(runs) < 2:
+        raise ValueError(f"runs: got {len(runs)}, expected at least 2 to compare")
+    for number, run in enumerate(runs):
+        if not isinstance(run, Mapping):
+            raise TypeError(f"runs[{number}]: got {type(run).__name__}, expected a mapping such as {shown}")
+        missing = [name for name in ("step", "loss") if name not in run]
+        if missing:
+            raise ValueError(f"runs[{number}]: got {sorted(map(str, run))}, expected {', '.join(missing)} too")
+        step, loss = (known_array(f"runs[{number}][{name!r}]", run[name]) for name in ("step", "loss"))
+        if step.ndim != 1 or step.shape != loss.shape or not step.size:
+            raise ValueError(
+                f"runs[{number}]: got step and loss of shapes {step.shape} and {loss.shape}, expected (rows,) twice; "
+                "give each loss its step"
+            )
 
 
 class _TooYoung(ValueError):

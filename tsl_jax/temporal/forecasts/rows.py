@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...arguments import known_array
 from ..clock.dynamic_time import schedule_from_rates
 from ..clock.history import history
 from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw, ScheduleLaw
@@ -56,11 +57,13 @@ def checked_curve(step: Any, loss: Any, at: Any) -> tuple[np.ndarray, np.ndarray
     """Steps, losses and later steps as NumPy float64 arrays; a row at step 0 is left out.
 
     Raises:
-        ValueError: see `tsl_jax.temporal.forecasts.mean_loss`.
+        ValueError, TypeError: see `tsl_jax.temporal.forecasts.mean_loss`.
     """
-    step, loss, at = (np.asarray(values, np.float64) for values in (step, loss, at))
+    step, loss, at = known_array("step", step), known_array("loss", loss), known_array("at", at)
     if step.ndim != 1 or step.shape != loss.shape:
-        raise ValueError(f"step, loss: got shapes {step.shape} and {loss.shape}, expected (rows,) twice")
+        raise ValueError(
+            f"step, loss: got shapes {step.shape} and {loss.shape}, expected (rows,) twice; give each loss its step"
+        )
     for name, values in (("step", step), ("loss", loss)):
         if not np.all(np.isfinite(values)):
             row = int(np.argmin(np.isfinite(values)))
@@ -88,7 +91,8 @@ def checked_curve(step: Any, loss: Any, at: Any) -> tuple[np.ndarray, np.ndarray
             "loss that falls; leave out the rows before it does, or forecast an older run"
         )
     if at.ndim != 1 or not at.size or not np.all(np.isfinite(at)) or np.any(np.diff(at) <= 0):
-        raise ValueError(f"at: got {at!r}, expected increasing steps, at least one")
+        came = f"shape {at.shape}" if at.ndim != 1 else f"{len(at)} value(s), {at[:3].tolist()} ..."
+        raise ValueError(f"at: got {came}, expected increasing steps, at least one; pass a list such as [10000]")
     if at[0] <= step[-1]:
         raise ValueError(f"at: begins with step {at[0]:g}, expected steps after the last seen one, {step[-1]:g}")
     return step, loss, at
@@ -102,7 +106,7 @@ def rates_of(learning_rate: Any, last: float) -> np.ndarray | None:
     """
     if learning_rate is None:
         return None
-    rates = np.asarray(getattr(learning_rate, "learning_rate", learning_rate), np.float64)
+    rates = known_array("learning_rate", getattr(learning_rate, "learning_rate", learning_rate))
     if rates.ndim != 1 or not rates.size or not np.all(np.isfinite(rates)) or np.any(rates < 0) or not rates.any():
         raise ValueError(
             f"learning_rate: got an array of shape {rates.shape}, expected (updates,) finite rates of 0 or above, not "

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ...jax_switches import with_own_switches
 from ..clock.history import History
 from .law_fit import LawFitOptions, check_losses, fit_law
 from .schedule_laws import ScheduleLaw
 
 
+@with_own_switches
 def leave_one_run_out(
     law: ScheduleLaw,
     history: History,

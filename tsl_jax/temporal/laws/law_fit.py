@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, UInt8
 
 from ...fitting import LeastSquaresOptions, least_squares
+from ...jax_switches import with_own_switches
 from ...linalg.small import solve
 from ..checks import refuse_rising
 from ..clock.history import History
@@ -106,6 +107,7 @@ class LawFit:
         return jnp.sqrt(jnp.maximum(jnp.sum((slopes @ covariance) * slopes, axis=1), 0.0))
 
 
+@with_own_switches
 def fit_law(
     law: ScheduleLaw,
     history: History,

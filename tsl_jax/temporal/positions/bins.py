@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ...arguments import known_array, whole_number
+
 
 def log_bins(position: Float[Array | np.ndarray, " positions"], bins: int = 12) -> Int[np.ndarray, " positions"]:
     """Which of the log-spaced bins every position falls into, from 0; bins without a position are left out.
@@ -23,8 +25,7 @@ def log_bins(position: Float[Array | np.ndarray, " positions"], bins: int = 12) 
         [0, 0, 1, 1, 2, 2, 2, 2]
     """
     places = checked_position(position)
-    if bins < 2:
-        raise ValueError(f"bins: got {bins}, expected at least 2")
+    bins = whole_number("bins", bins, 2)
     edges = np.geomspace(places[0], places[-1] + 1, bins + 1)
     # A position on an edge opens the next bin, also where rounding left the edge just above it.
     bin_of = np.searchsorted(edges[1:-1] * (1 - 1e-12), places, side="right")
@@ -35,9 +36,9 @@ def checked_position(position) -> Float[np.ndarray, " positions"]:
     """Positions in float64, after checking that they are counted from 1 and increase.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not. TypeError: they are no real numbers.
     """
-    position = np.asarray(position, np.float64)
+    position = known_array("position", position)
     if position.ndim != 1 or len(position) == 0:
         raise ValueError(f"position: got shape {position.shape}, expected (positions,) with at least one")
     if not np.all(np.isfinite(position)):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ...jax_switches import with_own_switches
 from ...linalg.small import solve
 from ..clock.training_axis import checked_axis
 from ..distributions import f_tail
@@ -52,6 +53,7 @@ class Evenness:
     num_checkpoints: Int[Array, ""]
 
 
+@with_own_switches
 def evenness(
     axis: Float[Array, " checkpoints"],
     position: Float[Array, " positions"],

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ...curves import jax_array
 from ...fitting import LeastSquaresFit
+from ...jax_switches import with_own_switches
 from ..clock.training_axis import checked_axis
 from .form_fits import compare_forms
 from .forms import FORMS, Form
@@ -63,6 +64,7 @@ class Evolution:
         """Names of the chosen forms, a NumPy array of shape (*batch)."""
         return np.asarray([form.name for form in self.forms])[np.asarray(self.chosen)]
 
+    @with_own_switches
     def predict(
         self, axis: Float[Array | np.ndarray, " times"], covariates: PyTree = None, form: str | None = None
     ) -> Float[Array, "*batch times"]:
@@ -91,6 +93,7 @@ class Evolution:
         return curve(self.fits[form.name].params)
 
 
+@with_own_switches
 def evolution(
     axis: Float[Array | np.ndarray, " checkpoints"],
     values: Any,

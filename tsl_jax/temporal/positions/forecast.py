@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ...jax_switches import with_own_switches
 from ..forecasts.mean_loss import LEVELS, Forecast, forecast
 from .bins import checked_position
 from .evolution import Evolution, evolution
@@ -65,6 +66,7 @@ class PositionForecast:
         )
 
 
+@with_own_switches
 def forecast_positions(
     step: Float[np.ndarray, " checkpoints"],
     position: Float[np.ndarray, " positions"],

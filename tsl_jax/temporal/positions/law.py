@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from ...arguments import is_traced, real_array
 from ...curves import Hyperbola, jax_array
 from ...fitting import Fit, Status, fit
+from ...fitting.checks import as_known, checked_losses
 from ...fitting.options import FitOptions
+from ...jax_switches import with_own_switches
 from ...linalg.small import triangle, upper_inverse
 from .bins import checked_position, log_bins
 
@@ -49,10 +52,12 @@ class PositionLaw:
     num_points: Int[Array, "*curves"]
     status: UInt8[Array, "*curves"]
 
+    @with_own_switches
     def predict(self, position: Float[Array, " positions"]) -> Float[Array, "*curves positions"]:
         """Fitted mean losses at ``position`` (from 1), nat."""
         return _curve(jax_array(position), self.params)
 
+    @with_own_switches
     def coordinates(self) -> tuple[Float[Array, "*curves 2"], Float[Array, "*curves 2 2"]]:
         """``(amplitude/(1 + rate), rate/(1 + rate))`` and their covariance, by the delta method.
 
@@ -70,6 +75,7 @@ class PositionLaw:
         return jnp.stack([amplitude * shape, rate * shape], axis=-1), covariance
 
 
+@with_own_switches
 def position_law(
     position: Float[Array, " positions"],
     mean: Float[Array, "*curves positions"],
@@ -94,8 +100,9 @@ def position_law(
         `PositionLaw`, its arrays of shape (\\*runs, checkpoints).
 
     Raises:
-        ValueError: positions that do not increase from 1; fewer than 4; shapes that disagree.
-        TypeError: ``mean`` is no array of floating-point numbers.
+        ValueError: positions that do not increase from 1; fewer than 4; shapes that disagree; standard errors of 0 or
+            below (where they are known; else the status is `Status.NON_FINITE`).
+        TypeError: ``mean`` is no array of floating-point numbers, or another argument of another type.
 
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
@@ -108,21 +115,39 @@ def position_law(
 
     Source: arXiv 2404.17785.
     """
-    places, mean = checked_position(position), jax_array(mean)
+    places, mean = checked_position(position), checked_losses(mean, "mean")
     if mean.shape[-1:] != places.shape:
         raise ValueError(
             f"mean: got shape {mean.shape} with {len(places)} positions, expected (..., checkpoints, positions); "
             "transpose it if positions come first"
         )
-    weights = jnp.ones(mean.shape, jnp.promote_types(mean.dtype, "float32"))
-    if stderr is not None:
-        stderr = jax_array(stderr)
-        if np.broadcast_shapes(stderr.shape, mean.shape) != mean.shape:
-            raise ValueError(f"stderr: got shape {stderr.shape}, expected that of mean, {mean.shape}")
-        weights = jnp.broadcast_to(1 / jnp.square(stderr.astype(weights.dtype)), mean.shape)
-    found = fit(_LAW, jnp.asarray(places), mean, weights, options=options)
     bin_of = log_bins(position, bins)
+    weights = _weights(mean, stderr, jnp.promote_types(mean.dtype, jnp.float32))
+    found = fit(_LAW, places, mean, weights, options=options)
     return _described(stderr is not None, found, places, np.eye(bin_of[-1] + 1)[bin_of], mean, weights)
+
+
+def _weights(mean, stderr, dtype):
+    """``1/stderr²`` for every mean; negative, as no weight may be, where the error is."""
+    if stderr is None:
+        return np.ones(mean.shape, dtype) if isinstance(mean, np.ndarray) else jnp.ones(mean.shape, dtype)
+    stderr = as_known(real_array("stderr", stderr), dtype)
+    try:
+        fits = np.broadcast_shapes(stderr.shape, mean.shape) == mean.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"stderr: got shape {stderr.shape}, expected that of mean, {mean.shape}")
+    if is_traced(stderr) or not isinstance(stderr, np.ndarray):
+        weights = jnp.where(stderr < 0, -1, 1) / jnp.square(stderr)
+        return jnp.broadcast_to(weights, mean.shape)
+    if np.any(stderr <= 0):
+        raise ValueError(
+            f"stderr: got {stderr[stderr <= 0].flat[0]}, expected positive standard errors; give NaN where there is "
+            "none, or leave them out"
+        )
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.broadcast_to(1 / np.square(stderr), mean.shape)
 
 
 @functools.partial(jax.jit, static_argnums=0)

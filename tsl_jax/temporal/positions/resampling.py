@@ -6,12 +6,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ...fitting.options import FitOptions
+from ...jax_switches import with_own_switches
 from .law import PositionLaw, position_law
 
 #: Bytes of the replicates' means that exist at once.
 _BLOCK_BYTES = 2**26
 
 
+@with_own_switches
 def resample_position_law(
     position: Float[Array, " positions"],
     group_mean: Float[Array, "groups checkpoints positions"],

@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from ...fitting import Status
+from ...jax_switches import with_own_switches
 from ..clock.training_axis import checked_axis
 from .change_point import (
     COEFFICIENTS,
@@ -76,6 +77,7 @@ class Separation:
     replicates: Float[Array, " replicates"]
 
 
+@with_own_switches
 def separation(
     axis: Float[Array, " checkpoints"],
     law: PositionLaw,

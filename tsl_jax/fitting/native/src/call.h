@@ -93,6 +93,7 @@ inline SolveCall read_solve(Floats x, Floats loss, Floats weight, Floats least, 
 inline MeasureMethod read_measure_method(const ffi::Dictionary& attributes) {
   const auto number = [&](std::string_view name) { return attributes.get<float>(name).value(); };
   return {{attributes.get<int32_t>("points_a_parameter").value(), number("most_correlation"), number("growth_variance")},
+          {number("caution"), number("most_whitened"), number("trust_in_growth"), number("rounding")},
           number("dependent"),
           number("least_step")};
 }
@@ -104,7 +105,7 @@ auto measure_binding(Before before) {
       .template Arg<Flags>().template Arg<Floats>().template Arg<Floats>().template Arg<Floats>()
       .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
       .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
-      .template Ret<Floats>().template Ret<Floats>()
+      .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
       .Attrs();
 }
 
@@ -112,16 +113,18 @@ using Numbers = ffi::Result<Floats>;
 
 inline MeasureCall read_measure(Floats x, Floats loss, Floats weight, Floats coefficients, Flags held, Floats std,
                                 Floats odds, Floats scalars, Numbers factor, Numbers meat, Numbers rss,
-                                Numbers constant, Numbers tss, Numbers most_gain, Numbers second_gain,
-                                Numbers long_run, Numbers correlation, Numbers deviation, ffi::Dictionary attributes) {
+                                Numbers constant, Numbers tss, Numbers white_rss, Numbers white_gain,
+                                Numbers second_gain, Numbers long_run, Numbers correlation, Numbers deviation,
+                                ffi::Dictionary attributes) {
   const Block block = read_block(x, loss, weight, nullptr, nullptr);
   return {block,
           {block.curves, coefficients.typed_data(), held.typed_data()},
           {std.typed_data(), odds.typed_data(), scalars.typed_data()},
           read_measure_method(attributes),
           {block.curves, factor->typed_data(), meat->typed_data(), rss->typed_data(), constant->typed_data(),
-           tss->typed_data(), most_gain->typed_data(), second_gain->typed_data(), long_run->typed_data(),
-           correlation->typed_data(), deviation->typed_data()},
+           tss->typed_data(), white_rss->typed_data(), white_gain->typed_data(),
+           second_gain->typed_data(), long_run->typed_data(), correlation->typed_data(),
+           deviation->typed_data()},
           read_family(attributes)};
 }
 

@@ -4,6 +4,7 @@
 #include "block.h"
 #include "families.h"
 #include "noise.h"
+#include "whitening.h"
 
 namespace tsl_jax {
 
@@ -18,7 +19,7 @@ struct Solution {
 struct Measures {
   int curves;
   float *factor, *meat;  // (2 + theta, 2 + theta, curves)
-  float *rss, *constant, *tss, *most_gain, *second_gain, *long_run, *correlation, *deviation;  // (curves)
+  float *rss, *constant, *tss, *white_rss, *white_gain, *second_gain, *long_run, *correlation, *deviation;  // (curves)
 
   Measures rows(int first) const {
     return {curves,
@@ -27,7 +28,8 @@ struct Measures {
             rss + first,
             constant + first,
             tss + first,
-            most_gain + first,
+            white_rss + first,
+            white_gain + first,
             second_gain + first,
             long_run + first,
             correlation + first,
@@ -38,6 +40,7 @@ struct Measures {
 // Constants of the method, by the names of tsl_jax.fitting.measures.
 struct MeasureMethod {
   NoiseMethod noise;
+  WhiteningMethod whitening;
   float dependent, least_step;
 };
 
@@ -107,11 +110,11 @@ class Measurer {
 
  public:
   // Vectors of memory that it needs.
-  static int memory(int n) { return (2 + kKept) * n; }
+  static int memory(int n) { return (3 + kKept) * n; }
 
   TSL_DEVICE Measurer(const Block& block, const Assumed& assumed, const MeasureMethod& method, Memory& memory)
       : block_(block), assumed_(assumed), method_(method), loss_(memory.take(block.n)), weight_(memory.take(block.n)),
-        kept_(memory.take(block.n * kKept)) {}
+        residual_(memory.take(block.n)), kept_(memory.take(block.n * kKept)) {}
 
   // For a vector of curves from the first on.
   TSL_DEVICE void run(int first, const Solution& solution, const Measures& out) const {
@@ -130,7 +133,7 @@ class Measurer {
     const auto whole_row = [&](int i, Vector* out) {
       if constexpr (kKeeps) {
         for (int k = 0; k < kSize; ++k) out[k] = kept_[i * kKept + k];
-        out[kSize] = loss_[i], out[kSize + 1] = weight_[i];
+        out[kSize] = residual_[i], out[kSize + 1] = weight_[i];
       } else {
         row(family, p, scale, i, out);
       }
@@ -190,22 +193,19 @@ class Measurer {
     out[kSize + 1] = root;
   }
 
-  // Sums over the residuals; keeps the rows, or leaves them to be computed again. Losses are not read after it.
+  // Sums over the residuals; keeps the rows, or leaves them to be computed again. Weights are not read after it.
   TSL_DEVICE NoiseSums residuals(const Family& family, const Vector* p, Vector scale, int first,
                                  const Measures& out) const {
-    const Vector constant = load(out.constant, block_, first);
-    Vector rss{}, most = splat(-kInfinity), before{};
+    Vector rss{}, before{};
     NoiseSums sums;
     for (int i = 0; i < block_.n; ++i) {
       Vector all[kRow];
       row(family, p, scale, i, all);
-      const Vector square = all[kSize] * all[kSize], apart = loss_[i] - constant;
-      rss += square;
-      most = max(most, weight_[i] * (apart * apart) - square);
+      rss += all[kSize] * all[kSize];
       const Mask measured = weight_[i] > 0.0f;
       if constexpr (kKeeps) {
         for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = all[k];
-        loss_[i] = all[kSize], weight_[i] = all[kSize + 1];
+        residual_[i] = all[kSize], weight_[i] = all[kSize + 1];
       }
       const Vector e = all[kSize] * (1.0f / assumed_.std[i]), size = abs(e);
       sums.number += measured ? splat(1) : Vector{};
@@ -216,24 +216,28 @@ class Measurer {
       before = measured ? e : before;
     }
     store(rss, block_, first, out.rss);
-    store(most, block_, first, out.most_gain);
     return sums;
   }
 
   // The noise's covariance between the columns of Q, by one recursion over checkpoints; and, in the same pass, what the
-  // best step in the residuals explains beyond the curve.
+  // curve explains where the noise is taken out, and what the best step in the residuals explains beyond the curve.
   template <class WholeRow>
   TSL_DEVICE void sandwich(const WholeRow& whole_row, const Triangle<kSize>& r, const CurveNoise& noise, Vector total,
                            Vector number, int first, const Measures& out) const {
     Vector half[kSize][kSize]{}, carried[kSize]{}, half_mean{}, carried_mean{}, variance{};
     Vector passed[kSize]{}, along{}, square{}, best{}, best_left = splat(1);
     const Vector fewest = method_.least_step * total / max(number, splat(1));
+    const Vector constant = load(out.constant, block_, first);
+    Whitening whitening(assumed_, method_.noise, method_.whitening, noise, block_.n);
     Vector growing = exp(-noise.growth), rho{};
     const Vector faster = exp(noise.growth * (2.0f / (block_.n > 1 ? block_.n - 1 : 1)));
     for (int i = 0; i < block_.n; ++i) {
       Vector q[kRow];
       whole_row(i, q);
       const Vector root = q[kSize + 1], residual = q[kSize];
+      Vector white[3];
+      whitening.add(i, root, root * (loss_[i] - constant), residual, white);
+      loss_[i] = white[0], weight_[i] = white[1], residual_[i] = white[2];
       r.orthonormal(q);
       if (i == 0 || assumed_.odds[i] != assumed_.odds[i - 1]) {
         const Vector odds = assumed_.odds[i] * noise.odds;
@@ -271,14 +275,19 @@ class Measurer {
       for (int k = 0; k < kSize; ++k)
         store((half[j][k] + half[k][j]) * unit, block_, first, place(out.meat, j, k, out.curves));
     store(total > 0.0f ? 2.0f * half_mean * unit / total : splat(1), block_, first, out.long_run);
+    store(whitening.rss(), block_, first, out.white_rss);
+    WhiteGain gain(method_.whitening, whitening);
+    for (int i = 0; i < block_.n; ++i) gain.add(loss_[i], weight_[i], residual_[i]);
+    store(gain.value(), block_, first, out.white_gain);
     store(best / best_left, block_, first, out.second_gain);
   }
 
   const Block& block_;
   const Assumed assumed_;
   const MeasureMethod method_;
-  // Kept: rows of the Jacobian (n, kSize); then residuals and roots take the places of the losses and the weights.
-  mutable Columns loss_, weight_, kept_;
+  // Kept: rows of the Jacobian (n, kSize) and residuals; then roots take the places of the weights, and what is
+  // whitened those of losses, roots and residuals.
+  mutable Columns loss_, weight_, residual_, kept_;
 };
 
 }  // namespace tsl_jax

@@ -17,6 +17,8 @@ struct NoiseMethod {
   float most_correlation, growth_variance;
 };
 
+TSL_DEVICE inline Vector odds_of(Vector rho) { return (1.0f + rho) / (1.0f - rho); }
+
 struct NoiseSums {
   Vector number{}, squares{}, lagged{}, magnitudes{}, leaned{};
 };
@@ -45,9 +47,6 @@ struct CurveNoise {
     const Vector weight_slope = known ? growth_variance / (growth_variance + sampling_slope) : Vector{};
     growth = weight_slope * (slope - growth_mean);
   }
-
- private:
-  TSL_DEVICE static Vector odds_of(Vector rho) { return (1.0f + rho) / (1.0f - rho); }
 };
 
 }  // namespace tsl_jax

@@ -1,0 +1,72 @@
+"""The arrays of a fit store: made empty, and cleared."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.sync import sync
+
+from .arrays import create_array
+from .fit_header import FitHeader, Layout
+from .fits import FitStore
+from .ledger import create_ledger
+from .location import Location
+from .losses import LossStore
+from .schema import CHECKPOINT, LEDGER, NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS, TOKEN, fit_array_kinds
+
+
+def create_fit_arrays(
+    location: Location, group: zarr.Group, losses: LossStore | FitStore, header: FitHeader, layout: Layout
+) -> None:
+    """All arrays, the ledger last: it stands for a store that is ready."""
+
+    def over_tokens(name: str, dtype: Any, fill: Any, attributes: Mapping[str, Any]) -> None:
+        create_array(
+            group,
+            name,
+            shape=(losses.num_tokens,),
+            dtype=dtype,
+            chunks=(layout.chunk_tokens,),
+            shards=(layout.shard_tokens,) if layout.shard_tokens != layout.chunk_tokens else None,
+            fill_value=fill,
+            dimension_names=(TOKEN,),
+            attributes=dict(attributes),
+            overwrite=True,
+        )
+
+    for name in fit_array_kinds(header.parameters, header.event):
+        parameter = header.parameters.get(name.removesuffix("_stderr"))
+        dtype, fill, attributes = _FIT_ARRAY_TYPES.get(name, (None, np.nan, {"units": parameter}))
+        over_tokens(name, dtype or header.dtype, fill, attributes)
+    for name, array in losses.token_coordinates.items():
+        over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
+    for name, values in sorted(losses.checkpoint_coordinates.items()):
+        create_array(group, name, values=values, dimension_names=(CHECKPOINT,), overwrite=True)
+    sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    create_ledger(group, losses.num_tokens, layout.block_tokens)
+
+
+#: Probabilities are decoded by readers that know the conventions for NetCDF files, such as xarray.
+_PROBABILITY = {"units": "1", "scale_factor": 1 / PROBABILITY_STEPS, "_FillValue": NO_PROBABILITY}
+_FIT_ARRAY_TYPES: dict[str, tuple[str | None, Any, dict[str, Any]]] = {
+    "rss": (None, np.nan, {"units": "nat²"}),
+    "r2": (None, np.nan, {"units": "1"}),
+    "constant": (None, np.nan, {"units": "nat"}),
+    "num_points": ("int32", 0, {"units": "1"}),
+    "status": ("uint8", 255, {"units": "1"}),
+    "category": ("uint8", 255, {"units": "1"}),
+    "noise_correlation": ("float16", np.nan, {"units": "1"}),
+    "effective_points": ("float16", np.nan, {"units": "1"}),
+    **dict.fromkeys(PROBABILITY_ARRAYS.values(), ("uint8", NO_PROBABILITY, _PROBABILITY)),
+}
+
+
+def clear_fits(location: Location) -> None:
+    """Delete a fit store in an order that leaves no moment at which it looks finished."""
+    names = [name for name in location.names() if name not in (LEDGER, "zarr.json")]
+    sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    sync(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
+    for name in names:
+        sync(location.store.delete_dir(location.key(name)))
+    sync(location.store.delete(location.key("zarr.json")))
