@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 
 import jax
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _SWITCHES = (
     ("jax_numpy_rank_promotion", "allow", jax.numpy_rank_promotion),

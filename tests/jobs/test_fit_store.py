@@ -240,7 +240,7 @@ def test_mean_curves_are_the_means_over_all_tokens(job, tmp_path, monkeypatch):
     losses = job.values().astype("float64")
     fitted = predict_store(tmp_path / "fits").astype("float64")
     pairs = np.isfinite(losses) & np.isfinite(fitted)
-    monkeypatch.setattr("tsl_jax.jobs.predict._BLOCK_BYTES", 40 * 12 * 8)
+    monkeypatch.setattr("tsl_jax.jobs.group_sums.BLOCK_BYTES", 40 * 12 * 8)
     means = mean_curves(job.source, tmp_path / "fits")
     np.testing.assert_array_equal(means.axis, STEPS)
     np.testing.assert_array_equal(means.num_tokens, pairs.sum(0))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
+from tsl_jax.jobs import group_sums
 from tsl_jax.jobs.positions import position_losses
 from tsl_jax.store import LossStore, StoreError, create_losses
 
@@ -91,12 +92,12 @@ def test_blocks_change_nothing_and_stay_small(monkeypatch):
         return read(self, part)
 
     monkeypatch.setattr(LossStore, "read", record)
-    monkeypatch.setattr(module, "_BLOCK_BYTES", 48 * 8 * CHECKPOINTS)
+    monkeypatch.setattr(group_sums, "BLOCK_BYTES", 48 * 8 * CHECKPOINTS)
     monkeypatch.setattr(module, "_COORDINATE_ROWS", 33)
     streamed = position_losses(memory, groups=8)
     assert len(rows) > 5
-    assert set(rows[:-1]) == {48}
-    assert rows[-1] <= 48
+    assert max(rows) == 48
+    assert rows.count(48) >= len(rows) - 1
     for name in ("mean", "stderr", "group_mean"):
         np.testing.assert_allclose(getattr(streamed, name), getattr(at_once, name), rtol=1e-6)
     np.testing.assert_array_equal(streamed.group_count, at_once.group_count)

@@ -10,8 +10,8 @@ from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import Category, predict
 from tsl_jax.jobs import mean_curves, read_spectrum, spectrum_of
 from tsl_jax.jobs.spectrum import losses as spectrum_losses
-from tsl_jax.jobs.spectrum import reading as spectrum_store
 from tsl_jax.jobs.spectrum import token_groups
+from tsl_jax.jobs.spectrum import tokens as spectrum_tokens
 from tsl_jax.jobs.spectrum.token_groups import grouping_of
 from tsl_jax.spectrum import Spectrum, SpectrumGrid, accumulate_rows, block_rows, group_times, resample_of
 from tsl_jax.spectrum.tallies import DeviceTally, HostTally, tally_on
@@ -60,7 +60,7 @@ def whole(columns, sequence):
 @pytest.mark.parametrize("tally", [DeviceTally, HostTally])
 def test_streamed_is_in_memory_to_the_bit_whatever_the_blocks(store, columns, monkeypatch, tally):
     expected = whole(columns, COORDINATES["sequence"])
-    monkeypatch.setattr(spectrum_store, "tally_on", lambda backend: tally)
+    monkeypatch.setattr(spectrum_tokens, "tally_on", lambda backend: tally)
     assert same(spectrum_of(store, grid=GRID), expected)
     monkeypatch.setattr(tally, "most", 128)  # two chunks of 50 a block
     assert same(spectrum_of(store.location.store, grid=GRID), expected)
@@ -176,7 +176,7 @@ def test_sums_for_the_mean_loss_by_resample_group(store, losses_of, monkeypatch)
     np.testing.assert_allclose(sums.mean_loss(), means.mean_loss[1:], rtol=1e-6)
     np.testing.assert_allclose(sums.mean_fit(), means.mean_fit[1:], rtol=1e-6)
     np.testing.assert_array_equal(sums.number.sum(0), means.num_tokens[1:])
-    sequence = spectrum_store.block_rows(
+    sequence = spectrum_tokens.block_rows(
         dict.fromkeys(("learning_time", "sharpness", "loss_drop", "final_loss"), POSITION),
         *(POSITION, POSITION, POSITION, COORDINATES["sequence"]),
     )[-1]
