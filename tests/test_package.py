@@ -46,6 +46,7 @@ PUBLIC = {
     "fit_store",
     "forecast",
     "least_squares",
+    "load_kernel",
     "lr_sum",
     "noise_model",
     "open_fits",
@@ -68,6 +69,7 @@ PACKAGES = {"data", "plots", "reshape", "simulate"}
 SHARED = {"arguments", "jax_switches", "devices"}
 #: Packages of tsl_jax that each of them may import, from the bottom up.
 MAY_IMPORT = {
+<<<<<<< /tmp/moves/ours
 <<<<<<< /tmp/moves/ours
     "curves": set(),
     "linalg": set(),
@@ -95,6 +97,18 @@ MAY_IMPORT = {
     "runs": {"curves", "lm", *SHARED},
     "store": {"printable", "arguments"},
     "data": set(),
+=======
+    "curves": SHARED,
+    "native": {"cache"},
+    "lm": {"curves", "native", *SHARED},
+    "spectrum": {"curves", "lm", *SHARED},
+    "temporal": {"curves", "lm", *SHARED},
+    "reshape": {"curves", "lm", *SHARED},
+    "simulate": {"curves", "lm", *SHARED},
+    "runs": {"curves", "lm", *SHARED},
+    "store": {"printable", "arguments"},
+    "data": set(),
+>>>>>>> /tmp/moves/theirs
     "pipeline": {"printable", "store", "curves", "lm", "spectrum", "temporal", "reshape", "simulate", "runs", *SHARED},
     "collect": {"store", "curves", "lm"},
 >>>>>>> /tmp/moves/theirs
