@@ -46,6 +46,7 @@ PUBLIC = {
     "fit_store",
     "forecast",
     "least_squares",
+    "load_kernel",
     "lr_sum",
     "noise_model",
     "open_fits",

@@ -13,6 +13,7 @@ from .fitting import (
     curve_counts,
     fit,
     least_squares,
+    load_kernel,
     noise_model,
     profile_interval,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "fit_store",
     "forecast",
     "least_squares",
+    "load_kernel",
     "lr_sum",
     "noise_model",
     "open_fits",

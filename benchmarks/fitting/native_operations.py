@@ -7,12 +7,12 @@ The number of passes is the kernel's own answer, curve by curve; templates count
 import numpy as np
 
 from tsl_jax.fitting import native
-from tsl_jax.fitting.xla.search import NUM_RUNS
+from tsl_jax.fitting.xla.search import FLAT, NUM_RUNS
 
 #: Of the shape, its complement and its slopes at one checkpoint; see families.h.
 _SHAPE = {"sigmoid": 11, "hyperbola": 5, "power_law": 5}
-#: As kGroup of simd.h and kFlat of templates.h.
-GROUP, FLAT = 4, 1e-6
+#: As kGroup of simd.h.
+GROUP = 4
 #: For one template and one curve: the gain, the greatest one of the group, and its plateau.
 _GAIN = 5
 

@@ -28,7 +28,7 @@ def main() -> None:
     print(
         f"{options.curves:,} sigmoids of {options.checkpoints} checkpoints: instructions a fit (make_templates: in all)"
     )
-    with mock.patch.multiple(native, SOLVE=SOLVE, MEASURE=MEASURE):
+    with mock.patch.dict(native.TARGETS, native=(SOLVE, MEASURE)):
         for name, losses in (("no gaps", problem.losses), ("gaps of a tenth", np.where(gaps, np.nan, problem.losses))):
             for counter in counters.values():
                 counter.value = 0

@@ -7,9 +7,9 @@
 
 namespace tsl_jax {
 
-constexpr auto call = [](const auto& call) {
+constexpr auto launch = [](const auto& call) {
   std::vector<std::unique_ptr<char[]>> taken;
-  return run(call, nullptr, Scratch([&](size_t bytes, size_t alignment) -> std::optional<void*> {
+  run(call, nullptr, Scratch([&](size_t bytes, size_t alignment) -> std::optional<void*> {
     if (alignment > 16) return {};  // as XLA
     taken.emplace_back(new char[bytes]);
     std::memset(taken.back().get(), 0xff, bytes);  // not a number, for who reads what nothing was written to
@@ -17,8 +17,8 @@ constexpr auto call = [](const auto& call) {
   }));
 };
 
-constexpr auto call_solve = [](auto... given) { return call(read_solve(given...)); };
-constexpr auto call_measure = [](auto... given) { return call(read_measure(given...)); };
+constexpr auto call_solve = [](auto... given) { return answer([&] { launch(read_solve(given...)); }); };
+constexpr auto call_measure = [](auto... given) { return answer([&] { launch(read_measure(given...)); }); };
 
 }  // namespace tsl_jax
 

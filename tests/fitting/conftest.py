@@ -1,6 +1,5 @@
 """Fixtures of the engine's tests."""
 
-import jax
 import pytest
 
 from tsl_jax import FitOptions, Sigmoid
@@ -18,7 +17,5 @@ def each_kernel(request):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "xla":
             patch.setattr(native, "why_missing", lambda backend: "this test does without it")
-        jax.clear_caches()  # programs know which kernel they were traced for
         assert chosen_kernel(Sigmoid(), FitOptions(), "float32") == request.param
         yield request.param
-    jax.clear_caches()

@@ -7,6 +7,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from tsl_jax import FitOptions, Sigmoid, fit
+from tsl_jax.fitting import native
+from tsl_jax.fitting.native.call import with_chosen_kernel
 
 CHECKPOINTS, CURVES = 24, 16
 SIGMOID = Sigmoid()
@@ -47,9 +49,11 @@ def noisy(seed=0, noise=0.05, dtype=np.float32):
 
 def fitter(family=SIGMOID, options=ONE_START, axis=AXIS):
     """``f(losses, weights=None)`` giving a `Fit` of NumPy arrays, compiled once for each shape and dtype."""
-    compiled = _compiled(family, options, tuple(axis.tolist()))
 
     def call(losses, weights=None):
+        dtype = np.promote_types(losses.dtype, np.float32) if jax.config.jax_enable_x64 else np.float32
+        chosen = with_chosen_kernel(family, options, dtype)  # a program keeps the kernel with which it was traced
+        compiled = _compiled(family, chosen, tuple(axis.tolist()))
         return jax.tree.map(np.asarray, compiled(losses, weights))
 
     return call
@@ -61,6 +65,13 @@ def _compiled(family, options, axis):
         return fit(family, np.array(axis), losses, weights, options=options)
 
     return jax.jit(fit_on_axis)
+
+
+def options_of(kernel, **options):
+    """Options with a kernel of `native.TARGETS`, of which users know one."""
+    chosen = FitOptions(kernel="native" if kernel in native.TARGETS else kernel, **options)
+    object.__setattr__(chosen, "kernel", kernel)
+    return chosen
 
 
 def scipy_fit(losses, start, axis=AXIS, **options):

@@ -4,7 +4,7 @@ from .checks import check_axis
 from .fit import fit, row_multiple
 from .intervals import Interval, error_interval
 from .least_squares.interface import LeastSquaresFit, LeastSquaresOptions, least_squares
-from .native.call import chosen_kernel
+from .native.call import chosen_kernel, load_kernel
 from .noise import POINTS_A_PARAMETER, NoiseModel, degrees_of_freedom
 from .noise_estimation import TooFewCurvesError, noise_model
 from .options import FitOptions
@@ -33,6 +33,7 @@ __all__ = [
     "fit",
     "has_parameters",
     "least_squares",
+    "load_kernel",
     "noise_model",
     "predict",
     "probability_before",

@@ -15,7 +15,7 @@ from ..jax_switches import with_own_switches
 from .checks import check_input, check_noise
 from .few_sizes import FEWEST, MOST, device_of, in_few_sizes
 from .measures import Measures, measure, residuals
-from .native.call import chosen_kernel
+from .native.call import with_chosen_kernel
 from .noise import NoiseModel, assumed_noise
 from .options import FitOptions
 from .result import Category, Fit, Status, has_parameters
@@ -44,10 +44,10 @@ def fit(
 
     Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
     parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
-    Pure: works under `jit`, `vmap` and `shard_map` (which fits rows where they lie; under `jit` alone each device fits
-    all rows of a sharded array); differentiable in `losses` and `weights` by the implicit function theorem (with
-    `huber_threshold`: of the last re-weighted fit, its weights held). No curve affects another, and none raises: see
-    `Fit.status`.
+    Pure: works under `jit` (where it builds and loads nothing: see `load_kernel`), `vmap` and `shard_map` (which fits
+    rows where they lie; under `jit` alone each device fits all rows of a sharded array); differentiable in `losses` and
+    `weights` by the implicit function theorem (with `huber_threshold`: of the last re-weighted fit, its weights held).
+    No curve affects another, and none raises: see `Fit.status`.
 
     Args:
         family: what to fit, such as ``Sigmoid()``.
@@ -84,6 +84,7 @@ def fit(
     device = device_of(losses)
     axis_values, losses, weights = check_input(family, time, losses, weights, options)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
+    options = with_chosen_kernel(family, options, dtype)
     u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)  # before rounding: a window may lie far from 0
@@ -122,7 +123,7 @@ def most_rows(options: FitOptions, num_checkpoints: int) -> int:
 def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: int) -> int:
     """What many curves are padded to a multiple of: tiles of XLA's kernel; the native one works without."""
     tile = tile_size(num_checkpoints)
-    return min(tile, FEWEST) if chosen_kernel(family, options, dtype) == "native" else tile
+    return tile if with_chosen_kernel(family, options, dtype).kernel == "xla" else min(tile, FEWEST)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

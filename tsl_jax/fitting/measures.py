@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from ..curves import Family
 from .native import call as native_kernel
-from .native.call import chosen_kernel
 from .noise import (
     GROWTH_VARIANCE,
     MOST_CORRELATION,
@@ -59,10 +58,10 @@ class Measures(NamedTuple):
 
 def measure(family: Family, options: FitOptions, assumed: Noise, block: Block, solution: Solution) -> Measures:
     """`Measures` of solved curves, by the kernel that is chosen."""
-    if chosen_kernel(family, options, block.loss.dtype) == "native":
+    if options.kernel != "xla":
         change = functools.partial(_change_of_measures, family)
-        found = native_kernel.measure(family, assumed, _method(), block, solution.coefficients, solution.held, change)
-        return Measures(*found)
+        found = (solution.coefficients, solution.held, change)
+        return Measures(*native_kernel.measure(family, options.kernel, assumed, _method(), block, *found))
     return over_tiles(functools.partial(measure_block, family, assumed), block, solution)
 
 
@@ -201,7 +200,7 @@ def sandwiched(assumed: Noise, noise: CurveNoise, root, basis):
     With ``c_i = ρ_i (c_{i-1} + s_{i-1} q_{i-1})``, s the standard deviations and q the rows of Q, half of it is the sum
     over i of ``s_i q_i (c_i + s_i q_i / 2)^T``, but for transposition.
     """
-    size, n, curves = basis.shape
+    size, n, _ = basis.shape
     std = assumed.std[:, None] * jnp.exp(noise.growth * leaning(n, basis.dtype)[:, None])
     correlation = correlation_of(assumed.odds[:, None] * noise.odds)
     rows = jnp.concatenate([jnp.moveaxis(basis, 1, 0), root[:, None]], axis=1) * std[:, None]
@@ -213,8 +212,8 @@ def sandwiched(assumed: Noise, noise: CurveNoise, root, basis):
         products = products + row[:, None] * (carried + row / 2)[None]
         return (carried + row, products), None
 
-    start = jnp.zeros((size + 1, curves), basis.dtype), jnp.zeros((size + 1, size + 1, curves), basis.dtype)
-    (_, half), _ = lax.scan(add, start, (rows, correlation))
+    nothing = jnp.zeros_like(rows[0])  # under `shard_map` it differs between devices, as the sums do
+    (_, half), _ = lax.scan(add, (nothing, nothing[:, None] * nothing), (rows, correlation))
     measured = root > 0
     number = jnp.sum(measured, axis=0)
     variance = jnp.sum(jnp.where(measured, jnp.square(std), 0), axis=0) / jnp.maximum(number, 1)
@@ -255,7 +254,8 @@ def whitened(assumed: Noise, noise: CurveNoise, root, apart, e):
         return (jnp.where(there, row, previous), jnp.where(there, 1, rho)), white
 
     rows = jnp.stack([apart, root, e], axis=1) / std[:, None]
-    start = jnp.zeros((3, curves), root.dtype), jnp.zeros(curves, root.dtype)
+    nothing = jnp.zeros_like(rows[0])  # under `shard_map` it differs between devices, as the sums do
+    start = nothing, nothing[0]
     white = lax.scan(add, start, (rows, root > 0, correlation))[1]
     losses, constant, left = white[:, 0], white[:, 1], white[:, 2]
     square = jnp.sum(jnp.square(constant), axis=0)

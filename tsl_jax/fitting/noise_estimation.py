@@ -15,6 +15,7 @@ from .checks import check_input
 from .few_sizes import in_few_sizes
 from .fit import prepare, row_multiple
 from .measures import covariance_factor, leaning, residuals, root_of
+from .native.call import with_chosen_kernel
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
 from .result import Status
@@ -88,6 +89,7 @@ def noise_model(
     values, losses, weights = check_input(family, time, losses, weights, options)
     if any(map(is_traced, (values, losses, weights))):
         raise TypeError("losses: got an array that JAX is tracing, expected values that are known; call this outside")
+    options = with_chosen_kernel(family, options, jnp.promote_types(losses.dtype, jnp.float32))
     if losses.ndim != 2:
         raise ValueError(f"losses: got shape {losses.shape}, expected (curves, checkpoints)")
     seed = whole_number("seed", seed, 0)

@@ -35,7 +35,8 @@ class FitOptions:
         kernel: ``"native"``, the kernel in C++ for CPUs and NVIDIA's GPUs, which fits the families of this package in
             float32, several times faster, and is built the first time it is used, if there is a compiler (C++, CUDA);
             ``"xla"``, which fits any family anywhere, and what `jax.export` takes; ``"auto"`` (default), on a CPU the
-            native one where it can be had, else XLA's. They agree to rounding.
+            native one where it can be had, else XLA's. They agree to rounding. Under `jax.jit` nothing is built: there
+            the native one can be had if it was loaded before, by an earlier fit or by `tsl_jax.load_kernel`.
 
     Raises:
         ValueError: an option is outside its range; the message names it and the range.

@@ -26,7 +26,7 @@ class Status(enum.IntEnum):
         CONVERGED: the next step would change the rss by less than the tolerance.
         MAX_STEPS: the step limit came first; the best point found is kept.
         AT_BOUND: converged, with a parameter that the data do not limit on its bound.
-        TOO_FEW_POINTS: fewer measured points than parameters + 1.
+        TOO_FEW_POINTS: fewer measured points than parameters + 1 (in `tsl_jax.least_squares`: than parameters).
         NON_FINITE: infinities, negative weights, or a result too large for the floating-point type.
         FLAT: all measured losses are equal.
         UNREADABLE: in a fit store: the losses could not be read.

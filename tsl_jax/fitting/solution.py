@@ -29,10 +29,12 @@ class Solution(NamedTuple):
 def solve(family: Family, options: FitOptions, block: Block) -> Solution:
     """Minimise ``Σ w (y - low·(1 - f) - high·f)²`` for every column of a block.
 
+    With the kernel that the options name: see `native_kernel.with_chosen_kernel`.
+
     Differentiable in forward and reverse mode: where the gradient G of the rss vanishes in the free coefficients p,
     ``dp = -(∂G/∂p)⁻¹ (∂G/∂y dy + ...)`` with the full Hessian; coefficients on a bound move with their bound.
     """
-    if native_kernel.chosen_kernel(family, options, block.loss.dtype) == "native":
+    if options.kernel != "xla":
         return Solution(*native_kernel.solve_block(family, options, block, functools.partial(_all_change, family))[:3])
     state = solve_block(family, options, block)
     point = state.point

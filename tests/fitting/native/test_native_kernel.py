@@ -1,13 +1,12 @@
 """The kernel in C++, for CPUs and for GPUs, against the one that XLA compiles, its reference; and who gets which."""
 
-import dataclasses
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, same_bits
+from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, options_of, same_bits
 
 from benchmarks.fitting import native_operations
 from benchmarks.fitting.problems import hyperbolas, power_laws, sigmoids
@@ -22,7 +21,6 @@ from tsl_jax.fitting.solution import solve
 from tsl_jax.fitting.xla.search import NUM_RUNS
 
 CAUSE = native.why_missing()
-needs_native = pytest.mark.usefixtures("compiled")
 NUM_CURVES = 600
 MAKERS = {"sigmoid": sigmoids, "hyperbola": hyperbolas, "power_law": power_laws}  # (seed, curves, checkpoints)
 OPTIONS = {
@@ -37,28 +35,22 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(params=["cpu", "gpu"], scope="module")
+@pytest.fixture(params=["native", "emulated"], scope="module")
 def compiled(request):
-    """`FitOptions(kernel="native")` is the kernel for CPUs; and the one for GPUs, in an emulator that runs on a CPU."""
-    if request.param == "cpu":
-        if CAUSE:
-            pytest.skip(f"the native kernel: {CAUSE}")
-        yield
-        return
-    if cause := emulated_gpu.why_missing():
-        missing(f"the native kernel for GPUs: {cause}")
-    jax.clear_caches()  # programs know which kernel they were traced for
+    """The kernel for CPUs; and the one for GPUs, in an emulator that runs on a CPU."""
+    if CAUSE:
+        pytest.skip(f"the native kernel: {CAUSE}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "SOLVE", emulated_gpu.SOLVE)
-        patch.setattr(native, "MEASURE", emulated_gpu.MEASURE)
-        patch.setattr(native, "why_missing", lambda backend: None)
-        yield
-    jax.clear_caches()
+        if request.param == "emulated":
+            if cause := emulated_gpu.why_missing():
+                missing(f"the native kernel for GPUs: {cause}")
+            patch.setitem(native.TARGETS, "emulated", (emulated_gpu.SOLVE, emulated_gpu.MEASURE))
+        yield request.param
 
 
-def both(problem, losses, weights=None, **options):
+def both(compiled, problem, losses, weights=None, **options):
     family = FAMILIES[problem.family](scale=problem.scale)
-    kernels = (FitOptions(kernel=kernel, **options) for kernel in ("native", "xla"))
+    kernels = (options_of(kernel, **options) for kernel in (compiled, "xla"))
     return [
         jax.tree.map(np.asarray, fit(family, jnp.asarray(problem.time), losses, weights, options=chosen))
         for chosen in kernels
@@ -84,39 +76,35 @@ def assert_agree(found, reference, losses):
         assert np.quantile(shift / unit[np.isfinite(unit)], 0.99) < 0.05, name
 
 
-@needs_native
 @pytest.mark.parametrize("num_checkpoints", [5, 16, 64, 101])
 @pytest.mark.parametrize("family", MAKERS)
-def test_it_finds_what_the_reference_finds(family, num_checkpoints):
+def test_it_finds_what_the_reference_finds(compiled, family, num_checkpoints):
     problem = MAKERS[family](num_checkpoints, NUM_CURVES, num_checkpoints)
-    assert_agree(*both(problem, problem.losses), problem.losses)
+    assert_agree(*both(compiled, problem, problem.losses), problem.losses)
 
 
-@needs_native
 @pytest.mark.parametrize("name", OPTIONS)
-def test_it_follows_every_option(name):
+def test_it_follows_every_option(compiled, name):
     problem = sigmoids(seed=7, num_curves=NUM_CURVES, num_checkpoints=40)
-    found, reference = both(problem, problem.losses, **OPTIONS[name])
+    found, reference = both(compiled, problem, problem.losses, **OPTIONS[name])
     assert_agree(found, reference, problem.losses)
-    plain, _ = both(problem, problem.losses)
+    plain, _ = both(compiled, problem, problem.losses)
     assert name == "default" or not same_bits(found, plain)  # the option is not passed over
 
 
-@needs_native
 @pytest.mark.parametrize("family", MAKERS)
-def test_gaps_and_weights(family):
+def test_gaps_and_weights(compiled, family):
     rng = np.random.default_rng(3)
     problem = MAKERS[family](5, NUM_CURVES, 48)
     losses = np.where(rng.random(problem.losses.shape) < 0.2, np.nan, problem.losses)
     losses[3], losses[4, 7], losses[5, 1:] = np.nan, np.inf, np.nan
     weights = np.where(rng.random(losses.shape) < 0.1, 0, rng.uniform(0.1, 10, losses.shape)).astype(np.float32)
-    assert_agree(*both(problem, losses), losses)
-    assert_agree(*both(problem, losses, weights), losses)
+    assert_agree(*both(compiled, problem, losses), losses)
+    assert_agree(*both(compiled, problem, losses, weights), losses)
 
 
-@needs_native
 @pytest.mark.parametrize("shared", [False, True])
-def test_sums_over_whitened_losses_are_those_of_the_reference(shared):
+def test_sums_over_whitened_losses_are_those_of_the_reference(compiled, shared):
     rng, n, curves = np.random.default_rng(11), 40, 256
     problem = sigmoids(seed=5, num_curves=curves, num_checkpoints=n)
     losses = np.where(rng.random((curves, n)) < 0.1, np.nan, problem.losses)
@@ -140,26 +128,23 @@ def test_sums_over_whitened_losses_are_those_of_the_reference(shared):
         np.testing.assert_allclose(getattr(found, name), value, rtol=1e-3, atol=1e-3 * np.median(value), err_msg=name)
 
 
-@needs_native
 @pytest.mark.parametrize("family", MAKERS)
-def test_float32_where_float64_is_on(family):
+def test_float32_where_float64_is_on(compiled, family):
     problem = MAKERS[family](2, 50, 20)
-    found, _ = both(problem, problem.losses)
+    found, _ = both(compiled, problem, problem.losses)
     with jax.enable_x64(True):
-        again, reference = both(problem, problem.losses)
+        again, reference = both(compiled, problem, problem.losses)
         assert_agree(again, reference, problem.losses)
     assert again.rss.dtype == np.float32
     apart = np.abs(again.rss - found.rss) > 1e-4 * found.rss  # exponentials, of which no centre is the best, may be
     assert np.mean(apart) <= 0.02
 
 
-@needs_native
-def test_no_curve_knows_how_the_others_are_cut():
+def test_no_curve_knows_how_the_others_are_cut(compiled):
     problem = sigmoids(seed=1, num_curves=5000, num_checkpoints=24)  # several parts for the threads to share
-    options = FitOptions(kernel="native")
 
     def fitted(losses, **more):
-        chosen = dataclasses.replace(options, **more)
+        chosen = options_of(compiled, **more)
         return jax.tree.map(np.asarray, fit(SIGMOID, jnp.asarray(problem.time), losses, options=chosen))
 
     whole = fitted(problem.losses)
@@ -169,9 +154,8 @@ def test_no_curve_knows_how_the_others_are_cut():
     assert same_bits(whole, fitted(problem.losses, block_size=777))
 
 
-@needs_native
-def test_vmap_of_rows_and_of_axes():
-    losses, options = jnp.asarray(noisy().reshape(4, 4, -1)), FitOptions(kernel="native")
+def test_vmap_of_rows_and_of_axes(compiled):
+    losses, options = jnp.asarray(noisy().reshape(4, 4, -1)), options_of(compiled)
     axes = jnp.asarray(np.stack([AXIS * (1 + k) ** 0.5 for k in range(4)]), jnp.float32)
 
     def one(axis, batch):
@@ -184,21 +168,19 @@ def test_vmap_of_rows_and_of_axes():
             assert_same_minimum(jax.tree.map(lambda a, k=k: a[k], together), alone)
 
 
-@needs_native
-def test_vmap_of_no_rows():
+def test_vmap_of_no_rows(compiled):
     def one(batch):
-        return fit(SIGMOID, AXIS, batch, options=FitOptions(kernel="native"))
+        return fit(SIGMOID, AXIS, batch, options=options_of(compiled))
 
     assert jax.vmap(one)(jnp.zeros((0, 3, len(AXIS)))).rss.shape == (0, 3)
     assert jax.vmap(jax.vmap(one))(jnp.zeros((2, 0, 3, len(AXIS)))).rss.shape == (2, 0, 3)
 
 
-@needs_native
-def test_a_second_derivative_is_the_difference_of_first_ones():
+def test_a_second_derivative_is_the_difference_of_first_ones(compiled):
     row, direction = jnp.asarray(noisy()[5]), jnp.asarray(np.eye(len(AXIS), dtype=np.float32)[9])
 
     def final_loss(losses):
-        return fit(SIGMOID, AXIS, losses, options=FitOptions(kernel="native")).params["final_loss"]
+        return fit(SIGMOID, AXIS, losses, options=options_of(compiled)).params["final_loss"]
 
     slope = jax.jit(jax.grad(final_loss))
     difference = (slope(row + 0.01 * direction) - slope(row - 0.01 * direction)) / 0.02
@@ -207,13 +189,25 @@ def test_a_second_derivative_is_the_difference_of_first_ones():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("kRuns", NUM_RUNS), ("kGroup", native_operations.GROUP), ("kFlat", f"{native_operations.FLAT:g}f")],
+    ("file", "pattern", "value"),
+    [
+        ("templates.h", r"kMostRuns = (\S+);", NUM_RUNS),
+        ("simd.h", r"kGroup = (\S+);", native_operations.GROUP),
+        ("families.h", r"splat\(-30.0f\), splat\((\S+)f\)", 30.0),
+        ("noise.h", r"splat\(-0.9f\), splat\((\S+)f\)", 0.9),
+    ],
 )
-def test_constants_that_stand_in_both_languages_agree(name, value):
-    text = "".join((building.SOURCES / file).read_text() for file in ("templates.h", "simd.h"))
-    (found,) = re.findall(rf"{name} = (\S+);", text)
-    assert found.replace("1e-6f", "1e-06f") == str(value)
+def test_constants_that_stand_in_both_languages_agree(file, pattern, value):
+    (found,) = re.findall(pattern, (building.SOURCES / file).read_text())
+    assert found == str(value)
+
+
+def test_constants_of_the_method_stand_in_python_alone():
+    # Numbers that C++ may have of its own: an exponential's, and what keeps a quotient finite.
+    own = {"vector.h": {"2.12194440e-4f"}, "steps.h": {"1e-30f"}}
+    for path in Path(native.__file__).parent.glob("*.[ch]*"):
+        code = re.sub(r"//.*", "", path.read_text())
+        assert set(re.findall(r"\b[\d.]+e-?\d+f?", code)) == own.get(path.name, set()), path.name
 
 
 class Steeper(Sigmoid):

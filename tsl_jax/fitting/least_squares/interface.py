@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from ...devices import a_device
 from ...jax_switches import with_own_switches
 from ...linalg.small import jacobi_svd, solve, triangle, upper_inverse
 from ..result import Status, has_parameters
+from ..scaling import column_norms
+from .losses import LOSSES, residual_variance, rooted_loss
 from .problem import flatten, float_leaves, full_bounds
 from .steps import converged, linearise, minimise, stationary
 
@@ -36,6 +38,10 @@ class LeastSquaresOptions:
             within about 1e-4 and 1e-10 of a standard error from the minimum, or as close as rounding allows.
         initial_radius: length of the first step at most, relative to the start, both in parameters scaled by
             the column norms of the Jacobian. Smaller for starts from which full steps run away.
+        loss: ``"linear"``, plain least squares; or, for residuals with outliers, ``"huber"`` or ``"soft_l1"``, as in
+            `scipy.optimize.least_squares`: ``Σ f² ρ(w r²/f²)`` with f the `f_scale` and ``ρ(z) = z``; ``z`` up to 1
+            and ``2√z - 1`` beyond; ``2(√(1 + z) - 1)``.
+        f_scale: weighted residuals below it are taken for good ones; without effect on ``"linear"``.
 
     Raises:
         ValueError: an option is outside its range; the message names it and the range.
@@ -53,10 +59,12 @@ class LeastSquaresOptions:
     max_steps: int = 2000
     tolerance: float | None = None
     initial_radius: float = 1.0
+    loss: Literal["linear", "huber", "soft_l1"] = "linear"
+    f_scale: float = 1.0
 
     def __post_init__(self) -> None:
         whole_number("LeastSquaresOptions.max_steps", self.max_steps)
-        for name in ("tolerance", "initial_radius"):
+        for name in ("tolerance", "initial_radius", "f_scale"):
             value = getattr(self, name)
             expected = "a positive number" + " or None" * (name == "tolerance")
             if (
@@ -64,6 +72,10 @@ class LeastSquaresOptions:
                 and not real_number(f"LeastSquaresOptions.{name}", value, expected) > 0
             ):
                 raise ValueError(f"LeastSquaresOptions.{name}: got {value!r}, expected {expected}")
+        if self.f_scale == float("inf"):
+            raise ValueError(f"LeastSquaresOptions.f_scale: got {self.f_scale!r}, expected a finite number")
+        if self.loss not in LOSSES:
+            raise ValueError(f"LeastSquaresOptions.loss: got {self.loss!r}, expected 'linear', 'huber' or 'soft_l1'")
 
 
 @jax.tree_util.register_dataclass
@@ -74,10 +86,13 @@ class LeastSquaresFit:
     Attributes:
         params: parameters, a pytree like ``p0``; NaN where `status` says there is no fit.
         stderr: their standard errors, a pytree like ``p0``; NaN for a parameter on a bound (the others' are
-            then given that value) and where the data do not determine it.
-        covariance: ``s² (J'WJ)^-1`` with ``s² = rss / (num_points - p)``, in the order of
-            `jax.flatten_util.ravel_pytree`; NaN as in `stderr`.
-        rss: what the fit minimises, the (weighted) sum of squared residuals.
+            then given that value), where the data do not determine it, and with as many points as parameters:
+            there are no degrees of freedom then, and nothing says how large the noise is.
+        covariance: ``s² (J'WJ)^-1`` with ``s² = rss / (num_points - p)``, for a robust loss
+            ``s² = Σ ψ² / (num_points - p) / (mean ψ')²`` (Huber 1981), ψ half the derivative of the loss; in the
+            order of `jax.flatten_util.ravel_pytree`; NaN as in `stderr`.
+        rss: what the fit minimises, the (weighted) sum of squared residuals or of their robust loss: twice SciPy's
+            cost. 0 also where it is below the smallest number of its type.
         num_points: residuals that count: all, or those of positive weight.
         status: `Status`, a small integer.
         num_steps: steps tried.
@@ -116,6 +131,8 @@ def least_squares(
 
         ``params = argmin_p Σ_i weights_i · residual_i(p, *args)²,  lower <= p <= upper``
 
+    or a robust loss instead of the square: `LeastSquaresOptions.loss`.
+
     One problem of up to about 10 parameters; `jax.vmap` fits many. A converged result is differentiable,
     forwards, backwards and repeatedly, in ``args``, ``weights``, the bounds and what ``residual`` closes
     over, by the implicit function theorem: the steps are not unrolled. A parameter on a bound moves with the
@@ -138,7 +155,7 @@ def least_squares(
         `LeastSquaresFit`. Its status is `Status.CONVERGED`; `Status.AT_BOUND` if then a bound holds a
         parameter; `Status.MAX_STEPS` if the step limit came first or no step that can be resolved leads on
         (best point kept); or, with NaN parameters, `Status.NON_FINITE` (residual, Jacobian or sum of squares
-        not finite at the start, or a negative weight) or `Status.TOO_FEW_POINTS` (fewer than parameters + 1).
+        not finite at the start, or a negative weight) or `Status.TOO_FEW_POINTS` (fewer than parameters).
 
     Raises:
         ValueError: ``p0`` empty; bounds of another structure or in the wrong order; a start outside its bounds;
@@ -205,20 +222,32 @@ def _fit(residual, options, p0, lower, upper, weights, args) -> LeastSquaresFit:
     counted = jnp.ones(shape.shape, bool) if weights is None else weights > 0
     num_points = jnp.sum(counted, dtype=jnp.int32)
     data = (weights, args, hoisted)
-    params, status, num_steps, free = _solve(weighted, options, num_points > start.shape[0], start, lower, upper, data)
+    rooted = _rooted(weighted, options)
+    enough = num_points >= start.shape[0]
+    params, status, num_steps, free, scale = _solve(rooted, options, enough, start, lower, upper, data)
     fitted = has_parameters(status)
     # Where there is no fit, cotangents must not meet the data's NaN: 0·NaN would be NaN.
     data = _constant_where(~fitted, data)
     values, jacobian = linearise(lambda q: weighted(q, data), jnp.where(fitted, params, start))
-    rss = jnp.sum(values**2)
-    degrees = jnp.maximum(num_points - start.shape[0], 1).astype(dtype)
-    gram, known = _inverse_gram(jnp.where(fitted & free[None, :], jacobian, 0.0))
-    gram, known = rss / degrees * gram, known & fitted
-    covariance = jnp.where(known[:, None] & known[None, :], gram, jnp.nan)
+    values, jacobian, f_scale = scale * values, scale * jacobian, scale * options.f_scale
+    rss = jnp.sum(jnp.square(rooted_loss(options.loss, f_scale, values))) / scale / scale
+    freedom = num_points - start.shape[0]
+    variance = residual_variance(options.loss, f_scale, values, counted, jnp.maximum(freedom, 1).astype(dtype))
+    gram, norms, known = _inverse_gram(jnp.where(fitted & free[None, :], jacobian, 0.0))
+    known &= fitted & (freedom > 0) & ~jnp.isnan(variance)
+    gram = variance * gram
+    covariance = jnp.where(known[:, None] & known[None, :], gram / norms[:, None] / norms[None, :], jnp.nan)
     variances = jnp.where(known & (jnp.diag(gram) > 0), jnp.diag(gram), 1.0)
-    stderr = jnp.where(known, jnp.where(jnp.diag(gram) > 0, jnp.sqrt(variances), 0.0), jnp.nan)
+    stderr = jnp.where(known, jnp.where(jnp.diag(gram) > 0, jnp.sqrt(variances) / norms, 0.0), jnp.nan)
     rss = jnp.where(fitted, rss, jnp.nan)
     return LeastSquaresFit(unravel(params), unravel(stderr), covariance, rss, num_points, status, num_steps)
+
+
+def _rooted(weighted: Callable, options: LeastSquaresOptions) -> Callable:
+    """What the search minimises the sum of squares of."""
+    if options.loss == "linear":
+        return weighted
+    return lambda q, data: rooted_loss(options.loss, options.f_scale, weighted(q, data))
 
 
 def _constant_where(constant, tree: PyTree) -> PyTree:
@@ -230,9 +259,11 @@ def _constant_where(constant, tree: PyTree) -> PyTree:
     return jax.tree.map(leaf, tree)
 
 
-def _inverse_gram(jacobian: Float[Array, "m p"]) -> tuple[Float[Array, "p p"], Bool[Array, " p"]]:
-    """``(J'J)^-1`` without forming ``J'J``, and which parameters J determines."""
-    norms = jax.lax.stop_gradient(jnp.linalg.norm(jacobian, axis=0))
+def _inverse_gram(
+    jacobian: Float[Array, "m p"],
+) -> tuple[Float[Array, "p p"], Float[Array, " p"], Bool[Array, " p"]]:
+    """``(J'J)^-1`` of J with columns of length 1, without forming ``J'J``; lengths; which parameters J determines."""
+    norms = column_norms(jacobian)
     norms = jnp.where(norms > 0, norms, 1.0)
     factor = triangle(jacobian / norms)
     # Directions without effect get a unit row each, so that the triangle can be inverted.
@@ -241,12 +272,12 @@ def _inverse_gram(jacobian: Float[Array, "m p"]) -> tuple[Float[Array, "p p"], B
     unseen = jnp.where((sizes <= max(jacobian.shape) * eps * jnp.max(sizes))[:, None], axes, 0.0)
     inverse = upper_inverse(triangle(jnp.concatenate([factor, unseen])))
     known = jnp.all(jnp.abs(unseen) <= jnp.sqrt(eps), axis=0)
-    return inverse @ inverse.T / jnp.outer(norms, norms), known
+    return inverse @ inverse.T, norms, known
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _solve(residual, options, ready, start, lower, upper, data):
-    """Runs the loop; returns parameters, status, number of steps, and which parameters are free to move."""
+    """Runs the loop; returns parameters, status, number of steps, which parameters are free to move, and the scale."""
     tolerance = options.tolerance or (1e-20 if start.dtype == jnp.float64 else 1e-8)
     state = minimise(
         lambda q: residual(q, data),
@@ -265,7 +296,7 @@ def _solve(residual, options, ready, start, lower, upper, data):
     status = jnp.where(point.finite, status, Status.NON_FINITE)
     status = jnp.where(ready, status, Status.TOO_FEW_POINTS).astype(jnp.uint8)
     params = jnp.where(has_parameters(status), point.params, jnp.nan)
-    return params, status, jnp.maximum(state.steps, 0), point.free
+    return params, status, jnp.maximum(state.steps, 0), point.free, jnp.where(state.scale > 0, state.scale, 1)
 
 
 @_solve.defjvp
@@ -274,13 +305,13 @@ def _solve_derivative(residual, options, primals, tangents):
     """Implicit function theorem: the free gradient stays zero, ``H·dp + ∂(J'r)/∂data · ddata = 0``."""
     ready, start, lower, upper, data = primals
     _, _, lower_dot, upper_dot, data_dot = tangents
-    params, status, steps, free = _solve(residual, options, ready, start, lower, upper, data)
+    params, status, steps, free, scale = _solve(residual, options, ready, start, lower, upper, data)
     fitted = has_parameters(status)
     at = jnp.where(fitted, params, start)
     free = free & fitted
 
     def gradient(q, data):
-        values, jacobian = linearise(lambda v: residual(v, data), q)
+        values, jacobian = linearise(lambda v: scale * residual(v, data), q)
         return jacobian.T @ values
 
     with_bound = jnp.where(params <= lower, lower_dot, jnp.where(params >= upper, upper_dot, 0.0))
@@ -289,10 +320,10 @@ def _solve_derivative(residual, options, primals, tangents):
     _, pull = jax.jvp(gradient, (at, data), (with_bound, data_dot))
     hessian = jax.jacfwd(gradient)(at, data)
     both = free[:, None] & free[None, :]
-    scale = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diag(hessian))))
-    scale = jnp.where(free & (scale > 0), scale, 1.0)
-    hessian = jnp.where(both, hessian / jnp.outer(scale, scale), jnp.eye(len(scale), dtype=scale.dtype))
-    moved = -solve(hessian, jnp.where(free, pull, 0.0) / scale) / scale
+    size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diag(hessian))))
+    size = jnp.where(free & (size > 0), size, 1.0)
+    hessian = jnp.where(both, hessian / jnp.outer(size, size), jnp.eye(len(size), dtype=size.dtype))
+    moved = -solve(hessian, jnp.where(free, pull, 0.0) / size) / size
     params_dot = jnp.where(free, moved, with_bound)
     still = (np.zeros(jnp.shape(out), float0) for out in (status, steps, free))
-    return (params, status, steps, free), (params_dot, *still)
+    return (params, status, steps, free, scale), (params_dot, *still, jnp.zeros_like(scale))

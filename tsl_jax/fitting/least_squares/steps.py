@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ...linalg.small import eliminate, jacobi_svd, square_within
+from ..scaling import column_norms, magnified
 
 #: A step is taken when it wins at least this fraction of what the linear model promised (Moré 1978).
 _LEAST_GAIN_RATIO = 1e-4
@@ -24,7 +25,10 @@ _DAMPING_STEPS = 4
 
 
 class Point(NamedTuple):
-    """Where the search stands: all that later steps need, none of it as long as the residual."""
+    """Where the search stands: all that later steps need, none of it as long as the residual.
+
+    All of the residual and its derivatives is in units of ``1 / State.scale``.
+    """
 
     params: Float[Array, " p"]
     rss: Float[Array, ""]
@@ -54,6 +58,8 @@ class State(NamedTuple):
     steps: Int[Array, ""]
     #: No step that the number format can resolve lowers the rss.
     stalled: Bool[Array, ""]
+    #: What residuals are multiplied by: 1, or a power of two where their squares would vanish; 0 before the start.
+    scale: Float[Array, ""]
 
 
 def blank_state(start) -> State:
@@ -61,7 +67,7 @@ def blank_state(start) -> State:
     p, dtype = start.shape[0], start.dtype
     zero, zeros, no = jnp.zeros((), dtype), jnp.zeros(p, dtype), jnp.asarray(False)
     point = Point(start, zero, jnp.zeros((p, p), dtype), zeros, zeros, jnp.zeros(p, bool), zero, no)
-    return State(point, zeros, jnp.ones((), dtype), jnp.asarray(-1, jnp.int32), no)
+    return State(point, zeros, jnp.ones((), dtype), jnp.asarray(-1, jnp.int32), no, zero)
 
 
 def linearise(residual: Callable, params) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
@@ -70,18 +76,31 @@ def linearise(residual: Callable, params) -> tuple[Float[Array, " m"], Float[Arr
     return values, jax.vmap(push, out_axes=1)(jnp.eye(params.shape[0], dtype=params.dtype))
 
 
-def evaluate(residual: Callable, params, lower, upper) -> Point:
-    """Residual and Jacobian at ``params``, reduced to their triangle."""
+def evaluate(residual: Callable, params, lower, upper, scale) -> tuple[Point, Float[Array, ""]]:
+    """Residual and Jacobian at ``params``, reduced to their triangle, and their scale, their own where it is 0."""
     values, jacobian = linearise(residual, params)
+    scale = jnp.where(scale > 0, scale, magnified(jnp.max(jnp.abs(values), initial=0)))
+    values, jacobian = scale * values, scale * jacobian
     factor, along, _ = eliminate(jacobian, values[:, None])
     rss = jnp.sum(values**2)
     finite = jnp.isfinite(rss) & jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(along))
     factor, z = jnp.where(finite, factor, 0.0), jnp.where(finite, along[:, 0], 0.0)
-    norms, gradient = jnp.linalg.norm(factor, axis=0), factor.T @ z
+    norms, gradient = column_norms(factor), factor.T @ z
     held = ((params <= lower) & (gradient > 0)) | ((params >= upper) & (gradient < 0))
     unit_columns = factor / jnp.where(norms > 0, norms, 1.0)[None, :]
     promise = square_within(jnp.where(held[None, :], 0.0, unit_columns), z)
-    return Point(params, rss, factor, z, norms, held, promise, finite)
+    return Point(params, rss, factor, z, norms, held, promise, finite), scale
+
+
+def rescaled(point: Point, by) -> Point:
+    """The point in units of the residual that are smaller by a power of two."""
+    return point._replace(
+        rss=by * by * point.rss,
+        factor=by * point.factor,
+        z=by * point.z,
+        norms=by * point.norms,
+        promise=by * by * point.promise,
+    )
 
 
 def rounding(point: Point) -> Float[Array, ""]:
@@ -170,7 +189,7 @@ def minimise(residual: Callable, start, lower, upper, ready, *, max_steps: int, 
         change = point.factor @ step
         slope = jnp.sum(change * point.z)
         promised = -2 * slope - jnp.sum(change**2)
-        trial = evaluate(residual, params, lower, upper)
+        trial, unit = evaluate(residual, params, lower, upper, state.scale)
         ratio = jnp.where(trial.finite & (promised > 0), (point.rss - trial.rss) / promised, -1.0)
         # Where the gain drowns in the rounding of the rss, the undamped step's promise decides.
         noise = 8 * jnp.sqrt(point.rss) * rounding(point)
@@ -185,6 +204,9 @@ def minimise(residual: Callable, start, lower, upper, ready, *, max_steps: int, 
         reach = next_radius(state.radius, length, ratio, limited, point, trial, slope)
         reach = jnp.where(polished, state.radius, reach)
         reach = jnp.where(first, jnp.where(size > 0, radius * size, radius), reach)
-        return State(next_point, norms, reach, state.steps + 1, ~accept & lost)
+        more = magnified(jnp.sqrt(next_point.rss))  # of residuals far below those of the start, too
+        return State(
+            rescaled(next_point, more), more * norms, more * reach, state.steps + 1, ~accept & lost, more * unit
+        )
 
     return lax.while_loop(running, body, blank_state(start))

@@ -21,12 +21,15 @@ from ...cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code,
 
 #: Names under which JAX knows the kernel's two parts; see `tsl_jax.fitting.native.call` for what they take and return.
 SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
+#: The same by the name of a kernel, as fits are told it: tests have more of them.
+TARGETS = {"native": (SOLVE, MEASURE)}
 
 #: Where the kernel's C++ lies.
 SOURCES = Path(__file__).parent / "src"
 #: Seconds after which a compiler is given up: it takes some ten, and hours where it waits for something.
 _PATIENCE = 300
 _LOCK = threading.Lock()
+_ASKED: set[str] = set()  # backends for which all was done that can be
 
 
 class Toolchain(NamedTuple):
@@ -78,7 +81,14 @@ def why_missing(backend: str = "cpu") -> str | None:
     compiler, jaxlib or processor.
     """
     with _LOCK:  # one thread builds, others wait for it
-        return _load(backend)
+        cause = _load(backend)
+        _ASKED.add(backend)
+        return cause
+
+
+def was_asked(backend: str) -> bool:
+    """Whether `why_missing` answers for this backend at once, and without building or loading anything."""
+    return backend in _ASKED
 
 
 @functools.cache

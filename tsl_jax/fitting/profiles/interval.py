@@ -16,6 +16,7 @@ from ..few_sizes import device_of, in_few_sizes
 from ..fit import best, flat_rows, prepare
 from ..intervals import Interval, check_level, t_quantile
 from ..measures import Measures, measure
+from ..native.call import with_chosen_kernel
 from ..noise import NoiseModel, assumed_noise
 from ..options import FitOptions
 from ..result import Status
@@ -120,6 +121,7 @@ def profile_interval(
     held = held_parameter(family, name)
     check_noise(options, noise, axis_values)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
+    options = with_chosen_kernel(family, options, dtype)
     u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)

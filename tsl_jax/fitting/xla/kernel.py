@@ -19,9 +19,9 @@ from .search import ranked_starts
 
 #: Steps before those that are done make room (the first step of a curve only evaluates its start).
 STEPS_A_ROUND = 3
-#: Damping relative to the diagonal: at the start, its change after a success and a failure, where a curve that still
-#: fails is as good as its floating-point numbers allow.
-FIRST_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 0.1, 10.0, 1e4
+#: Damping relative to the diagonal: at the start, its change after a success and a failure (which takes it for at least
+#: `FAILED_DAMPING`), where a curve that still fails is as good as its floating-point numbers allow.
+FIRST_DAMPING, FAILED_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 1e-2, 0.1, 10.0, 1e4
 #: Further starts are tried where a plateau, or the transition of a curve that leaves at most a share `CLEAR` of the
 #: variance, has fewer than this many checkpoints, and where a start's template alone leaves at most this multiple of
 #: the best rss.
@@ -34,6 +34,8 @@ SAME_RISE, SAME_RSS = 0.2, 1e-4
 PERFECT, MOST_STARTS = 1e-5, 8
 #: No step is longer than this share of theta's range.
 LONGEST_STEP = 0.25
+#: Units of rounding by which losses and curves may be off: no fit can be told from a better one below that.
+ROUNDING = 2.0
 
 
 class State(NamedTuple):
@@ -95,6 +97,11 @@ def tolerance(options: FitOptions, eps: float) -> float:
     return options.tolerance or (1e-6 if eps > 1e-10 else 1e-12)
 
 
+def rounding(eps: float) -> float:
+    """The share of the sum of squares of the losses that rounding leaves as rss."""
+    return (ROUNDING * eps) ** 2
+
+
 def tile_size(num_checkpoints: int) -> int:
     """Curves that are worked on together: on a CPU what stays in its second-level cache, else what fills a GPU."""
     if jax.default_backend() == "cpu":
@@ -127,8 +134,7 @@ def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
     # Where JAX has float64 on, a family may give it whatever x is.
     lower, upper = (bound.astype(block.x.dtype) for bound in family.bounds(block.x))
     eps = float(jnp.finfo(block.loss.dtype).eps)
-    # Rounding of the losses and of the curve: no fit can be told from a better one below this.
-    floor = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * (2 * eps) ** 2
+    floor = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * rounding(eps)
     return Limits(lower[:, None], upper[:, None], tolerance(options, eps), floor)
 
 
@@ -150,7 +156,7 @@ def advance(family: Family, block: Rooted, state: State, limits: Limits) -> Stat
     better = trial.rss < point.rss
     creeping = evaluated & better & (point.rss - trial.rss <= limits.tolerance * point.rss)
     exhausted = ~better & (state.damping > LAST_DAMPING)
-    damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, 1e-2) * TIGHTEN)
+    damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, FAILED_DAMPING) * TIGHTEN)
     damping = jnp.where(evaluated, damping, FIRST_DAMPING)
     point = select(better, trial, point)
     frozen = on_bound(point, limits)

@@ -10,6 +10,10 @@ from .projection import Block, positive
 #: The grid is cut into this many runs of neighbouring templates; the best of each is a possible start, which keeps
 #: the starts of one curve apart.
 NUM_RUNS = 16
+#: A template's spread is taken for at least this many units of rounding of the sum of the weights.
+LEAST_SPREAD = 1e-6
+#: For the native kernel a template is flat while it stays this close to its first or last value.
+FLAT = 1e-6
 
 
 def ranked_starts(
@@ -19,16 +23,22 @@ def ranked_starts(
     grid = family.grid(block.x).astype(block.x.dtype)
     f = family.shape(block.x, grid.T[:, :, None])
     uneven = jnp.any(block.weight != block.weight[:1], axis=0)
-    even = _best_of_runs(_gain_even(f, block))
+    even = _best(_gain_even(f, block))
 
     def some_uneven():
-        weighted = _best_of_runs(_gain_weighted(f, block))
+        weighted = _best(_gain_weighted(f, block))
         return tuple(jnp.where(uneven, w, e) for w, e in zip(weighted, even, strict=True))
 
     gain, index = lax.cond(jnp.any(uneven), some_uneven, lambda: even)
     gain, order = lax.top_k(gain.T, min(number, len(gain)))
     index = jnp.take_along_axis(index, order.T, axis=0)
     return jnp.moveaxis(grid[index], -1, 1), gain.T
+
+
+def _best(gains: tuple[Float[Array, "templates curves"], Float[Array, " curves"]]):
+    """`_best_of_runs` of gains beyond the best constant that is within bounds, as gains beyond the mean."""
+    gain, index = _best_of_runs(gains[0])
+    return gain - gains[1], index
 
 
 def _best_of_runs(gain: Float[Array, "templates curves"]):
@@ -49,7 +59,7 @@ def _best_of_runs(gain: Float[Array, "templates curves"]):
     return best, length * jnp.arange(runs)[:, None] + (lax.bitcast_convert_type(best, kind) & low_bits)
 
 
-def _gain_even(f: Float[Array, "templates checkpoints"], block: Block) -> Float[Array, "templates curves"]:
+def _gain_even(f: Float[Array, "templates checkpoints"], block: Block):
     """`_gain` where all checkpoints of a curve weigh the same: one matrix product."""
     mean = jnp.mean(block.loss, axis=0)
     share = jnp.mean(f, axis=1, keepdims=True)
@@ -59,7 +69,7 @@ def _gain_even(f: Float[Array, "templates checkpoints"], block: Block) -> Float[
     return _gain(along, spread, share, len(block.x), mean - block.least, block.most - mean)
 
 
-def _gain_weighted(f: Float[Array, "templates checkpoints"], block: Block) -> Float[Array, "templates curves"]:
+def _gain_weighted(f: Float[Array, "templates checkpoints"], block: Block):
     """`_gain` for any weights: templates have another mean and spread for every curve, three matrix products."""
     total = positive(jnp.sum(block.weight, axis=0), 0)
     mean = jnp.sum(block.weight * block.loss, axis=0) / total
@@ -72,7 +82,8 @@ def _gain_weighted(f: Float[Array, "templates checkpoints"], block: Block) -> Fl
 
 
 def _gain(along, spread, share, total, down, up):
-    """How much a template with the best plateaus within their bounds lowers the rss of the mean.
+    """How much a template with the best plateaus within their bounds lowers the rss of the best constant within them,
+    and by how much (curves) that is above the rss of the mean.
 
     Args:
         along: ``Σ w (f - f̄)(y - ȳ)``. spread: ``Σ w (f - f̄)²``. share: ``f̄``. total: ``Σ w``.
@@ -82,7 +93,7 @@ def _gain(along, spread, share, total, down, up):
     a problem with one unknown, ``y - bound ~ h f`` or ``h (1 - f)``. (Curves that an upper bound stops take the
     nearest of these: close enough for a start.)
     """
-    amplitude = along / positive(spread, total * 1e-6)
+    amplitude = along / positive(spread, total * LEAST_SPREAD)
     low, high = -amplitude * share, amplitude * (1 - share)
     inside = (jnp.minimum(low, high) >= -down) & (jnp.maximum(low, high) <= up)
 
@@ -93,6 +104,7 @@ def _gain(along, spread, share, total, down, up):
 
     falling = edge(share, along + total * down * share)
     rising = edge(1 - share, total * down * (1 - share) - along)
-    # Relative to the mean, or where it is out of bounds to the nearest constant inside: gains are positive then.
+    # Of the mean, or where it is out of bounds of the nearest constant inside: gains are positive then.
     bound = total * (jnp.square(jnp.maximum(down, 0)) - jnp.square(jnp.minimum(up, 0)))
-    return jnp.where(inside, along * amplitude, jnp.maximum(falling, rising) - bound)
+    outside = total * (jnp.square(jnp.minimum(down, 0)) + jnp.square(jnp.minimum(up, 0)))
+    return jnp.where(inside, along * amplitude, jnp.maximum(falling, rising) - bound), outside

@@ -142,5 +142,5 @@ def _criteria(fit: LeastSquaresFit) -> tuple[Float[Array, ""], Float[Array, ""]]
     misfit = n * jnp.log(jnp.maximum(fit.rss, jnp.finfo(fit.rss.dtype).tiny) / n)
     spare = n - estimated - 1
     aicc = misfit + 2 * estimated + 2 * estimated * (estimated + 1) / jnp.where(spare > 0, spare, 1)
-    usable = has_parameters(fit.status)
+    usable = has_parameters(fit.status) & (n > len(fit.params))  # a form that passes through all points tells nothing
     return jnp.where(usable & (spare > 0), aicc, jnp.inf), jnp.where(usable, misfit + estimated * jnp.log(n), jnp.inf)

@@ -52,13 +52,17 @@ void measure(const MeasureCall& call, ffi::ThreadPool& pool) {
 }
 
 constexpr auto call_solve = [](ffi::ThreadPool pool, auto... given) {
-  const SolveCall call = read_solve(given...);
-  return for_family(call, [&](auto chosen) { solve<typename decltype(chosen)::Family>(call, pool); });
+  return answer([&] {
+    const SolveCall call = read_solve(given...);
+    with_family(call.family, [&](auto chosen) { solve<typename decltype(chosen)::Family>(call, pool); });
+  });
 };
 
 constexpr auto call_measure = [](ffi::ThreadPool pool, auto... given) {
-  const MeasureCall call = read_measure(given...);
-  return for_family(call, [&](auto chosen) { measure<typename decltype(chosen)::Family>(call, pool); });
+  return answer([&] {
+    const MeasureCall call = read_measure(given...);
+    with_family(call.family, [&](auto chosen) { measure<typename decltype(chosen)::Family>(call, pool); });
+  });
 };
 
 }  // namespace tsl_jax

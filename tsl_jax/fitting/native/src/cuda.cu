@@ -8,11 +8,11 @@ inline Scratch scratch_of(ffi::ScratchAllocator& allocator) {
 }
 
 constexpr auto call_solve = [](cudaStream_t stream, ffi::ScratchAllocator allocator, auto... given) {
-  return run(read_solve(given...), stream, scratch_of(allocator));
+  return answer([&] { run(read_solve(given...), stream, scratch_of(allocator)); });
 };
 
 constexpr auto call_measure = [](cudaStream_t stream, ffi::ScratchAllocator allocator, auto... given) {
-  return run(read_measure(given...), stream, scratch_of(allocator));
+  return answer([&] { run(read_measure(given...), stream, scratch_of(allocator)); });
 };
 
 auto contexts() { return ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Ctx<ffi::ScratchAllocator>(); }

@@ -26,8 +26,8 @@ static_assert(kThreads % kStride == 0);
 struct Findings {
   int curves;
   float *mean, *spread, *floor;  // (curves)
-  float* gain;                   // (kRuns, curves), best first
-  int* template_;                // (kRuns, curves)
+  float* gain;                   // (kMostRuns, curves), best first
+  int* template_;                // (kMostRuns, curves)
 };
 
 // Curves in their order: each thread takes the next one that none has taken.
@@ -194,7 +194,7 @@ void solve(SolveCall call, cudaStream_t stream, Scratch scratch) {
   Group* groups = scratch.take<Group>(templates.size);
   float* bands = scratch.take<float>(templates.band_size());
   const auto each = [&] { return scratch.take<float>(curves); };
-  const size_t starts = static_cast<size_t>(kRuns) * curves;
+  const size_t starts = static_cast<size_t>(kMostRuns) * curves;
   const Findings found{curves, each(), each(), each(), scratch.take<float>(starts), scratch.take<int>(starts)};
   int* counters = scratch.take<int>(2);
   const Uneven uneven{scratch.take<int>(curves), counters};
@@ -222,12 +222,12 @@ void measure(const MeasureCall& call, cudaStream_t stream, Scratch scratch) {
   check(cudaGetLastError());
 }
 
-inline ffi::Error run(const SolveCall& call, cudaStream_t stream, Scratch scratch) {
-  return for_family(call, [&](auto chosen) { solve<typename decltype(chosen)::Family>(call, stream, scratch); });
+inline void run(const SolveCall& call, cudaStream_t stream, Scratch scratch) {
+  with_family(call.family, [&](auto chosen) { solve<typename decltype(chosen)::Family>(call, stream, scratch); });
 }
 
-inline ffi::Error run(const MeasureCall& call, cudaStream_t stream, Scratch scratch) {
-  return for_family(call, [&](auto chosen) { measure<typename decltype(chosen)::Family>(call, stream, scratch); });
+inline void run(const MeasureCall& call, cudaStream_t stream, Scratch scratch) {
+  with_family(call.family, [&](auto chosen) { measure<typename decltype(chosen)::Family>(call, stream, scratch); });
 }
 
 }  // namespace tsl_jax

@@ -77,7 +77,7 @@ class Fits {
     const Mask evaluated = point_.rss < kInfinity, better = trial.rss < point_.rss;
     const Mask creeping = evaluated & better & (point_.rss - trial.rss <= method_.tolerance * point_.rss);
     const Mask exhausted = negated(better) & (damping_ > method_.last_damping);
-    damping_ = better ? damping_ * method_.ease : max(damping_, splat(1e-2f)) * method_.tighten;
+    damping_ = better ? damping_ * method_.ease : max(damping_, splat(method_.failed_damping)) * method_.tighten;
     damping_ = evaluated ? damping_ : splat(method_.first_damping);
     select(better, trial, &point_);
     Mask frozen[kTheta];
@@ -146,9 +146,14 @@ class Fits {
   }
 
   TSL_DEVICE static void select(Mask where, const Point<kTheta>& from, Point<kTheta>* to) {
-    const Vector* in = reinterpret_cast<const Vector*>(&from);
-    Vector* out = reinterpret_cast<Vector*>(to);
-    for (size_t k = 0; k < sizeof from / sizeof(Vector); ++k) out[k] = where ? in[k] : out[k];
+    static_assert(sizeof from == (7 + 2 * kTheta + kTheta * kTheta) * sizeof(Vector), "a member is not selected");
+    const auto take = [&](Vector in, Vector& out) { out = where ? in : out; };
+    take(from.pivot, to->pivot), take(from.low, to->low), take(from.high, to->high), take(from.rss, to->rss);
+    take(from.on_low, to->on_low), take(from.on_high, to->on_high), take(from.between, to->between);
+    for (int k = 0; k < kTheta; ++k) {
+      take(from.theta[k], to->theta[k]), take(from.descent[k], to->descent[k]);
+      for (int j = 0; j < kTheta; ++j) take(from.normal[j][k], to->normal[j][k]);
+    }
   }
 
   const Problem& problem_;

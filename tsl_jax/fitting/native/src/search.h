@@ -20,7 +20,7 @@ struct Summary {
 
 struct Found {
   Summary summary;
-  Start starts[kRuns];  // best first, as many as there are runs
+  Start starts[kMostRuns];  // best first, as many as there are runs
 };
 
 // Searches `kWide` vectors of curves at a time.
@@ -126,7 +126,7 @@ class Search {
     y_sums_[n * kWide + w] = y_sum;
     weight_sums_[n * kWide + w] = weight_sum;
     const Vector unit = kWeighted ? splat(1) : weight_[w];
-    *summary = {mean, unit * spread, unit * squares * (4 * kEps * kEps)};
+    *summary = {mean, unit * spread, unit * squares * templates_.method.rounding};
     return {total, inverse, mean - tsl_jax::load(block_.least, block_, first),
             tsl_jax::load(block_.most, block_, first) - mean};
   }
@@ -149,7 +149,7 @@ class Search {
           const Vector mean = shift[w][k] * c.inverse;
           rest[k] -= mean;
           spread[k] = square[w][k] - shift[w][k] * mean;
-          inverse = reciprocal(max(spread[k], kEps * 1e-6f * c.total + kTiny));
+          inverse = reciprocal(max(spread[k], templates_.method.least(c.total)));
         }
         amplitude[k] = along[w][k] * inverse;
         gain[k] = along[w][k] * amplitude[k];

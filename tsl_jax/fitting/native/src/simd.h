@@ -28,14 +28,15 @@ inline constexpr bool kKeeps = true;  // whether a pass over the losses keeps wh
 
 typedef float Vector __attribute__((vector_size(kBytes)));
 typedef int32_t Integers __attribute__((vector_size(kBytes)));
+typedef uint32_t Bits __attribute__((vector_size(kBytes)));
 typedef Integers Mask;  // -1 where true, 0 elsewhere
 inline constexpr int32_t kTrue = -1;
 
 inline Vector splat(float value) { return value - Vector{}; }  // (+ 0 would be computed: it changes -0)
 inline Integers integers(int32_t value) { return value - Integers{}; }
 inline Mask negated(Mask mask) { return ~mask; }
-inline Integers bits(Vector a) { return (Integers)a; }
-inline Vector with_bits(Integers a) { return (Vector)a; }
+inline Bits bits(Vector a) { return (Bits)a; }
+inline Vector with_bits(Bits a) { return (Vector)a; }
 inline Vector reciprocal(Vector a) { return 1.0f / a; }
 
 // As compare and select they would take twice as long where one side is a constant (GCC 12).
@@ -106,10 +107,10 @@ inline Vector load(const float* from) {
 // Swaps the blocks of kStep lanes off the diagonal between two rows of a square.
 template <int kStep, int... kLane>
 void swap_blocks(Vector& a, Vector& b, std::integer_sequence<int, kLane...>) {
-#ifdef __clang__
+#ifdef __clang__  // which GCC has from version 12 on
   const Vector first = __builtin_shufflevector(a, b, (kLane & kStep ? kLane + kLanes - kStep : kLane)...);
   b = __builtin_shufflevector(a, b, (kLane & kStep ? kLane + kLanes : kLane + kStep)...);
-#else  // which GCC has from version 12 on
+#else
   const Vector first = __builtin_shuffle(a, b, Mask{(kLane & kStep ? kLane + kLanes - kStep : kLane)...});
   b = __builtin_shuffle(a, b, Mask{(kLane & kStep ? kLane + kLanes : kLane + kStep)...});
 #endif

@@ -15,14 +15,15 @@ inline constexpr bool kKeeps = false;  // whether a pass over the losses keeps w
 
 typedef float Vector;
 typedef int32_t Integers;
+typedef uint32_t Bits;
 typedef bool Mask;
 inline constexpr bool kTrue = true;
 
 TSL_DEVICE inline Vector splat(float value) { return value; }
 TSL_DEVICE inline Integers integers(int32_t value) { return value; }
 TSL_DEVICE inline Mask negated(Mask mask) { return !mask; }
-TSL_DEVICE inline Integers bits(Vector a) { return __float_as_int(a); }
-TSL_DEVICE inline Vector with_bits(Integers a) { return __int_as_float(a); }
+TSL_DEVICE inline Bits bits(Vector a) { return __float_as_uint(a); }
+TSL_DEVICE inline Vector with_bits(Bits a) { return __uint_as_float(a); }
 TSL_DEVICE inline Vector min(Vector a, Vector b) { return fminf(a, b); }
 TSL_DEVICE inline Vector max(Vector a, Vector b) { return fmaxf(a, b); }
 TSL_DEVICE inline bool any(Mask mask) { return mask; }

@@ -8,8 +8,8 @@ namespace tsl_jax {
 struct Candidate {
   int curve;
   float mean, spread, floor;  // see Summary
-  float gains[kRuns];        // of the starts, best first
-  int templates[kRuns];
+  float gains[kMostRuns];        // of the starts, best first
+  int templates[kMostRuns];
 
   float gain(int rank) const { return gains[rank]; }
   int template_(int rank) const { return templates[rank]; }
@@ -34,7 +34,7 @@ class Starts {
     candidate->mean = found.summary.mean[lane];
     candidate->spread = found.summary.spread[lane];
     candidate->floor = found.summary.floor[lane];
-    for (int rank = 0; rank < kRuns; ++rank) {
+    for (int rank = 0; rank < kMostRuns; ++rank) {
       candidate->gains[rank] = found.starts[rank].gain[lane];
       candidate->templates[rank] = found.starts[rank].template_[lane];
     }

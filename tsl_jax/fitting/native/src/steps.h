@@ -8,7 +8,7 @@ namespace tsl_jax {
 // Constants of the method, handed over by tsl_jax.fitting.xla.kernel, where each is explained.
 struct Method {
   int steps_a_round, max_steps, starts, most_starts;
-  float first_damping, ease, tighten, last_damping, barely_seen, clear, promising, same_rise, same_rss, perfect,
+  float first_damping, failed_damping, ease, tighten, last_damping, barely_seen, clear, promising, same_rise, same_rss, perfect,
       longest_step, tolerance;
 };
 

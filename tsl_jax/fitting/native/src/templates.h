@@ -5,9 +5,20 @@
 
 namespace tsl_jax {
 
-inline constexpr int kRuns = 16;       // as NUM_RUNS of tsl_jax.fitting.xla.search
-inline constexpr int kWide = 2;        // vectors of curves for which a template is loaded once
-inline constexpr float kFlat = 1e-6f;  // a template is flat while it stays this close to its first or last value
+inline constexpr int kMostRuns = 16;  // for which there is room
+inline constexpr int kWide = 2;       // vectors of curves for which a template is loaded once
+
+// Constants of the search, handed over by tsl_jax.fitting.xla.search, where each is explained.
+struct SearchMethod {
+  int runs;
+  float flat, least_spread, rounding;
+
+  // The least spread of a template under weights of this sum: it can be divided by.
+  template <class Number>
+  TSL_DEVICE Number least(Number total) const {
+    return kEps * least_spread * total + kTiny;
+  }
+};
 
 // A template's least rss with one plateau on a bound, the other free, has a closed form; these are its constants.
 struct Edge {
@@ -26,18 +37,18 @@ struct alignas(16) Group {
   TSL_DEVICE int index(int k) const { return min(first + k, last); }
 
   // `band`: of (n, kGroup) what will be used, (end - begin, kGroup), centred.
-  TSL_DEVICE void make(const float* shapes, int first_, int run_end, int n, float* band) {
+  TSL_DEVICE void make(const SearchMethod& method, const float* shapes, int first_, int run_end, int n, float* band) {
     first = first_, last = run_end - 1, begin = n, end = 0;
     for (int k = 0; k < kGroup; ++k) {
       const float* f = shapes + static_cast<size_t>(index(k)) * n;
       int a = 0, b = n;
-      while (a < n && apart(f[a], f[0]) <= kFlat) ++a;
-      while (b > a && apart(f[b - 1], f[n - 1]) <= kFlat) --b;
+      while (a < n && apart(f[a], f[0]) <= method.flat) ++a;
+      while (b > a && apart(f[b - 1], f[n - 1]) <= method.flat) --b;
       begin = min(begin, a);
       end = end > b ? end : b;
     }
     end = end > begin ? end : begin;
-    for (int k = 0; k < kGroup; ++k) centre(shapes + static_cast<size_t>(index(k)) * n, k, n, band);
+    for (int k = 0; k < kGroup; ++k) centre(method, shapes + static_cast<size_t>(index(k)) * n, k, n, band);
   }
 
   // Sums of template times value. `values`: (n, kWide); `sums`: (n + 1, kWide), of the values before each checkpoint.
@@ -87,7 +98,7 @@ struct alignas(16) Group {
  private:
   TSL_DEVICE static float apart(float a, float b) { return a < b ? b - a : a - b; }
 
-  TSL_DEVICE void centre(const float* f, int k, int n, float* band) {
+  TSL_DEVICE void centre(const SearchMethod& method, const float* f, int k, int n, float* band) {
     const double before = f[0], after = f[n - 1];
     double sum = begin * before + (n - end) * after;
     for (int i = begin; i < end; ++i) sum += f[i];
@@ -96,7 +107,7 @@ struct alignas(16) Group {
     for (int i = begin; i < end; ++i) squares += (f[i] - mean) * (f[i] - mean);
     rest[k] = 1 - mean;
     spread[k] = squares;
-    const float least = kEps * 1e-6f * n + kTiny;
+    const float least = method.least(static_cast<float>(n));
     inverse[k] = 1 / (spread[k] > least ? spread[k] : least);
     head[k] = before - mean;
     tail[k] = after - mean;
@@ -114,13 +125,14 @@ struct alignas(16) Group {
 
 // All templates: in runs of the same length (but for the last one), runs in groups.
 struct Templates {
+  SearchMethod method;
   int number, n, length, runs, groups_a_run, size;
   const Group* groups = nullptr;  // (size), run after run
   const float* bands = nullptr;   // (size, n, kGroup), of each what it needs
 
-  Templates(int number_, int n_)
-      : number(number_), n(n_), length((number + kRuns - 1) / kRuns), runs((number + length - 1) / length),
-        groups_a_run((length + kGroup - 1) / kGroup), size(runs * groups_a_run) {}
+  Templates(const SearchMethod& method_, int number_, int n_)
+      : method(method_), number(number_), n(n_), length((number + method.runs - 1) / method.runs),
+        runs((number + length - 1) / length), groups_a_run((length + kGroup - 1) / kGroup), size(runs * groups_a_run) {}
 
   size_t band_size() const { return static_cast<size_t>(size) * n * kGroup; }
 
@@ -133,7 +145,8 @@ struct Templates {
   TSL_DEVICE void make(int place, const float* shapes, Group* made, float* their_bands) const {
     const int run = place / groups_a_run, begin = run * length, first = begin + place % groups_a_run * kGroup;
     const int end = min(begin + length, number);
-    if (first < end) made[place].make(shapes, first, end, n, their_bands + static_cast<size_t>(place) * n * kGroup);
+    float* band = their_bands + static_cast<size_t>(place) * n * kGroup;
+    if (first < end) made[place].make(method, shapes, first, end, n, band);
   }
 };
 

@@ -13,7 +13,7 @@ inline constexpr float kEps = 0x1p-23f, kTiny = 0x1p-126f, kInfinity = __builtin
 
 TSL_DEVICE constexpr int min(int a, int b) { return a < b ? a : b; }
 TSL_DEVICE inline Vector clip(Vector a, Vector least, Vector most) { return min(max(a, least), most); }
-TSL_DEVICE inline Vector abs(Vector a) { return with_bits(bits(a) & 0x7fffffff); }
+TSL_DEVICE inline Vector abs(Vector a) { return with_bits(bits(a) & 0x7fffffffu); }
 
 // `value` kept away from zero, relative to `scale`, so that it can be divided by.
 TSL_DEVICE inline Vector positive(Vector value, Vector scale) { return max(value, kEps * scale + kTiny); }
@@ -30,7 +30,7 @@ struct Exponential {
     const Vector series =
         ((((r * (1.0f / 5040) + 1.0f / 720) * r + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6) * r + 0.5f;
     rest = r + r * r * series;
-    scale = with_bits((bits(shifted) << 23) + (127 << 23));
+    scale = with_bits((bits(shifted) << 23) + (127u << 23));
   }
 
   TSL_DEVICE Vector value() const { return scale + scale * rest; }

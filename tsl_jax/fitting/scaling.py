@@ -1,0 +1,43 @@
+"""Powers of two that keep squares within a floating-point type's range; multiplying by them loses nothing."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def ordinary(dtype) -> int:
+    """Numbers between 2^-this and 2^this are taken as they come: their squares, and the squares' rounding, are numbers.
+
+    32 in float32 (1/4,000,000,000 to 4,000,000,000), 256 in float64.
+    """
+    return jnp.finfo(dtype).maxexp // 4
+
+
+def power_of_two(size: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The power of two that brings ``size`` to between 1/2 and 1, without derivative; 1 of 0 and of what is no number.
+
+    Where it would leave the type's range itself, the nearest one within.
+    """
+    size = lax.stop_gradient(size)
+    usable = (size > 0) & (size < jnp.inf)
+    most = jnp.finfo(size.dtype).maxexp - 2
+    exponent = jnp.clip(-jnp.frexp(jnp.where(usable, size, 0.5))[1], -most, most)
+    return jnp.ldexp(jnp.ones_like(size), exponent)
+
+
+def normalised(size: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`power_of_two` of what is not `ordinary`, 1 of what is."""
+    least = 2.0 ** -ordinary(size.dtype)
+    return jnp.where((size >= least) & (size <= 1 / least), 1, power_of_two(size)).astype(size.dtype)
+
+
+def magnified(size: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`normalised` of what is too small, 1 of what is too large."""
+    return jnp.maximum(normalised(size), 1)
+
+
+def column_norms(matrix: Float[Array, "n p"]) -> Float[Array, " p"]:
+    """Euclidean norms, also of columns whose squares are not within range; without derivative."""
+    matrix = lax.stop_gradient(matrix)
+    scale = normalised(jnp.max(jnp.abs(matrix), axis=0, initial=0))
+    return jnp.linalg.norm(matrix * scale, axis=0) / scale
