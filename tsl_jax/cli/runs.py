@@ -52,6 +52,17 @@ RateColumn = Annotated[
 ]
 
 
+RunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="NAME",
+        help="Run to take of files with several, by their column run, run_id, experiment or seed.",
+        show_default="the only one",
+    ),
+]
+
+
 class RunError(ValueError):
     """A run cannot be read: which file, what is wrong, the way out."""
 
@@ -90,9 +101,9 @@ class Run:
         return dataclasses.replace(self, step=self.step[kept], loss=self.loss[kept], positions=positions)
 
 
-def named_columns(step: str | None, loss: str | None, rate: str | None) -> dict[str, str]:
-    """The options ``--step-column``, ``--loss-column`` and ``--lr-column`` by what they name."""
-    given = {"step": step, "loss": loss, "learning_rate": rate}
+def named_columns(step: str | None, loss: str | None, rate: str | None, run: str | None = None) -> dict[str, str]:
+    """The options ``--step-column``, ``--loss-column``, ``--lr-column`` and ``--run`` by what they name."""
+    given = {"step": step, "loss": loss, "learning_rate": rate, "run": run}
     return {name: column for name, column in given.items() if column is not None}
 
 
