@@ -104,6 +104,38 @@ def test_the_command_keeps_compiled_programs_where_the_environment_says(monkeypa
     assert folder.parent == tmp_path / "tsl_jax"
 
 
+AGAIN = """
+from tsl_jax import cli
+
+
+def app():
+    import jax
+
+    jax.jit(lambda x: x + 1)(1.0)
+
+
+cli.app = app
+cli.main()
+"""
+
+
+def test_a_compiled_program_that_was_cut_is_said_once_and_compiled_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    said, whole = [], None
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
+        said.append(done.stderr.replace("\n", " "))
+        (program,) = tmp_path.glob("tsl_jax/programs-*/jit*-cache")
+        whole = whole or program.read_bytes()
+        assert program.read_bytes() == whole
+        if len(said) == 1:
+            program.write_bytes(whole[:-9])
+    assert said[0] == said[2] == ""
+    assert re.search(r"warning: the compiled program jit_\S+ in the cache was damaged and is\s+compiled again", said[1])
+
+
 @pytest.mark.parametrize("place", ["file", "~/.cache"])
 def test_without_a_place_for_programs_the_command_still_runs(monkeypatch, tmp_path, place):
     monkeypatch.chdir(tmp_path)

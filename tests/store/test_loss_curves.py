@@ -97,6 +97,19 @@ def test_exports_of_wandb_with_one_run_and_with_several(file):
         columns_of(file("Run,step,loss\nx,1,5\ny,1,4\n"))
 
 
+@pytest.mark.parametrize("column", ["Run", "seed", "run id", "experiment"])
+def test_of_several_runs_in_a_file_one_is_named(file, column):
+    text = f"{column},step,loss\nx,1,5\n 7 ,1,4\nx,2,4.5\n7,2,3\n"
+    with pytest.raises(StoreError, match=rf"holds 2 runs by its column '{column}'.*--run 'x'"):
+        columns_of(file(text))
+    assert columns_of(file(text), {"run": "7"}) == ([1, 2], [4, 3], ())
+    with pytest.raises(StoreError, match=r"no run 'z' in its column .*--run takes one of these"):
+        columns_of(file(text), {"run": "z"})
+    assert columns_of(file("step,loss\n1,5\n"), {"run": "z"}) == ([1], [5], ())  # of other files there is only one
+    records = '[{"run": 3, "step": 1, "loss": 5.0}, {"run": 4, "step": 1, "loss": 4.0}]'
+    assert columns_of(file(records), {"run": "4"}) == ([1], [4], ())
+
+
 def test_the_loss_of_training_comes_first_and_that_is_said(file):
     text = "step,train_loss,validation_loss\n1,9.03,9.04\n250,4.22,4.23\n"
     note = ("the loss is column 'train_loss' (--loss-column names another)",)

@@ -1,6 +1,8 @@
 """The command `tsl`: one file a sub-command; what takes long to import is imported when it is used."""
 
+import contextlib
 import os
+import re
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -88,12 +90,30 @@ def keep_programs() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
 
 
+#: What JAX says of a program that a kill or a loss of power cut; it would keep the file, and say so each time.
+_DAMAGED_PROGRAM = re.compile(r"Error reading persistent compilation cache entry for '([\w.<>-]+)'")
+
+
+def _forget_program(name: str) -> None:
+    """Delete the compiled programs of one name from the cache that `keep_programs` chose: JAX then writes them anew."""
+    folder = compiled_folder("programs")
+    if folder is None or os.environ.get("JAX_COMPILATION_CACHE_DIR") != str(folder):
+        return
+    for path in folder.glob(f"{name}-*-cache"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def _showing_in_a_line(show: Callable[..., None]) -> Callable[..., None]:
     """Python's way to show warnings, but what is meant for users without a place in the source."""
 
     def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
         if issubclass(category, CacheWarning):
             say(stderr_console(), f"warning: {message}", "yellow")
+        elif damaged := _DAMAGED_PROGRAM.match(str(message)):
+            _forget_program(damaged[1])
+            words = f"warning: the compiled program {damaged[1]} in the cache was damaged and is compiled again"
+            say(stderr_console(), words, "yellow")
         else:
             show(message, category, *place)
 

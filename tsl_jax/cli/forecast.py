@@ -11,6 +11,7 @@ from .runs import (
     RUN_HELP,
     LossColumn,
     RateColumn,
+    RunOption,
     ScheduleOption,
     StepColumn,
     Warmup,
@@ -52,6 +53,7 @@ def forecast(
     step_column: StepColumn = None,
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
+    run_name: RunOption = None,
     like: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +87,7 @@ def forecast(
         from ..temporal.forecasts.rank import seen_part
 
         check_picture(picture)
-        names = named_columns(step_column, loss_column, lr_column)
+        names = named_columns(step_column, loss_column, lr_column, run_name)
         run = read_run(losses, names)
         seen = run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
         hidden = np.setdiff1d(np.arange(len(run.step)), np.arange(len(seen.step)))

@@ -11,6 +11,7 @@ from .runs import (
     RUN_HELP,
     LossColumn,
     RateColumn,
+    RunOption,
     ScheduleOption,
     StepColumn,
     Warmup,
@@ -44,6 +45,7 @@ def rank(
     step_column: StepColumn = None,
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
+    run_name: RunOption = None,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the comparison into this file.", show_default="none")
     ] = None,
@@ -60,7 +62,7 @@ def rank(
         from ..temporal.forecasts.rank import seen_part
 
         check_picture(picture)
-        names = named_columns(step_column, loss_column, lr_column)
+        names = named_columns(step_column, loss_column, lr_column, run_name)
         given = []
         for path in runs:
             run = read_run(path, names)

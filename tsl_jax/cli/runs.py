@@ -49,9 +49,20 @@ RateColumn = Annotated[
 ]
 
 
-def named_columns(step: str | None, loss: str | None, rate: str | None) -> dict[str, str]:
-    """The options ``--step-column``, ``--loss-column`` and ``--lr-column`` by what they name."""
-    given = {"step": step, "loss": loss, "learning_rate": rate}
+RunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="NAME",
+        help="Run to take of files with several, by their column run, run_id, experiment or seed.",
+        show_default="the only one",
+    ),
+]
+
+
+def named_columns(step: str | None, loss: str | None, rate: str | None, run: str | None = None) -> dict[str, str]:
+    """The options ``--step-column``, ``--loss-column``, ``--lr-column`` and ``--run`` by what they name."""
+    given = {"step": step, "loss": loss, "learning_rate": rate, "run": run}
     return {name: column for name, column in given.items() if column is not None}
 
 

@@ -11,6 +11,7 @@ from .runs import (
     RUN_HELP,
     LossColumn,
     RateColumn,
+    RunOption,
     StepColumn,
     Warmup,
     named_columns,
@@ -40,6 +41,7 @@ def timescale(
     step_column: StepColumn = None,
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
+    run_name: RunOption = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -55,7 +57,7 @@ def timescale(
         from ..temporal.clock.collapse import collapse
 
         check_picture(picture)
-        names = named_columns(step_column, loss_column, lr_column)
+        names = named_columns(step_column, loss_column, lr_column, run_name)
         parts = [_part(read_run(path, names), start, warmup) for path in runs]
         laws = [_laws(part, level) for part in parts]
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}

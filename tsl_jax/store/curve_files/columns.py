@@ -29,9 +29,9 @@ _SPELLINGS: Mapping[str, Sequence[Sequence[str]]] = {
     ),
 }
 #: Names that say which of several runs a row belongs to.
-_RUN_COLUMNS = ("run", "run_id", "run_name", "run_name_or_id", "experiment")
+_RUN_COLUMNS = ("run", "run_id", "runid", "run_name", "run_name_or_id", "experiment", "seed", "trial")
 #: The command's options, by what they name.
-OPTIONS = {"step": "--step-column", "loss": "--loss-column", "learning_rate": "--lr-column"}
+OPTIONS = {"step": "--step-column", "loss": "--loss-column", "learning_rate": "--lr-column", "run": "--run"}
 
 
 def spelling(name: str) -> str:
@@ -47,7 +47,6 @@ def find_columns(
     Raises:
         LossCurveError: a column is absent, or there are several that it could be.
     """
-    _refuse_several_runs(table)
     places: dict[str, int] = {}
     notes: list[str] = []
     for name in (*needed, *others):
@@ -109,15 +108,31 @@ def _plain(column: str) -> str:
     return (metric[1] if metric else column).lower().replace(" ", "_").replace(".", "/")
 
 
-def _refuse_several_runs(table: Table) -> None:
+def rows_of_run(table: Table, name: str | None) -> Table:
+    """The rows of one run of a table: of the one that is named, or of the only one that it holds.
+
+    Raises:
+        LossCurveError: it holds several and none is named, or none of this name.
+    """
     for place, column in enumerate(table.header):
-        if column.strip().lower() in _RUN_COLUMNS:
-            runs = list(dict.fromkeys(str(row[place]) for row in table.rows))
-            if len(runs) > 1:
+        if column.strip().lower().replace(" ", "_") in _RUN_COLUMNS:
+            of_rows = ["" if row[place] is None else str(row[place]).strip() for row in table.rows]
+            runs = list(dict.fromkeys(of_rows))
+            if name is None and len(runs) > 1:
                 raise LossCurveError(
                     f"{table.path}: holds {len(runs)} runs by its column {column!r}, {_listed(runs)}, expected one; "
-                    "write a file a run"
+                    f"name it ({OPTIONS['run']} {runs[0]!r}), or write a file a run"
                 )
+            if name is not None:
+                if name not in runs:
+                    raise LossCurveError(
+                        f"{table.path}: no run {name!r} in its column {column!r}, {_listed(runs)}; {OPTIONS['run']} "
+                        "takes one of these"
+                    )
+                kept = [number for number, run in enumerate(of_rows) if run == name]
+                rows, places = ([values[number] for number in kept] for values in (table.rows, table.places))
+                return table._replace(rows=rows, places=places)
+    return table
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

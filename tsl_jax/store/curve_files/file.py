@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .columns import find_columns
+from .columns import find_columns, rows_of_run
 from .rows import gap_note, increasing, numbers
 from .tables import CURVE_FILES, LossCurveError, Table, read_table
 
@@ -41,10 +41,11 @@ class LossCurveFile:
 
     Args:
         path: of the file, or of a folder with a ``trainer_state.json``.
-        names: what the columns ``step``, ``loss`` and ``learning_rate`` are called, where the names are others.
+        names: what the columns ``step``, ``loss`` and ``learning_rate`` are called, where the names are others; and
+            ``run``, the run to take of a file whose column says which rows belong to which.
 
     Raises:
-        LossCurveError: the file cannot be read, or is no table.
+        LossCurveError: the file cannot be read, is no table, or holds several runs of which none is named.
 
     Example:
         >>> import tempfile
@@ -58,8 +59,9 @@ class LossCurveFile:
 
     def __init__(self, path: str | Path, names: Mapping[str, str] | None = None) -> None:
         state = Path(path) / "trainer_state.json"
-        self._table: Table = read_table(state if state.is_file() else path)
         self._names = dict(names or {})
+        table = read_table(state if state.is_file() else path)
+        self._table: Table = rows_of_run(table, self._names.pop("run", None))
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this kind with a number in it."""
