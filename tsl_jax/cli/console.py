@@ -175,7 +175,7 @@ def _missing_device() -> Exception | None:
     """Why JAX has no device, which may be behind any error of its own; None if it has one, or is not in use."""
     if "jax" not in sys.modules:
         return None
-    from ..stream.machine import NoDeviceError, local_devices
+    from ..devices import NoDeviceError, local_devices
 
     try:
         local_devices()

@@ -172,6 +172,5 @@ def _sample(store: FitStore) -> RunTokens:
         {name: np.concatenate([getattr(part, kind)[name] for part in parts]) for name in store.parameters}
         for kind in ("params", "stderr")
     )
-    return RunTokens(
-        params, stderr, *(np.concatenate([getattr(p, name) for p in parts]) for name in ("status", "category"))
-    )
+    status, category = (np.concatenate([getattr(part, name) for part in parts]) for name in ("status", "category"))
+    return RunTokens(params, stderr, status, category)

@@ -123,7 +123,7 @@ def position_law(
         )
     bin_of = log_bins(position, bins)
     weights = _weights(mean, stderr, jnp.promote_types(mean.dtype, jnp.float32))
-    found = fit(_LAW, places, mean, weights, options=options)
+    found = fit(_LAW, jnp.asarray(places), mean, weights, options=options)  # type: ignore[arg-type]
     return _described(stderr is not None, found, places, np.eye(bin_of[-1] + 1)[bin_of], mean, weights)
 
 
