@@ -72,6 +72,7 @@ MAY_IMPORT = {
 <<<<<<< /tmp/moves/ours
 <<<<<<< /tmp/moves/ours
 <<<<<<< /tmp/moves/ours
+<<<<<<< /tmp/moves/ours
     "curves": set(),
     "linalg": set(),
     "fitting": {"curves", "linalg"},
@@ -98,6 +99,18 @@ MAY_IMPORT = {
     "runs": {"curves", "lm", *SHARED},
     "store": {"printable", "arguments"},
     "data": set(),
+=======
+    "curves": SHARED,
+    "native": {"cache"},
+    "lm": {"curves", "native", *SHARED},
+    "spectrum": {"curves", "lm", *SHARED},
+    "temporal": {"curves", "lm", *SHARED},
+    "reshape": {"curves", "lm", *SHARED},
+    "simulate": {"curves", "lm", *SHARED},
+    "runs": {"curves", "lm", *SHARED},
+    "store": {"printable", "arguments"},
+    "data": set(),
+>>>>>>> /tmp/moves/theirs
 =======
     "curves": SHARED,
     "native": {"cache"},

@@ -77,7 +77,7 @@ def linearise(residual: Callable, params) -> tuple[Float[Array, " m"], Float[Arr
 
 
 def evaluate(residual: Callable, params, lower, upper, scale) -> tuple[Point, Float[Array, ""]]:
-    """Residual and Jacobian at ``params``, reduced to their triangle, and their scale: of a ``scale`` of 0 their own."""
+    """Residual and Jacobian at ``params``, reduced to their triangle, and the scale; of 0 their own."""
     values, jacobian = linearise(residual, params)
     scale = jnp.where(scale > 0, scale, magnified(jnp.max(jnp.abs(values), initial=0)))
     values, jacobian = scale * values, scale * jacobian
@@ -204,9 +204,8 @@ def minimise(residual: Callable, start, lower, upper, ready, *, max_steps: int, 
         reach = next_radius(state.radius, length, ratio, limited, point, trial, slope)
         reach = jnp.where(polished, state.radius, reach)
         reach = jnp.where(first, jnp.where(size > 0, radius * size, radius), reach)
-        more = magnified(jnp.sqrt(next_point.rss))  # of residuals far below those of the start, too
-        return State(
-            rescaled(next_point, more), more * norms, more * reach, state.steps + 1, ~accept & lost, more * unit
-        )
+        more = magnified(jnp.sqrt(next_point.rss))  # residuals may end far below those of the start
+        next_point = rescaled(next_point, more)
+        return State(next_point, more * norms, more * reach, state.steps + 1, ~accept & lost, more * unit)
 
     return lax.while_loop(running, body, blank_state(start))
