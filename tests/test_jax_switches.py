@@ -131,7 +131,7 @@ def test_laws_of_positions():
     assert np.isfinite(course.predict(STEP[:12])).all()
     assert tsl.separation(STEP[:12], law).point.shape == ()
     counts = np.full((3, *MEANS.shape), 50.0)
-    assert evenness(STEP[:12], POSITION, np.broadcast_to(MEANS, counts.shape), counts) is not None
+    assert evenness(STEP[:12], POSITION, np.broadcast_to(MEANS, counts.shape), counts, bins=2) is not None
 
 
 def test_laws_of_time():

@@ -20,6 +20,7 @@ from .noise import NoiseModel, assumed_noise
 from .options import FitOptions
 from .result import Category, Fit, Status, has_parameters
 from .robust import huber_weights, solve_robust
+from .scaling import Units, loss_scale, sizes_of
 from .solution import Solution, solve
 from .statistics import Scatter, beyond_bounds, categorise, evidence_of, named_and_errors, probabilities_of, scatter_of
 from .xla.kernel import tile_size
@@ -161,10 +162,10 @@ def default_block_size(num_checkpoints: int) -> int:
 
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
     """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time, assumed noise)."""
-    block, unit, num_points, status = prepare(family, options, axis[0], losses, weights)
+    block, units, num_points, status = prepare(family, options, axis[0], losses, weights)
     solution, block, inflation = best(family, options, block)
     measures = measure(family, options, axis[3], block, solution)
-    return describe_block(family, options, axis, solution, measures, inflation, unit, num_points, status)
+    return describe_block(family, options, axis, solution, measures, inflation, units, num_points, status)
 
 
 def best(family: Family, options: FitOptions, block: Block) -> tuple[Solution, Block, Any]:
@@ -177,17 +178,20 @@ def best(family: Family, options: FitOptions, block: Block) -> tuple[Solution, B
 
 
 def describe_block(
-    family: Family, options: FitOptions, axis, solution, measures: Measures, inflation, unit, num_points, status
+    family: Family, options: FitOptions, axis, solution, measures: Measures, inflation, units: Units, num_points, status
 ) -> Fit:
-    """Parameters, standard errors, status and category of solved curves."""
+    """Parameters, standard errors, status and category of solved curves, in the units of their losses."""
     x, window, ends, _ = axis
     size = len(family.names)
     scatter = scatter_of(measures, size, num_points, inflation)
     lower, upper = family.bounds(x)
     beyond = beyond_bounds(measures, scatter.variance, upper - lower)
     params, stderr = named_and_errors(family, x, num_points, solution, measures, scatter.variance, beyond, window)
-    rss, constant, tss = measures.rss, measures.constant, measures.tss
-    finite = jnp.all(jnp.isfinite(jnp.stack([rss * unit, *params.values()])), axis=0)
+    sizes = sizes_of(family, solution.coefficients[2:], window, units.loss)
+    params, stderr = ({name: sizes[name] * value for name, value in known.items()} for known in (params, stderr))
+    rss, constant, tss = measures.rss, measures.constant / units.loss, measures.tss
+    own_rss = rss * units.weight / units.loss / units.loss
+    finite = jnp.all(jnp.isfinite(jnp.stack([own_rss, *params.values()])), axis=0)
     known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)
     status = jnp.where((status == Status.CONVERGED) & ~finite, Status.NON_FINITE, status)
     usable = status == Status.CONVERGED
@@ -200,7 +204,7 @@ def describe_block(
     fit = Fit(
         params={name: where_usable(value) for name, value in params.items()},
         stderr={name: where_usable(value) for name, value in stderr.items()},
-        rss=where_usable(rss * unit),
+        rss=where_usable(own_rss),
         r2=where_usable(1 - rss / jnp.where(tss > 0, tss, 1)),
         num_points=num_points,
         status=status,
@@ -237,8 +241,8 @@ def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter:
 
 
 def prepare(family: Family, options: FitOptions, x, losses, weights):
-    """A checkpoint-major block with gaps at weight 0, the unit of each curve's weights (its greatest, so that no
-    product leaves the range of float32), the number of points, and who cannot be fitted and why.
+    """A checkpoint-major block with gaps at weight 0, the units of each curve's weights and losses (so that no product
+    leaves the range of float32), the number of points, and who cannot be fitted and why.
 
     All of it works along the rows as they come; each pass over their transpose would go through memory in strides.
     """
@@ -248,7 +252,11 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
     missing = jnp.isnan(losses) | jnp.isnan(weight) | (weight == 0)
     broken = jnp.any(~missing & (jnp.isinf(losses) | jnp.isinf(weight) | (weight < 0)), axis=1)
     measured = ~missing & ~broken[:, None]
-    loss, weight = jnp.where(measured, losses, 0), jnp.where(measured, weight, 0)
+    largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=1)
+    smallest = jnp.min(jnp.where(measured, losses, jnp.inf), axis=1)
+    scale = loss_scale(largest, smallest, options.min_plateau or 0.0)
+    loss, weight = jnp.where(measured, losses * scale[:, None], 0), jnp.where(measured, weight, 0)
+    largest, smallest = largest * scale, smallest * scale
     num_points = jnp.sum(measured, axis=1, dtype=jnp.int32)
     unit = jnp.ones_like(weight[:, 0])
     if weights is not None:
@@ -257,8 +265,6 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
         weight = weight / unit[:, None]
 
     first = jnp.take_along_axis(loss, jnp.argmax(measured, axis=1)[:, None], axis=1)[:, 0]
-    largest = jnp.max(jnp.where(measured, losses, -jnp.inf), axis=1)
-    smallest = jnp.min(jnp.where(measured, losses, jnp.inf), axis=1)
     status = jnp.where(largest - smallest <= 2 * jnp.finfo(dtype).eps * jnp.abs(largest), Status.FLAT, Status.CONVERGED)
     status = jnp.where(num_points < len(family.names) + 1, Status.TOO_FEW_POINTS, status)
     status = jnp.where(broken, Status.NON_FINITE, status)
@@ -266,7 +272,7 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
     # Curves that cannot be fitted still occupy their lane: give them a weightless constant, which converges at once.
     usable = status == Status.CONVERGED
     reach = jnp.where(usable, PLATEAU_REACH * jnp.maximum(jnp.abs(largest), jnp.abs(smallest)), 1)
-    least = -reach if options.min_plateau is None else jnp.full_like(reach, options.min_plateau)
+    least = -reach if options.min_plateau is None else options.min_plateau * scale
     most = reach if options.max_plateau_ratio is None else jnp.minimum(reach, options.max_plateau_ratio * first)
     most = jnp.maximum(most, least)
-    return Block(x, loss.T, weight.T, least, most), unit, num_points, status
+    return Block(x, loss.T, weight.T, least, most), Units(unit, scale), num_points, status

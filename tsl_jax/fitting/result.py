@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from ..arguments import real_array
+from ..arguments import is_traced, real_array
 from ..curves import Family, native
 from ..jax_switches import with_own_switches
-from .few_sizes import each
+from .few_sizes import each, on_host
 from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom
 
@@ -138,6 +138,11 @@ def curve_counts(status, category):
         >>> curve_counts(status, category).tolist()
         [True, False, False]
     """
+    known = isinstance(status, jax.Array) and not is_traced(status)
+    return each(_counts, status, category) if known else _counts(status, category)
+
+
+def _counts(status, category):
     return has_parameters(status) & (category != Category.UNLEARNED)
 
 
@@ -226,7 +231,7 @@ class Fit:
         Raises:
             ValueError: the family has no such parameter, or the level is no probability.
         """
-        value, error, fitted = self.params.get(name), self.stderr.get(name), has_parameters(self.status)
+        value, error, fitted = self.params.get(name), self.stderr.get(name), has_parameters(on_host(self.status))
         return error_interval(self.family, name, value, error, self.degrees_of_freedom, fitted, level)
 
     def predict(
@@ -266,6 +271,6 @@ def predict(family, time, params, status, category, constant, kind="counted"):
         curve = family.curve(time, of_curves)
         if kind == "curve":
             return curve
-        return jnp.where(curve_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
+        return jnp.where(_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
 
     return each(losses, status, category, constant, *params.values())

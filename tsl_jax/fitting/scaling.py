@@ -1,8 +1,12 @@
 """Powers of two that keep squares within a floating-point type's range; multiplying by them loses nothing."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from ..curves import Family
 
 
 def ordinary(dtype) -> int:
@@ -41,3 +45,27 @@ def column_norms(matrix: Float[Array, "n p"]) -> Float[Array, " p"]:
     matrix = lax.stop_gradient(matrix)
     scale = normalised(jnp.max(jnp.abs(matrix), axis=0, initial=0))
     return jnp.linalg.norm(matrix * scale, axis=0) / scale
+
+
+class Units(NamedTuple):
+    """In what units each curve is fitted."""
+
+    weight: Float[Array, " curves"]  # its greatest weight
+    loss: Float[Array, " curves"]  # what its losses are multiplied by: 1, or a power of two
+
+
+def loss_scale(largest, smallest, plateau: float) -> Float[Array, " curves"]:
+    """What curves' losses are multiplied by: 1 where their squares are within range.
+
+    Args:
+        largest, smallest: (curves,) measured losses.
+        plateau: an absolute bound that is in the same unit.
+    """
+    return normalised(jnp.maximum(jnp.maximum(jnp.abs(largest), jnp.abs(smallest)), abs(plateau)))
+
+
+def sizes_of(family: Family, theta, window, scale) -> dict[str, Float[Array, " curves"]]:
+    """By what the named parameters of curves that were multiplied by ``scale`` must be multiplied: 1 or 1 / scale."""
+    one = jnp.ones_like(scale)
+    before, after = (family.named(unit, unit, theta, window) for unit in (one, one / scale))
+    return {name: jnp.where(scale == 1, 1, after[name] / before[name]) for name in family.names}

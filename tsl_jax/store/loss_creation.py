@@ -11,9 +11,10 @@ from ..arguments import as_array, known_array, whole_number
 from .arrays import bitshuffled, create_array
 from .attributes import as_json
 from .errors import StoreError, StoreNotFoundError, writing
+from .limits import limit_of
 from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
-from .names import checked_names
+from .names import as_store_errors, checked_names
 from .own_files import refuse_foreign_files
 from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
 
@@ -53,9 +54,8 @@ def create_losses(
         The open loss store; its array `losses` can be written: ``store.losses[0:1000] = ...``.
 
     Raises:
-        StoreError: something is there already, or a length, dtype, name or axis is wrong. Its subclass `WriteError`:
-            the store cannot be written, for example because the disk is full.
-        TypeError: losses, coordinates or sizes are no numbers. ValueError: a size below 1.
+        StoreError: something is there already, or a length, size, dtype, name or axis is wrong. Its subclass
+            `WriteError`: the store cannot be written, for example because the disk is full.
 
     Example:
         >>> import numpy as np, zarr
@@ -64,7 +64,8 @@ def create_losses(
         >>> store.num_tokens, store.axes
         (2, ('step',))
     """
-    values = None if _is_shape(losses) else known_array("losses", losses, None)
+    with as_store_errors():
+        values = None if _is_shape(losses) else known_array("losses", losses, None)
     shape, dtype = _shape_and_dtype(losses if values is None else values, dtype)
     rows = rows_of(shape, dtype.itemsize, chunk_tokens, shard_tokens)
     tokens = {} if tokens is None else tokens
@@ -117,11 +118,19 @@ def rows_of(shape: tuple[int, int], itemsize: int, chunk: int | None, shard: int
     row = max(1, shape[1]) * itemsize
     for name, rows in (("chunk_tokens", chunk), ("shard_tokens", shard)):
         if rows is not None:
-            whole_number(name, rows)
+            with as_store_errors():
+                whole_number(name, rows)
     chunk = chunk or max(1, min(_CHUNK_BYTES // row, shape[0]))
     shard = shard or chunk * max(1, min(_SHARD_BYTES // (chunk * row), -(-shape[0] // chunk)))
     if shard % chunk:
         raise StoreError(f"shard_tokens: got {shard}, expected a multiple of chunk_tokens = {chunk}")
+    most = limit_of("TSL_MAX_CHUNK_BYTES")
+    for name, rows in (("chunk_tokens", chunk), ("shard_tokens", shard)):
+        if rows * row > most:
+            raise StoreError(
+                f"{name}: got {rows:,} tokens, {rows * row:,} bytes that are held in memory whole, expected at most "
+                f"{max(1, most // row):,} tokens; if that is meant, raise the environment variable TSL_MAX_CHUNK_BYTES"
+            )
     return chunk, shard
 
 
@@ -149,7 +158,8 @@ def _is_shape(losses: Any) -> bool:
 
 def _known_to_zarr(name: str, column: Any) -> np.ndarray:
     """A coordinate; long doubles, for which Zarr has no name, as float64."""
-    column = np.asarray(as_array(name, column))
+    with as_store_errors():
+        column = np.asarray(as_array(name, column))
     return column.astype(np.float64) if column.dtype == np.longdouble else column
 
 

@@ -1,6 +1,7 @@
-"""Names of coordinates, which are names of arrays in a store, and of folders on a disk."""
+"""Arguments of what writes a store: names of coordinates, which are names of arrays, and of folders on a disk."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import StoreError
@@ -29,6 +30,15 @@ def checked_names(**columns: Any) -> None:
             if cause:
                 raise StoreError(f"{argument}: the name {_shown(name)} {cause}; give the coordinate another name")
             seen[name] = argument
+
+
+@contextlib.contextmanager
+def as_store_errors() -> Iterator[None]:
+    """What checks of arguments raise, as the error that all of a store's are."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise StoreError(str(error)) from error
 
 
 def _why_not(name: Any) -> str | None:

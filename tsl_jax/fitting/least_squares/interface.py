@@ -158,8 +158,8 @@ def least_squares(
         not finite at the start, or a negative weight) or `Status.TOO_FEW_POINTS` (fewer than parameters).
 
     Raises:
-        ValueError: ``p0`` empty; bounds of another structure or in the wrong order; a start outside its bounds;
-            ``residual`` or ``weights`` not of shape (m,) and real.
+        ValueError: ``p0`` empty or not finite; bounds of another structure or in the wrong order; a start outside its
+            bounds; ``residual`` or ``weights`` not of shape (m,) and real.
         TypeError: ``p0``, a bound or ``weights`` are no real numbers; ``residual`` is no hashable function; the
             options are of another type. What ``residual`` itself raises comes as it is.
 
@@ -293,7 +293,7 @@ def _solve(residual, options, ready, start, lower, upper, data):
     ended = converged(point, tolerance) | (state.stalled & stationary(point))
     end = jnp.where(jnp.any(point.held), Status.AT_BOUND, Status.CONVERGED)
     status = jnp.where(ended, end, Status.MAX_STEPS)
-    status = jnp.where(point.finite, status, Status.NON_FINITE)
+    status = jnp.where(point.finite & jnp.all(jnp.isfinite(point.params)), status, Status.NON_FINITE)
     status = jnp.where(ready, status, Status.TOO_FEW_POINTS).astype(jnp.uint8)
     params = jnp.where(has_parameters(status), point.params, jnp.nan)
     return params, status, jnp.maximum(state.steps, 0), point.free, jnp.where(state.scale > 0, state.scale, 1)

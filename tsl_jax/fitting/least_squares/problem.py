@@ -78,6 +78,9 @@ def full_bounds(bounds: Any, p0: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def _check_start(path, start, lower, upper) -> None:
+    if not is_traced(start) and not np.all(np.isfinite(np.asarray(start))):
+        wrong = np.asarray(start)[~np.isfinite(np.asarray(start))][0]
+        raise ValueError(f"p0{jax.tree_util.keystr(path)}: got {wrong}, expected a finite start; begin at a guess")
     if any(is_traced(value) for value in (start, lower, upper)):
         return
     start, lower, upper = np.asarray(start), np.asarray(lower), np.asarray(upper)

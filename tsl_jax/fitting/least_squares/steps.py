@@ -204,9 +204,8 @@ def minimise(residual: Callable, start, lower, upper, ready, *, max_steps: int, 
         reach = next_radius(state.radius, length, ratio, limited, point, trial, slope)
         reach = jnp.where(polished, state.radius, reach)
         reach = jnp.where(first, jnp.where(size > 0, radius * size, radius), reach)
-        more = magnified(jnp.sqrt(next_point.rss))  # of residuals far below those of the start, too
-        return State(
-            rescaled(next_point, more), more * norms, more * reach, state.steps + 1, ~accept & lost, more * unit
-        )
+        more = magnified(jnp.sqrt(next_point.rss))  # residuals may end far below those of the start
+        next_point = rescaled(next_point, more)
+        return State(next_point, more * norms, more * reach, state.steps + 1, ~accept & lost, more * unit)
 
     return lax.while_loop(running, body, blank_state(start))

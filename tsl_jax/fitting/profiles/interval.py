@@ -20,6 +20,7 @@ from ..native.call import with_chosen_kernel
 from ..noise import NoiseModel, assumed_noise
 from ..options import FitOptions
 from ..result import Status
+from ..scaling import sizes_of
 from ..solution import Solution
 from ..statistics import evidence_of, scatter_of
 from ..xla.kernel import tile_size
@@ -154,7 +155,7 @@ def _of_rows(family: Family, held: Held, level: float, options: FitOptions, axis
 def _of_block(family: Family, held: Held, level: float, options: FitOptions, axis, losses, weights=None):
     """The ends of the intervals of (curves, checkpoints) losses."""
     x, window, assumed = axis
-    block, _, num_points, status = prepare(family, options, x, losses, weights)
+    block, units, num_points, status = prepare(family, options, x, losses, weights)
     solution, block, inflation = best(family, options, block)
     measures = measure(family, options, assumed, block, solution)
     scatter = scatter_of(measures, len(family.names), num_points, inflation)
@@ -184,7 +185,8 @@ def _of_block(family: Family, held: Held, level: float, options: FitOptions, axi
         for value, reached, beyond in zip(jnp.split(end, 2), jnp.split(open_ended, 2), limits.beyond, strict=True)
     ]
     usable = (status == Status.CONVERGED) & jnp.isfinite(estimate)
-    return tuple(jnp.where(usable, a, jnp.nan) for a in (jnp.minimum(*ends), jnp.maximum(*ends)))
+    size = sizes_of(family, solution.coefficients[2:], window, units.loss)[held.name]
+    return tuple(jnp.where(usable, size * a, jnp.nan) for a in (jnp.minimum(*ends), jnp.maximum(*ends)))
 
 
 def _held_errors(family: Family, held: Held, window, measures: Measures, solution: Solution):

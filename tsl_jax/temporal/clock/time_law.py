@@ -35,7 +35,8 @@ class TimeLaw:
 
     Attributes:
         params: ``coefficient`` (nat·axis^exponent), ``exponent``, ``floor`` (nat).
-        stderr: their standard errors, widened for residuals that are correlated from row to row.
+        stderr: their standard errors, widened for residuals that are correlated from row to row; NaN for a parameter
+            that the data do not determine or that is on a bound.
         exponent_lower: lower end of the profile-likelihood interval of the exponent; 0 where nothing bounds it.
         exponent_upper: upper end; infinite where nothing bounds it.
         third_p_value: probability of data that disagree as much with an exponent of 1/3, were it true.
@@ -140,8 +141,13 @@ def time_law(
     a_device()
     axis, loss = jax_array(dynamic_time), jax_array(loss)
     dtype = jnp.promote_types(jnp.promote_types(axis.dtype, loss.dtype), jnp.float32)
-    weights = jnp.ones(loss.shape, dtype) if weights is None else jax_array(weights).astype(dtype)
-    return _time_law(axis.astype(dtype), loss.astype(dtype), weights, level)
+    if weights is None:
+        return _time_law(axis.astype(dtype), loss.astype(dtype), jnp.ones(loss.shape, dtype), level)
+    # Relative, and scaled before they are rounded: their unit leaves the range of float32 in nothing but the rss.
+    unit = jnp.max(weights) if is_traced(weights) else np.max(np.asarray(weights, np.float64))
+    weights = jnp.asarray(weights / jnp.where(unit > 0, unit, 1) if is_traced(weights) else weights / unit, dtype)
+    law = _time_law(axis.astype(dtype), loss.astype(dtype), weights, level)
+    return dataclasses.replace(law, rss=law.rss * jnp.asarray(unit, dtype))
 
 
 @with_own_switches
@@ -210,6 +216,12 @@ def _check(axis, loss, weights) -> None:
                 f"{name}: got {value}, expected {'positive ' * (name != 'loss')}finite values; leave the "
                 f"{bad.sum()} row(s) out or give them weight 0"
             )
+    different = len(np.unique(axis.astype(np.float32)))
+    if different < 4 and not jax.config.jax_enable_x64:
+        raise ValueError(
+            f"dynamic_time: has {different} different value(s) in float32, expected at least 4; count it from another "
+            "start, or switch on float64 with jax.config.update('jax_enable_x64', True)"
+        )
     refuse_rising(axis, loss)
 
 

@@ -12,12 +12,16 @@ from ...arguments import is_traced, real_array
 from ...curves import Hyperbola, jax_array
 from ...fitting import Fit, Status, fit
 from ...fitting.checks import as_known, checked_losses
+from ...fitting.few_sizes import device_of, in_few_sizes
+from ...fitting.fit import flat_rows
 from ...fitting.options import FitOptions
 from ...jax_switches import with_own_switches
 from ...linalg.small import triangle, upper_inverse
 from .bins import checked_position, log_bins
 
 _LAW = Hyperbola()
+#: Checkpoints to which fewer are padded.
+_FEWEST = 32
 
 
 @jax.tree_util.register_dataclass
@@ -115,6 +119,7 @@ def position_law(
 
     Source: arXiv 2404.17785.
     """
+    device = device_of(mean)
     places, mean = checked_position(position), checked_losses(mean, "mean")
     if mean.shape[-1:] != places.shape:
         raise ValueError(
@@ -123,8 +128,14 @@ def position_law(
         )
     bin_of = log_bins(position, bins)
     weights = _weights(mean, stderr, jnp.promote_types(mean.dtype, jnp.float32))
-    found = fit(_LAW, jnp.asarray(places), mean, weights, options=options)  # type: ignore[arg-type]
-    return _described(stderr is not None, found, places, np.eye(bin_of[-1] + 1)[bin_of], mean, weights)
+    absolute, into_bins = stderr is not None, np.eye(bin_of[-1] + 1)[bin_of]
+
+    at = jnp.asarray(places)
+
+    def law(mean, weights):
+        return _described(absolute, fit(_LAW, at, mean, weights, options=options), places, into_bins, mean, weights)
+
+    return in_few_sizes(law, flat_rows(mean, weights), shape=mean.shape[:-1], fewest=_FEWEST, device=device)
 
 
 def _weights(mean, stderr, dtype):
