@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, CHECKPOINTS, ONE_START, fitter, noisy, same_bits
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, ONE_START, fitter, noisy, same_bits
 from tsl_jax import FitOptions, Hyperbola, PowerLaw, Sigmoid, fit
 from tsl_jax.fitting import check_axis
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, CURVES, clean, fitter, noisy, sigmoid, truth
 
+from tests.fitting.planted import AXIS, CURVES, clean, fitter, noisy, sigmoid, truth
 from tsl_jax import Category, FitOptions, Hyperbola, Sigmoid, fit
 from tsl_jax.fitting.measures import Measures
 from tsl_jax.fitting.statistics import evidence_of, scatter_of

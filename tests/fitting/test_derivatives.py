@@ -5,8 +5,8 @@ import functools
 import jax
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, sigmoid, truth
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, CURVES, sigmoid, truth
 from tests.tolerances import DERIVATIVE
 from tsl_jax import FitOptions, Sigmoid, Status, fit
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, CHECKPOINTS, ONE_START, SIGMOID, noisy, same_bits
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, ONE_START, SIGMOID, noisy, same_bits
 from tsl_jax import curve_counts, fit, least_squares, position_law, profile_interval
 from tsl_jax.fitting import few_sizes
 from tsl_jax.fitting.least_squares.interface import MOST_PROGRAMS, _program

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import (
+
+from tests.fitting.planted import (
     AXIS,
     CHECKPOINTS,
     CURVES,
@@ -17,7 +18,6 @@ from tests.lm.planted import (
     scipy_fit,
     truth,
 )
-
 from tests.tolerances import RSS
 from tsl_jax import Fit, fit
 from tsl_jax.fitting.checks import check_input

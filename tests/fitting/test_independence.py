@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lm.planted import (
+
+from tests.fitting.planted import (
     AXIS,
     CHECKPOINTS,
     CURVES,
@@ -16,7 +17,6 @@ from tests.lm.planted import (
     noisy,
     same_bits,
 )
-
 from tsl_jax import Category, FitOptions, Sigmoid, Status, fit
 from tsl_jax.fitting import curve_counts, has_parameters, tile_size
 from tsl_jax.fitting.fit import default_block_size

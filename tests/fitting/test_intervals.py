@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
-from tests.lm.planted import AXIS, SIGMOID, fitter, noisy
 
+from tests.fitting.planted import AXIS, SIGMOID, fitter, noisy
 from tests.tolerances import FORMULA
 from tsl_jax import Hyperbola, Interval, PowerLaw, Sigmoid, Status, profile_interval
 from tsl_jax.fitting import degrees_of_freedom, error_interval, has_parameters

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, fitter, noisy
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, CURVES, fitter, noisy
 from tests.tolerances import RSS
 from tsl_jax import FitOptions, Status
 from tsl_jax.fitting.xla.projection import box_step

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, fitter, noisy, sigmoid
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, fitter, noisy, sigmoid
 from tsl_jax import Category, PowerLaw, Status, curve_counts
 from tsl_jax.fitting import predict
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.optimize import least_squares
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, noisy, truth
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, noisy, truth
 from tsl_jax import Family, FitOptions, Hyperbola, Parameter, PowerLaw, Sigmoid, fit, profile_interval
 
 INDEPENDENT = FitOptions(noise="independent")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 from scipy.special import expit
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, clean, fitter, noisy, truth
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, CURVES, SIGMOID, clean, fitter, noisy, truth
 from tsl_jax import Category, FitOptions, Sigmoid, fit
 
 pytestmark = pytest.mark.usefixtures("each_kernel")

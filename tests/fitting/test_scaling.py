@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lm.planted import AXIS, CURVES, SIGMOID, clean, noisy, same_bits
 
+from tests.fitting.planted import AXIS, CURVES, SIGMOID, clean, noisy, same_bits
 from tsl_jax import (
     FitOptions,
     Hyperbola,

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
-from tests.lm.planted import CHECKPOINTS, SIGMOID, noisy
 
+from tests.fitting.planted import CHECKPOINTS, SIGMOID, noisy
 from tsl_jax.fitting.xla.projection import Block
 from tsl_jax.fitting.xla.search import ranked_starts
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
-from tests.lm.planted import AXIS, CURVES, SIGMOID, noisy, truth
-from tests.lm.planted import fitter as any_fitter
 
+from tests.fitting.planted import AXIS, CURVES, SIGMOID, noisy, truth
+from tests.fitting.planted import fitter as any_fitter
 from tests.tolerances import STDERR
 from tsl_jax import FitOptions, Status
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, CHECKPOINTS, CURVES, clean, fitter, noisy
 
+from tests.fitting.planted import AXIS, CHECKPOINTS, CURVES, clean, fitter, noisy
 from tsl_jax import Category, FitOptions, Status
 from tsl_jax.fitting import has_parameters
 

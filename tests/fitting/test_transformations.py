@@ -7,7 +7,8 @@ import sys
 import jax
 import numpy as np
 import pytest
-from tests.lm.planted import (
+
+from tests.fitting.planted import (
     AXIS,
     CHECKPOINTS,
     ONE_START,
@@ -16,7 +17,6 @@ from tests.lm.planted import (
     fitter,
     noisy,
 )
-
 from tsl_jax import fit
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
@@ -43,7 +43,7 @@ def test_the_axis_may_be_traced():
 SHARDED = """
 import jax, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
-from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, fitter, noisy
+from tests.fitting.planted import AXIS, SIGMOID, assert_same_minimum, fitter, noisy
 from tsl_jax import FitOptions, fit, load_kernel
 
 assert len(jax.devices()) == 4

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import (
+
+from benchmarks.fitting.problems import hyperbolas, power_laws
+from tests.fitting.planted import (
     AXIS,
     CHECKPOINTS,
     CURVES,
@@ -20,8 +22,6 @@ from tests.lm.planted import (
     sigmoid,
     truth,
 )
-
-from benchmarks.fitting.problems import hyperbolas, power_laws
 from tests.tolerances import RECOVERY, RSS
 from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status
 

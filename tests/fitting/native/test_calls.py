@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import CHECKPOINTS, CURVES, SIGMOID, clean
 
+from tests.fitting.planted import CHECKPOINTS, CURVES, SIGMOID, clean
 from tests.needed import missing
 from tsl_jax import FitOptions
 from tsl_jax.fitting import native

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import CHECKPOINTS, SIGMOID, noisy, options_of
 
+from tests.fitting.planted import CHECKPOINTS, SIGMOID, noisy, options_of
 from tests.needed import missing
 from tsl_jax.fitting import native
 from tsl_jax.fitting.fit import prepare

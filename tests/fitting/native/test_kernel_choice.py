@@ -7,9 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, SIGMOID, noisy
 
 import tsl_jax
+from tests.fitting.planted import AXIS, SIGMOID, noisy
 from tests.needed import missing
 from tsl_jax import FitOptions, fit, load_kernel, noise_model, profile_interval
 from tsl_jax.fitting import native
@@ -80,7 +80,7 @@ def test_other_devices_are_told(monkeypatch):
 
 FIRST_UNDER_JIT = """
 import jax
-from tests.lm.planted import AXIS, SIGMOID, noisy
+from tests.fitting.planted import AXIS, SIGMOID, noisy
 from tsl_jax import fit
 jax.jit(lambda y: fit(SIGMOID, AXIS, y)).lower(noisy())
 """

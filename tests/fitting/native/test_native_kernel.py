@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lm.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, options_of, same_bits
 
 from benchmarks.fitting import native_operations
 from benchmarks.fitting.problems import hyperbolas, power_laws, sigmoids
 from tests import emulated_gpu
+from tests.fitting.planted import AXIS, SIGMOID, assert_same_minimum, clean, noisy, options_of, same_bits
 from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
 from tsl_jax.fitting import chosen_kernel, has_parameters, native, row_multiple
