@@ -13,9 +13,8 @@ import jax
 import numpy as np
 
 from tsl_jax import FitOptions
-from tsl_jax.fitting import MEASURE, SOLVE
 from tsl_jax.fitting.measures import _method as measure_method
-from tsl_jax.fitting.native import building
+from tsl_jax.fitting.native import MEASURE, SOLVE, building
 from tsl_jax.fitting.native.call import _method
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -25,7 +24,7 @@ SPECIAL = np.array(
 THETAS = {"sigmoid": 2, "hyperbola": 1, "power_law": 1}
 
 
-def load(sources: Path = building._SOURCES) -> None:
+def load(sources: Path = building.SOURCES) -> None:
     """Build what lies in a folder with sanitizers, and make it known to JAX."""
     tools = building.CPU
     flags = [flag for flag in tools.flags if not flag.startswith("-O")]
@@ -102,7 +101,7 @@ def call(target: str, results, arrays, attributes) -> None:
     jax.block_until_ready(jax.ffi.ffi_call(target, shapes)(*arrays, **attributes))
 
 
-def main(seed: int, cases: int, sources: str = str(building._SOURCES)) -> None:
+def main(seed: int, cases: int, sources: str = str(building.SOURCES)) -> None:
     """Try many cases."""
     os.environ.pop("LD_PRELOAD", None)  # not for the compiler
     load(Path(sources))

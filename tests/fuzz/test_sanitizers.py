@@ -57,7 +57,7 @@ def long_part(cases):
 
 def test_a_read_outside_is_seen(environment, cases, tmp_path):
     long_part(cases)
-    sources = Path(shutil.copytree(building._SOURCES, tmp_path / "native"))
+    sources = Path(shutil.copytree(building.SOURCES, tmp_path / "native"))
     header = sources / "projection.h"
     text = header.read_text()
     room = "return (2 + kKept) * n;"

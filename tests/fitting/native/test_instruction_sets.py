@@ -59,7 +59,7 @@ def fitted(kernel, block):
 def test_vectors_of_every_width(monkeypatch, tmp_path, block, expected, level):
     march, needed = LEVELS[level]
     flags = [flag for flag in building.CPU.flags if not flag.startswith(("-O", "-march"))]
-    source, library = building._SOURCES / building.CPU.source, tmp_path / "kernel.so"
+    source, library = building.SOURCES / building.CPU.source, tmp_path / "kernel.so"
     given = (*flags, "-O1", "-Wall", "-Werror", *march, "-isystem", jax.ffi.include_dir(), str(source))
     building._run(COMPILER or [], *given, "-o", str(library))
     flagged = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")]
@@ -85,4 +85,4 @@ def test_vectors_of_arm():
         [*compiler, "-xc++", "-E", "-"], input="#include <vector>", text=True, capture_output=True
     ).returncode:
         pytest.skip(f"{found} lacks the headers of ARM: install g++-aarch64-linux-gnu")
-    building._run(compiler, *given, str(building._SOURCES / building.CPU.source))
+    building._run(compiler, *given, str(building.SOURCES / building.CPU.source))

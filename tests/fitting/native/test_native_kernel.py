@@ -205,7 +205,7 @@ def test_constants_that_stand_in_both_languages_agree(file, pattern, value):
 def test_constants_of_the_method_stand_in_python_alone():
     # Numbers that C++ may have of its own: an exponential's, and what keeps a quotient finite.
     own = {"vector.h": {"2.12194440e-4f"}, "steps.h": {"1e-30f"}}
-    for path in Path(native.__file__).parent.glob("*.[ch]*"):
+    for path in building.SOURCES.glob("*.[ch]*"):
         code = re.sub(r"//.*", "", path.read_text())
         assert set(re.findall(r"\b[\d.]+e-?\d+f?", code)) == own.get(path.name, set()), path.name
 
