@@ -24,4 +24,4 @@ def test_examples_run(name):
 
 
 def test_there_are_examples():
-    assert {name.split(".")[1] for name in MODULES} >= {"curves", "lm", "store", "pipeline", "data"}
+    assert {name.split(".")[1] for name in MODULES} >= {"curves", "fitting", "store", "jobs", "data"}

@@ -13,7 +13,7 @@ import numpy as np
 from . import oracle
 from .problems import Cell, Problem, join, quality_rows
 
-FILE = Path(__file__).parents[1] / "tests" / "lm" / "certified.npz"
+FILE = Path(__file__).parents[2] / "tests" / "fitting" / "certified.npz"
 #: Curves in each cell of the quality table, by its checkpoints: what a test suite can afford.
 QUALITY_CURVES = {16: 200, 64: 100, 128: 40, 512: 8}
 

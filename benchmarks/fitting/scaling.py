@@ -56,7 +56,7 @@ def _in_process(devices: int, points: list[list[int]], options: argparse.Namespa
     cores = sorted(os.sched_getaffinity(0))[: devices if options.on_cpu else None]
     done = subprocess.run(
         command,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

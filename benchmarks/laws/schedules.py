@@ -36,7 +36,7 @@ from tsl_jax.temporal import (
 
 from .. import record
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "loss_curves"
+DATA = Path(__file__).parents[3] / "shared" / "data" / "loss_curves"
 SIZES = ("25", "100")
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")
 PREDICTED = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_18")

@@ -140,7 +140,7 @@ def _command(folder: Path, tokens: int) -> dict:
     started = time.perf_counter()
     with (
         open(folder / "said.json", "w") as said,
-        subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[1]) as process,
+        subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) as process,
     ):
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

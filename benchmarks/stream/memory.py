@@ -54,7 +54,7 @@ def _measure(tokens: int, options: argparse.Namespace) -> dict:
         write_sigmoids(Path(folder) / "losses.zarr", tokens, options.checkpoints)
         command = [sys.executable, "-m", "benchmarks.memory", "--worker", folder]
         command += ["--memory", str(options.memory)] if options.memory else []
-        done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 

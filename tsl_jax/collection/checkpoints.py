@@ -89,7 +89,7 @@ def orbax_checkpoints(
         StoreError: orbax is not installed, or the directory holds no checkpoint.
 
     Example:
-        >>> from tsl_jax.collect import collect
+        >>> from tsl_jax.collection import collect
         >>> def collect_run(loss_fn, batches):
         ...     checkpoints = orbax_checkpoints("run/checkpoints", params=lambda saved: saved["params"])
         ...     return collect(loss_fn, checkpoints, batches, "losses.zarr")

@@ -65,7 +65,7 @@ def collect_hf(
             a text is empty, or as `tsl_jax.collect`.
 
     Example:
-        >>> from tsl_jax.collect import collect_hf
+        >>> from tsl_jax.collection import collect_hf
         >>> def pythia(text):
         ...     revisions = [f"step{step}" for step in (1000, 2000, 4000)]
         ...     return collect_hf("EleutherAI/pythia-70m", revisions, text, "losses.zarr")

@@ -1,5 +1,6 @@
 """The kernel in C++, for CPUs and for GPUs, against the one that XLA compiles, its reference; and who gets which."""
 
+import dataclasses
 import re
 
 import jax
@@ -16,6 +17,7 @@ from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
 from tsl_jax.fitting import chosen_kernel, has_parameters, native, row_multiple
 from tsl_jax.fitting.fit import prepare
 from tsl_jax.fitting.measures import measure
+from tsl_jax.fitting.native import building
 from tsl_jax.fitting.noise import Noise, assumed_noise
 from tsl_jax.fitting.solution import solve
 from tsl_jax.fitting.xla.search import NUM_RUNS

@@ -144,7 +144,7 @@ def test_coordinates_carry_their_covariance():
         ((np.where(POSITION == 3, np.nan, POSITION), curves()), ValueError, "position: index 2 is not finite"),
         ((POSITION, curves().T), ValueError, "mean: got shape.*transpose"),
         ((POSITION, curves(), np.ones(7)), ValueError, "stderr: got shape|broadcast"),
-        ((POSITION, curves().astype(int)), TypeError, "losses: got dtype"),
+        ((POSITION, curves().astype(int)), TypeError, "mean: got dtype"),
         ((POSITION[:3], curves()[:, :3]), ValueError, "expected at least 4"),
     ],
 )

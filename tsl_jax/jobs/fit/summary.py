@@ -146,8 +146,9 @@ def median_effective_points(fits: FitStore) -> float | None:
 def few_effective_points(fits: FitStore) -> int:
     """Tokens whose errors have one degree of freedom, the least; of large stores from those tokens alone."""
     correlation, points = (_sampled(fits, name) for name in ("noise_correlation", "num_points"))
-    freedom = np.asarray(degrees_of_freedom(correlation.astype(np.float32), points, len(fits.parameters)))
-    few = np.count_nonzero(np.asarray(has_parameters(_sampled(fits, "status"))) & (freedom <= 1))
+    fitted = np.asarray(has_parameters(_sampled(fits, "status"))) & np.isfinite(correlation)
+    freedom = degrees_of_freedom(correlation[fitted].astype(np.float32), points[fitted], len(fits.parameters))
+    few = np.count_nonzero(np.asarray(freedom) <= 1)
     return round(few * fits.num_tokens / max(len(points), 1))
 
 
