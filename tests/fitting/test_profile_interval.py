@@ -145,9 +145,10 @@ def test_late_and_early_events_are_open_on_one_side():
     # A loss below 0 cannot be, by the default options: how low it ends and how late the event is are then bounded.
     lower, upper = ends(profile_interval(SIGMOID, AXIS, losses, "final_loss", options=INDEPENDENT))
     assert np.mean(lower[late] == 0) > 0.85
-    assert np.all(
-        np.isfinite(profile_interval(SIGMOID, AXIS, losses, "learning_time", options=INDEPENDENT).upper[late])
-    )
+    lower, upper = ends(profile_interval(SIGMOID, AXIS, losses, "learning_time", options=INDEPENDENT))
+    seen = lower[late] > 0  # of an event that is not seen nothing is bounded
+    assert np.array_equal(np.isfinite(upper[late]), seen)
+    assert seen.mean() > 0.9
 
 
 def test_noise_alone_says_nothing_of_an_event():

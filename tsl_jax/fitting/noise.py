@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..jax_switches import with_own_switches
+
 #: Correlations between neighbouring checkpoints stay below this: closer to 1 no number of points tells noise from law.
 MOST_CORRELATION = 0.97
 #: A curve's own residuals say something of its noise from this many points a parameter on.
@@ -97,6 +99,7 @@ class Noise(NamedTuple):
     scalars: Float[Array, " 4"]  # lag_mean, lag_variance, growth_mean, growth_variance
 
 
+@with_own_switches
 def degrees_of_freedom(correlation, num_points, size: int = 4):
     """Degrees of freedom of a curve's standard errors, ``n (1 - ρ²)/(1 + ρ²) - p``, at least 1.
 

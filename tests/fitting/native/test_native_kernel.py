@@ -142,6 +142,7 @@ def test_float32_where_float64_is_on(compiled, family):
     assert np.mean(apart) <= 0.02
 
 
+@pytest.mark.usefixtures("optimised")  # bits are compared
 def test_no_curve_knows_how_the_others_are_cut(compiled):
     problem = sigmoids(seed=1, num_curves=5000, num_checkpoints=24)  # several parts for the threads to share
 
