@@ -16,9 +16,9 @@ class FitOptions:
         noise: what standard errors, the test for an event and all that follows from them take the noise for:
             ``"correlated"`` (default), as the residuals show it, with a correlation between neighbouring checkpoints
             and a variance that changes along training; or ``"independent"``.
-        event_test: how a sigmoid is tested against a constant: ``"f_test"``, an F test at level `significance` with as
-            many points as the noise leaves effective, of what the curve explains without the checkpoint that speaks
-            most for it; or ``"bic"``, the Bayesian information criterion.
+        event_test: how a sigmoid is tested against a constant: ``"f_test"``, an F test at level `significance` on
+            losses out of which the correlation of the noise is taken, of what the curve explains without the two
+            neighbouring checkpoints that speak most for it; or ``"bic"``, the Bayesian information criterion.
         significance: level of the F test, a probability of calling noise an event: an upper bound for independent,
             heavy-tailed, correlated and growing noise; under Huber's weights noise passes more often.
         huber_threshold: residuals beyond this many noise standard deviations are down-weighted (Huber's M-estimator,
