@@ -217,7 +217,7 @@ def _check(axis, loss, weights) -> None:
                 f"{bad.sum()} row(s) out or give them weight 0"
             )
     different = len(np.unique(axis.astype(np.float32)))
-    if different < 4 and not jax.config.read("jax_enable_x64"):
+    if different < 4 and jnp.result_type(float) == jnp.float32:
         raise ValueError(
             f"dynamic_time: has {different} different value(s) in float32, expected at least 4; count it from another "
             "start, or switch on float64 with jax.config.update('jax_enable_x64', True)"
