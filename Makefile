@@ -14,7 +14,7 @@ test: $(VENV)/installed
 # Damaged, hostile and changed input at random, for some minutes; the seeds are printed, TSL_FUZZ_SEED repeats one.
 FUZZ ?= 1000
 fuzz: $(VENV)/installed
-	TSL_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz -n auto --timeout 3600
+	TSL_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz -n auto --timeout 3600 -o faulthandler_timeout=3700
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

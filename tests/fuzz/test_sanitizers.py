@@ -76,6 +76,7 @@ def test_its_tests(environment, cases, tmp_path):
     compiler.chmod(0o700)
     given = {"CXX": str(compiler), "XDG_CACHE_HOME": str(tmp_path)}
     tests = ("tests/fitting/native/test_native_kernel.py", "tests/fitting/native/test_calls.py", "-k", "not emulated")
-    done = tried(environment | given, "-m", "pytest", "-q", "-x", "-n", 0, "--timeout", 3000, *tests)
+    patient = ("--timeout", 3000, "-o", "faulthandler_timeout=3100")
+    done = tried(environment | given, "-m", "pytest", "-q", "-x", "-n", 0, *patient, *tests)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     assert len(list(tmp_path.rglob("*.so"))) == 1  # which they had
