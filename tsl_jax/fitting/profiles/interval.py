@@ -34,9 +34,6 @@ _FIRST = 0.1
 _FARTHEST = 1e6
 #: A plateau beyond this share of the engine's own bound could be anything: so far out float32 resolves nothing.
 _REACH = 0.5
-#: An interval says something of an event only where a test sees one. Without its two best points the test finds far
-#: fewer events in noise than its level says: at so many times the level it still finds fewer than that.
-LENIENT, MOST_SIGNIFICANCE = 4, 0.5
 #: Tiles of curves that are worked on together, and curves to which fewer are padded.
 TILES, FEWEST = 8, 32
 
@@ -180,8 +177,7 @@ def _of_block(family: Family, held: Held, level: float, options: FitOptions, axi
     end, place = end_of(ended)
     open_ended = ended.limited | _at_reach(options, block, place)
     if family.event is not None:
-        significance = min(LENIENT * (1 - level), MOST_SIGNIFICANCE)
-        careful = dataclasses.replace(options, event_test="f_test", significance=significance)
+        careful = dataclasses.replace(options, event_test="f_test", significance=1 - level)
         unseen = evidence_of(careful, len(family.names), measures, scatter, num_points, inflation).ratio < 1
         open_ended |= jnp.tile(unseen, 2)
     ends = [
