@@ -48,6 +48,23 @@ def compiled_folder(kind: str) -> Path | None:
     return None if doubt else folder
 
 
+def keep_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder; the environment has the last word.
+
+    `JAX_COMPILATION_CACHE_DIR` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none.
+    """
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = compiled_folder("programs")
+    if folder is None or not os.access(folder, os.W_OK):
+        return
+    if doubt := doubt_about_contents(folder):
+        warn(doubt)
+    else:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+
+
 def _make(folder: Path) -> None:
     """Make a folder and those above it that are absent, each for its owner alone, whatever the umask."""
     for path in reversed([folder, *folder.parents]):

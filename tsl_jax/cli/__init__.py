@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..cache import CacheWarning, compiled_folder, doubt_about_contents, warn
+from ..cache import CacheWarning, compiled_folder, keep_programs
 from . import (
     bench,
     collect,
@@ -71,23 +71,6 @@ def _tsl(
     ] = False,
 ) -> None:
     pass
-
-
-def keep_programs() -> None:
-    """Let JAX keep compiled programs in the user's cache folder; the environment has the last word.
-
-    `JAX_COMPILATION_CACHE_DIR` names another folder, ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none.
-    """
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    folder = compiled_folder("programs")
-    if folder is None or not os.access(folder, os.W_OK):
-        return
-    if doubt := doubt_about_contents(folder):
-        warn(doubt)
-    else:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
 
 
 #: What JAX says of a program that a kill or a loss of power cut; it would keep the file, and say so each time.

@@ -23,13 +23,14 @@ from .errors import (
     WriteError,
 )
 from .fingerprint import block_digest
-from .fit_creation import finished_fits, refuse_foreign, resume_or_create
+from .fit_creation import finished_fits, join_fits, refuse_foreign, resume_or_create
 from .fit_header import FitHeader, Layout, recorded_noise
 from .fits import FitStore, StoredFit, open_fits
 from .inspection import validate
+from .lease import LEASE_SECONDS
 from .ledger import BlockState, InputDigest, Ledger
 from .location import Location, StoreLike, locate
-from .lock import LEASE_SECONDS, writer_lock
+from .lock import writer_lock
 from .loss_creation import create_losses
 from .losses import LossStore, open_losses
 from .presence import list_objects
@@ -92,6 +93,7 @@ __all__ = [
     "encode_probability",
     "find_checkpoint_arrays",
     "finished_fits",
+    "join_fits",
     "list_objects",
     "locate",
     "open_fits",

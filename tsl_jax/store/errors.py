@@ -5,7 +5,7 @@ import dataclasses
 import errno
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ..printable import printable
 
@@ -18,6 +18,16 @@ class StoreError(ValueError):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*(printable(part) if isinstance(part, str) else part for part in arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors of any class come out of another process as they were, whatever they were made with."""
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(kind: type[StoreError], arguments: tuple[object, ...]) -> StoreError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 @dataclasses.dataclass(frozen=True)

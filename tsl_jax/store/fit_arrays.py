@@ -14,6 +14,7 @@ from .ledger import create_ledger
 from .location import Location
 from .losses import LossStore
 from .schema import CHECKPOINT, LEDGER, NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS, TOKEN, fit_array_kinds
+from .snapshot import forget_snapshot
 
 
 def create_fit_arrays(
@@ -65,6 +66,7 @@ _FIT_ARRAY_TYPES: dict[str, tuple[str | None, Any, dict[str, Any]]] = {
 def clear_fits(location: Location) -> None:
     """Delete a fit store in an order that leaves no moment at which it looks finished."""
     names = [name for name in location.names() if name not in (LEDGER, "zarr.json")]
+    forget_snapshot(location)
     sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
     sync(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
     for name in names:

@@ -142,14 +142,40 @@ def resume_or_create(
     return fits
 
 
+def join_fits(location: Location, losses: LossStore, header: FitHeader, objects: Objects | None = None) -> FitStore:
+    """A fit store that another process has made and may be writing, open for writing.
+
+    Args:
+        location: where the fits go.
+        losses: what is fitted.
+        header: how it is fitted.
+        objects: the listing of the losses.
+
+    Raises:
+        ChangedError: it was made from other losses or with other options.
+        StoreError: there is none, or it is damaged.
+    """
+    group, _ = _stored(location, header.attributes(losses))
+    fits = open_fits_at(location, group, repair=True)
+    changes = changed_blocks(losses, fits.ledger, objects)
+    if changes:
+        raise ChangedError(location.name, changes)
+    return fits
+
+
 def _group_and_layout(location: Location, attributes: dict[str, Any], layout: Layout) -> tuple[zarr.Group, Layout]:
     """The group with these attributes, made if there is none, and the layout that it was made with."""
     try:
-        group = location.open_group("r+")
+        return _stored(location, attributes)
     except StoreNotFoundError:
         attributes["layout"] = dataclasses.asdict(layout)
         zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3)
         return location.open_group("r+"), layout
+
+
+def _stored(location: Location, attributes: dict[str, Any]) -> tuple[zarr.Group, Layout]:
+    """The group that is there, with these attributes, and its layout."""
+    group = location.open_group("r+")
     stored = group.attrs.asdict()
     kept: Any = stored.pop("layout", None)
     changes = header_differences(stored, attributes)

@@ -197,12 +197,14 @@ def open_fits(store: StoreLike) -> FitStore:
     return open_fits_at(location, location.open_group())
 
 
-def open_fits_at(location: Location, group: zarr.Group, *, repair: bool = False) -> FitStore:
-    """`open_fits` for a group that is open, for writing too; ``repair``: see `Ledger.read`."""
+def open_fits_at(
+    location: Location, group: zarr.Group, *, repair: bool = False, blocks: tuple[int, int] | None = None
+) -> FitStore:
+    """`open_fits` for a group that is open, for writing too; ``repair`` and ``blocks``: see `Ledger.read`."""
     raise_if_invalid(location, group, "fits")
     arrays = {name: storing_all(array) for name, array in arrays_of(group).items()}
     names = fit_array_kinds(group.attrs["parameters"], group.attrs["event"])  # type: ignore[arg-type]
-    ledger = Ledger.read(arrays[LEDGER], location.name, repair=repair)
+    ledger = Ledger.read(arrays[LEDGER], location.name, repair=repair, blocks=blocks)
     return FitStore(
         location=location,
         arrays={name: arrays[name] for name in names},

@@ -20,6 +20,7 @@ from .arrays import create_array
 from .errors import InvalidStoreError, Violation
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
+from .snapshot import read_snapshot
 
 _STATUSES = tuple(range(16))
 _CATEGORIES = (*range(7), 255)
@@ -29,8 +30,10 @@ NOTED = ("learned_rising", "noise_not_estimated", "second_events")
 _COUNTS = (*(f"status_{code}" for code in _STATUSES), *(f"category_{code}" for code in _CATEGORIES))
 #: What is known of a block's input and result, as numbers; see `InputDigest` and `ResultDigest`.
 _DIGESTS = ("input_digest", "input_crc32c", "input_objects", "result_crc32c", "result_bytes")
+#: What fitted it; see `tsl_jax.store.fitters`.
+_FITTER = "fitter"
 #: Columns of the record of a block.
-ENTRIES = ("state", *_DIGESTS, *_COUNTS, *NOTED, "crc32")
+ENTRIES = ("state", *_DIGESTS, _FITTER, *_COUNTS, *NOTED, "crc32")
 _FIRST_COUNT = ENTRIES.index(_COUNTS[0])
 
 
@@ -100,18 +103,21 @@ class Ledger:
     damaged: tuple[Violation, ...] = ()
 
     @classmethod
-    def read(cls, array: zarr.Array, name: str, *, repair: bool = False) -> "Ledger":
+    def read(
+        cls, array: zarr.Array, name: str, *, repair: bool = False, blocks: tuple[int, int] | None = None
+    ) -> "Ledger":
         """The record as it is now.
 
         Args:
             array: the ledger of a store.
             name: of the store.
             repair: whether the blocks of damaged records count as not finished, to be fitted anew.
+            blocks: first block, and one past the last, whose records are read; the others count as not finished.
 
         Raises:
             InvalidStoreError: records are damaged; it names their files and the cure.
         """
-        table, damaged = read_records(array)
+        table, damaged = read_records(array, *(blocks or (0, array.shape[0])))
         if damaged and not repair:
             raise InvalidStoreError(name, "fits", damaged)
         block_tokens: Any = array.attrs["block_tokens"]
@@ -136,6 +142,11 @@ class Ledger:
         return ResultDigest(*(int(entry) for entry in self.table[block, 4:6]))
 
     @property
+    def fitters(self) -> np.ndarray:
+        """What fitted each block, (blocks,): numbers of `tsl_jax.store.fitters`; 0 where nothing is said."""
+        return self.table[:, ENTRIES.index(_FITTER)]
+
+    @property
     def complete(self) -> bool:
         """Whether every block is finished without bad chunks."""
         return bool(np.all(self.states == BlockState.FINISHED))
@@ -157,15 +168,40 @@ class Ledger:
         return {code: int(count) for code, count in zip(codes, sums, strict=True) if count}
 
 
-def read_records(array: zarr.Array) -> tuple[np.ndarray, list[Violation]]:
-    """All records as (blocks, entries), zeros for damaged ones, and those that are damaged."""
-    table, unreadable = read_rows_with_gaps(array, 0, array.shape[0], absent="fill")
+def read_records(array: zarr.Array, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, list[Violation]]:
+    """All records as (blocks, entries), zeros for damaged ones, and those that are damaged.
+
+    Args:
+        array: the ledger.
+        start: first block that is read; records before it are zeros.
+        stop: one past the last; likewise.
+    """
+    stop = array.shape[0] if stop is None else stop
+    whole = (start, stop) == (0, array.shape[0])
+    table = read_snapshot(array) if whole else None
+    table, unreadable = np.zeros(array.shape, np.int64) if table is None else table, []
+    for first, last in _runs(table[:, 0] == BlockState.PENDING, start, stop):
+        table[first:last], bad = read_rows_with_gaps(array, first, last, absent="fill")
+        unreadable += bad
     reasons = {bad.start: bad.reason for bad in unreadable}
     for block in np.flatnonzero(np.any(table != 0, axis=1)):  # zeros: nothing is recorded yet
         if _checksum(int(block), table[block, :-1]) != table[block, -1]:
             reasons[int(block)] = "its checksum is another"
     table[list(reasons)] = 0
     return table, [_damage(array, block, reasons[block]) for block in sorted(reasons)]
+
+
+def read_record(array: zarr.Array, block: int) -> np.ndarray:
+    """The record (entries,) of one block; zeros where there is none, or a damaged one."""
+    rows, damaged = read_rows_with_gaps(array, block, block + 1, absent="fill")
+    whole = not damaged and _checksum(block, rows[0, :-1]) == rows[0, -1]
+    return rows[0] if whole else np.zeros_like(rows[0])
+
+
+def _runs(wanted: np.ndarray, start: int, stop: int) -> list[tuple[int, int]]:
+    """First and one past the last of each run of consecutive blocks that are wanted."""
+    edges = np.flatnonzero(np.diff(np.r_[False, wanted[start:stop], False].astype(np.int8))) + start
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def _damage(array: zarr.Array, block: int, reason: str) -> Violation:
@@ -182,10 +218,11 @@ def record(
     status: np.ndarray,
     category: np.ndarray,
     noted: Mapping[str, int] | None = None,
+    fitter: int = 0,
 ) -> np.ndarray:
     """The row of `Ledger.table` of one block; ``noted``: by the names of `NOTED`, 0 where it is left out."""
     statuses, categories = (np.bincount(codes, minlength=256) for codes in (status, category))
-    digests = [given.sampled, given.whole, given.objects, result.crc32c, result.stored_bytes]
+    digests = [given.sampled, given.whole, given.objects, result.crc32c, result.stored_bytes, fitter]
     entries = [state, *digests, *statuses[list(_STATUSES)], *categories[list(_CATEGORIES)]]
     entries += [(noted or {}).get(name, 0) for name in NOTED]
     return np.array([*entries, _checksum(block, entries)], np.int64)

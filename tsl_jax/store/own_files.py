@@ -7,17 +7,19 @@ import time
 from pathlib import Path
 
 from .errors import StoreError, storage_errors
+from .lease import LEASE_SECONDS
 from .local_files import sync_folder, writer_lives, written_file
 from .location import Location
-from .lock import LEASE_SECONDS
 from .presence import each_object
 
-#: What Zarr and the package write: metadata, chunks, and the locks of a run.
-_OWN = re.compile(r"(?:.+/)?(?:zarr\.json|c(?:/\d+)*|ledger/\.lock|ledger/lease)")
+#: What the package writes beside the records of a ledger: see the modules on locks, leases, runs, snapshots, fitters.
+_BESIDE = r"run|snapshot|lease(?:-[0-9a-f]{32})?|fitter-[0-9a-f]{16}"
+#: What Zarr and the package write: metadata, chunks, and what lies beside records.
+_OWN = re.compile(rf"(?:.+/)?(?:zarr\.json|c(?:/\d+)*|ledger/(?:\.lock|{_BESIDE}))")
 #: Files of a store by the last part of their names.
-_FILE = re.compile(r"zarr\.json|\d+|c|lease")
+_FILE = re.compile(rf"zarr\.json|\d+|c|{_BESIDE}")
 #: What Zarr's own store calls a file while it writes it.
-_ZARRS_PARTIAL = re.compile(r"(?:zarr|\d+|c|lease)\.[0-9a-f]{32}\.partial")
+_ZARRS_PARTIAL = re.compile(rf"(?:zarr|\d+|c|{_BESIDE})\.[0-9a-f]{{32}}\.partial")
 _SHOWN = 3
 
 

@@ -10,7 +10,7 @@ import zarr
 FORMAT_VERSION = 1
 #: Version of fit stores. 2: noise, probabilities of categories and of a second event; the ledger knows what each block
 #: holds, and every chunk of a finished block is stored.
-FIT_FORMAT_VERSION = 2
+FIT_FORMAT_VERSION = 3
 READABLE_VERSIONS = {"losses": (FORMAT_VERSION,), "fits": (FIT_FORMAT_VERSION,)}
 TOKEN, CHECKPOINT = "token", "checkpoint"
 #: Checkpoint coordinates that must increase wherever they are present; other increasing ones are axes too.

@@ -17,9 +17,14 @@ _NOT_DONE = "Nothing of this block counts as done."
 
 
 class FitWriter:
-    """Writes the blocks of one fit store; the caller holds `writer_lock`."""
+    """Writes the blocks of one fit store; the caller holds `writer_lock`, or works for a run that does.
 
-    def __init__(self, fits: FitStore) -> None:
+    Args:
+        fits: the store.
+        fitter: what fits, a number of `tsl_jax.store.fitters`; 0 where nothing is said of it.
+    """
+
+    def __init__(self, fits: FitStore, fitter: int = 0) -> None:
         group = fits.location.open_group("r+")
         self._name = fits.name
         self._num_tokens = fits.num_tokens
@@ -27,6 +32,7 @@ class FitWriter:
         self._sizes = WholeWrites(fits.location.store)
         own = {**fits.arrays, **fits.token_coordinates}
         self._arrays = {name: storing_all(array, self._sizes) for name, array in own.items()}
+        self._fitter = fitter
         self._results: dict[int, ResultDigest] = {}
         ledger = group[LEDGER]
         assert isinstance(ledger, zarr.Array)
@@ -67,7 +73,7 @@ class FitWriter:
         noted: Mapping[str, int] | None = None,
     ) -> np.ndarray:
         """Count a block as done; to be called when `write` has returned. Returns its row of the ledger."""
-        row = record(block, state, digest, self._results.pop(block), status, category, noted)
+        row = record(block, state, digest, self._results.pop(block), status, category, noted, self._fitter)
         self._put(self._ledger, slice(block, block + 1), row[None], f"the record of block {block}")
         return row
 

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ def stream_blocks(
     read: Callable[[Block], Input],
     compute: Callable[[Any], Columns],
     write: Callable[[Input, Columns], None],
-    blocks: Sequence[Block],
+    blocks: Iterable[Block],
     *,
     progress: Callable[[int], None],
 ) -> StreamResult:
@@ -50,7 +50,7 @@ def stream_blocks(
         read: reads a block, decodes it and brings it to the devices; called by several threads.
         compute: starts the work on a block's losses and returns its results, which may not be there yet.
         write: writes the results of a block and records it as done; called by several threads.
-        blocks: what to do, in order.
+        blocks: what to do, in order; asked for one by one, a few ahead.
         progress: called with the tokens of each block that is done.
 
     Returns:

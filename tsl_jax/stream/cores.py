@@ -3,6 +3,8 @@
 import contextlib
 import os
 
+from ..cache import keep_programs
+
 #: Every device has a program of its own, which takes seconds and memory to compile.
 MOST_CPU_DEVICES = 16
 
@@ -20,10 +22,42 @@ def share_out_the_cores(most: int = MOST_CPU_DEVICES) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] > 0 or "xla_force_host_platform_device_count" in flags:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = min(cores, most)
+    devices = min(_cores(), most)
     with contextlib.suppress(RuntimeError):  # there are devices already
         jax.config.update("jax_num_cpu_devices", devices)
         # Threads that XLA starts, read with its first device: what it hands to those without a program of their own
         # makes the others' half as dear again.
         os.environ.setdefault("NPROC", str(devices))
+
+
+def threads_of_a_device(devices: int) -> int:
+    """Threads that XLA has for each of so many CPU devices: where it has several, it writes another program."""
+    threads = os.environ.get("NPROC", "")
+    return max(1, (int(threads) if threads.isdecimal() else _cores()) // devices)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_granted_cores() -> None:
+    """In a process that works for others: as many cores as it was granted, and the compiled programs that are kept.
+
+    What a Dask worker is granted are its threads; a process of another kind has all cores. To be called before JAX has
+    started a device; later it changes nothing of the devices.
+    """
+    try:
+        from distributed import get_worker
+
+        granted = get_worker().state.nthreads
+    except (ImportError, ValueError):
+        granted = MOST_CPU_DEVICES
+    share_out_the_cores(max(1, min(granted, MOST_CPU_DEVICES)))
+    import jax
+
+    keep_programs()
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    # JAX read the environment when it was imported.
+    if folder and jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

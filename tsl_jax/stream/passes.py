@@ -1,11 +1,12 @@
 """A pass: what the tokens of a store add up to, however they are cut into parts and wherever these are added up."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .ahead import READERS, pool, read_ahead
 from .parts import Part
+from .workers import Workers, merged
 
 Block = TypeVar("Block")
 State = TypeVar("State")
@@ -40,14 +41,6 @@ class Pass(Protocol[Block, State, Result]):
         ...
 
 
-class Workers(Protocol):
-    """Where tasks run: another thread, process or machine."""
-
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> Iterator[Any]:
-        """What the function returns of each item, in order."""
-        ...
-
-
 def run_pass(
     job: Pass[Any, State, Result],
     parts: Sequence[Part],
@@ -75,10 +68,16 @@ def run_pass(
             progress(done, total)
 
     tasks = tasks_of(parts)
+    if not tasks:
+        return job.finish(job.start())
     if workers is None:
-        return job.finish(_merged(job, (add_up(job, task, report) for task in tasks)))
-    states = _reported(workers.map(functools.partial(add_up, job), tasks), tasks, report)
-    return job.finish(_merged(job, states))
+        return job.finish(merged(job.merge, (add_up(job, task, report) for task in tasks)))
+
+    def report_task(index: int) -> None:
+        report(tasks[index][-1].stop - tasks[index][0].start)
+
+    adding = functools.partial(add_up, job)
+    return job.finish(workers.reduce(adding, job.merge, tasks, name="tsl-pass", report=report_task))
 
 
 def add_up(job: Pass[Any, State, Any], parts: Sequence[Part], report: Callable[[int], None] | None = None) -> State:
@@ -102,19 +101,3 @@ def tasks_of(parts: Sequence[Part]) -> list[list[Part]]:
             tasks.append([])
         tasks[-1].append(part)
     return tasks
-
-
-def _merged(job: Pass[Any, State, Any], states: Iterable[State]) -> State:
-    """The states together, in order."""
-    whole = None
-    for state in states:
-        whole = state if whole is None else job.merge(whole, state)
-    return job.start() if whole is None else whole
-
-
-def _reported(
-    states: Iterator[State], tasks: Sequence[Sequence[Part]], report: Callable[[int], None]
-) -> Iterator[State]:
-    for task, state in zip(tasks, states, strict=True):
-        report(task[-1].stop - task[0].start)
-        yield state

@@ -30,6 +30,7 @@ SOURCES = Path(__file__).parent / "src"
 _PATIENCE = 300
 _LOCK = threading.Lock()
 _ASKED: set[str] = set()  # backends for which all was done that can be
+_BUILDS: dict[str, str] = {}  # what was loaded, by JAX's name of the devices
 
 
 class Toolchain(NamedTuple):
@@ -89,6 +90,11 @@ def why_missing(backend: str = "cpu") -> str | None:
 def was_asked(backend: str) -> bool:
     """Whether `why_missing` answers for this backend at once, and without building or loading anything."""
     return backend in _ASKED
+
+
+def build_of(platform: str) -> str:
+    """What tells the kernel that was loaded for these devices from other builds; "" where none was."""
+    return _BUILDS.get("cpu" if platform == "cpu" else "CUDA", "")
 
 
 @functools.cache
@@ -164,6 +170,7 @@ def _no_compiler(tools: Toolchain) -> str:
 def _built(tools: Toolchain, compiler: list[str]) -> ctypes.CDLL:
     """The library, from the cache folder or else built into it; where it cannot be written, only for this process."""
     folder, version = compiled_folder("kernel"), _version(tools, compiler)
+    _BUILDS[tools.platform] = version
     for path in folder.glob(f"{version}-*.so") if folder else ():
         try:
             if path.stem == f"{version}-{_digest(read_code(path))}":  # a file that was cut short may end the process

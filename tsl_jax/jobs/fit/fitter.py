@@ -55,6 +55,16 @@ class BlockFitter:
         self._noise: list[NoiseModel | None] = []
 
     @property
+    def devices(self) -> Devices:
+        """Where it fits."""
+        return self._job[-1]
+
+    @property
+    def described(self) -> str:
+        """Where it fits, in words, such as ``"2 x cpu"``."""
+        return f"{len(self.devices)} x {self.devices[0].device_kind}"
+
+    @property
     def result_dtype(self) -> np.dtype:
         """Dtype of the fits: float32, or float64 for float64 losses where JAX has it on."""
         return jnp.promote_types(self._dtype, jnp.float32)

@@ -1,44 +1,34 @@
 """The whole job: from a loss store to a fit store."""
 
-import dataclasses
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel
 from ...store import (
-    BlockState,
-    FitHeader,
     FitStore,
-    FitWriter,
     Location,
-    LossStore,
+    LockedError,
     StoreLike,
-    Violation,
-    damaged_blocks,
     finished_fits,
-    list_objects,
     locate,
-    open_fits,
-    open_losses,
     refuse_foreign,
-    resume_or_create,
     writer_lock,
 )
-from ...store.lock import Lock
-from ...store.presence import Objects
+from ...store.lock import Lock, Unlocked
+from ...store.run_mark import end_runs
 from ...store.schema import MissingChunks
-from ...stream.blocks import Progress, StreamResult, stream_blocks
-from ...stream.machine import local_devices
-from ...stream.plan import blocks_of
-from ...stream.reading import BlockReader
-from ...stream.stages import StageSeconds
-from .fitter import BlockFitter, Devices
-from .noise import check_asked, settle_noise
-from .preparation import fit_header, fit_layout, left_out_checkpoints
-from .summary import FitSummary, describe_tokens
-from .writing import BlockWriter
+from ...stream.blocks import Progress
+from ...stream.workers import workers_of
+from .fitter import Devices
+from .request import FitRequest
+from .running import FitJob
+from .summary import FitSummary
+
+#: Seconds in which a part of a job waits for another to make the store, and between two looks.
+_PATIENCE, _LOOK = 600.0, 1.0
 
 
 def fit_store(
@@ -56,6 +46,9 @@ def fit_store(
     deep: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    client: Any = None,
+    part: tuple[int, int] | None = None,
+    mixed_hardware: bool = False,
 ) -> FitSummary:
     """Fit a curve to every token of a loss store of any size, and write a fit store.
 
@@ -75,7 +68,7 @@ def fit_store(
             checkpoints; or None: each curve's own residuals alone, which is also what remains where fewer than 32
             tokens of the sample have residuals to learn from.
         memory: bytes of host memory for the blocks in flight, 1 GiB by default; a resumed run keeps its blocks.
-        devices: where to fit; all local devices by default.
+        devices: where to fit; all local devices by default. With a client, all devices of each worker.
         on_bad_chunk: ``"stop"`` raises at a chunk of the losses that cannot be read; ``"skip"`` gives its
             tokens `Status.UNREADABLE` and goes on. A later run with the same arguments tries only the bad
             blocks again.
@@ -85,7 +78,14 @@ def fit_store(
         deep: whether to read the fits of finished blocks back and fit those anew that are not what was written;
             otherwise only those whose stored objects are absent, empty or of another size.
         overwrite: delete the fits that are there and begin anew.
-        progress: called with (tokens done, all tokens) at the start and after each block.
+        progress: called with (tokens done, all tokens) at the start and after each block; with a client after each
+            task.
+        client: fit in the workers of a cluster: a `dask.distributed.Client`, or a `concurrent.futures.Executor` of
+            processes. Both stores are then paths that all workers see, or URLs. Whatever dies, run it again.
+        part: ``(k, n)``: fit only the k-th of n parts of the blocks, counted from 0; other processes fit the other
+            parts at the same time, as the tasks of a job array do.
+        mixed_hardware: whether blocks may be fitted on several kinds of devices, processors, or builds of the kernel,
+            whose fits may differ in the last bits; the ledger records which block was fitted by what.
 
     Returns:
         What the store holds now, and what this run did.
@@ -93,8 +93,8 @@ def fit_store(
     Raises:
         StoreError: the losses are no valid loss store, or the output cannot be used. Its subclasses:
             `InvalidStoreError`, `StoreNotFoundError`, `ChunkError` (a bad chunk), `WriteError` (a full disk),
-            `LockedError` (another run is writing), `ChangedError` (other losses or options than the fits that
-            are there).
+            `LockedError` (another run is writing), `ChangedError` (other losses, options or hardware than the fits that
+            are there), `WorkerError` (workers cannot be reached, or died too often).
         ValueError: the family, an option or the axis is wrong.
 
     Example:
@@ -110,106 +110,54 @@ def fit_store(
     """
     begun = time.perf_counter()
     options = FitOptions() if options is None else options
-    _check_arguments(family, options, on_bad_chunk, memory)
-    source = open_losses(losses, missing_chunks=missing_chunks)
-    objects = list_objects(source.location.store, source.location.path)
-    if on_bad_chunk == "stop":
-        source.raise_if_lost(objects)
-    left_out = left_out_checkpoints(family, axis, source.axis(axis))
-    where = list(local_devices() if devices is None else devices)
-    fitter = BlockFitter(family, source.axis(axis), source.losses.dtype, options, where)
-    check_asked(noise, options, source.axis(axis)[len(left_out) :])
-    noise_seconds = 0.0
-
-    def header_at(place: Location) -> FitHeader:
-        nonlocal noise_seconds
-        settling = time.perf_counter()
-        of_noise = settle_noise(
-            place, source, family, source.axis(axis), fitter.options, noise, on_bad_chunk, where[0], overwrite
-        )
-        noise_seconds = time.perf_counter() - settling
-        return fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out, of_noise)
-
-    store = None if overwrite else finished_fits(fits, source, header_at, objects, deep=deep)
+    request = FitRequest(losses, fits, family, axis, options, noise, memory, on_bad_chunk, missing_chunks)
+    _check_part(part, overwrite, client)
+    job = FitJob(request, workers_of(client), devices, mixed_hardware=mixed_hardware, overwrite=overwrite)
+    store = None if overwrite else finished_fits(fits, job.source, job.header_at, job.objects, deep=deep)
     if store is not None:  # nothing is written: the fits may be read only
-        run = _run(source, store, fitter, Lock(), on_bad_chunk, progress)
+        target, run = store.location, job.run(store, Unlocked(), progress, part=part, writable=False)
     else:
-        layout = fit_layout(source, family, fitter, memory)
         target = locate(fits, writable=True)
-        refuse_foreign(target, source, overwrite=overwrite)
-        with writer_lock(target) as lock:
-            header = header_at(target)
-            store = resume_or_create(target, source, header, layout, overwrite=overwrite, objects=objects)
-            damaged = damaged_blocks(store, deep=deep)
-            run = _run(source, store, fitter, lock, on_bad_chunk, progress, damaged, objects)
-            store = dataclasses.replace(store, ledger=open_fits(target.open_group()).ledger)
-    return FitSummary(
-        **describe_tokens(store),
-        noise_seconds=noise_seconds,
-        left_out_checkpoints=left_out,
-        devices=f"{len(where)} x {where[0].device_kind}",
-        kernel_name=fitter.options.kernel,
-        **run,
-        wall_seconds=time.perf_counter() - begun,
-    )
+        refuse_foreign(target, job.source, overwrite=overwrite)
+        job.plan_at(target)
+        with _alone(job, target) if part is None else _beside_others(job, target) as (store, lock):
+            run = job.run(store, lock, progress, part=part, deep=deep)
+    return FitSummary(**job.described(target), **run, wall_seconds=time.perf_counter() - begun)
 
 
-def _run(
-    source: LossStore,
-    store: FitStore,
-    fitter: BlockFitter,
-    lock: Lock,
-    on_bad_chunk: Literal["stop", "skip"],
-    progress: Progress | None,
-    damaged: Mapping[int, Violation] | None = None,
-    objects: Objects | None = None,
-) -> dict[str, Any]:
-    """Fit the blocks that are not finished or damaged; what `FitSummary` says of it, by the names of its fields."""
-    blocks, damaged = blocks_of(source.num_tokens, store.ledger.block_tokens), damaged or {}
-    states = store.ledger.states
-    todo = [block for block in blocks if states[block.index] != BlockState.FINISHED or block.index in damaged]
-    tokens = sum(block.stop - block.start for block in todo)
-    report = _Reporter(progress, source.num_tokens, tokens)
-    compile_seconds, result = 0.0, StreamResult((), StageSeconds())
-    if todo:
-        shared = None if store.noise is None else NoiseModel.from_dict(dict(store.noise))
-        compile_seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens, shared)
-        writer = FitWriter(store)
-        for block in damaged:
-            writer.reopen(block)
-        read, write = BlockReader(source, fitter.put, on_bad_chunk, objects), BlockWriter(writer, lock)
-        result = stream_blocks(read, fitter, write, todo, progress=report.add)
-    return {
-        "repaired": tuple(str(damage) for damage in (*store.ledger.damaged, *damaged.values())),
-        "bad_chunks": result.bad_chunks,
-        "blocks": len(blocks),
-        "blocks_run": len(todo),
-        "tokens_run": tokens,
-        "compile_seconds": compile_seconds,
-        "fit_seconds": result.stages.fit,
-        "stages": result.stages,
-    }
+@contextlib.contextmanager
+def _alone(job: FitJob, target: Location) -> Iterator[tuple[FitStore, Lock]]:
+    """The store to write, and its lock."""
+    with writer_lock(target) as lock:
+        end_runs(target)
+        yield job.create(target), lock
 
 
-class _Reporter:
-    """Turns tokens of finished blocks into calls of the user's progress function."""
+@contextlib.contextmanager
+def _beside_others(job: FitJob, target: Location) -> Iterator[tuple[FitStore, Lock]]:
+    """The store that the parts of a job write, made by whichever comes first, and a lock that they share."""
+    given_up = time.monotonic() + _PATIENCE
+    while True:
+        with contextlib.suppress(LockedError), writer_lock(target):  # or others are at work, and it is made
+            end_runs(target)
+            job.create(target)
+        try:
+            with writer_lock(target, shared=True) as lock:
+                yield job.join(target), lock
+            return
+        except LockedError:  # one of them is making it
+            if time.monotonic() > given_up:
+                raise
+            time.sleep(_LOOK)
 
-    def __init__(self, progress: Progress | None, total: int, todo: int) -> None:
-        self._progress, self._total, self._done = progress, total, total - todo
-        self.add(0)
 
-    def add(self, tokens: int) -> None:
-        self._done += tokens
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
-def _check_arguments(family: Family, options: FitOptions, on_bad_chunk: str, memory: int | None) -> None:
-    if not isinstance(family, Family):
-        raise TypeError(f"family: got {family!r}, expected a Family such as tsl_jax.Sigmoid()")
-    if not isinstance(options, FitOptions):
-        raise TypeError(f"options: got {options!r}, expected tsl_jax.FitOptions(...)")
-    if on_bad_chunk not in ("stop", "skip"):
-        raise ValueError(f"on_bad_chunk: got {on_bad_chunk!r}, expected 'stop' or 'skip'")
-    if memory is not None and memory <= 0:
-        raise ValueError(f"memory: got {memory!r}, expected a positive number of bytes")
+def _check_part(part: Any, overwrite: bool, client: Any) -> None:
+    if part is None:
+        return
+    whole = isinstance(part, tuple) and len(part) == 2 and all(isinstance(number, int) for number in part)
+    if not whole or not 0 <= part[0] < part[1]:
+        raise ValueError(f"part: got {part!r}, expected (k, n), the k-th of n parts, counted from 0")
+    if client is not None:
+        raise ValueError("part: the workers of a client take all blocks; leave out one of the two")
+    if overwrite:
+        raise ValueError("overwrite: parts of a job would delete each other's fits; delete the fits before all of them")

@@ -9,15 +9,17 @@ from ...curves import Family
 from ...fitting import FitOptions, NoiseModel, TooFewCurvesError, noise_model
 from ...fitting.checks import check_noise
 from ...fitting.noise_estimation import FEWEST_CURVES
-from ...store import Location, LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps, recorded_noise
+from ...store import LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps
+from .fitter import BlockFitter
+from .request import FitRequest
 
 #: Tokens in the sample; fewer where they have many checkpoints, for so many losses; and fewest.
 MOST_TOKENS, MOST_LOSSES, LEAST_TOKENS = 1024, 2**20, 64
 #: They are read as runs of at most so many consecutive tokens.
 RUN_TOKENS = 32
 
-#: What `fit_store` is asked for: a model of its own, a given one, or none.
-Asked = Literal["estimate"] | NoiseModel | None
+#: What a header says: where the model comes from, and the model.
+Recorded = tuple[str, dict[str, Any] | None] | None
 #: Where the noise of a fit store comes from.
 ESTIMATED, TOO_FEW_CURVES, GIVEN, ALONE, INDEPENDENT = "estimated", "too few curves", "given", "alone", "independent"
 
@@ -64,32 +66,30 @@ def estimate_noise(
 
 
 def settle_noise(
-    target: Location,
-    losses: LossStore,
-    family: Family,
-    axis: np.ndarray,
-    options: FitOptions,
-    asked: Asked,
-    on_bad_chunk: Literal["stop", "skip"],
-    device: Any,
-    overwrite: bool,
+    recorded: Recorded, losses: LossStore, fitter: BlockFitter, request: FitRequest
 ) -> tuple[str, dict[str, Any] | None]:
     """What the header says of the noise: what it says already where that is what is asked for, else something new.
+
+    Args:
+        recorded: what the header of a store that is there says; None where there is none.
+        losses: where a sample is taken.
+        fitter: with what it is fitted.
+        request: what is asked for.
 
     Returns:
         Where the model comes from, and the model as JSON can hold it.
     """
-    if options.noise == "independent":
+    if fitter.options.noise == "independent":
         return INDEPENDENT, None
-    recorded = None if overwrite else recorded_noise(target)
-    if asked is None:
+    if request.noise is None:
         return ALONE, None
-    if isinstance(asked, NoiseModel):
-        given = asked.as_dict()
+    if isinstance(request.noise, NoiseModel):
+        given = request.noise.as_dict()
         return recorded if recorded is not None and recorded[1] == given else (GIVEN, given)
     if recorded is not None:  # estimated once and for all; if it is another, the header says so and refuses
         return recorded if recorded[0] in (ESTIMATED, TOO_FEW_CURVES) else (ESTIMATED, None)
-    model = estimate_noise(losses, family, axis, options, on_bad_chunk, device)
+    axis = losses.axis(request.axis)
+    model = estimate_noise(losses, request.family, axis, fitter.options, request.on_bad_chunk, fitter.devices[0])
     return (TOO_FEW_CURVES, None) if model is None else (ESTIMATED, model.as_dict())
 
 

@@ -22,7 +22,7 @@ from ...stream.reading import BlockReader
 from ...stream.stages import StageSeconds
 from ..simulate import simulate_store
 from .fitter import BlockFitter, Devices
-from .preparation import fit_header, fit_layout, left_out_checkpoints
+from .plan import fit_header, fit_layout, left_out_checkpoints
 from .writing import BlockWriter
 
 #: Tokens of a block on a device, and of the store that is made: a second or so of work each time.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
-from ...store import PROBABILITY_STEPS, BadChunk, FitStore, read_rows_with_gaps
+from ...store import PROBABILITY_STEPS, BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
 from ...stream.stages import StageSeconds
 from .columns import DROP
 
@@ -50,9 +50,11 @@ class FitSummary:
         tokens_run: tokens that this run fitted.
         wall_seconds: from call to return.
         compile_seconds: of these, for compiling.
-        fit_seconds: of these, during which the devices were fitting.
+        fit_seconds: of these, during which the devices were fitting; with workers, from the first task to the last.
         stages: seconds of every stage, and which one set the rate: ``stages.limit``.
-        devices: what fitted, such as ``"4 x cpu"``.
+        devices: what fitted, such as ``"4 x cpu"``; with workers, in one of them.
+        workers: tasks that ran at a time in the workers of a client; 0: all was fitted here.
+        pending: tokens that are not fitted yet, by other parts of the job.
         kernel_name: with which kernel, ``"native"`` or ``"xla"``: see `FitOptions.kernel`.
         repaired: of finished blocks that were found damaged and fitted anew, what was found.
 
@@ -96,6 +98,8 @@ class FitSummary:
     stages: StageSeconds
     devices: str
     kernel_name: str
+    workers: int
+    pending: int
     repaired: tuple[str, ...] = ()
 
     @property
@@ -122,6 +126,7 @@ def describe_tokens(fits: FitStore) -> dict[str, Any]:
     independent = fits.options.get("noise") == "independent"
     return {
         "tokens": fits.num_tokens,
+        "pending": fits.num_tokens - sum(statuses.values()),
         "checkpoints": fits.num_checkpoints,
         "status_counts": {status.name: statuses.get(status, 0) for status in Status if status != Status.PENDING},
         "category_counts": {category.name: categories.get(category, 0) for category in Category},
@@ -135,6 +140,11 @@ def describe_tokens(fits: FitStore) -> dict[str, Any]:
         "few_effective_points": few_effective_points(fits),
         "negative_losses": has_negative_losses(fits),
     }
+
+
+def describe_fits(fits: StoreLike) -> dict[str, Any]:
+    """`describe_tokens` of a store that is not open, as in a worker."""
+    return describe_tokens(open_fits(fits))
 
 
 def median_effective_points(fits: FitStore) -> float | None:

@@ -15,10 +15,14 @@ class BlockWriter:
     Args:
         writer: where.
         lock: checked before a block is counted as done.
+
+    Attributes:
+        rows: (entries,) of the ledger by block, as they were written.
     """
 
     def __init__(self, writer: FitWriter, lock: Lock) -> None:
         self._writer, self._lock = writer, lock
+        self.rows: dict[int, np.ndarray] = {}
 
     def __call__(self, block: Input, result: Columns) -> None:
         """Write one block; tokens whose losses could not be read are marked."""
@@ -32,4 +36,5 @@ class BlockWriter:
         self._writer.write(block.block.index, values | block.coordinates)
         self._lock.check()
         state = BlockState.WITH_BAD_CHUNKS if block.bad else BlockState.FINISHED
-        self._writer.finish(block.block.index, state, block.digest, values["status"], values["category"], noted(values))
+        digests = (block.digest, values["status"], values["category"], noted(values))
+        self.rows[block.block.index] = self._writer.finish(block.block.index, state, *digests)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.metadata
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,70 @@ import numpy as np
 from ...curves import Family
 from ...fitting import FitOptions, check_axis
 from ...store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
+from ...stream.cores import use_granted_cores
+from ...stream.machine import local_devices
 from ...stream.plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
 from .fitter import BlockFitter
-from .noise import ALONE
+from .hardware import describe_fitter
+from .noise import ALONE, Recorded, check_asked, settle_noise
+from .request import FitRequest, seen_from_here
+
+
+@dataclasses.dataclass(frozen=True)
+class FitPlan:
+    """What a fit store will say of itself and how it is cut.
+
+    Attributes:
+        header: what it will say.
+        layout: how a new one is cut.
+        fitter: what fits, see `describe_fitter`.
+        noise_seconds: for estimating the noise.
+    """
+
+    header: FitHeader
+    layout: Layout
+    fitter: Mapping[str, str]
+    noise_seconds: float
+
+    def request(self, request: FitRequest) -> FitRequest:
+        """A request with the kernel that was chosen."""
+        kernel: Any = self.header.options["kernel"]
+        return dataclasses.replace(request, options=dataclasses.replace(request.options, kernel=kernel))
+
+
+def plan_fit(request: FitRequest, recorded: Recorded, losses: LossStore, fitter: BlockFitter) -> FitPlan:
+    """Decide how a store will be fitted; nothing is written.
+
+    Args:
+        request: what is asked for.
+        recorded: what the header of a store that is there says of the noise; None where there is none.
+        losses: the losses, open.
+        fitter: what will fit, or something of its kind.
+    """
+    family, values = request.family, losses.axis(request.axis)
+    left_out = left_out_checkpoints(family, request.axis, values)
+    check_asked(request.noise, request.options, values[len(left_out) :])
+    begun = time.perf_counter()
+    noise = settle_noise(recorded, losses, fitter, request)
+    seconds = time.perf_counter() - begun
+    header = fit_header(family, request.axis, fitter.options, str(fitter.result_dtype), left_out, noise)
+    layout = fit_layout(losses, family, fitter, request.memory)
+    return FitPlan(header, layout, describe_fitter(fitter.options.kernel, fitter.devices[0]), seconds)
+
+
+def plan_elsewhere(request: FitRequest, recorded: Recorded) -> FitPlan:
+    """`plan_fit` in the process of a worker, with its devices."""
+    use_granted_cores()
+    with seen_from_here():
+        losses, _ = request.open_losses()
+    return plan_fit(request, recorded, losses, fitter_of(request, losses))
+
+
+def fitter_of(request: FitRequest, losses: LossStore, devices: Any = None) -> BlockFitter:
+    """What fits these losses on some devices, all local ones by default."""
+    left_out_checkpoints(request.family, request.axis, losses.axis(request.axis))
+    where = list(local_devices() if devices is None else devices)
+    return BlockFitter(request.family, losses.axis(request.axis), losses.losses.dtype, request.options, where)
 
 
 def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple[int, ...]:

@@ -1,0 +1,96 @@
+"""Fitting the blocks of a store in workers: cut into tasks, handed out, counted."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...store import FitStore
+from ...store.run_mark import begin_run, end_runs
+from ...store.snapshot import keep_snapshot
+from ...stream.plan import Block
+from ...stream.stages import StageSeconds
+from ...stream.workers import Workers, package_version
+from .plan import FitPlan
+from .request import FitRequest
+from .task import FitTask, TaskReport, again_from_the_end, run_task
+
+#: Most tokens of a task: some minutes of a GPU.
+MOST_TASK_TOKENS = 2**31
+#: Seconds between two copies of the records.
+_COPY_EVERY = 60.0
+
+
+def fit_elsewhere(
+    request: FitRequest,
+    plan: FitPlan,
+    store: FitStore,
+    todo: Sequence[Block],
+    workers: Workers,
+    mixed_hardware: bool,
+    progress: Callable[[int], None],
+) -> TaskReport:
+    """Fit blocks in workers; the caller holds the store's lock alone.
+
+    Args:
+        request: what is asked for, as it can be sent.
+        plan: how it is fitted.
+        store: where the fits go.
+        todo: the blocks.
+        workers: where they are fitted.
+        mixed_hardware: whether workers may differ in what may change the last bits of a fit.
+        progress: called with the tokens of each task that is done.
+    """
+    run = begin_run(store.location)
+    fitter = None if mixed_hardware else dict(plan.fitter)
+    request, version = plan.request(request), package_version()
+    ranges = task_ranges(todo, workers.count)
+    tasks = [FitTask(request, run, blocks, fitter, version) for blocks in ranges]
+    tokens = [sum(block.stop - block.start for block in todo if first <= block.index < last) for first, last in ranges]
+    table = np.array(store.ledger.table)
+    reports, copied = [], time.monotonic()
+    for index, report in workers.each(run_task, tasks, name="tsl-fit", again=again_from_the_end):
+        reports.append(report)
+        for block, row in report.rows.items():
+            table[block] = row
+        if time.monotonic() - copied > _COPY_EVERY:
+            keep_snapshot(store.location, table)
+            copied = time.monotonic()
+        progress(tokens[index])
+    keep_snapshot(store.location, table)
+    end_runs(store.location)
+    return _together(reports)
+
+
+def task_ranges(todo: Sequence[Block], workers: int) -> list[tuple[int, int]]:
+    """First block, and one past the last, of each task; consecutive blocks of those that are to be fitted.
+
+    Each task has half of a worker's part of what is left, so that tasks are few and the last ones short; blocks and
+    records are what is safe, so that a long task that dies loses a block.
+    """
+    ranges, place = [], 0
+    while place < len(todo):
+        size = max(1, (len(todo) - place) // (2 * max(workers, 1)))
+        first = todo[place]
+        last = place + 1
+        while last < len(todo) and last - place < size:
+            block = todo[last]
+            if block.index != todo[last - 1].index + 1 or block.stop - first.start > MOST_TASK_TOKENS:
+                break
+            last += 1
+        ranges.append((first.index, todo[last - 1].index + 1))
+        place = last
+    return ranges
+
+
+def _together(reports: Sequence[TaskReport]) -> TaskReport:
+    stages = [report.stages for report in reports]
+    names = StageSeconds.__dataclass_fields__
+    return TaskReport(
+        rows={block: row for report in reports for block, row in report.rows.items()},
+        fitted=sum(report.fitted for report in reports),
+        bad_chunks=tuple(bad for report in reports for bad in report.bad_chunks),
+        stages=StageSeconds(**{name: sum(getattr(stage, name) for stage in stages) for name in names}),
+        compile_seconds=max((report.compile_seconds for report in reports), default=0.0),
+        devices=", ".join(sorted({report.devices for report in reports})),
+    )

@@ -1,0 +1,163 @@
+"""The workers of a Dask cluster."""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from distributed import Client, Future, KilledWorker, wait
+from distributed.client import FutureCancelledError, FuturesCancelledError
+
+from ..store import StoreError
+from .workers import Outcome, WorkerError, attempt, merged, value_of
+
+Item = TypeVar("Item")
+
+#: Workers that a task may lose before it is given up: preempted nodes are no sign that a task is bad.
+ALLOWED_FAILURES = 20
+#: Seconds between two looks at whether workers idle.
+_LOOK = 1.0
+
+
+class DaskWorkers:
+    """See `tsl_jax.stream.workers.Workers`.
+
+    Args:
+        client: of the user's cluster.
+
+    Raises:
+        WorkerError: there are no workers.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        with _reached():
+            if not self.count:
+                client.wait_for_workers(1, timeout=60)
+            client.run_on_scheduler(_allow_failures, ALLOWED_FAILURES)
+
+    @property
+    def count(self) -> int:
+        """How many tasks run at a time."""
+        return sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+        """What a function returns in one of them."""
+        with _reached():
+            outcome = _outcome(self._submit("tsl-plan", attempt, function, *arguments))
+        return value_of(outcome)
+
+    def each(
+        self,
+        function: Callable[[Item], Any],
+        items: Sequence[Item],
+        /,
+        *,
+        name: str,
+        again: Callable[[Item], Item] | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """See `Workers`. Futures are released as they complete: those that are kept are made again after a kill."""
+        under_way: dict[Future, int] = {}
+        copied: set[int] = set()
+        with _reached():
+            for index, item in enumerate(items):
+                under_way[self._submit(name, attempt, function, item, priority=-index)] = index
+        try:
+            while under_way:
+                with _reached():
+                    with contextlib.suppress(TimeoutError):
+                        wait(list(under_way), timeout=_LOOK, return_when="FIRST_COMPLETED")
+                    for future in [future for future in under_way if future.done()]:
+                        index = under_way.pop(future, None)
+                        if index is None:
+                            continue  # its other copy was done before
+                        outcome = _outcome(future)
+                        self._drop([future, *(other for other, i in under_way.items() if i == index)], under_way)
+                        yield index, value_of(outcome)
+                    left = set(under_way.values())
+                    if again is not None and 0 < len(left) < self.count:
+                        for index in left - copied:
+                            others = self._others(index, under_way)
+                            if others:
+                                copied.add(index)
+                                copy = self._submit(name, attempt, function, again(items[index]), workers=others)
+                                under_way[copy] = index
+        finally:
+            with contextlib.suppress(Exception):  # the scheduler may be what was lost
+                self._drop(list(under_way), under_way)
+
+    def reduce(
+        self,
+        function: Callable[[Item], Any],
+        merge: Callable[[Any, Any], Any],
+        items: Sequence[Item],
+        /,
+        *,
+        name: str,
+        report: Callable[[int], None],
+    ) -> Any:
+        """See `Workers`: results are merged in the workers, and one comes here."""
+        with _reached():
+            leaves = [self._submit(name, attempt, function, item, priority=-index) for index, item in enumerate(items)]
+            whole = merged(lambda one, other: self._submit(f"{name}-merge", _merge, merge, one, other), iter(leaves))
+            under_way = {leaf: index for index, leaf in enumerate(leaves)}
+            del leaves
+            while under_way:
+                wait(list(under_way), timeout=None, return_when="FIRST_COMPLETED")
+                for future in [future for future in under_way if future.done()]:
+                    report(under_way.pop(future))
+            outcome = _outcome(whole)
+        return value_of(outcome)
+
+    def _submit(self, name: str, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
+        return self._client.submit(function, *arguments, key=f"{name}-{uuid.uuid4().hex}", pure=False, **how)
+
+    def _drop(self, futures: list[Future], under_way: dict[Future, int]) -> None:
+        for future in futures:
+            under_way.pop(future, None)
+        self._client.cancel(futures, force=True, reason="it is not needed any more")
+
+    def _others(self, index: int, under_way: dict[Future, int]) -> list[str]:
+        """Workers that do not have this item."""
+        keys = {future.key for future, i in under_way.items() if i == index}
+        busy: Any = self._client.processing()
+        return [worker for worker, tasks in busy.items() if not keys & set(map(str, tasks))]
+
+
+def _merge(merge: Callable[[Any, Any], Any], one: Outcome, other: Outcome) -> Outcome:
+    failed = next((outcome for outcome in (one, other) if outcome.error is not None), None)
+    return failed or attempt(merge, one.value, other.value)
+
+
+def _outcome(future: Future) -> Outcome:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise WorkerError(
+            f"{ALLOWED_FAILURES} workers died while they did the same task; the last was {error.last_worker.address}. "
+            "What was finished is kept. If they run out of memory, give less with memory= (--memory); else see their "
+            "logs, and run the same again."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise WorkerError(
+            f"A worker lacks the package {error.name!r}. Install what this process has there, too "
+            "(pip install 'tsl_jax[dask]'), and run the same again."
+        ) from error
+
+
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """Say what it means when the scheduler does not answer."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (FutureCancelledError, FuturesCancelledError, TimeoutError, OSError) as error:
+        raise WorkerError(
+            f"The scheduler does not answer, or has no workers ({type(error).__name__}: {error}). What was finished is "
+            "kept. Start it and its workers, and run the same again."
+        ) from error
+
+
+def _allow_failures(number: int, dask_scheduler: Any = None) -> None:
+    dask_scheduler.allowed_failures = max(number, dask_scheduler.allowed_failures)
