@@ -10,6 +10,7 @@ from .console import Debug, ExitCode, Json, reporting, say, stderr_console, writ
 from .devices import chosen_devices
 from .progress import showing_progress
 from .summary import print_summary
+from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,11 @@ def fit(
     missing_chunks: given.MissingChunks = given.MissingChunksAction.refuse,
     deep: given.Deep = False,
     overwrite: given.Overwrite = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    part: given.Part = None,
+    of: given.Of = None,
+    mixed_hardware: given.MixedHardware = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -69,12 +75,15 @@ def fit(
             block_size=block_size,
             kernel=kernel.value,
         )
-        arguments = {"axis": axis, "options": options, "memory": memory, "devices": chosen_devices(devices)}
+        elsewhere = workers is not None or scheduler is not None
+        where = devices if elsewhere else chosen_devices(devices)
+        arguments = {"axis": axis, "options": options, "memory": memory, "devices": where}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite, "noise": _noise(noise)}
         arguments |= {"missing_chunks": missing_chunks.value, "deep": deep}
+        arguments |= {"part": _part(part, of), "mixed_hardware": mixed_hardware}
         console = stderr_console()
-        with showing_progress(console) as show, _naming_other_fits(noise):
-            summary = fit_store(losses, fits, chosen, **arguments, progress=show)
+        with using_workers(workers, scheduler) as client, showing_progress(console) as show, _naming_other_fits(noise):
+            summary = fit_store(losses, fits, chosen, **arguments, progress=show, client=client)
         print_summary(console, summary)
         say(console, f"Fits: {fits}")
         if as_json:
@@ -96,6 +105,16 @@ def _family(name: str, scale: str | None) -> "Family":
             param_hint="--scale",
         )
     return family
+
+
+def _part(part: int | None, of: int | None) -> tuple[int, int] | None:
+    if part is None and of is None:
+        return None
+    if part is None or of is None or not 0 <= part < of:
+        raise typer.BadParameter(
+            f"got --part {part} --of {of}, expected both, with part from 0 to one less than of", param_hint="--part"
+        )
+    return part, of
 
 
 def _noise(name: str) -> "Literal['estimate'] | NoiseModel | None":

@@ -175,3 +175,23 @@ Deep = Annotated[
 Overwrite = Annotated[
     bool, _option(_RUN, "Delete the fits that are there and begin anew; off by default.", "--overwrite")
 ]
+Part = Annotated[
+    int | None,
+    _option(
+        "Workers",
+        "Fit only this part of the tokens, counted from 0; the tasks of a job array fit the others at the same time.",
+        "--part",
+        metavar="K",
+        show_default="all",
+    ),
+]
+Of = Annotated[int | None, _option("Workers", "Of so many parts.", "--of", metavar="N", show_default="none")]
+MixedHardware = Annotated[
+    bool,
+    _option(
+        "Workers",
+        "Allow devices, processors or builds of the kernel of several kinds, whose fits may differ in the last bits; "
+        "off by default.",
+        "--mixed-hardware",
+    ),
+]

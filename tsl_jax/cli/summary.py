@@ -95,13 +95,17 @@ def noise_words(said: "Mapping[str, Any]") -> list[str]:
 
 def run_words(summary: "FitSummary") -> str:
     """``"25,600 tokens fitted in 2.6 s ..."``."""
+    others = f" {summary.pending:,} tokens are not fitted yet, by other parts." if summary.pending else ""
     if not summary.tokens_run:
-        return f"Nothing to do: all {summary.tokens:,} tokens are fitted."
+        which = "of this part" if summary.pending else f"{summary.tokens:,}"
+        return f"Nothing to do: all {which} tokens are fitted.{others}"
+    where = f"{summary.devices}, {summary.kernel_name} kernel"
+    where = f"{summary.workers} tasks at a time, each on {where}" if summary.workers else where
     return (
         f"{summary.tokens_run:,} of {summary.tokens:,} tokens fitted in this run: "
-        f"{summary.fits_per_second:,.0f} fits/s while fitting ({summary.devices}, {summary.kernel_name} kernel), "
+        f"{summary.fits_per_second:,.0f} fits/s while fitting ({where}), "
         f"{summary.compile_seconds:.1f} s for compiling, {duration(summary.wall_seconds)} in all. "
-        f"{stage_words(summary.stages)}"
+        f"{stage_words(summary.stages)}{others}"
     )
 
 

@@ -40,19 +40,25 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def use_granted_cores() -> None:
-    """In a process that works for others: as many cores as it was granted, and the compiled programs that are kept.
-
-    What a Dask worker is granted are its threads; a process of another kind has all cores. To be called before JAX has
-    started a device; later it changes nothing of the devices.
-    """
+def tasks_at_a_time() -> int:
+    """How many tasks run at a time in this process, which works for others: a Dask worker has a thread for each."""
     try:
         from distributed import get_worker
 
-        granted = get_worker().state.nthreads
+        return get_worker().state.nthreads
     except (ImportError, ValueError):
-        granted = MOST_CPU_DEVICES
-    share_out_the_cores(max(1, min(granted, MOST_CPU_DEVICES)))
+        return 1
+
+
+def use_granted_cores(cores: int | None = None) -> None:
+    """In a process that works for others: as many cores as it was granted, and the compiled programs that are kept.
+
+    To be called before JAX has started a device; later it changes nothing of the devices.
+
+    Args:
+        cores: that it was granted; by default the threads of a Dask worker.
+    """
+    share_out_the_cores(max(1, min(cores or tasks_at_a_time(), MOST_CPU_DEVICES)))
     import jax
 
     keep_programs()

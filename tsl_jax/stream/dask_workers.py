@@ -9,6 +9,7 @@ from distributed import Client, Future, KilledWorker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from ..store import StoreError
+from .cores import use_granted_cores
 from .workers import Outcome, WorkerError, attempt, merged, value_of
 
 Item = TypeVar("Item")
@@ -44,7 +45,7 @@ class DaskWorkers:
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """What a function returns in one of them."""
         with _reached():
-            outcome = _outcome(self._submit("tsl-plan", attempt, function, *arguments))
+            outcome = _outcome(self._submit("tsl-call", _attempt, function, *arguments))
         return value_of(outcome)
 
     def each(
@@ -61,7 +62,7 @@ class DaskWorkers:
         copied: set[int] = set()
         with _reached():
             for index, item in enumerate(items):
-                under_way[self._submit(name, attempt, function, item, priority=-index)] = index
+                under_way[self._submit(name, _attempt, function, item, priority=-index)] = index
         try:
             while under_way:
                 with _reached():
@@ -80,7 +81,7 @@ class DaskWorkers:
                             others = self._others(index, under_way)
                             if others:
                                 copied.add(index)
-                                copy = self._submit(name, attempt, function, again(items[index]), workers=others)
+                                copy = self._submit(name, _attempt, function, again(items[index]), workers=others)
                                 under_way[copy] = index
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be what was lost
@@ -98,7 +99,7 @@ class DaskWorkers:
     ) -> Any:
         """See `Workers`: results are merged in the workers, and one comes here."""
         with _reached():
-            leaves = [self._submit(name, attempt, function, item, priority=-index) for index, item in enumerate(items)]
+            leaves = [self._submit(name, _attempt, function, item, priority=-index) for index, item in enumerate(items)]
             whole = merged(lambda one, other: self._submit(f"{name}-merge", _merge, merge, one, other), iter(leaves))
             under_way = {leaf: index for index, leaf in enumerate(leaves)}
             del leaves
@@ -122,6 +123,12 @@ class DaskWorkers:
         keys = {future.key for future, i in under_way.items() if i == index}
         busy: Any = self._client.processing()
         return [worker for worker, tasks in busy.items() if not keys & set(map(str, tasks))]
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
+    """`attempt` in a worker of Dask's, which grants it cores."""
+    use_granted_cores()
+    return attempt(function, *arguments)
 
 
 def _merge(merge: Callable[[Any, Any], Any], one: Outcome, other: Outcome) -> Outcome:

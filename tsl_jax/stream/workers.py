@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import functools
 import importlib.metadata
 import os
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..store import StoreError
+from .cores import use_granted_cores
 
 Item = TypeVar("Item")
 
@@ -104,14 +104,14 @@ class PoolWorkers:
 
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """See `Workers`."""
-        return self._value(self._executor.submit(attempt, functools.partial(function, *arguments)))
+        return self._value(self._submit(function, *arguments))
 
     def each(
         self, function: Callable[[Item], Any], items: Sequence[Item], /, *, name: str, again: Any = None
     ) -> Iterator[tuple[int, Any]]:
         """See `Workers`; no item runs twice."""
         del name, again
-        futures = {self._executor.submit(attempt, functools.partial(function, item)): i for i, item in enumerate(items)}
+        futures = {self._submit(function, item): index for index, item in enumerate(items)}
         try:
             for future in concurrent.futures.as_completed(list(futures)):
                 yield futures.pop(future), self._value(future)
@@ -131,7 +131,7 @@ class PoolWorkers:
     ) -> Any:
         """See `Workers`; results are merged here."""
         del name
-        futures = [self._executor.submit(attempt, functools.partial(function, item)) for item in items]
+        futures = [self._submit(function, item) for item in items]
 
         def results() -> Iterator[Any]:
             for index in range(len(futures)):
@@ -146,6 +146,10 @@ class PoolWorkers:
             for future in futures:
                 if future is not None:
                     future.cancel()
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        cores = max(1, (os.cpu_count() or 1) // self.count)
+        return self._executor.submit(_attempt_with, cores, function, *arguments)
 
     def _value(self, future: Any) -> Any:
         try:
@@ -190,6 +194,12 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
         return Outcome(function(*arguments))
     except Exception as error:
         return Outcome(error=_sendable(error), where=f"process {os.getpid()} on {socket.gethostname()}")
+
+
+def _attempt_with(cores: int, function: Callable[..., Any], *arguments: Any) -> Outcome:
+    """`attempt` in a process of an executor, which has a part of the machine's cores."""
+    use_granted_cores(cores)
+    return attempt(function, *arguments)
 
 
 def value_of(outcome: Outcome) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from ...curves import Family
 from ...fitting import FitOptions, check_axis
 from ...store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
-from ...stream.cores import use_granted_cores
+from ...stream.cores import tasks_at_a_time
 from ...stream.machine import local_devices
 from ...stream.plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
 from .fitter import BlockFitter
@@ -63,8 +63,9 @@ def plan_fit(request: FitRequest, recorded: Recorded, losses: LossStore, fitter:
 
 
 def plan_elsewhere(request: FitRequest, recorded: Recorded) -> FitPlan:
-    """`plan_fit` in the process of a worker, with its devices."""
-    use_granted_cores()
+    """`plan_fit` in the process of a worker, with its devices; the tasks that run there at a time share its memory."""
+    memory = (request.memory or DEFAULT_MEMORY) // tasks_at_a_time()
+    request = dataclasses.replace(request, memory=memory)
     with seen_from_here():
         losses, _ = request.open_losses()
     return plan_fit(request, recorded, losses, fitter_of(request, losses))

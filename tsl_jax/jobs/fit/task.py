@@ -1,8 +1,10 @@
 """Some blocks of a store, fitted: here, or in a worker that is handed nothing but data."""
 
+import contextlib
 import dataclasses
+import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,11 +19,13 @@ from ...store.presence import Objects
 from ...store.run_mark import RunMark
 from ...store.schema import LEDGER
 from ...stream.blocks import StreamResult, stream_blocks
+from ...stream.cores import tasks_at_a_time
+from ...stream.machine import local_devices
 from ...stream.plan import Block, blocks_of
 from ...stream.reading import BlockReader
 from ...stream.stages import StageSeconds
 from ...stream.workers import WorkerError, package_version
-from .fitter import BlockFitter
+from .fitter import BlockFitter, Devices
 from .hardware import describe_fitter
 from .plan import fitter_of
 from .request import FitRequest, seen_from_here
@@ -121,7 +125,11 @@ def run_task(task: FitTask) -> TaskReport:
             f"It has tsl_jax {package_version()}, the run {task.version}: install the same version everywhere, and run "
             "the same again."
         )
-    own = _Prepared.of(task)
+    with _Prepared.of(task) as own:
+        return _run(task, own)
+
+
+def _run(task: FitTask, own: "_Prepared") -> TaskReport:
     location = locate(task.request.fits, writable=True)
     with seen_from_here():
         group = location.open_group("r+")
@@ -165,21 +173,39 @@ MIXED_CURE = (
 
 
 class _Prepared:
-    """What the tasks of one run share in a worker: the open losses, their listing, and what fits, compiled."""
+    """What the tasks of one run share that are done one after the other in a worker, with some of its devices: the open
+    losses, their listing, and what fits, compiled.
+    """
 
-    _lock = threading.Lock()
-    _latest: "tuple[str, _Prepared] | None" = None
+    _lock, _free, _latest = threading.Lock(), queue.SimpleQueue[int](), dict[int, tuple[str, "_Prepared"]]()
+    _devices: Sequence[Devices] = ()
 
-    def __init__(self, task: FitTask) -> None:
+    def __init__(self, task: FitTask, devices: Devices) -> None:
         with seen_from_here():
             self.source, self.objects = task.request.open_losses()
-        self.fitter = fitter_of(task.request, self.source)
+        self.fitter = fitter_of(task.request, self.source, devices)
 
     @classmethod
-    def of(cls, task: FitTask) -> "_Prepared":
-        """For a task; made by the first one of its run."""
+    @contextlib.contextmanager
+    def of(cls, task: FitTask) -> "Iterator[_Prepared]":
+        """For a task, while nothing else uses these devices; made by the first task of its run."""
         with cls._lock:
-            if cls._latest is None or cls._latest[0] != task.run:
-                cls._latest = None
-                cls._latest = (task.run, cls(task))
-            return cls._latest[1]
+            if not cls._devices:
+                cls._devices = shares_of(local_devices(), tasks_at_a_time())
+                for place in range(len(cls._devices)):
+                    cls._free.put(place)
+        place = cls._free.get()
+        try:
+            if place not in cls._latest or cls._latest[place][0] != task.run:
+                cls._latest.pop(place, None)
+                cls._latest[place] = task.run, cls(task, cls._devices[place])
+            yield cls._latest[place][1]
+        finally:
+            cls._free.put(place)
+
+
+def shares_of(devices: Devices, tasks: int) -> list[Devices]:
+    """The devices of each of so many tasks that run at a time: several each, or one that some share."""
+    if tasks <= len(devices):
+        return [devices[index::tasks] for index in range(tasks)]
+    return [[devices[index % len(devices)]] for index in range(tasks)]

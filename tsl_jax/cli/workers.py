@@ -1,0 +1,90 @@
+"""The options ``--workers`` and ``--scheduler``: where tasks run."""
+
+import contextlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from .console import say, stderr_console
+
+_PANEL = "Workers"
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Start so many worker processes on this machine, which share its cores (needs tsl_jax[dask]).",
+        rich_help_panel=_PANEL,
+        show_default="none: all is done in this process",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="Use the workers of this Dask scheduler, such as tcp://10.0.0.1:8786, or that of a scheduler file; they "
+        "see the same paths and have the same packages.",
+        rich_help_panel=_PANEL,
+        show_default="none",
+    ),
+]
+
+
+@contextlib.contextmanager
+def using_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """A Dask client for ``client=`` of functions, or None where no workers are asked for."""
+    if workers is None and scheduler is None:
+        yield None
+        return
+    if workers is not None and scheduler is not None:
+        raise typer.BadParameter(
+            "the scheduler has workers of its own; leave out one of the two", param_hint="--workers"
+        )
+    if importlib.util.find_spec("distributed") is None:
+        hint = "--workers" if scheduler is None else "--scheduler"
+        raise typer.BadParameter("needs Dask; install it with pip install 'tsl_jax[dask]'", param_hint=hint)
+    with _cluster(workers) if workers is not None else _reached(str(scheduler)) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _cluster(workers: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    watched = "127.0.0.1:0" if importlib.util.find_spec("bokeh") else None
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=max(1, cores // workers),
+        memory_limit=0,  # memory= bounds it
+        host="127.0.0.1",
+        dashboard_address=watched,
+        silence_logs=logging.ERROR,
+    )
+    with cluster, Client(cluster) as client:
+        if watched:
+            say(stderr_console(), f"Dashboard: {cluster.dashboard_link}")
+        yield client
+
+
+@contextlib.contextmanager
+def _reached(scheduler: str) -> Iterator[Any]:
+    from distributed import Client
+
+    from ..stream.workers import WorkerError
+
+    try:
+        file = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
+        client = Client(**file, timeout=30, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise WorkerError(
+            f"--scheduler {scheduler}: no scheduler answers there ({type(error).__name__}: {error}). Start it (dask "
+            "scheduler), give its address as it prints it, or the file that it was told to write with --scheduler-file."
+        ) from error
+    with client:
+        yield client
