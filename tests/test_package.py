@@ -79,7 +79,7 @@ MAY_IMPORT = {
     "runs": {"curves", "fitting", *SHARED},
     "store": {"printable", "arguments"},
     "data": set(),
-    "stream": {"store", *SHARED},
+    "stream": {"cache", "store", *SHARED},
     "jobs": {
         *("printable", "store", "stream", "curves", "fitting", "spectrum", "temporal", "reshape", "simulate", "runs"),
         *SHARED,

@@ -208,7 +208,7 @@ def test_a_lost_lock_keeps_a_block_from_counting(job, monkeypatch):
     def lost(_):
         raise LockedError("another run took over")
 
-    monkeypatch.setattr("tsl_jax.store.lock._Lease.check", lost)
+    monkeypatch.setattr("tsl_jax.store.lease.Lease.check", lost)
     with pytest.raises(LockedError, match="took over"):
         job.fit(target)
     assert open_fits(target).ledger.states.tolist() == [0, 0, 0]

@@ -183,9 +183,9 @@ def test_the_estimate_is_that_of_noise_model(job, tmp_path):
 def test_old_fit_stores_are_refused_with_the_cure(job, tmp_path):
     job.fit(tmp_path / "fits", Hyperbola())
     zarr.open_group(tmp_path / "fits", mode="r+").attrs["tsl_version"] = 1
-    with pytest.raises(StoreError, match=r"tsl_version: got 1; expected 2.*overwrite=True") as raised:
+    with pytest.raises(StoreError, match=r"tsl_version: got 1; expected 3.*overwrite=True") as raised:
         open_fits(tmp_path / "fits")
     assert len(raised.value.violations) == 1
-    with pytest.raises(ChangedError, match="tsl_version: was 1, now 2"):
+    with pytest.raises(ChangedError, match="tsl_version: was 1, now 3"):
         job.fit(tmp_path / "fits", Hyperbola())
     assert job.fit(tmp_path / "fits", Hyperbola(), overwrite=True).complete

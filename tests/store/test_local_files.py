@@ -14,8 +14,8 @@ from zarr.storage import LocalStore
 from tests.kills import dead_name
 from tsl_jax.store import local_files, locate
 from tsl_jax.store.arrays import WholeWrites, storing_all
+from tsl_jax.store.lease import LEASE_SECONDS
 from tsl_jax.store.local_files import WholeFiles, temporary_name, whole_file, writer_lives, written_file
-from tsl_jax.store.lock import LEASE_SECONDS
 from tsl_jax.store.own_files import remove_partial_files
 
 

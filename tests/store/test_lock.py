@@ -1,5 +1,6 @@
 """One writer at a time, on every kind of store, and free again after a kill."""
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, WrapperStore
 
-from tsl_jax.store import LockedError, locate, lock, writer_lock
+from tsl_jax.store import LockedError, lease, locate, writer_lock
 
 
 def stores(kind, tmp_path):
@@ -62,30 +63,87 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(lock, "_now", clock)
+    monkeypatch.setattr(lease, "_now", clock)
     return clock
 
 
 @pytest.fixture
 def often(monkeypatch):
     """Lets a lease be renewed all the time."""
-    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.01)
 
 
-def put(location, **lease):
+def put(location, key="ledger/lease", **lease):
     buffer = default_buffer_prototype().buffer.from_bytes(json.dumps(lease).encode())
-    sync(location.store.set("ledger/lease", buffer))
+    sync(location.store.set(key, buffer))
 
 
 @pytest.mark.usefixtures("often")
 def test_a_lease_is_taken_over_when_it_has_expired(clock):
     location = locate(MemoryStore())
-    put(location, owner="dead", holder="process 1 on elsewhere", until=clock.now + 300)
-    with pytest.raises(LockedError, match=r"process 1 on elsewhere.*free in 300 s"), writer_lock(location):
+    put(location, owner="dead", holder="process 1 on elsewhere", until=clock.now + 0.009)
+    with pytest.raises(LockedError, match=r"process 1 on elsewhere.*free in 0 s"), writer_lock(location):
         pass
-    clock.now += 301
+    clock.now += 0.01
     with writer_lock(location) as held:
         held.check()
+
+
+@pytest.mark.usefixtures("often")
+def test_a_dead_lease_of_a_clock_that_is_ahead_is_taken_over(clock):
+    location = locate(MemoryStore())
+    put(location, owner="dead", holder="process 1 on elsewhere", until=clock.now + 3e7)
+    with writer_lock(location) as held:
+        held.check()
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_living_lease_of_a_clock_that_is_ahead_is_seen_by_its_heartbeat(monkeypatch):
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    location, beat, stop = locate(MemoryStore()), 0.0, threading.Event()
+
+    def live():
+        nonlocal beat
+        while not stop.wait(0.01):
+            beat += 1
+            put(location, owner="far", holder="process 3 on elsewhere", until=3e7 + beat)
+
+    put(location, owner="far", holder="process 3 on elsewhere", until=3e7)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        living = threads.submit(live)
+        with pytest.raises(LockedError, match="process 3 on elsewhere"), writer_lock(location):
+            pass
+        stop.set()
+        living.result()
+
+
+@pytest.mark.parametrize("kind", ["directory", "memory", "path", "wrapped", "obstore"])
+def test_parts_share_what_nobody_then_has_alone(kind, tmp_path):
+    first, second = (locate(store, writable=True) for store in stores(kind, tmp_path))
+    with writer_lock(first, shared=True) as one, writer_lock(second, shared=True) as other:
+        one.check()
+        other.check()
+        with pytest.raises(LockedError, match=f"process {os.getpid()}"), writer_lock(second):
+            pass
+        one.check()  # the attempt has changed nothing
+        with writer_lock(second, shared=True) as third:
+            third.check()
+    with writer_lock(second), pytest.raises(LockedError), writer_lock(first, shared=True):
+        pass
+    with writer_lock(first):
+        pass
+
+
+@pytest.mark.usefixtures("often")
+def test_a_part_that_was_killed_frees_the_output(clock):
+    location = locate(MemoryStore())
+    put(location, "ledger/lease-" + "0" * 32, owner="dead", holder="process 1 on elsewhere", until=clock.now + 0.009)
+    with pytest.raises(LockedError, match="process 1 on elsewhere"), writer_lock(location):
+        pass
+    clock.now += 0.01
+    with writer_lock(location):
+        assert set(location.store._store_dict) == {"ledger/lease"}
+    assert not location.store._store_dict
 
 
 @pytest.mark.usefixtures("often")
@@ -116,7 +174,7 @@ def test_a_run_whose_lease_was_not_renewed_in_time_stops(clock):
     location = locate(MemoryStore())
     with writer_lock(location) as held:
         held.check()
-        clock.now += lock.LEASE_SECONDS + 1
+        clock.now += lease.LEASE_SECONDS + 1
         with pytest.raises(LockedError, match="could not renew its lease for 60 s"):
             held.check()
 

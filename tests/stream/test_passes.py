@@ -22,6 +22,7 @@ from tsl_jax.store import open_fits, open_losses
 from tsl_jax.stream import passes
 from tsl_jax.stream.parts import Part, parts_of, sequence_numbers, sequence_parts
 from tsl_jax.stream.passes import run_pass, tasks_of
+from tsl_jax.stream.workers import merged
 
 TOKENS, CONTEXT = 330, 8
 
@@ -107,9 +108,16 @@ def test_parts_may_be_added_in_any_order_and_elsewhere(stores, name):
 class Elsewhere:
     """Workers that see nothing but what can be sent to them."""
 
-    def map(self, function, items):
-        for item in items:
-            yield pickle.loads(pickle.dumps(function(item)))
+    count = 3
+    each = call = None
+
+    def reduce(self, function, merge, items, *, name, report):
+        def results():
+            for index, item in enumerate(items):
+                yield pickle.loads(pickle.dumps(function))(item)
+                report(index)
+
+        return merged(lambda one, other: merge(*pickle.loads(pickle.dumps((one, other)))), results())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,7 +126,7 @@ def test_workers_give_the_same_bits(stores, name, monkeypatch):
     losses, fits = stores
     job, parts, seen = passes_over(losses, fits)[name], sequence_parts(losses, 20), []
     here = run_pass(job, parts)
-    there = run_pass(job, parts, workers=Elsewhere(), progress=lambda done, total: seen.append((done, total)))
+    there = run_pass(job, parts, client=Elsewhere(), progress=lambda done, total: seen.append((done, total)))
     for a, b in zip(leaves(here), leaves(there), strict=True):
         np.testing.assert_array_equal(a, b)
     assert seen[-1] == (TOKENS, TOKENS)

@@ -1,6 +1,7 @@
 """Mean loss per position in the context and checkpoint, streamed from a loss store."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,12 @@ class PositionLosses:
 
 
 def position_losses(
-    losses: StoreLike | LossStore, *, axis: str = "step", groups: int = 64, memory: int = DEFAULT_MEMORY
+    losses: StoreLike | LossStore,
+    *,
+    axis: str = "step",
+    groups: int = 64,
+    memory: int = DEFAULT_MEMORY,
+    client: Any = None,
 ) -> PositionLosses:
     """Mean loss per position and checkpoint, with standard errors, of a loss store of any size.
 
@@ -58,6 +64,7 @@ def position_losses(
         groups: into how many groups the sequences are dealt, evenly; more of them tell standard errors more
             exactly, fewer save memory. Groups that stay empty are dropped.
         memory: most bytes for the sums, which take 20 a group, position and checkpoint.
+        client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
     Returns:
         `PositionLosses`.
@@ -83,7 +90,7 @@ def position_losses(
     losses.axis(axis)
     if groups < 2:
         raise ValueError(f"groups: got {groups}, expected at least 2; standard errors come from their scatter")
-    length = _context_length(losses)
+    length = _context_length(losses, client)
     cells = length * losses.num_checkpoints
     if groups * cells * _CELL_BYTES > memory:
         fitting = memory // (cells * _CELL_BYTES)
@@ -92,7 +99,9 @@ def position_losses(
             f"{groups * cells * _CELL_BYTES:,} bytes, more than memory={memory:,}; "
             + (f"pass groups={fitting} or more memory" if fitting >= 2 else "pass more memory")
         )
-    return run_pass(PositionSums(losses, axis, groups, length), sequence_parts(losses, loss_rows(losses)))
+    return run_pass(
+        PositionSums(losses, axis, groups, length), sequence_parts(losses, loss_rows(losses)), client=client
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,14 +175,14 @@ def _ratio(total, count):
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def _context_length(losses: LossStore) -> int:
+def _context_length(losses: LossStore, client: Any) -> int:
     """One more than the largest position, after checking all of them."""
     if "position" not in losses.token_coordinates:
         raise StoreError(
             f"position: {losses.name} has no such token coordinate, which says where in its context a token is; write "
             "it with create_losses(..., tokens={'position': ...}), counting from 0"
         )
-    return run_pass(_Lengths(losses), parts_of(losses, _COORDINATE_ROWS))
+    return run_pass(_Lengths(losses), parts_of(losses, _COORDINATE_ROWS), client=client)
 
 
 @dataclasses.dataclass(frozen=True)

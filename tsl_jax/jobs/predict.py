@@ -1,7 +1,7 @@
 """Fit stores evaluated: predictions for tokens, and the mean of all fits beside the mean loss."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -89,7 +89,7 @@ def predict_store(
 
 
 def mean_curves(
-    losses: StoreLike | LossStore, fits: StoreLike | FitStore, *, family: Family | None = None
+    losses: StoreLike | LossStore, fits: StoreLike | FitStore, *, family: Family | None = None, client: Any = None
 ) -> MeanCurves:
     """Mean loss and mean of the fits at every checkpoint, streamed; sums are float64.
 
@@ -100,6 +100,7 @@ def mean_curves(
         losses: an open loss store, or whatever opens as one.
         fits: its fit store, likewise.
         family: needed only for a family of your own.
+        client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
     Returns:
         `MeanCurves`, NaN at checkpoints without a pair.
@@ -127,7 +128,7 @@ def mean_curves(
         raise StoreError(
             f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
         )
-    return run_pass(MeansOfFits(losses, fits, family or family_of(fits)), loss_parts(losses))
+    return run_pass(MeansOfFits(losses, fits, family or family_of(fits)), loss_parts(losses), client=client)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ class StoreError(ValueError):
 
 
 def _made_again(kind: type[StoreError], arguments: tuple[object, ...]) -> StoreError:
-    error = kind.__new__(kind)
+    error: Any = OSError.__new__(kind) if issubclass(kind, OSError) else kind.__new__(kind)
     error.args = arguments
     return error
 

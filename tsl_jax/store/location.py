@@ -186,7 +186,7 @@ def _locate(store: StoreLike, writable: bool) -> Location:
     if not text:
         raise StoreError("store: got an empty path; give the path or URL of a store, '.' for the working directory")
     try:
-        path = Path(text).expanduser()
+        path = Path(text).expanduser().absolute()  # another process may work elsewhere
     except RuntimeError as error:
         raise StoreNotFoundError(
             f"{text}: there is no user of this name; give the whole path, or ./{text} for a folder of this name"

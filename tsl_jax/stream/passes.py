@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from .ahead import READERS, pool, read_ahead
 from .parts import Part
-from .workers import Workers, merged
+from .workers import merged, workers_of
 
 Block = TypeVar("Block")
 State = TypeVar("State")
@@ -46,7 +46,7 @@ def run_pass(
     parts: Sequence[Part],
     *,
     progress: Callable[[int, int], None] | None = None,
-    workers: Workers | None = None,
+    client: Any = None,
 ) -> Result:
     """Add up the parts of a store.
 
@@ -54,11 +54,13 @@ def run_pass(
         job: what is added up.
         parts: of `tsl_jax.stream.parts`, consecutive.
         progress: called with the tokens done and all tokens: after each part here, after each task elsewhere.
-        workers: where tasks run; by default here, one after the other, with a few parts read ahead.
+        client: where tasks run: a `dask.distributed.Client` or a `concurrent.futures.Executor`; by default here, one
+            after the other, with a few parts read ahead.
 
     Returns:
         What the job makes of the state of all tokens. Its bits do not depend on the workers.
     """
+    workers = workers_of(client)
     done, total = 0, sum(part.stop - part.start for part in parts)
 
     def report(tokens: int) -> None:

@@ -193,7 +193,8 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
         return Outcome(function(*arguments))
     except Exception as error:
-        return Outcome(error=_sendable(error), where=f"process {os.getpid()} on {socket.gethostname()}")
+        failure = error  # raised where the task came from
+    return Outcome(error=_sendable(failure), where=f"process {os.getpid()} on {socket.gethostname()}")
 
 
 def _attempt_with(cores: int, function: Callable[..., Any], *arguments: Any) -> Outcome:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ def compare(
     ignore: Sequence[str] = (),
     family: Family | None = None,
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> RunComparison:
     """Compare fits of the same tokens in several training runs: what of a token repeats, and how closely.
 
@@ -52,6 +54,7 @@ def compare(
         ignore: token coordinates that may differ between the stores.
         family: needed only for a family of your own.
         progress: called after each block with the tokens done and all tokens.
+        client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
     Returns:
         `tsl_jax.runs.RunComparison`: per pair of runs and over all pairs the rank correlation of each parameter, its
@@ -90,7 +93,7 @@ def compare(
     if components is not None:
         components.check(plan.coordinates, plan.event)
     job = CompareStores(plan, tuple(store.name for store in stores), components, level, tuple(stores), tuple(shared))
-    found = run_pass(job, sequence_parts(stores[0], _BLOCK_TOKENS), progress=progress)
+    found = run_pass(job, sequence_parts(stores[0], _BLOCK_TOKENS), progress=progress, client=client)
     said = {"axis_name": stores[0].axis_name, "scale": stores[0].scale}
     return dataclasses.replace(found, notes=differences_allowed(stores, shared), **said)
 

@@ -58,12 +58,7 @@ class FitRequest:
             self, losses=_from_anywhere("losses", self.losses), fits=_from_anywhere("fits", self.fits)
         )
         for field in dataclasses.fields(request):
-            why_not = _why_not_sent(getattr(request, field.name))
-            if why_not:
-                raise StoreError(
-                    f"{field.name}: {getattr(request, field.name)!r} cannot be sent to workers ({why_not}). Define it "
-                    "in a module that they can import."
-                )
+            _check_sent(field.name, getattr(request, field.name))
         return request
 
 
@@ -89,12 +84,14 @@ def _from_anywhere(name: str, store: StoreLike) -> StoreLike:
     return text if is_url(text) else str(Path(text).expanduser().absolute())
 
 
-def _why_not_sent(value: Any) -> str | None:
+def _check_sent(name: str, value: Any) -> None:
     try:
         _pickle().dumps(value)
     except Exception as error:  # whatever an object of the user's raises
-        return f"{type(error).__name__}: {error}"
-    return None
+        raise StoreError(
+            f"{name}: {value!r} cannot be sent to workers ({type(error).__name__}: {error}). Define it in a module that "
+            "they can import."
+        ) from error
 
 
 def _pickle() -> Any:

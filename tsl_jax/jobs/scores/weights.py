@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -72,6 +73,7 @@ def score_store(
     strength: float = 0.5,
     components: Widening | None = None,
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> SampleWeights:
     """Score the sequences of a fit store by what they hold to be learned in a window, and weigh them.
 
@@ -85,6 +87,7 @@ def score_store(
             in another run. By default by the fits' own errors, which say what the same run would show if it were
             measured again.
         progress: called after each block with the tokens done and all tokens.
+        client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
     Returns:
         `SampleWeights`; sequences without a fitted token are left out.
@@ -120,7 +123,7 @@ def score_store(
     if isinstance(components, RunComponents):
         components.check(*comparison_coordinates(fits))
     job = ScorePass(fits, (float(window[0]), float(window[1])), inside, components, min(_BLOCK_TOKENS, fits.num_tokens))
-    scores, seen = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress)
+    scores, seen = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress, client=client)
     kept = scores.tokens > 0
     if not scores.events.sum() > 0:
         raise StoreError(

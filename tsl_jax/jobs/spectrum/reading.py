@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class StoreSpectrum:
     sequences: str
 
 
-def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None) -> Spectrum:
+def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None, client: Any = None) -> Spectrum:
     """The learning-time spectrum of a fit store of any size, streamed.
 
     Whole sequences are resampled together where the store knows them: by its coordinate `sequence`, else by where
@@ -62,6 +63,7 @@ def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None)
     Args:
         fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one.
         grid: the bins; by default those of `tsl_jax.spectrum.SpectrumGrid` over the checkpoints that were fitted.
+        client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
     Returns:
         `Spectrum`; tokens that are not fitted yet are counted as ``PENDING``.
@@ -82,7 +84,7 @@ def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None)
 
     Source: arXiv 2606.29858.
     """
-    return read_spectrum(fits, grid=grid).spectrum
+    return read_spectrum(fits, grid=grid, client=client).spectrum
 
 
 def read_spectrum(
@@ -94,6 +96,7 @@ def read_spectrum(
     bins: int = 8,
     grid: SpectrumGrid | None = None,
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> StoreSpectrum:
     """Spectrum, groups and mean losses of a fit store of any size in one pass.
 
@@ -109,6 +112,7 @@ def read_spectrum(
         bins: number of groups of a number with many values.
         grid: the bins of the spectrum; by default those of `SpectrumGrid` over the checkpoints that were fitted.
         progress: called after each block with the tokens done and all tokens.
+        client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
     Returns:
         `StoreSpectrum`.
@@ -145,7 +149,7 @@ def read_spectrum(
         raise StoreError(f"grid: got scale {grid.scale!r}, expected that of the fits {fits.name}, {family.scale!r}")
     groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
     job = SpectrumPass(fits, family, grid, groupings, (losses, other_run), columns)
-    sums = run_pass(job, sequence_parts(fits, job.rows), progress=progress)
+    sums = run_pass(job, sequence_parts(fits, job.rows), progress=progress, client=client)
     groups = {name: TokenGroups(grouping, sums.tally.counts(name)) for name, grouping in groupings.items()}
     return StoreSpectrum(
         sums.tally.spectrum(), groups, sums.errors, sums.losses, axis, fits.axis_name, sequence_source(fits)
