@@ -142,7 +142,7 @@ class Runs(RuleBasedStateMachine):
 
 
 TestRuns = Runs.TestCase
-TestRuns.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestRuns.settings = settings(max_examples=5, stateful_step_count=15, deadline=None)
 
 
 def test_a_task_is_data():

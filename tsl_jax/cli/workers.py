@@ -57,17 +57,16 @@ def _cluster(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    watched = "127.0.0.1:0" if importlib.util.find_spec("bokeh") else None
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=max(1, cores // workers),
         memory_limit=0,  # memory= bounds it
         host="127.0.0.1",
-        dashboard_address=watched,
+        dashboard_address="127.0.0.1:0",
         silence_logs=logging.ERROR,
     )
     with cluster, Client(cluster) as client:
-        if watched:
+        if importlib.util.find_spec("bokeh"):
             say(stderr_console(), f"Dashboard: {cluster.dashboard_link}")
         yield client
 

@@ -1,6 +1,7 @@
 """The workers of a Dask cluster."""
 
 import contextlib
+import functools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -43,10 +44,9 @@ class DaskWorkers:
         return sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
 
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
-        """What a function returns in one of them."""
-        with _reached():
-            outcome = _outcome(self._submit("tsl-call", _attempt, function, *arguments))
-        return value_of(outcome)
+        """What a function returns in one of them; in a second one, if the first does not answer and another idles."""
+        calls = self.each(_called, [functools.partial(function, *arguments)], name="tsl-call", again=_same)
+        return next(value for _, value in calls)
 
     def each(
         self,
@@ -67,7 +67,7 @@ class DaskWorkers:
             while under_way:
                 with _reached():
                     with contextlib.suppress(TimeoutError):
-                        wait(list(under_way), timeout=_LOOK, return_when="FIRST_COMPLETED")
+                        self._wait(under_way, _LOOK)
                     for future in [future for future in under_way if future.done()]:
                         index = under_way.pop(future, None)
                         if index is None:
@@ -75,14 +75,12 @@ class DaskWorkers:
                         outcome = _outcome(future)
                         self._drop([future, *(other for other, i in under_way.items() if i == index)], under_way)
                         yield index, value_of(outcome)
-                    left = set(under_way.values())
-                    if again is not None and 0 < len(left) < self.count:
-                        for index in left - copied:
-                            others = self._others(index, under_way)
-                            if others:
-                                copied.add(index)
-                                copy = self._submit(name, _attempt, function, again(items[index]), workers=others)
-                                under_way[copy] = index
+                    if again is not None:
+                        left = [index for index in dict.fromkeys(under_way.values()) if index not in copied]
+                        for index, worker in zip(reversed(left), self._idle() if left else [], strict=False):
+                            copied.add(index)
+                            how = {"workers": [worker], "allow_other_workers": True}
+                            under_way[self._submit(name, _attempt, function, again(items[index]), **how)] = index
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be what was lost
                 self._drop(list(under_way), under_way)
@@ -104,7 +102,7 @@ class DaskWorkers:
             under_way = {leaf: index for index, leaf in enumerate(leaves)}
             del leaves
             while under_way:
-                wait(list(under_way), timeout=None, return_when="FIRST_COMPLETED")
+                self._wait(under_way, None)
                 for future in [future for future in under_way if future.done()]:
                     report(under_way.pop(future))
             outcome = _outcome(whole)
@@ -118,11 +116,25 @@ class DaskWorkers:
             under_way.pop(future, None)
         self._client.cancel(futures, force=True, reason="it is not needed any more")
 
-    def _others(self, index: int, under_way: dict[Future, int]) -> list[str]:
-        """Workers that do not have this item."""
-        keys = {future.key for future, i in under_way.items() if i == index}
+    def _wait(self, under_way: dict[Future, int], seconds: float | None) -> None:
+        """Until one of them is done."""
+        with self._client.as_current():
+            wait(list(under_way), timeout=seconds, return_when="FIRST_COMPLETED")
+
+    def _idle(self) -> list[str]:
+        """Workers without a task, while there are tasks."""
+        if self._client.scheduler is None:
+            raise OSError("the connection is closed")
         busy: Any = self._client.processing()
-        return [worker for worker, tasks in busy.items() if not keys & set(map(str, tasks))]
+        return [worker for worker, tasks in busy.items() if not tasks]
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    return function()
+
+
+def _same(item: Item) -> Item:
+    return item
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:

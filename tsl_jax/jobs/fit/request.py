@@ -89,8 +89,8 @@ def _check_sent(name: str, value: Any) -> None:
         _pickle().dumps(value)
     except Exception as error:  # whatever an object of the user's raises
         raise StoreError(
-            f"{name}: {value!r} cannot be sent to workers ({type(error).__name__}: {error}). Define it in a module that "
-            "they can import."
+            f"{name}: {value!r} cannot be sent to workers ({type(error).__name__}: {error}). Define it in a module "
+            "that they can import."
         ) from error
 
 

@@ -1,0 +1,317 @@
+"""Fits on a Dask cluster of two real worker processes: whatever dies, the files are those of one process."""
+
+import dataclasses
+import errno
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import zarr
+from small_job import Job
+
+import tsl_jax as tsl
+from tests.kills import tree
+from tsl_jax.fitting import FitOptions
+from tsl_jax.jobs.fit import hardware
+from tsl_jax.jobs.fit.running import FitJob
+from tsl_jax.store import ChangedError, ChunkError, StoreError, WriteError, open_fits
+from tsl_jax.store.local_files import WholeFiles
+from tsl_jax.stream.workers import WorkerError
+
+distributed = pytest.importorskip("distributed")
+KILLS = int(os.environ.get("TSL_FUZZ", 0)) // 50 or 2
+OPTIONS = FitOptions(block_size=32, max_steps=8)
+
+
+def with_path():
+    """The environment of processes that find `small_job` and the package."""
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, which their nannies start again when they are killed; they find `small_job`, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", with_path()["PYTHONPATH"])
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A store of 24 blocks, and its fits by one process."""
+    folder = tmp_path_factory.mktemp("many")
+    job = Job(str(folder / "losses.zarr"), tokens=64 * 24 - 7)
+    job.write()
+    job.fit(folder / "one", tsl.Hyperbola())
+    return job, tree(folder / "one")
+
+
+def pids(client):
+    return client.run(os.getpid)
+
+
+def test_the_files_are_those_of_one_process(client, many, tmp_path):
+    job, truth = many
+    seen = []
+    summary = job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client, progress=lambda *done: seen.append(done))
+    assert tree(tmp_path / "fits") == truth
+    assert (summary.workers, summary.tokens_run, summary.pending) == (2, job.tokens, 0)
+    assert seen[0] == (0, job.tokens)
+    assert seen[-1] == (job.tokens, job.tokens)
+    again = job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+    assert (again.tokens_run, again.blocks_run) == (0, 0)
+    assert tree(tmp_path / "fits") == truth
+
+
+def test_sums_have_the_bits_of_one_process(client, tmp_path, monkeypatch):
+    monkeypatch.setattr("tsl_jax.stream.passes.LEAST_TASK_TOKENS", 32)
+    job = Job(str(tmp_path / "losses.zarr"))
+    job.write()
+    job.fit(tmp_path / "fits")
+    here, there = (tsl.spectrum_of(tmp_path / "fits", client=where) for where in (None, client))
+    for one, other in zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_workers_may_be_killed(client, many, tmp_path):
+    job, truth = many
+    rng, killed = random.Random(3), 0
+    for attempt in range(1 + KILLS // 10):
+
+        def kill(done, total):
+            nonlocal killed
+            if killed < KILLS and 0 < done < total:
+                os.kill(rng.choice(list(pids(client).values())), signal.SIGKILL)
+                killed += 1
+                client.wait_for_workers(2, timeout=120)
+
+        job.fit(tmp_path / f"fits{attempt}", tsl.Hyperbola(), client=client, progress=kill)
+        assert tree(tmp_path / f"fits{attempt}") == truth
+    assert killed
+
+
+DRIVER = """
+import os, signal, sys
+from distributed import Client
+from small_job import Job
+import tsl_jax as tsl
+
+def kill(done, total):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    with Client(sys.argv[1], set_as_default=False) as client:
+        Job(sys.argv[2], tokens=int(sys.argv[4])).fit(sys.argv[3], tsl.Hyperbola(), client=client, progress=kill)
+"""
+
+
+def test_the_driver_may_be_killed(client, many, tmp_path):
+    job, truth = many
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    command = [
+        sys.executable,
+        str(script),
+        client.scheduler.address,
+        job.source,
+        str(tmp_path / "fits"),
+        str(job.tokens),
+    ]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    first = open_fits(tmp_path / "fits").ledger.states
+    assert first.any()
+    summary = job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+    assert summary.blocks_run <= (first == 0).sum()
+    assert tree(tmp_path / "fits") == truth
+
+
+def test_a_worker_that_stops_does_not_hold_the_run_and_counts_nothing_later(client, many, tmp_path):
+    job, truth = many
+    stopped = []
+
+    def stop(done, total):
+        if 0 < done < total and not stopped:
+            stopped.append(next(iter(pids(client).values())))
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    try:
+        job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client, progress=stop)
+        assert tree(tmp_path / "fits") == truth
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(client.processing()) < 2:
+        time.sleep(0.1)
+    assert tree(tmp_path / "fits") == truth
+
+
+def test_a_bad_chunk_is_named_with_its_worker_and_keeps_the_rest(client, tmp_path):
+    job = Job(str(tmp_path / "losses.zarr"))
+    job.write()
+    path = tmp_path / "losses.zarr/losses/c/2/0"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ChunkError, match=r"losses/c/2/0.*Restore the chunk.*In the worker process \d+ on"):
+        job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+    summary = job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client, on_bad_chunk="skip")
+    assert {bad.chunk for bad in summary.bad_chunks} == {"losses/c/2/0"}
+
+
+async def _disk_is_full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _fill_disk():
+    WholeFiles.real, WholeFiles.set_unsettled = WholeFiles.set_unsettled, _disk_is_full
+
+
+def _free_disk():
+    WholeFiles.set_unsettled = WholeFiles.real
+
+
+def test_a_full_disk_of_one_worker_is_named(client, many, tmp_path):
+    job, truth = many
+    worker = next(iter(pids(client)))
+    client.run(_fill_disk, workers=[worker])
+    try:
+        with pytest.raises(WriteError, match=r"No space left.*Free some space.*In the worker process \d+ on"):
+            job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+    finally:
+        client.run(_free_disk, workers=[worker])
+    job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+    assert tree(tmp_path / "fits") == truth
+
+
+def _other_kind(kernel, device):
+    return {"device": device.device_kind, "kernel": kernel, "instructions": "x86-64-v1"}
+
+
+def _describe_as(function):
+    from tsl_jax.jobs.fit import plan, task
+
+    plan.describe_fitter = task.describe_fitter = function
+
+
+def test_a_mixture_of_hardware_is_refused_unless_it_is_allowed(client, many, tmp_path):
+    job, _ = many
+    worker = next(iter(pids(client)))
+    client.run(_describe_as, _other_kind, workers=[worker])
+    try:
+        with pytest.raises(ChangedError, match=r"fitter: this worker would fit with .*instructions.*--mixed-hardware"):
+            job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+        job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client, mixed_hardware=True)
+    finally:
+        client.run(_describe_as, hardware.describe_fitter, workers=[worker])
+    assert len(set(open_fits(tmp_path / "fits").ledger.fitters.tolist())) == 2
+    zarr.open_array(tmp_path / "fits/ledger", mode="r+")[0] = 0
+    with pytest.raises(ChangedError, match=r"blocks, the first of them \d+, were fitted with"):
+        job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+
+
+def test_other_versions_and_what_workers_do_not_see_are_named(client, many, tmp_path, monkeypatch):
+    job, _ = many
+    fit = functools.partial(job.fit, tmp_path / "fits", tsl.Hyperbola(), client=client)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsl_jax.jobs.fit.elsewhere.package_version", lambda: "9.9")
+        with pytest.raises(WorkerError, match=r"It has tsl_jax .*, the run 9\.9: install the same version"):
+            fit()
+    monkeypatch.setattr(FitJob, "create", lambda *_: pytest.fail("nothing is made"))
+    source = zarr.storage.MemoryStore()
+    zarr.open_group(source, mode="w")
+    with pytest.raises(StoreError, match=r"losses: got a MemoryStore, which other processes do not see"):
+        tsl.fit_store(source, tmp_path / "other", tsl.Hyperbola(), client=client)
+    lost = str(tmp_path / "moved.zarr")
+    real = FitJob.__init__
+
+    def moved(self, request, *arguments, **options):
+        real(self, request, *arguments, **options)
+        self._request = dataclasses.replace(self._request, losses=lost)
+
+    monkeypatch.setattr(FitJob, "__init__", moved)
+    with pytest.raises(StoreError, match=r"moved\.zarr.*This worker does not see it: give a path on a file system"):
+        fit()
+
+
+def test_a_family_that_cannot_be_sent_is_named(client, many, tmp_path):
+    class Own(tsl.Hyperbola):
+        def __reduce__(self):
+            raise TypeError("it holds a file")
+
+    with pytest.raises(StoreError, match=r"family: .*cannot be sent to workers \(TypeError: it holds a file\)"):
+        many[0].fit(tmp_path / "fits", Own(), client=client)
+    assert not (tmp_path / "fits").exists()
+
+
+def test_a_family_of_the_users_own_travels(client, tmp_path):
+    class Own(tsl.Hyperbola):
+        pass
+
+    job = Job(str(tmp_path / "losses.zarr"))
+    job.write()
+    job.fit(tmp_path / "fits", Own(), client=client)
+    assert open_fits(tmp_path / "fits").complete
+
+
+NO_DEVICE = """
+import sys
+import tsl_jax as tsl
+from distributed import Client
+from jax._src import xla_bridge
+from small_job import Job
+
+if __name__ == "__main__":
+    with Client(sys.argv[1], set_as_default=False) as client:
+        Job(sys.argv[2]).fit(sys.argv[3], tsl.Hyperbola(), client=client)
+    assert not xla_bridge.backends_are_initialized()
+"""
+
+
+def test_the_driver_starts_no_device(client, tmp_path):
+    Job(str(tmp_path / "losses.zarr")).write()
+    script = tmp_path / "driver.py"
+    script.write_text(NO_DEVICE)
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    command = [
+        sys.executable,
+        str(script),
+        client.scheduler.address,
+        str(tmp_path / "losses.zarr"),
+        str(tmp_path / "f"),
+    ]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, timeout=300)
+
+
+def test_a_lost_scheduler_is_named_and_nothing_is_lost(many, tmp_path):
+    job, truth = many
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
+    ) as cluster:
+        client = distributed.Client(cluster, set_as_default=False)
+
+        def lose(done, total):
+            if 0 < done < total:
+                cluster.close(timeout=5)
+
+        with pytest.raises(WorkerError, match="The scheduler does not answer"):
+            job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client, progress=lose)
+        client.close(timeout=1)
+    assert open_fits(tmp_path / "fits").ledger.states.any()
+    job.fit(tmp_path / "fits", tsl.Hyperbola())
+    assert tree(tmp_path / "fits") == truth
