@@ -58,6 +58,16 @@ def test_one_event_is_not_taken_for_two(kind):
     assert flagged(False, kind, False) <= (8 if kind == "AR 0.9" else 5)
 
 
+def test_few_checkpoints_of_persistent_noise_are_no_second_event():
+    u, rng = np.linspace(0, 1, 16), np.random.default_rng(5)
+    noise = 0.2 * NOISE["AR 0.9"](rng, (CURVES, 16))
+    losses = 1 + rng.uniform(1, 6, CURVES)[:, None] / (1 + np.exp(20 * (u - rng.uniform(0.2, 0.8, CURVES)[:, None])))
+    found = tsl.fit(tsl.Sigmoid(), np.geomspace(1, 1000, 16), (losses + noise).astype(np.float32)).second_event
+    share = float(np.mean(np.asarray(found) > 0.5))
+    print(f"16 checkpoints: {100 * share:.1f}%")
+    assert share < 0.06
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_second_events_are_seen(kind):
     for shared, least in zip((True, False), SEEN[kind], strict=True):

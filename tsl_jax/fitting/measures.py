@@ -86,7 +86,7 @@ def measure_block(family: Family, assumed: Noise, block: Block, solution: Soluti
     noise = noise_of(assumed, len(family.names), root, root * r)
     meat, long_run = sandwiched(assumed, noise, root, basis)
     white_rss, white_gain = event_gain(assumed, noise, root, root * (block.loss - constant), root * r)
-    second_rss, gain = second_gain(assumed, root, root * r, basis)
+    second_rss, gain = second_gain(assumed, noise, root, root * r, basis)
     return Measures(
         factor=factor,
         meat=meat,

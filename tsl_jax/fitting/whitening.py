@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import lax
 
-from .noise import MOST_CORRELATION, CurveNoise, Noise, correlation_of, odds_of
+from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, CurveNoise, Noise, correlation_of, odds_of
 from .residual_noise import leaning, noise_of
 
 #: Losses are whitened with a correlation that is larger than its estimate by this many standard deviations of it, in
@@ -77,14 +77,14 @@ def event_gain(assumed: Noise, noise: CurveNoise, root, apart, e):
     return jnp.sum(jnp.square(left), axis=0), jnp.maximum(whole - jnp.maximum(most, 0) - level_gain, 0)
 
 
-def second_gain(assumed: Noise, root, e, basis):
+def second_gain(assumed: Noise, noise: CurveNoise, root, e, basis):
     """What a step between two checkpoints explains beyond a curve, in `whitened` residuals.
 
     The step is the one that lowers the rss most. The noise is that of what it leaves, for a second event in the
-    residuals looks like noise that persists.
+    residuals looks like noise that persists; with too few points to tell a step from noise, that of the residuals.
 
     Args:
-        assumed: what is taken for granted of the noise.
+        assumed, noise: what is taken for granted, and what each curve adds.
         root: (checkpoints, curves) roots of the weights.
         e: (checkpoints, curves) residuals times them.
         basis: (coefficients, checkpoints, curves) orthonormal columns that the fit took out of the losses.
@@ -94,7 +94,10 @@ def second_gain(assumed: Noise, root, e, basis):
         without the two neighbouring checkpoints that speak most for it.
     """
     height, step = best_step(root, e, basis)
-    noise = noise_of(assumed, len(basis) + STEP_PARAMETERS, root, e - height * step)
+    size = len(basis) + STEP_PARAMETERS
+    enough = jnp.sum(root > 0, axis=0) >= POINTS_A_PARAMETER * size
+    beside = noise_of(assumed, size, root, e - height * step)
+    noise = CurveNoise(*(jnp.where(enough, new, old) for new, old in zip(beside, noise, strict=True)))
     left, step = whitened(assumed, noise, SECOND_CAUTION, root, (e, step))
     square = jnp.sum(jnp.square(step), axis=0)
     height = jnp.sum(left * step, axis=0) / jnp.where(square > 0, square, 1)

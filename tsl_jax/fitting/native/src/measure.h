@@ -68,7 +68,7 @@ class Measurer {
     };
     BestStep<kSize> step(method_.step, total, sums.number);
     sandwich(whole_row, r, noise, total, sums.number, &step, first, out);
-    const CurveNoise beside_step = noise_beside(step, orthonormal_row);
+    const CurveNoise beside_step = noise_beside(step, orthonormal_row, noise);
     const auto root_and_residual = [&](int i, Vector* root, Vector* residual) {
       if constexpr (kKeeps) {
         *root = weight_[i], *residual = residual_[i];
@@ -157,9 +157,10 @@ class Measurer {
     store(sums.long_run(total, number), block_, first, out.long_run);
   }
 
-  // The noise of what the best step leaves of the residuals. Puts the step's column in the first of the kept ones.
+  // The noise of what the best step leaves of the residuals, or theirs where there are too few points. Puts the step's column in the first of the kept ones.
   template <class Row>
-  TSL_DEVICE CurveNoise noise_beside(const BestStep<kSize>& step, const Row& orthonormal_row) const {
+  TSL_DEVICE CurveNoise noise_beside(const BestStep<kSize>& step, const Row& orthonormal_row,
+                                     const CurveNoise& noise) const {
     const Vector height = step.height();
     NoiseSums sums;
     for (int i = 0; i < block_.n; ++i) {
@@ -169,7 +170,14 @@ class Measurer {
       sums.add((q[kSize] - height * column) * (1.0f / assumed_.std[i]), root > 0.0f, leaning(i));
       kept_[i * kKept] = column;
     }
-    return CurveNoise(assumed_, method_.noise, kSize + method_.step.parameters, sums);
+    const int size = kSize + method_.step.parameters;
+    CurveNoise beside(assumed_, method_.noise, size, sums);
+    const Mask enough = sums.number >= static_cast<float>(method_.noise.points_a_parameter * size);
+    beside.correlation = enough ? beside.correlation : noise.correlation;
+    beside.deviation = enough ? beside.deviation : noise.deviation;
+    beside.growth = enough ? beside.growth : noise.growth;
+    beside.odds = enough ? beside.odds : noise.odds;
+    return beside;
   }
 
   // What the curve explains where the noise is taken out, and what the best step explains beyond it.
