@@ -2,8 +2,9 @@
 
     python -m benchmarks coverage [--curves N] [--checkpoints N ...] [--scale log linear] [--out FILE] [--quick]
 
-Planted tokens (`benchmarks planted_noise`); with a noise model estimated on them, and from each curve's own residuals
-alone. Prints the README's table.
+Also how often a second event is seen where there is none, and where there is one. Planted tokens (`benchmarks
+planted_noise`); with a noise model estimated on them, and from each curve's own residuals alone. Prints the README's
+table.
 """
 
 import argparse
@@ -52,7 +53,9 @@ def _cells(row: dict) -> list[str]:
 
     model, alone = row["model"], row["alone"]
     false = f"{100 * model['false_events']:.1f} / {100 * alone['false_events']:.1f}"
-    return [percents(model), percents(alone), false, f"{100 * model['found']:.0f} / {100 * alone['found']:.0f}"]
+    second = f"{100 * model['false_second_events']:.1f} / {100 * alone['false_second_events']:.1f}"
+    found = [f"{100 * model[name]:.0f} / {100 * alone[name]:.0f}" for name in ("found", "second_found")]
+    return [percents(model), percents(alone), false, found[0], second, found[1]]
 
 
 def table(result: dict) -> str:
@@ -64,6 +67,8 @@ def table(result: dict) -> str:
         "each curve alone",
         "noise called an event, %",
         "events found, %",
+        "one event called two, %",
+        "second events found, %",
     ]
     rows = [[row["noise"], f"{row['checkpoints']}{_scaled(row)}", *_cells(row)] for row in result["rows"]]
     return record.table(heads, rows)

@@ -39,12 +39,15 @@ def _projection(family: str) -> int:
 
 
 def _measure(family: str) -> int:
-    """One checkpoint, measure.h: weighted Jacobian and rss, modified Gram-Schmidt, mean and spread."""
+    """One checkpoint, measure.h: weighted Jacobian and rss, modified Gram-Schmidt, mean and spread, noise, tests."""
     size = 4 if family == "sigmoid" else 3
     columns = 9 + 2 + (size - 2)
     taken_out = sum(1 + 2 * (size - 1 - m) for k in range(size) for m in range(k))
     gram_schmidt = 2 * size + taken_out + sum(2 * (size - k) for k in range(size))
-    return _SHAPE[family] + columns + gram_schmidt + 10
+    noise = 2 * 8 + 10 + 5 * size + 2 * size * size  # of the residuals and of what the best step leaves; the sandwich
+    step = size * size + 4 * size + 9 + 2 * size + 3  # a row of Q, the best step, what is left of its column
+    tests = 5 * 4 + 6 + 12 + 18  # five columns whitened, their sums, the gains of the event and of the step
+    return _SHAPE[family] + columns + gram_schmidt + 10 + noise + step + tests
 
 
 def _search(shapes) -> float:

@@ -1,4 +1,4 @@
-"""Planted tokens under noise of every kind: what their intervals must hold, and how often noise is called an event."""
+"""Planted tokens under noise of every kind: what intervals must hold, and how often noise is called an event."""
 
 from typing import Any, NamedTuple
 
@@ -66,6 +66,25 @@ def draw_noise(rng: np.random.Generator, curves: int, checkpoints: int, kind: Ki
     return noise * std / np.sqrt(np.mean(std**2))
 
 
+def plant_second(rng: np.random.Generator, setting: Setting, curves: int, kind: Kind) -> np.ndarray:
+    """(curves, checkpoints) losses of tokens as those of `plant`, with a second event, at least a quarter of the window
+    from the first one, of 0.5 to 2 nat, and with noise of 0.1 to 0.3 nat."""
+    u = setting.coordinate(setting.time)
+    unit = u[-1] - u[0]
+    first = rng.uniform(0.1, 0.9, curves)
+    room = np.maximum(first - 0.35, 0) + np.maximum(0.65 - first, 0)
+    place = rng.uniform(0, 1, curves) * room
+    below = np.maximum(first - 0.35, 0)
+    second = np.where(place < below, 0.1 + place, first + 0.25 + place - below)
+    losses = rng.uniform(1, 3, curves)[:, None] + np.zeros(setting.checkpoints)
+    for at, drop in ((first, rng.uniform(1, 6, curves)), (second, rng.uniform(0.5, 2, curves))):
+        sharpness = 6 / (unit * np.exp(rng.uniform(np.log(0.08), np.log(0.5), curves)))
+        away = sharpness[:, None] * (u - (u[0] + unit * at)[:, None])
+        losses = losses + drop[:, None] / (1 + np.exp(np.clip(away, -80, 80)))
+    noise = rng.uniform(0.1, 0.3, curves)[:, None] * draw_noise(rng, curves, setting.checkpoints, kind)
+    return (losses + noise).astype(np.float32)
+
+
 def plant(
     rng: np.random.Generator, setting: Setting, curves: int, kind: Kind, window: tuple[float, float] = (0.1, 0.9)
 ):
@@ -117,7 +136,8 @@ def coverage(fit: tsl.Fit, truth: dict[str, np.ndarray], scale: str, level: floa
 
 
 def judge(setting: Setting, kind: Kind, curves: int, seed: int, shared: bool) -> dict[str, Any]:
-    """Coverage of planted tokens, the share of them that are found, and of noise that is called an event.
+    """Coverage of planted tokens, the share of them that are found, and of noise that is called an event; how often one
+    event is taken for two, and two are seen.
 
     Args:
         setting: the checkpoints.
@@ -134,10 +154,14 @@ def judge(setting: Setting, kind: Kind, curves: int, seed: int, shared: bool) ->
     fit = tsl.fit(setting.family, setting.time, losses, options=options, noise=model)
     constant: Any = (3 + 0.2 * draw_noise(rng, curves, setting.checkpoints, kind)).astype(np.float32)
     of_noise = tsl.fit(setting.family, setting.time, constant, options=options, noise=model)
+    twofold: Any = plant_second(rng, setting, curves, kind)
+    of_two = tsl.fit(setting.family, setting.time, twofold, options=options, noise=model)
     events = (Category.LEARNED, Category.EARLY, Category.LATE)
     return {
         "coverage": coverage(fit, truth, setting.scale),
         "found": float(np.mean(np.asarray(fit.category) == Category.LEARNED)),
         "false_events": float(np.mean(np.isin(np.asarray(of_noise.category), events))),
+        "false_second_events": float(np.mean(np.asarray(fit.second_event) > 0.5)),
+        "second_found": float(np.mean(np.asarray(of_two.second_event) > 0.5)),
         "median_correlation": float(np.nanmedian(np.asarray(fit.noise_correlation))),
     }

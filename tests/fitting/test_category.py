@@ -10,7 +10,7 @@ import pytest
 from tests.fitting.planted import AXIS, CURVES, clean, fitter, noisy, sigmoid, truth
 from tsl_jax import Category, FitOptions, Hyperbola, Sigmoid, fit
 from tsl_jax.fitting.measures import Measures
-from tsl_jax.fitting.statistics import evidence_of, scatter_of
+from tsl_jax.fitting.statistics import evidence_of
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 
@@ -68,10 +68,10 @@ def evidence(options, gain, number=24):
     rss = (number - size) * ones
     measures = Measures(
         factor=eye, meat=eye, rss=rss, constant=ones, tss=rss + gain, white_rss=rss, white_gain=gain,
-        second_gain=0 * ones, long_run=ones, correlation=0 * ones, deviation=0 * ones,
+        second_rss=rss, second_gain=0 * ones, long_run=ones, correlation=0 * ones, deviation=0 * ones,
     )  # fmt: skip
     points = jnp.full(gain.shape, number)
-    return evidence_of(options, size, measures, scatter_of(measures, size, points, 1.0), points, 1.0)
+    return evidence_of(options, size, measures, points, 1.0)
 
 
 def test_a_stricter_level_calls_fewer_events():

@@ -1,4 +1,4 @@
-"""The test for an event on whitened losses: against dense covariances, and how often it finds events in noise alone."""
+"""Tests on whitened losses: against dense covariances, and how often events are found in noise alone."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 
 import tsl_jax as tsl
 from tsl_jax.fitting import Category
-from tsl_jax.fitting.measures import whitened
 from tsl_jax.fitting.noise import CurveNoise, Noise, odds_of
+from tsl_jax.fitting.whitening import LEAST_STEP, event_gain, second_gain
 
 CHECKPOINTS, CURVES = 20, 6
 
@@ -24,7 +24,7 @@ def test_whitened_sums_are_those_of_the_inverse_covariance(gaps):
     one = jnp.ones(CURVES)
     noise = CurveNoise(correlation=0.5 * one, deviation=nothing, growth=nothing, odds=one)
     assumed = Noise(jnp.asarray(std), odds_of(jnp.asarray(rho)), jnp.zeros(4))
-    rss, found_gain = whitened(assumed, noise, jnp.asarray(root), jnp.asarray(losses), jnp.asarray(residuals))
+    rss, found_gain = event_gain(assumed, noise, jnp.asarray(root), jnp.asarray(losses), jnp.asarray(residuals))
     away = np.cumsum(np.log(rho))
     covariance = np.outer(std, std) * np.exp(-np.abs(away[:, None] - away))
     for k in range(CURVES):
@@ -41,6 +41,41 @@ def test_whitened_sums_are_those_of_the_inverse_covariance(gaps):
         y, x, e = (np.bincount(np.flatnonzero(there), a, CHECKPOINTS)[left] for a in (y, x, e))
         gain = max(np.sum((y - x * (x @ y) / (x @ x)) ** 2) - e @ e, 0)
         np.testing.assert_allclose(found_gain[k], gain, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_step_beside_a_curve_is_judged_by_the_inverse_covariance(gaps):
+    rng = np.random.default_rng(1)
+    std, rho = rng.uniform(0.5, 2, CHECKPOINTS), rng.uniform(0.2, 0.9, CHECKPOINTS)
+    root = rng.uniform(0.5, 1.5, (CHECKPOINTS, CURVES))
+    if gaps:
+        root[rng.uniform(size=root.shape) < 0.3] = 0
+    after = np.arange(CHECKPOINTS)[:, None] > rng.integers(5, 15, CURVES)
+    losses = root * (rng.normal(0, 0.2, root.shape) + 0.5 * after)
+    columns = np.linalg.qr(np.moveaxis(root * rng.normal(0, 1, (3, *root.shape)), (0, 2), (2, 0)))[0]
+    left = losses - np.einsum("cis,cjs,jc->ic", columns, columns, losses)
+    assumed = Noise(jnp.asarray(std), odds_of(jnp.asarray(rho)), jnp.zeros(4))
+    basis = jnp.asarray(np.moveaxis(columns, (0, 1, 2), (2, 1, 0)))
+    one = jnp.ones(CURVES)
+    noise = CurveNoise(correlation=0 * one, deviation=0 * one, growth=0 * one, odds=one)
+    found_rss, found_gain = second_gain(assumed, noise, jnp.asarray(root), jnp.asarray(left), basis)
+    away = np.cumsum(np.log(rho))
+    covariance = np.outer(std, std) * np.exp(-np.abs(away[:, None] - away))
+    for k in range(CURVES):
+        there = root[:, k] > 0
+        steps = [root[:, k] * (np.arange(CHECKPOINTS) <= i) for i in range(CHECKPOINTS)]
+        steps = [step - columns[k] @ (columns[k].T @ step) for step in steps]
+        number = np.sum(there)
+        steps = [step for step in steps if step @ step >= LEAST_STEP * np.sum(root[:, k] ** 2) / number]
+        step = max(steps, key=lambda step: (step @ left[:, k]) ** 2 / (step @ step))
+        lower = np.linalg.cholesky(covariance[np.ix_(there, there)])
+        e, s = (np.linalg.solve(lower, a[there]) for a in (left[:, k], step))
+        rest = e - s * (s @ e) / (s @ s)
+        np.testing.assert_allclose(found_rss[k], rest @ rest, rtol=1e-4)
+        gains = np.zeros(CHECKPOINTS)
+        gains[there] = e**2 - rest**2
+        most = max(np.max(gains), np.max(gains[1:] + gains[:-1]))
+        np.testing.assert_allclose(found_gain[k], max(np.sum(gains) - most, 0), rtol=1e-3, atol=1e-3)
 
 
 def _autoregressive(rng, shape, rho):

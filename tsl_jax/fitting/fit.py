@@ -224,7 +224,7 @@ def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter:
     family, usable = fit.family, has_parameters(fit.status)
     assert family.event is not None
     event = fit.params[family.event]
-    evidence = evidence_of(options, len(family.names), measures, scatter, fit.num_points, inflation)
+    evidence = evidence_of(options, len(family.names), measures, fit.num_points, inflation)
     error = fit.stderr[family.event]
     if family.scale == "log":
         event = jnp.where(event > 0, event, 1)

@@ -14,10 +14,11 @@ from ..jax_switches import with_own_switches
 from .checks import check_input
 from .few_sizes import in_few_sizes
 from .fit import prepare, row_multiple
-from .measures import covariance_factor, leaning, residuals, root_of
+from .measures import covariance_factor, residuals, root_of
 from .native.call import with_chosen_kernel
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
+from .residual_noise import leaning
 from .result import Status
 from .solution import solve
 

@@ -169,7 +169,8 @@ class Fit:
             event can be told from noise.
         probabilities: of a token's categories by lower-case name, 0 without a fit; the likeliest is `category`.
             Empty for families without events.
-        second_event: probability that residuals hold another event; None for families without events.
+        second_event: probability that residuals hold another event, as a step would be, seen without the two
+            neighbouring checkpoints that speak most for it; None for families without events.
         family: what was fitted (static).
 
     Example:

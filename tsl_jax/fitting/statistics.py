@@ -112,12 +112,10 @@ class Evidence(NamedTuple):
     second: Float[Array, " curves"]  # probability of another
 
 
-def evidence_of(
-    options: FitOptions, size: int, measures: Measures, scatter: Scatter, num_points, inflation
-) -> Evidence:
+def evidence_of(options: FitOptions, size: int, measures: Measures, num_points, inflation) -> Evidence:
     """Whether the data support a curve against a constant, and a second event against a curve.
 
-    ``"f_test"``: ``F = white_gain (n - p) / ((p - 1) · white_rss)``, see `whitened`, against 1.1 times the critical
+    ``"f_test"``: ``F = white_gain (n - p) / ((p - 1) · white_rss)``, see `whitening`, against 1.1 times the critical
     value of F(p - 1, n - p + 1) at the level `significance`. An event has to be seen without the checkpoints that
     speak most for it: one outlier is none. This also makes up for having searched over all events, which the F
     distribution does not know.
@@ -125,7 +123,8 @@ def evidence_of(
 
     The probability of an event is that of the test's own likelihood ratio, with odds of one at the critical value:
     ``((1 + (p - 1)F/d) / (1 + (p - 1)F_crit/d))^((d + p - 1)/2)``, ``d = n - p + 1``. A second event is judged by
-    the criterion with the gain of the best step in the residuals and three further parameters.
+    the Bayesian information criterion of the same n, with two further parameters, the height and the place of a step:
+    ``n ln(1 + second_gain / second_rss)`` against ``2 ln n``, see `whitening.second_gain`.
     """
     kept = jnp.sum(_kept(measures), axis=0)
     n = jnp.maximum(num_points, 1).astype(measures.rss.dtype)
@@ -142,9 +141,9 @@ def evidence_of(
         critical = critical_value(options.significance, extra, effective)
     log_odds = (freedom + extra) / 2 * (jnp.log1p(extra * ratio / freedom) - jnp.log1p(extra * critical / freedom))
     event = jax.nn.sigmoid(log_odds)
-    effective = jnp.clip(n / measures.long_run, FEWEST, n)
-    gained = measures.second_gain / jnp.maximum(scatter.variance * measures.long_run, tiny)
-    second = jax.nn.sigmoid((effective * jnp.log1p(gained / effective) - 3 * jnp.log(jnp.maximum(effective, 2))) / 2)
+    second_variance = jnp.maximum(jnp.maximum(inflation * measures.second_rss / effective, rounding), tiny)
+    gained = jnp.minimum(measures.second_gain / second_variance, 1e6)
+    second = jax.nn.sigmoid(effective / 2 * jnp.log1p(gained / effective) - jnp.log(jnp.maximum(effective, 2)))
     return Evidence(ratio / critical, event, second)
 
 

@@ -124,10 +124,14 @@ def test_sums_over_whitened_losses_are_those_of_the_reference(compiled, shared):
         measure(family, dataclasses.replace(options, kernel=kernel), taken, block, solution)
         for kernel in ("native", "xla")
     )
-    for name in ("white_rss", "white_gain", "long_run"):
+    for name in ("white_rss", "white_gain", "second_rss", "second_gain", "long_run"):
         value = np.asarray(getattr(reference, name))
-        assert np.mean(value > 0) > 0.5
-        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-3, atol=1e-3 * np.median(value), err_msg=name)
+        assert np.mean(value > 0) > (0.2 if name == "second_gain" else 0.5)
+        unit = np.asarray(reference.second_rss) if name == "second_gain" else np.median(value)
+        apart = np.abs(getattr(found, name) - value) > 1e-3 * (value + unit)
+        # Of a column that depends on the others but for rounding, as that of a steep curve's sharpness, little is left:
+        # what a step has to itself beside it is as rough.
+        assert np.mean(apart) <= (0.025 if name.startswith("second") else 0), (name, np.flatnonzero(apart))
 
 
 @pytest.mark.parametrize("family", MAKERS)

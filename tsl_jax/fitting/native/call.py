@@ -153,7 +153,7 @@ def measure(
         size, curves = coefficients.shape
         x, noise = without_noise(shared, len(loss))
         numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
-        call = jax.ffi.ffi_call(native.TARGETS[kernel][1], [square] * 2 + [numbers] * 9)
+        call = jax.ffi.ffi_call(native.TARGETS[kernel][1], [square] * 2 + [numbers] * 10)
         args = (x, loss.T, weight.T, coefficients, held, *noise)
         return tuple(call(*args, family=family.name, **method))
 

@@ -178,7 +178,7 @@ def _of_block(family: Family, held: Held, level: float, options: FitOptions, axi
     open_ended = ended.limited | _at_reach(options, block, place)
     if family.event is not None:
         careful = dataclasses.replace(options, event_test="f_test", significance=1 - level)
-        unseen = evidence_of(careful, len(family.names), measures, scatter, num_points, inflation).ratio < 1
+        unseen = evidence_of(careful, len(family.names), measures, num_points, inflation).ratio < 1
         open_ended |= jnp.tile(unseen, 2)
     ends = [
         jnp.where(reached, beyond, _in_own_unit(family, held, window, solution, value))

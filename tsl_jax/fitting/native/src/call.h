@@ -163,10 +163,13 @@ inline SolveCall read_solve(Floats x, Floats loss, Floats weight, Floats least, 
 
 inline MeasureMethod read_measure_method(const ffi::Dictionary& attributes) {
   const auto number = [&](std::string_view name) { return read_attribute<float>(attributes, name); };
-  return {{read_attribute<int32_t>(attributes, "points_a_parameter"), number("most_correlation"), number("growth_variance")},
-          {number("caution"), number("most_whitened"), number("trust_in_growth"), number("rounding")},
+  const auto count = [&](std::string_view name) { return read_attribute<int32_t>(attributes, name); };
+  return {{count("points_a_parameter"), number("most_correlation"), number("growth_variance")},
+          {number("most_whitened"), number("trust_in_growth"), number("rounding")},
+          {count("step_parameters"), number("least_step")},
           number("dependent"),
-          number("least_step")};
+          number("caution"),
+          number("second_caution")};
 }
 
 template <class Before>
@@ -176,7 +179,7 @@ auto measure_binding(Before before) {
       .template Arg<Flags>().template Arg<Floats>().template Arg<Floats>().template Arg<Floats>()
       .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
       .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
-      .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
+      .template Ret<Floats>().template Ret<Floats>().template Ret<Floats>().template Ret<Floats>()
       .Attrs();
 }
 
@@ -185,14 +188,15 @@ using Numbers = ffi::Result<Floats>;
 inline MeasureCall read_measure(Floats x, Floats loss, Floats weight, Floats coefficients, Flags held, Floats std,
                                 Floats odds, Floats scalars, Numbers factor, Numbers meat, Numbers rss,
                                 Numbers constant, Numbers tss, Numbers white_rss, Numbers white_gain,
-                                Numbers second_gain, Numbers long_run, Numbers correlation, Numbers deviation,
-                                ffi::Dictionary attributes) {
+                                Numbers second_rss, Numbers second_gain, Numbers long_run, Numbers correlation,
+                                Numbers deviation, ffi::Dictionary attributes) {
   const Block block = read_block(x, loss, weight, nullptr, nullptr);
   const int64_t curves = block.curves, n = block.n, size = 2 + thetas_of(read_family(attributes));
   expect("coefficients", coefficients, {size, curves}), expect("held", held, {size, curves});
   expect("std", std, {n}), expect("odds", odds, {n}), expect("scalars", scalars, {4});
   expect("factor", *factor, {size, size, curves}), expect("meat", *meat, {size, size, curves});
-  for (Numbers* each : {&rss, &constant, &tss, &white_rss, &white_gain, &second_gain, &long_run, &correlation, &deviation})
+  for (Numbers* each : {&rss, &constant, &tss, &white_rss, &white_gain, &second_rss, &second_gain, &long_run,
+                        &correlation, &deviation})
     expect("results", **each, {curves});
   return {block,
           {block.curves, coefficients.typed_data(), held.typed_data()},
@@ -200,8 +204,8 @@ inline MeasureCall read_measure(Floats x, Floats loss, Floats weight, Floats coe
           read_measure_method(attributes),
           {block.curves, factor->typed_data(), meat->typed_data(), rss->typed_data(), constant->typed_data(),
            tss->typed_data(), white_rss->typed_data(), white_gain->typed_data(),
-           second_gain->typed_data(), long_run->typed_data(), correlation->typed_data(),
-           deviation->typed_data()},
+           second_rss->typed_data(), second_gain->typed_data(), long_run->typed_data(),
+           correlation->typed_data(), deviation->typed_data()},
           read_family(attributes)};
 }
 

@@ -1,112 +1,18 @@
 // Sums over the losses of finished fits: tsl_jax.fitting.measures.measure_block, one vector of curves at a time.
 #pragma once
 
-#include "block.h"
 #include "families.h"
-#include "noise.h"
-#include "whitening.h"
+#include "measures.h"
+#include "sandwich.h"
+#include "triangle.h"
 
 namespace tsl_jax {
-
-struct Solution {
-  int curves;                 // of the whole block
-  const float* coefficients;  // (2 + theta, curves): low, high, theta
-  const bool* held;           // (2 + theta, curves)
-
-  Solution rows(int first) const { return {curves, coefficients + first, held + first}; }
-};
-
-struct Measures {
-  int curves;
-  float *factor, *meat;  // (2 + theta, 2 + theta, curves)
-  float *rss, *constant, *tss, *white_rss, *white_gain, *second_gain, *long_run, *correlation, *deviation;  // (curves)
-
-  Measures rows(int first) const {
-    return {curves,
-            factor + first,
-            meat + first,
-            rss + first,
-            constant + first,
-            tss + first,
-            white_rss + first,
-            white_gain + first,
-            second_gain + first,
-            long_run + first,
-            correlation + first,
-            deviation + first};
-  }
-};
-
-// Constants of the method, by the names of tsl_jax.fitting.measures.
-struct MeasureMethod {
-  NoiseMethod noise;
-  WhiteningMethod whitening;
-  float dependent, least_step;
-};
-
-// The columns of the Jacobian by (low, high, theta), times the roots of the weights, made orthonormal by modified
-// Gram-Schmidt: R is its upper triangle. In each sweep over the rows one more column is taken out of the others.
-template <int kSize>
-struct Triangle {
-  Vector upper[kSize][kSize]{}, inverse[kSize][kSize]{};
-  Vector scale[kSize];
-  Mask left_out[kSize];  // held, or dependent on the columns before
-
-  // row(i, columns) gives the row of checkpoint i.
-  template <class Row>
-  TSL_DEVICE Triangle(const Row& row, int n, const Mask* held, float dependent) {
-    Vector before[kSize];
-    TSL_UNROLL for (int k = 0; k < kSize; ++k) {
-      Vector dots[kSize]{}, squares[kSize]{};
-      for (int i = 0; i < n; ++i) {
-        Vector c[kSize];
-        row(i, c);
-        TSL_UNROLL for (int m = 0; m < k; ++m) {
-          c[m] *= scale[m];
-          TSL_UNROLL for (int j = m + 1; j < kSize; ++j) c[j] -= upper[m][j] * c[m];
-        }
-        TSL_UNROLL for (int j = k; j < kSize; ++j) dots[j] += c[k] * c[j];
-        if (k == 0) TSL_UNROLL for (int j = 0; j < kSize; ++j) squares[j] += c[j] * c[j];
-      }
-      if (k == 0) TSL_UNROLL for (int j = 0; j < kSize; ++j) before[j] = norm(squares[j]);
-      const Vector length = norm(dots[k]);
-      const Mask undetermined = negated(held[k]) & (length <= dependent * kEps * before[k]);
-      left_out[k] = held[k] | undetermined;
-      upper[k][k] = held[k] ? splat(1) : undetermined ? splat(__builtin_nanf("")) : length;
-      scale[k] = left_out[k] ? Vector{} : 1.0f / length;
-      TSL_UNROLL for (int j = k + 1; j < kSize; ++j) upper[k][j] = scale[k] * dots[j];
-    }
-    invert(held);
-  }
-
-  // The row of Q for a row of the Jacobian, in its place.
-  TSL_DEVICE void orthonormal(Vector* c) const {
-    TSL_UNROLL for (int m = 0; m < kSize; ++m) {
-      c[m] *= scale[m];
-      TSL_UNROLL for (int j = m + 1; j < kSize; ++j) c[j] -= upper[m][j] * c[m];
-    }
-  }
-
- private:
-  TSL_DEVICE static Vector norm(Vector square) { return sqrt(max(square, splat(kTiny))); }
-
-  TSL_DEVICE void invert(const Mask* held) {
-    TSL_UNROLL for (int j = 0; j < kSize; ++j) {
-      inverse[j][j] = held[j] ? Vector{} : 1.0f / upper[j][j];
-      TSL_UNROLL for (int i = j - 1; i >= 0; --i) {
-        Vector sum{};
-        for (int k = i + 1; k <= j; ++k) sum += upper[i][k] * (left_out[k] ? Vector{} : inverse[k][j]);
-        inverse[i][j] = left_out[i] | left_out[j] ? Vector{} : -sum / upper[i][i];
-      }
-    }
-  }
-};
 
 template <class Family>
 class Measurer {
   static constexpr int kTheta = Family::kTheta, kSize = 2 + kTheta;
   static constexpr int kRow = kSize + 2;  // a row of the Jacobian, the residual and the root of the weight
-  static constexpr int kKept = kKeeps ? kSize : 0;
+  static constexpr int kKept = kKeeps ? kSize : 2;
 
  public:
   // Vectors of memory that it needs.
@@ -155,7 +61,24 @@ class Measurer {
     const CurveNoise noise(assumed_, method_.noise, kSize, sums);
     store(noise.correlation, block_, first, out.correlation);
     store(noise.deviation, block_, first, out.deviation);
-    sandwich(whole_row, r, noise, total, sums.number, first, out);
+    // The row of Q in the place of that of the Jacobian; kept from the first pass on.
+    const auto orthonormal_row = [&](int i, Vector* out) {
+      whole_row(i, out);
+      if constexpr (!kKeeps) r.orthonormal(out);
+    };
+    BestStep<kSize> step(method_.step, total, sums.number);
+    sandwich(whole_row, r, noise, total, sums.number, &step, first, out);
+    const CurveNoise beside_step = noise_beside(step, orthonormal_row, noise);
+    const auto root_and_residual = [&](int i, Vector* root, Vector* residual) {
+      if constexpr (kKeeps) {
+        *root = weight_[i], *residual = residual_[i];
+      } else {
+        Vector all[kRow];
+        row(family, p, scale, i, all);
+        *root = all[kSize + 1], *residual = all[kSize];
+      }
+    };
+    whiten(root_and_residual, noise, beside_step, first, out);
   }
 
  private:
@@ -196,7 +119,7 @@ class Measurer {
   // Sums over the residuals; keeps the rows, or leaves them to be computed again. Weights are not read after it.
   TSL_DEVICE NoiseSums residuals(const Family& family, const Vector* p, Vector scale, int first,
                                  const Measures& out) const {
-    Vector rss{}, before{};
+    Vector rss{};
     NoiseSums sums;
     for (int i = 0; i < block_.n; ++i) {
       Vector all[kRow];
@@ -207,86 +130,94 @@ class Measurer {
         for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = all[k];
         residual_[i] = all[kSize], weight_[i] = all[kSize + 1];
       }
-      const Vector e = all[kSize] * (1.0f / assumed_.std[i]), size = abs(e);
-      sums.number += measured ? splat(1) : Vector{};
-      sums.squares += e * e;
-      sums.lagged += before * e;
-      sums.magnitudes += size;
-      sums.leaned += leaning(i) * size;
-      before = measured ? e : before;
+      sums.add(all[kSize] * (1.0f / assumed_.std[i]), measured, leaning(i));
     }
     store(rss, block_, first, out.rss);
     return sums;
   }
 
-  // The noise's covariance between the columns of Q, by one recursion over checkpoints; and, in the same pass, what the
-  // curve explains where the noise is taken out, and what the best step in the residuals explains beyond the curve.
+  // The noise's covariance between the columns of Q and, in the same pass, the best step in the residuals. Puts rows of Q
+  // where those of the Jacobian are kept.
   template <class WholeRow>
   TSL_DEVICE void sandwich(const WholeRow& whole_row, const Triangle<kSize>& r, const CurveNoise& noise, Vector total,
-                           Vector number, int first, const Measures& out) const {
-    Vector half[kSize][kSize]{}, carried[kSize]{}, half_mean{}, carried_mean{}, variance{};
-    Vector passed[kSize]{}, along{}, square{}, best{}, best_left = splat(1);
-    const Vector fewest = method_.least_step * total / max(number, splat(1));
-    const Vector constant = load(out.constant, block_, first);
-    Whitening whitening(assumed_, method_.noise, method_.whitening, noise, block_.n);
-    Vector growing = exp(-noise.growth), rho{};
-    const Vector faster = exp(noise.growth * (2.0f / (block_.n > 1 ? block_.n - 1 : 1)));
+                           Vector number, BestStep<kSize>* step, int first, const Measures& out) const {
+    Sandwich<kSize> sums(assumed_, noise, block_.n);
     for (int i = 0; i < block_.n; ++i) {
       Vector q[kRow];
       whole_row(i, q);
-      const Vector root = q[kSize + 1], residual = q[kSize];
-      Vector white[3];
-      whitening.add(i, root, root * (loss_[i] - constant), residual, white);
-      loss_[i] = white[0], weight_[i] = white[1], residual_[i] = white[2];
       r.orthonormal(q);
-      if (i == 0 || assumed_.odds[i] != assumed_.odds[i - 1]) {
-        const Vector odds = assumed_.odds[i] * noise.odds;
-        rho = (odds - 1.0f) / (odds + 1.0f);
-      }
-      const Vector std = assumed_.std[i] * growing;
-      growing *= faster;
-      variance += root > 0.0f ? std * std : Vector{};
-      const Vector mean = root * std;
-      carried_mean *= rho;
-      half_mean += mean * (carried_mean + 0.5f * mean);
-      carried_mean += mean;
-      Vector left = square += root * root;
-      TSL_UNROLL for (int k = 0; k < kSize; ++k) {
-        passed[k] += root * q[k];
-        left -= passed[k] * passed[k];
-      }
-      along += root * residual;
-      const Vector gain = along * along;
-      const Mask better = (left >= fewest) & (gain * best_left > best * left);
-      best = better ? gain : best;
-      best_left = better ? left : best_left;
-      Vector after[kSize];
-      TSL_UNROLL for (int k = 0; k < kSize; ++k) {
-        q[k] *= std;
-        carried[k] *= rho;
-        after[k] = carried[k] + 0.5f * q[k];
-        carried[k] += q[k];
-      }
-      TSL_UNROLL for (int j = 0; j < kSize; ++j)
-        TSL_UNROLL for (int k = 0; k < kSize; ++k) half[j][k] += q[j] * after[k];
+      step->add(i, q[kSize + 1], q[kSize], q);
+      if constexpr (kKeeps)
+        for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = q[k];
+      sums.add(i, q[kSize + 1], q);
     }
-    const Vector unit = variance > 0.0f ? number / variance : splat(1);
     for (int j = 0; j < kSize; ++j)
       for (int k = 0; k < kSize; ++k)
-        store((half[j][k] + half[k][j]) * unit, block_, first, place(out.meat, j, k, out.curves));
-    store(total > 0.0f ? 2.0f * half_mean * unit / total : splat(1), block_, first, out.long_run);
-    store(whitening.rss(), block_, first, out.white_rss);
-    WhiteGain gain(method_.whitening, whitening);
-    for (int i = 0; i < block_.n; ++i) gain.add(loss_[i], weight_[i], residual_[i]);
+        store(sums.between(j, k, number), block_, first, place(out.meat, j, k, out.curves));
+    store(sums.long_run(total, number), block_, first, out.long_run);
+  }
+
+  // The noise of what the best step leaves of the residuals, or theirs where there are too few points. Puts the step's column in the first of the kept ones.
+  template <class Row>
+  TSL_DEVICE CurveNoise noise_beside(const BestStep<kSize>& step, const Row& orthonormal_row,
+                                     const CurveNoise& noise) const {
+    const Vector height = step.height();
+    NoiseSums sums;
+    for (int i = 0; i < block_.n; ++i) {
+      Vector q[kRow];
+      orthonormal_row(i, q);
+      const Vector root = q[kSize + 1], column = step.column(i, root, q);
+      sums.add((q[kSize] - height * column) * (1.0f / assumed_.std[i]), root > 0.0f, leaning(i));
+      kept_[i * kKept] = column;
+    }
+    const int size = kSize + method_.step.parameters;
+    CurveNoise beside(assumed_, method_.noise, size, sums);
+    const Mask enough = sums.number >= static_cast<float>(method_.noise.points_a_parameter * size);
+    beside.correlation = enough ? beside.correlation : noise.correlation;
+    beside.deviation = enough ? beside.deviation : noise.deviation;
+    beside.growth = enough ? beside.growth : noise.growth;
+    beside.odds = enough ? beside.odds : noise.odds;
+    return beside;
+  }
+
+  // What the curve explains where the noise is taken out, and what the best step explains beyond it.
+  template <class Row>
+  TSL_DEVICE void whiten(const Row& root_and_residual, const CurveNoise& noise, const CurveNoise& beside_step, int first,
+                         const Measures& out) const {
+    const Vector constant = load(out.constant, block_, first);
+    Whitening<3> of_event(assumed_, method_.noise, method_.whitening, noise, method_.caution, block_.n);
+    Whitening<2> of_step(assumed_, method_.noise, method_.whitening, beside_step, method_.second_caution, block_.n);
+    EventSums event;
+    StepSums second;
+    for (int i = 0; i < block_.n; ++i) {
+      Vector root, residual;
+      root_and_residual(i, &root, &residual);
+      Vector white[3] = {root * (loss_[i] - constant), root, residual};
+      Vector beside[2] = {residual, kept_[i * kKept]};
+      of_event.add(i, root, white);
+      of_step.add(i, root, beside);
+      event.add(white);
+      second.add(beside);
+      loss_[i] = white[0], weight_[i] = white[1], residual_[i] = white[2];
+      kept_[i * kKept] = beside[0], kept_[i * kKept + 1] = beside[1];
+    }
+    EventGain gain(method_.whitening, event);
+    StepGain step_gain(method_.whitening, second);
+    for (int i = 0; i < block_.n; ++i) {
+      gain.add(loss_[i], weight_[i], residual_[i]);
+      step_gain.add(kept_[i * kKept], kept_[i * kKept + 1]);
+    }
+    store(event.rss, block_, first, out.white_rss);
     store(gain.value(), block_, first, out.white_gain);
-    store(best / best_left, block_, first, out.second_gain);
+    store(step_gain.rss(), block_, first, out.second_rss);
+    store(step_gain.value(), block_, first, out.second_gain);
   }
 
   const Block& block_;
   const Assumed assumed_;
   const MeasureMethod method_;
-  // Kept: rows of the Jacobian (n, kSize) and residuals; then roots take the places of the weights, and what is
-  // whitened those of losses, roots and residuals.
+  // Kept: rows of the Jacobian (n, kSize), or else a column for the step and one more, and residuals. Roots take the
+  // places of the weights, rows of Q and the step's column those of the Jacobian, and what is whitened those of all.
   mutable Columns loss_, weight_, residual_, kept_;
 };
 

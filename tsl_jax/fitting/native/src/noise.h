@@ -20,7 +20,18 @@ struct NoiseMethod {
 TSL_DEVICE inline Vector odds_of(Vector rho) { return (1.0f + rho) / (1.0f - rho); }
 
 struct NoiseSums {
-  Vector number{}, squares{}, lagged{}, magnitudes{}, leaned{};
+  Vector number{}, squares{}, lagged{}, magnitudes{}, leaned{}, before{};
+
+  // The next residual over the model's standard deviation, 0 where nothing was measured; z from -1 to 1.
+  TSL_DEVICE void add(Vector e, Mask measured, float z) {
+    const Vector size = abs(e);
+    number += measured ? splat(1) : Vector{};
+    squares += e * e;
+    lagged += before * e;
+    magnitudes += size;
+    leaned += z * size;
+    before = measured ? e : before;
+  }
 };
 
 struct CurveNoise {

@@ -1,78 +1,93 @@
-// What a curve explains beyond a constant in whitened losses: tsl_jax.fitting.measures.whitened, one checkpoint at a time.
+// What a curve explains beyond a constant in whitened losses: tsl_jax.fitting.whitening, one checkpoint at a time.
 #pragma once
 
 #include "noise.h"
 
 namespace tsl_jax {
 
-// Constants of the method, by the names of tsl_jax.fitting.measures.
+// Constants of the method, by the names of tsl_jax.fitting.whitening.
 struct WhiteningMethod {
-  float caution, most_whitened, trust_in_growth, rounding;
+  float most_whitened, trust_in_growth, rounding;
 };
 
+// Takes the noise out of kColumns columns at once.
+template <int kColumns>
 class Whitening {
  public:
+  // With a correlation that is larger than its estimate by `caution` standard deviations of it.
   TSL_DEVICE Whitening(const Assumed& assumed, const NoiseMethod& of_noise, const WhiteningMethod& method,
-                       const CurveNoise& noise, int n)
-      : assumed_(assumed), most_(method.most_whitened) {
+                       const CurveNoise& noise, float caution, int n)
+      : assumed_(assumed), most_(square_root((1 + method.most_whitened) / (1 - method.most_whitened))) {
     const float most = of_noise.most_correlation;
-    const Vector careful =
-        clip(noise.correlation + method.caution * noise.deviation, splat(-most), splat((1 + most) / 2));
-    odds_ = noise.odds * odds_of(careful) / odds_of(noise.correlation);
+    const Vector careful = clip(noise.correlation + caution * noise.deviation, splat(-most), splat((1 + most) / 2));
+    own_root_ = sqrt(noise.odds * odds_of(careful) / odds_of(noise.correlation));
+    own_inverse_ = 1.0f / own_root_;
     const Vector growth = method.trust_in_growth * noise.growth;
     unit_ = exp(growth);
     slower_ = exp(growth * (-2.0f / (n > 1 ? n - 1 : 1)));
   }
 
-  // Checkpoint i: the root of its weight (0 where nothing was measured), and times it the loss less the mean and the
-  // residual. Puts the losses, the constant and the residuals there, whitened.
-  TSL_DEVICE void add(int i, Vector root, Vector apart, Vector residual, Vector* white) {
+  // Checkpoint i: the root of its weight (0 where nothing was measured), and the columns' rows times it, in whose place
+  // those of the whitened columns come.
+  TSL_DEVICE void add(int i, Vector root, Vector* rows) {
     const bool other = i == 0 || assumed_.odds[i] != assumed_.odds[i - 1];
     if (other) {
-      const Vector odds = assumed_.odds[i] * odds_;
-      rho_ = min((odds - 1.0f) / (odds + 1.0f), splat(most_));
+      const float along = square_root(assumed_.odds[i]);
+      root_of_odds_ = min(along * own_root_, splat(most_));
+      inverse_root_ = max((1.0f / along) * own_inverse_, splat(1.0f / most_));
     }
     const bool gap = any(reach_ != 1.0f);  // before this checkpoint, or before the first
     if (other || gap || gap_before_) {
-      link_ = rho_ * reach_;
-      scale_ = 1.0f / sqrt(1.0f - link_ * link_);
+      // With s² the odds (1 + ρ)/(1 - ρ): 1/√(1 - ρ²) = (s + 1/s)/2 and ρ/√(1 - ρ²) = (s - 1/s)/2.
+      scale_ = 0.5f * (root_of_odds_ + inverse_root_), lead_ = 0.5f * (root_of_odds_ - inverse_root_);
+      if (gap) {  // of a curve, whose bits are not to depend on those beside it
+        const Mask across = reach_ != 1.0f;
+        const Vector link = reach_ * lead_ / scale_, scale = 1.0f / sqrt(1.0f - link * link);
+        scale_ = across ? scale : scale_, lead_ = across ? link * scale : lead_;
+      }
     }
     const Vector unit = unit_ * (1.0f / assumed_.std[i]);
     unit_ *= slower_;
     const Mask measured = root > 0.0f;
-    const Vector now[3] = {apart * unit, root * unit, residual * unit};
-    TSL_UNROLL for (int k = 0; k < 3; ++k) {
-      white[k] = measured ? scale_ * (now[k] - link_ * before_[k]) : Vector{};
-      before_[k] = measured ? now[k] : before_[k];
+    TSL_UNROLL for (int k = 0; k < kColumns; ++k) {
+      const Vector now = rows[k] * unit;
+      rows[k] = measured ? scale_ * now - lead_ * before_[k] : Vector{};
+      before_[k] = measured ? now : before_[k];
     }
+    if (gap || any(negated(measured))) reach_ = measured ? splat(1) : lead_ / scale_;
     gap_before_ = gap;
-    reach_ = measured ? splat(1) : link_;
-    rss_ += white[2] * white[2];
-    crossed_ += white[0] * white[1];
-    constants_ += white[1] * white[1];
   }
-
-  TSL_DEVICE Vector rss() const { return rss_; }
-  TSL_DEVICE Vector constants() const { return constants_; }
-  // The best constant beside the mean.
-  TSL_DEVICE Vector level() const { return crossed_ / (constants_ > 0.0f ? constants_ : splat(1)); }
 
  private:
   const Assumed assumed_;
   const float most_;
-  Vector odds_, unit_, slower_;  // the unit: one over how far the standard deviation has grown
-  Vector rho_{}, link_{}, scale_{}, reach_{};
+  Vector own_root_, own_inverse_, unit_, slower_;  // the unit: one over how far the standard deviation has grown
+  Vector root_of_odds_{}, inverse_root_{}, scale_{}, lead_{}, reach_{};
   bool gap_before_ = false;
-  Vector before_[3]{}, rss_{}, crossed_{}, constants_{};
+  Vector before_[kColumns]{};
+};
+
+// Sums over whitened losses (around their mean), constant and residuals.
+struct EventSums {
+  Vector rss{}, crossed{}, constants{};
+
+  TSL_DEVICE void add(const Vector* white) {
+    rss += white[2] * white[2];
+    crossed += white[0] * white[1];
+    constants += white[1] * white[1];
+  }
+
+  // The best constant beside the mean.
+  TSL_DEVICE Vector level() const { return crossed / (constants > 0.0f ? constants : splat(1)); }
 };
 
 // By how much the curve lowers the sum of squares below that of the best constant, without the two neighbouring
 // checkpoints that say most.
-class WhiteGain {
+class EventGain {
  public:
   // Of the best constant for all checkpoints.
-  TSL_DEVICE WhiteGain(const WhiteningMethod& method, const Whitening& all)
-      : counted_(1 - method.rounding * kEps), level_(all.level()), constants_(all.constants()) {}
+  TSL_DEVICE EventGain(const WhiteningMethod& method, const EventSums& all)
+      : counted_(1 - method.rounding * kEps), level_(all.level()), constants_(all.constants) {}
 
   TSL_DEVICE void add(Vector loss, Vector constant, Vector residual) {
     const Vector apart = loss - level_ * constant;
