@@ -107,7 +107,13 @@ class Sigmoid(Family):
     @with_own_switches
     def curve(self, axis, params):
         u, u_learn = self.coordinate(jax_array(axis)), self.coordinate(jnp.asarray(params["learning_time"]))
-        return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * (u - u_learn))
+        return self.curve_around(u - u_learn, params)
+
+    def event_at(self, theta):
+        return theta[0]
+
+    def curve_around(self, u, params):
+        return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * u)
 
 
 @jax.custom_jvp

@@ -128,7 +128,7 @@ def fit_store(
             place, source, family, source.axis(axis), fitter.options, noise, on_bad_chunk, where[0], overwrite
         )
         noise_seconds = time.perf_counter() - settling
-        return fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out, of_noise)
+        return fit_header(family, axis, fitter, left_out, of_noise)
 
     store = None if overwrite else finished_fits(fits, source, header_at, objects, deep=deep)
     if store is not None:  # nothing is written: the fits may be read only
@@ -177,7 +177,7 @@ def _run(
         writer = FitWriter(store)
         for block in damaged:
             writer.reopen(block)
-        read, write = BlockReader(source, fitter.put, on_bad_chunk, objects), BlockWriter(writer, lock)
+        read, write = BlockReader(source, fitter.put, on_bad_chunk, objects), BlockWriter(writer, store.event, lock)
         result = stream_blocks(read, fitter, write, todo, progress=report.add)
     return {
         "repaired": tuple(str(damage) for damage in (*store.ledger.damaged, *damaged.values())),
