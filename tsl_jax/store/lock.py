@@ -98,7 +98,20 @@ def _holder() -> str:
 
 
 def _refusal(name: str, holder: str, more: str) -> LockedError:
-    return LockedError(f"{name}: {holder} is writing it.{more} Wait for that run, stop it, or write to another output.")
+    return LockedError(
+        f"{name}: {holder} is writing it, and two at once would damage it.{more} This run has written nothing; what "
+        "that one has finished is kept. Wait for it or stop it, then run the same command again to go on; or write to "
+        "another output."
+    )
+
+
+def _loss(name: str, holder: str | None) -> LockedError:
+    """What a run says that does not hold its lease any more."""
+    said = f"was taken over by {holder}" if holder else "was deleted"
+    return LockedError(
+        f"{name}: the lease {LEDGER}/lease of this run {said}, so this run stops: two at once would damage the output. "
+        "What was finished is kept. Make sure that no other run writes here, then run the same command again to go on."
+    )
 
 
 class _Lease(Lock):
@@ -140,8 +153,9 @@ class _Lease(Lock):
             raise self._failure
         if _now() > self._until:
             raise LockedError(
-                f"{self._name}: this run could not renew its lease for {LEASE_SECONDS:.0f} s and stops, as "
-                "another may have taken over. What was finished is kept. Run the same command again to go on."
+                f"{self._name}: this run could not renew its lease {LEDGER}/lease for {LEASE_SECONDS:.0f} s (the "
+                "connection was away, the process was stopped, or a clock was changed) and stops, as another may have "
+                "taken over. What was finished is kept. Run the same command again to go on."
             )
 
     def _beat(self) -> None:
@@ -149,7 +163,7 @@ class _Lease(Lock):
             try:
                 held = self._read()
                 if held is None or held["owner"] != self._owner:
-                    raise _refusal(self._name, held["holder"] if held else "another process", "")
+                    raise _loss(self._name, held["holder"] if held else None)
                 self._renew()
             except BaseException as error:  # raised by check(), in the thread that writes
                 self._failure = error
