@@ -140,3 +140,15 @@ def test_errors_of_times_near_the_end_of_float32_are_numbers():
     noisy = steep + 0.05 * np.random.default_rng(0).standard_normal(40).astype("float32")
     known = tsl.fit(tsl.Sigmoid(), np.geomspace(1e30, 1e33, 40), noisy)
     assert 1e29 < known.stderr["learning_time"] < 1e31
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_the_law_itself_is_exact_of_numbers_that_are_known(scale):
+    axis = 2.0**24 + np.arange(POINTS)
+    truth = {"learning_time": 2.0**24 + 20.4, "sharpness": 0.5, "loss_drop": 4.0, "final_loss": 1.0}
+    truth["sharpness"] *= 1 if scale == "linear" else 2.0**24
+    expected = 1 + 4 / (1 + np.exp(0.5 * (np.arange(POINTS) - 20.4)))
+    np.testing.assert_allclose(tsl.Sigmoid(scale=scale).curve(axis, truth), expected, atol=2e-5)
+    found = tsl.fit(tsl.Sigmoid(scale=scale), axis, expected[None].astype("float32"))
+    one = {name: values[0] for name, values in found.params.items()}
+    np.testing.assert_allclose(tsl.Sigmoid(scale=scale).curve(axis, one), expected, atol=1e-4)

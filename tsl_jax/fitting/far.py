@@ -6,26 +6,14 @@ are added in NumPy's float64.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..arguments import is_traced
 from ..curves import Family
-
-#: An event's time is one number where that is exact to this share of the mean distance between checkpoints.
-_EXACT = 2.0**-13
-#: Nearer to 0 than so many windows there is nothing to gain: the window's own unit is as coarse.
-_WINDOWS = 2.0
-
-
-class Parts(NamedTuple):
-    """Numbers as sums of two."""
-
-    high: Any
-    low: Any
+from ..curves.parts import Parts, is_narrow
 
 
 def is_far(family: Family, axis: Any, dtype: Any) -> bool:
@@ -38,24 +26,11 @@ def is_far(family: Family, axis: Any, dtype: Any) -> bool:
     """
     if family.event is None or is_traced(axis) or np.dtype(dtype) != np.float32 or not _knows_event(family):
         return False
-    axis = np.asarray(axis, np.float64)
-    range_, most = axis[-1] - axis[0], np.max(np.abs(axis[[0, -1]]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        coarse = float(np.spacing(np.float32(most))) > _EXACT * range_ / (len(axis) - 1)
-    return bool(most >= _WINDOWS * range_ and coarse)
+    return is_narrow(axis)
 
 
 def _knows_event(family: Family) -> bool:
     return type(family).event_at is not Family.event_at
-
-
-def in_parts(values: Any, low: Any = None) -> Parts:
-    """Values in two parts of JAX's default float, or of their own; ``low``: what is known to be beside them."""
-    if not isinstance(values, jax.Array) and np.asarray(values).dtype.kind in "iuf":
-        whole = np.asarray(values, np.float64)
-        high = whole.astype(np.float32)
-        return Parts(high, (whole - high).astype(np.float32))
-    return Parts(values, jnp.zeros_like(values) if low is None else low)
 
 
 def event_parts(family: Family, theta: Any, first: Parts, unit: Any) -> Parts:
@@ -74,15 +49,6 @@ def event_parts(family: Family, theta: Any, first: Parts, unit: Any) -> Parts:
     high = first.high + offset
     part = high - first.high
     return Parts(high, (first.high - (high - part)) + (offset - part))
-
-
-def apart(scale: str, a: Parts, b: Parts) -> Any:
-    """``u(a) - u(b)`` of two axis values, in the fitted coordinate."""
-    distance = (a.high - b.high) + (a.low - b.low)
-    if scale != "log":
-        return distance
-    near = jnp.abs(distance) < b.high / 2
-    return jnp.where(near, jnp.log1p(jnp.where(near, distance / b.high, 0)), jnp.log(a.high) - jnp.log(b.high))
 
 
 def split_event(family: Family, params: dict[str, Any], low: Any = None) -> tuple[dict[str, Any], Any]:
@@ -121,9 +87,3 @@ def axis_value(family: Family, x: Any, axis: np.ndarray) -> Any:
     xp = jnp if is_traced(x) else np
     place = origin + unit * (x if is_traced(x) else np.asarray(x, np.float64))
     return xp.exp(place) if family.scale == "log" else place
-
-
-def is_wider(value: Any, than: Any) -> bool:
-    """Whether values are float64 beside float32, as event times in windows far from 0 are."""
-    kinds = [np.dtype(getattr(one, "dtype", type(one))) for one in (value, than)]
-    return kinds == [np.float64, np.float32]

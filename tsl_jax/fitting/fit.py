@@ -11,9 +11,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..curves import Family
+from ..curves.parts import in_parts
 from ..jax_switches import with_own_switches
 from .checks import check_input, check_noise
-from .far import event_parts, in_parts, is_far, with_whole_times
+from .far import event_parts, is_far, with_whole_times
 from .few_sizes import FEWEST, MOST, device_of, in_few_sizes
 from .measures import Measures, measure, residuals
 from .native.call import with_chosen_kernel

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from ..arguments import probability
 from ..curves import Family
+from ..curves.parts import is_wider
 from ..jax_switches import with_own_switches
-from .far import is_wider
 from .few_sizes import each
 
 #: Degrees of freedom for which quantiles are tabulated: even steps of their logarithm.

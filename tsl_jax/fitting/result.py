@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from ..arguments import is_traced, real_array
 from ..curves import Family, native
+from ..curves.parts import Parts, apart, in_parts
 from ..jax_switches import with_own_switches
-from .far import Parts, apart, in_parts, split_event
+from .far import split_event
 from .few_sizes import each, on_host
 from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from ..curves import FAMILIES, Family
+from ..curves.parts import in_parts
 from ..fitting import predict
-from ..fitting.far import in_parts, split_event
+from ..fitting.far import split_event
 from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses
 from ..stream.parts import Part
 from ..stream.passes import run_pass

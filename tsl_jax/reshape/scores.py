@@ -9,8 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ..curves.parts import apart, in_parts, is_wider
 from ..fitting import has_parameters, probability_before
-from ..fitting.far import apart, in_parts, is_wider
 from ..jax_switches import with_own_switches
 
 #: Degrees of freedom of an error that is taken for exact.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from ..fitting.far import is_wider
+from ..curves.parts import is_wider
 from .exact import MOST_ITEMS
 
 #: Arrays of every block.

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..curves.parts import Parts, apart, in_parts
 from ..fitting import Category, Status, has_parameters
-from ..fitting.far import Parts, apart, in_parts
 from .blocks import TokenBlock, resample_of
 from .grid import LEAST_SHARPNESS, SpectrumGrid
 

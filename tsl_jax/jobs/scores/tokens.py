@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...curves.parts import in_parts, is_wider
 from ...fitting import Status, degrees_of_freedom, has_parameters
-from ...fitting.far import in_parts, is_wider
 from ...reshape import SequenceScores, event_probability, merge_scores, score_sequences
 from ...store import PROBABILITY_ARRAYS, FitStore, LossStore, StoreError, decode_probability
 from ...stream.parts import Part, sequence_numbers

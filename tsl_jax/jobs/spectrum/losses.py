@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...curves import Family
+from ...curves.parts import Parts, in_parts
 from ...fitting import curve_counts, predict
-from ...fitting.far import Parts, in_parts, split_event
+from ...fitting.far import split_event
 from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_losses
 
 _LOSS_BYTES = 2**26
