@@ -12,6 +12,7 @@ import zarr
 
 from tests.store.test_fits import fit_all, make_losses
 from tsl_jax.collection.job import run
+from tsl_jax.plots.style import new_figure, save
 from tsl_jax.store import ChangedError, Layout, UnfinishedLosses, open_losses, rechunk
 from tsl_jax.store.weights import write_weights
 
@@ -87,6 +88,14 @@ def weigh(folder, out, told):
         write_weights(out / name, {"weight": np.full(1000, number)}, {"window": "1:2"})
 
 
+def draw(folder, out, told):
+    """A picture, and one that replaces another."""
+    figure = new_figure(1, 1)
+    for name, number in (("a.png", 1), ("b.png", 1), ("b.png", 2)):
+        figure.add_axes((0, 0, 1, 1)).plot([0, number])
+        save(figure, out / name)
+
+
 #: What each job does, and what is at its output before.
 JOBS = {
     "fit": (fit, None),
@@ -94,4 +103,5 @@ JOBS = {
     "rechunk": (rewrite, None),
     "collect": (collect, None),
     "weights": (weigh, None),
+    "pictures": (draw, None),
 }

@@ -107,6 +107,30 @@ def test_a_store_is_written_in_blocks_of_whole_shards(monkeypatch):
     np.testing.assert_array_equal(store.read(), np.asarray(expected).astype("float16"))
 
 
+def test_a_run_that_ends_early_leaves_no_loss_store_but_one_that_can_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("tsl_jax.jobs.simulate._BLOCK_BYTES", 1)
+    monkeypatch.setattr("tsl_jax.store.loss_creation._SHARD_BYTES", 2400)
+    monkeypatch.setattr("tsl_jax.store.loss_creation._CHUNK_BYTES", 1200)
+
+    class Gone(BaseException):
+        pass
+
+    def end(*_):
+        raise Gone
+
+    with pytest.raises(Gone):
+        simulate_store(tmp_path / "l.zarr", TIME, 250, seed=6, progress=end)
+    with pytest.raises(StoreError, match="unfinished losses"):
+        open_losses(tmp_path / "l.zarr")
+    with pytest.raises(StoreError, match="overwrite=True"):
+        simulate_store(tmp_path / "l.zarr", TIME, 250, seed=6)
+    simulate_store(tmp_path / "l.zarr", TIME, 250, seed=6, overwrite=True)
+    assert validate(tmp_path / "l.zarr") == []
+    whole = trajectories(TIME, 250, seed=6).losses
+    np.testing.assert_array_equal(open_losses(tmp_path / "l.zarr").read(), np.asarray(whole).astype("float16"))
+    assert list(zarr.open_group(tmp_path / "l.zarr", mode="r", use_consolidated=True).array_keys())
+
+
 def test_a_store_from_elsewhere_has_no_known_truth():
     store = create_losses(zarr.storage.MemoryStore(), np.ones((3, 2), "float16"), checkpoints={"step": [1, 2]})
     with pytest.raises(StoreError, match="simulate_store"):

@@ -37,7 +37,8 @@ def test_the_second_is_refused_until_the_first_ends(kind, tmp_path):
     first, second = (locate(store, writable=True) for store in stores(kind, tmp_path))
     with writer_lock(first) as held:
         held.check()
-        with pytest.raises(LockedError, match=f"process {os.getpid()}") as raised, writer_lock(second):
+        said = rf"process {os.getpid()} .* is writing it.* written nothing.* kept\. Wait for it or stop it"
+        with pytest.raises(LockedError, match=said) as raised, writer_lock(second):
             pass
         assert isinstance(raised.value, BlockingIOError)
     with writer_lock(second):
@@ -153,9 +154,22 @@ def test_a_run_that_lost_its_lease_stops(clock):
         while held._thread.is_alive():  # a renewal already under way may overwrite the other's lease
             put(location, owner="other", holder="process 2 on elsewhere", until=clock.now + 300)
             held._thread.join(0.01)
-        with pytest.raises(LockedError, match="process 2"):
+        with pytest.raises(
+            LockedError, match=r"of this run was taken over by process 2.* kept\. .*run the same command again"
+        ):
             held.check()
     assert b"other" in location.store._store_dict["ledger/lease"].to_bytes()
+
+
+@pytest.mark.usefixtures("often", "clock")
+def test_a_run_whose_lease_was_deleted_stops():
+    location = locate(MemoryStore())
+    with writer_lock(location) as held:
+        while held._thread.is_alive():
+            location.store._store_dict.pop("ledger/lease", None)
+            held._thread.join(0.01)
+        with pytest.raises(LockedError, match=r"ledger/lease of this run was deleted.* kept\."):
+            held.check()
 
 
 @pytest.mark.usefixtures("often")
@@ -175,7 +189,8 @@ def test_a_run_whose_lease_was_not_renewed_in_time_stops(clock):
     with writer_lock(location) as held:
         held.check()
         clock.now += lease.LEASE_SECONDS + 1
-        with pytest.raises(LockedError, match="could not renew its lease for 60 s"):
+        said = r"could not renew its lease ledger/lease for 60 s .* kept\. Run the same command again"
+        with pytest.raises(LockedError, match=said):
             held.check()
 
 

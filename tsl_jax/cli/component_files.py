@@ -40,5 +40,8 @@ def check_components_file(path: Path | None) -> None:
 
 def write_components(path: Path, components: "RunComponents", said: dict[str, Any]) -> None:
     """Write components, and of which runs they are."""
+    from ..store.user_files import write_file
+
     kept = {"tsl_kind": _KIND} | {name: said[name] for name in ("runs", "axis", "scale")}
-    path.write_text(json.dumps(kept | {"components": components.as_dict()}, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(kept | {"components": components.as_dict()}, indent=1, allow_nan=False) + "\n"
+    write_file(path, "the components", lambda file: file.write(text.encode()))

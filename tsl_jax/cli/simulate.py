@@ -107,7 +107,7 @@ def _student(
 
     from ..simulate import TeacherStudentOptions, teacher_student
     from ..store import StoreError
-    from ..store.errors import writing
+    from ..store.user_files import write_file
 
     if out.exists() and not overwrite:
         raise StoreError(f"{out}: something is here already; pass --overwrite to replace it")
@@ -118,8 +118,7 @@ def _student(
     )
     loss, spread = (np.asarray(values)[0, 0] for values in (runs.loss, runs.logit_spread))
     rows = [f"{step},{one:.8g},{rate:.8g}" for step, one in zip(record, loss, strict=True)]
-    with writing(str(out), "the loss curve", kept="Nothing was kept.", again="run the command again"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text("\n".join(["step,loss,lr", *rows]) + "\n")
+    table = "\n".join(["step,loss,lr", *rows, ""]).encode()
+    write_file(out, "the loss curve", lambda file: file.write(table))
     what = f"loss {loss[0]:.3g} to {loss[-1]:.3g} nat in {record[-1]:,} steps, logit spread {spread[-1]:.3g}"
     return {"what": what, "temperature": temperature, "steps": int(record[-1]), "loss": float(loss[-1])}

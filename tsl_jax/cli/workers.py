@@ -78,8 +78,8 @@ def _reached(scheduler: str) -> Iterator[Any]:
     from ..stream.workers import WorkerError
 
     try:
-        file = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
-        client = Client(**file, timeout=30, set_as_default=False)
+        where: Any = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
+        client = Client(**where, timeout=30, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise WorkerError(
             f"--scheduler {scheduler}: no scheduler answers there ({type(error).__name__}: {error}). Start it (dask "

@@ -131,6 +131,18 @@ class Family(abc.ABC):
         """
         return theta + step
 
+    def event_at(self, theta: Float[Array, "theta *curves"]) -> Float[Array, "*curves"]:
+        """Where the event is in the standardised coordinate.
+
+        A family that defines this and `curve_around` has exact times of events in windows far from 0, too, at steps
+        like 2^24 + k.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say where its event is")
+
+    def curve_around(self, u: Float[Array, "..."], params: dict[str, Float[Array, "..."]]) -> Float[Array, "..."]:
+        """The law by the distance ``u`` from the event, in the fitted coordinate; of families with `event_at`."""
+        raise NotImplementedError(f"{type(self).__name__} defines event_at, and needs curve_around, too")
+
     @abc.abstractmethod
     def bounds(self, x: Float[Array, " checkpoints"]) -> tuple[Float[Array, " theta"], Float[Array, " theta"]]:
         """Lower and upper bounds of theta for checkpoints at ``x``."""

@@ -10,6 +10,7 @@ import numpy as np
 from ..jax_switches import with_own_switches
 from .arrays import jax_array
 from .family import Family, Parameter
+from .parts import apart, in_parts, is_narrow, is_wider
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +107,19 @@ class Sigmoid(Family):
 
     @with_own_switches
     def curve(self, axis, params):
-        u, u_learn = self.coordinate(jax_array(axis)), self.coordinate(jnp.asarray(params["learning_time"]))
-        return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * (u - u_learn))
+        time = params["learning_time"]
+        known = not any(isinstance(value, jax.Array) for value in (axis, time))
+        short = jax.dtypes.canonicalize_dtype(np.float64) == np.float32
+        if known and short and (is_wider(time, params["sharpness"]) or is_narrow(axis)):
+            return self.curve_around(apart(self.scale, in_parts(axis), in_parts(time)), params)
+        u, u_learn = self.coordinate(jax_array(axis)), self.coordinate(jnp.asarray(time))
+        return self.curve_around(u - u_learn, params)
+
+    def event_at(self, theta):
+        return theta[0]
+
+    def curve_around(self, u, params):
+        return params["final_loss"] + params["loss_drop"] * jax.nn.sigmoid(-params["sharpness"] * u)
 
 
 @jax.custom_jvp

@@ -11,8 +11,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..curves import Family
+from ..curves.parts import in_parts
 from ..jax_switches import with_own_switches
 from .checks import check_input, check_noise
+from .far import event_parts, is_far, with_whole_times
 from .few_sizes import FEWEST, MOST, device_of, in_few_sizes
 from .measures import Measures, measure, residuals
 from .native.call import with_chosen_kernel
@@ -95,8 +97,9 @@ def fit(
         tuple(jnp.asarray(a, dtype) for a in window),
         jnp.asarray(axis_values[np.array([0, -1])], dtype),
         assumed_noise(options.noise, noise, len(x), dtype),
+        in_parts(axis_values[0]) if is_far(family, axis_values, dtype) else None,
     )
-    return in_few_sizes(
+    found = in_few_sizes(
         functools.partial(fit_rows, family, options, axis),
         flat_rows(losses, weights),
         shape=losses.shape[:-1],
@@ -104,6 +107,7 @@ def fit(
         most=most_rows(options, len(x)),
         device=device,
     )
+    return with_whole_times(found)
 
 
 def flat_rows(losses, weights) -> list[Any]:
@@ -161,7 +165,8 @@ def default_block_size(num_checkpoints: int) -> int:
 
 
 def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -> Fit:
-    """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time, assumed noise)."""
+    """Fit the rows of a (curves, checkpoints) array; ``axis`` is (x, window, first and last time, assumed
+    noise, the first time in two parts if event times are)."""
     block, units, num_points, status = prepare(family, options, axis[0], losses, weights)
     solution, block, inflation = best(family, options, block)
     measures = measure(family, options, axis[3], block, solution)
@@ -181,7 +186,7 @@ def describe_block(
     family: Family, options: FitOptions, axis, solution, measures: Measures, inflation, units: Units, num_points, status
 ) -> Fit:
     """Parameters, standard errors, status and category of solved curves, in the units of their losses."""
-    x, window, ends, _ = axis
+    x, window, ends, _, first = axis
     size = len(family.names)
     scatter = scatter_of(measures, size, num_points, inflation)
     lower, upper = family.bounds(x)
@@ -189,6 +194,10 @@ def describe_block(
     params, stderr = named_and_errors(family, x, num_points, solution, measures, scatter.variance, beyond, window)
     sizes = sizes_of(family, solution.coefficients[2:], window, units.loss)
     params, stderr = ({name: sizes[name] * value for name, value in known.items()} for known in (params, stderr))
+    event_low = None
+    if first is not None and family.event is not None:
+        event, event_low = event_parts(family, solution.coefficients[2:], first, window[1])
+        params[family.event] = event
     rss, constant, tss = measures.rss, measures.constant / units.loss, measures.tss
     own_rss = rss * units.weight / units.loss / units.loss
     finite = jnp.all(jnp.isfinite(jnp.stack([own_rss, *params.values()])), axis=0)
@@ -215,12 +224,23 @@ def describe_block(
         probabilities={},
         second_event=None,
         family=family,
+        event_low=None if event_low is None else where_usable(event_low),
     )
-    return fit if family.event is None else _with_categories(fit, options, measures, scatter, ends, inflation)
+    if family.event is None:
+        return fit
+    place = None if first is None else (family.event_at(solution.coefficients[2:]), window[1])
+    return _with_categories(fit, options, measures, scatter, ends, place, inflation)
 
 
-def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends, inflation) -> Fit:
-    """The fit of a family with an event, with what the data say of it."""
+def _with_categories(
+    fit: Fit, options: FitOptions, measures: Measures, scatter: Scatter, ends, place, inflation
+) -> Fit:
+    """The fit of a family with an event, with what the data say of it.
+
+    Args:
+        ends: of the window, in axis units.
+        place: of the event in the window's unit, and that unit, if the window is far from 0.
+    """
     family, usable = fit.family, has_parameters(fit.status)
     assert family.event is not None
     event = fit.params[family.event]
@@ -229,8 +249,11 @@ def _with_categories(fit: Fit, options: FitOptions, measures: Measures, scatter:
     if family.scale == "log":
         event = jnp.where(event > 0, event, 1)
         error = error / event
-    place, edges = family.coordinate(event), family.coordinate(ends)
-    likely = probabilities_of(evidence.event, place, error, edges[0], edges[1], scatter.freedom)
+    if place is None:
+        where, edges = family.coordinate(event), family.coordinate(ends)
+    else:
+        where, edges, error = place[0], (0.0, 1.0), error / place[1]
+    likely = probabilities_of(evidence.event, where, error, edges[0], edges[1], scatter.freedom)
     likely = {name: jnp.where(usable, value, 0) for name, value in likely.items()}
     return dataclasses.replace(
         fit,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ..arguments import probability
 from ..curves import Family
+from ..curves.parts import is_wider
 from ..jax_switches import with_own_switches
 from .few_sizes import each
 
@@ -94,7 +96,29 @@ def error_interval(family: Family, name: str, value, error, freedom, fitted, lev
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(family.names)}")
     check_level(level)
     logarithmic = name in family.log_parameters
-    return Interval(*each(functools.partial(_ends, logarithmic, float(level)), value, error, freedom, fitted))
+    if not is_wider(value, error):
+        return Interval(*each(functools.partial(_ends, logarithmic, float(level)), value, error, freedom, fitted))
+    # The distances are float32's, what they are from is not; a time on a log scale is above 0.
+    distances = each(functools.partial(_distances, logarithmic, float(level)), value, error, freedom, fitted)
+    ends: Any = (np.asarray(value) + np.asarray(distance, np.float64) for distance in distances)
+    return Interval(*(np.maximum(end, 0) if logarithmic else end for end in ends))
+
+
+def _distances(logarithmic: bool, level: float, value, error, freedom, fitted):
+    """How far the ends are from values that are above 0 or not `logarithmic`."""
+    error, freedom = jnp.asarray(error), jnp.asarray(freedom)
+    value = jnp.asarray(value, error.dtype)
+    known = fitted & jnp.isfinite(value) & jnp.isfinite(error)
+    half = t_quantile(level, freedom) * jnp.where(known, error, 1)
+    size = jnp.where(known, value, 1)
+    return tuple(
+        jnp.where(
+            known,
+            size * jnp.expm1(sign * half / size) if logarithmic else sign * half,
+            jnp.where(fitted, sign * jnp.inf, jnp.nan),
+        )
+        for sign in (-1, 1)
+    )
 
 
 def _ends(logarithmic: bool, level: float, value, error, freedom, fitted):

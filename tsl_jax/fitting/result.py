@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from ..arguments import is_traced, real_array
 from ..curves import Family, native
+from ..curves.parts import Parts, apart, in_parts
 from ..jax_switches import with_own_switches
+from .far import split_event
 from .few_sizes import each, on_host
 from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom
@@ -172,6 +174,9 @@ class Fit:
         second_event: probability that residuals hold another event, as a step would be, seen without the two
             neighbouring checkpoints that speak most for it; None for families without events.
         family: what was fitted (static).
+        event_low: where checkpoints are so close for their distance from 0 that float32 cannot tell them apart (2^24 +
+            k): what the event's time (`Family.event`) has beside its float32, for programs that JAX traces. Outside of
+            them `params` has all of it, in NumPy's float64. None elsewhere.
 
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
@@ -197,6 +202,7 @@ class Fit:
     probabilities: dict[str, Float[Array, "*curves"]]
     second_event: Float[Array, "*curves"] | None
     family: Family = dataclasses.field(metadata={"static": True})
+    event_low: Float[Array, "*curves"] | None = None
 
     @property
     @with_own_switches
@@ -251,27 +257,34 @@ class Fit:
             ValueError: an unknown ``kind``, or times that are no array of one dimension. TypeError: they are no real
                 numbers.
         """
-        return predict(self.family, time, self.params, self.status, self.category, self.constant, kind)
+        return predict(self.family, time, self.params, self.status, self.category, self.constant, kind, self.event_low)
 
 
 @with_own_switches
-def predict(family, time, params, status, category, constant, kind="counted"):
-    """`Fit.predict` for arrays that come from anywhere, such as a fit store."""
+def predict(family, time, params, status, category, constant, kind="counted", event_low=None):
+    """`Fit.predict` for arrays that come from anywhere, such as a fit store; ``time`` may be in two `Parts`."""
     if kind not in ("counted", "curve", "constant"):
         raise ValueError(f"kind: got {kind!r}, expected 'counted', 'curve' or 'constant'")
-    time = native(real_array("time", time))
+    time, parts = (time.high, time) if isinstance(time, Parts) else (native(real_array("time", time)), None)
     if np.ndim(time) != 1:
         cure = f", such as [{time}]" if np.ndim(time) == 0 else ""
         raise ValueError(f"time: got shape {np.shape(time)}, expected (times,){cure}")
+    params, event_low = split_event(family, params, event_low)
+    low = 0 if event_low is None else event_low
+    parts = parts or in_parts(time)
 
-    def losses(status, category, constant, *values):
+    def losses(status, category, constant, low, *values):
         flat = jnp.broadcast_to(jnp.asarray(constant)[..., None], (*jnp.shape(constant), len(time)))
         if kind == "constant":
             return flat
         of_curves = {name: jnp.asarray(value)[..., None] for name, value in zip(params, values, strict=True)}
-        curve = family.curve(time, of_curves)
+        if event_low is None:
+            curve = family.curve(time, of_curves)
+        else:
+            event = Parts(of_curves[family.event], jnp.asarray(low)[..., None])
+            curve = family.curve_around(apart(family.scale, parts, event), of_curves)
         if kind == "curve":
             return curve
         return jnp.where(_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
 
-    return each(losses, status, category, constant, *params.values())
+    return each(losses, status, category, constant, low, *params.values())

@@ -14,6 +14,7 @@ from .measures import Measures
 from .noise import degrees_of_freedom
 from .options import FitOptions
 from .result import Category
+from .scaling import normalised
 from .solution import Solution
 
 #: The variance of residuals is taken from at least this share of the points, however many the fit and the correlation
@@ -93,6 +94,8 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
     errors = {}
     for name in params:
         slopes = [jnp.where(solution.held[i], 0, rows[i][name]) for i in range(size)]
+        scale = normalised(functools.reduce(jnp.maximum, (jnp.abs(slope) for slope in slopes)))
+        slopes = [scale * slope for slope in slopes]  # of times like 1e30, whose squares are beyond float32
         along = [sum(slopes[i] * factor[i][j] for i in range(size)) for j in range(size)]
         square = variance * _quadratic(along, measures.meat)
         square = square + sum(jnp.square(slopes[2 + k]) * unresolved[k] for k in range(size - 2))
@@ -100,7 +103,8 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
         depends = sum(jnp.abs(slope) for slope in slopes) > 0
         safe = jnp.where(depends & (square > 0), square, 1)
         known = depends & ~unknown & (square >= 0)
-        errors[name] = jnp.where(known, jnp.where(square > 0, jnp.sqrt(safe), square), jnp.nan)
+        error = jnp.where(square > 0, jnp.sqrt(safe), square) / scale
+        errors[name] = jnp.where(known & jnp.isfinite(error), error, jnp.nan)
     return params, errors
 
 

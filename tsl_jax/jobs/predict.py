@@ -7,7 +7,9 @@ import jax
 import numpy as np
 
 from ..curves import FAMILIES, Family
+from ..curves.parts import in_parts
 from ..fitting import predict
+from ..fitting.far import split_event
 from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses
 from ..stream.parts import Part
 from ..stream.passes import run_pass
@@ -172,7 +174,9 @@ class MeansOfFits:
 
 
 def _predict(family: Family, time: np.ndarray, stored: StoredFit, kind: str) -> jax.Array:
-    return _predict_jitted(family, time, stored.params, stored.status, stored.category, stored.constant, kind)
+    params, low = split_event(family, stored.params)
+    fits = params, stored.status, stored.category, stored.constant
+    return _predict_jitted(family, time if low is None else in_parts(time), *fits, kind, low)
 
 
 _predict_jitted = jax.jit(predict, static_argnums=(0, 6))

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from ..store import LossStore, StoreError, StoreLike, create_losses
 from ..store.errors import writing
+from ..store.unfinished import being_filled
 from ..stream.blocks import Progress
 
 if TYPE_CHECKING:  # the simulations need much of SciPy, which those who fit do not wait for
@@ -30,6 +31,8 @@ def simulate_store(
     progress: Progress | None = None,
 ) -> LossStore:
     """Write planted trajectories to a loss store, block after block: memory does not grow with the store.
+
+    A run that is killed leaves no loss store behind but an unfinished one, which ``overwrite`` replaces.
 
     The attributes hold the seed and the law, from which `planted_tokens` makes the truth of any rows again.
 
@@ -73,11 +76,12 @@ def simulate_store(
     )
     shard = store.shard_tokens or tokens
     block = max(1, _BLOCK_BYTES // (4 * len(time) * shard)) * shard
-    for rows, made in trajectory_blocks(time, tokens, law, seed=seed, block=block):
-        with writing(store.name, "the losses", kept="It is not complete.", again="write it with overwrite=True"):
-            store.losses[rows] = np.asarray(made.losses).astype(dtype)
-        if progress is not None:
-            progress(rows.stop, tokens)
+    with being_filled(store):
+        for rows, made in trajectory_blocks(time, tokens, law, seed=seed, block=block):
+            with writing(store.name, "the losses", kept="It is not complete.", again="write it with overwrite=True"):
+                store.losses[rows] = np.asarray(made.losses).astype(dtype)
+            if progress is not None:
+                progress(rows.stop, tokens)
     return store
 
 

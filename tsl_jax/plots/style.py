@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..store.user_files import write_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -114,13 +116,19 @@ def picture_endings() -> frozenset[str]:
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure as what the path's ending says (`picture_endings`); folders that are absent are made."""
+    """Write a figure as what the path's ending says (`picture_endings`); folders that are absent are made.
+
+    The file is whole or not there, whenever the process is killed.
+
+    Raises:
+        WriteError: it could not be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not os.fspath(path).endswith(".png"):
-        figure.savefig(path)
+    ending = Path(path).suffix.lower()
+    if ending != ".png":
+        write_file(path, "the picture", lambda file: figure.savefig(file, format=ending.removeprefix(".") or None))
         return
     from PIL import Image
 
@@ -128,4 +136,5 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     palette = picture.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette.save(path, optimize=True, dpi=(figure.dpi, figure.dpi))
+    dpi = figure.dpi, figure.dpi
+    write_file(path, "the picture", lambda file: palette.save(file, format="PNG", optimize=True, dpi=dpi))

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ..curves.parts import apart, in_parts, is_wider
 from ..fitting import has_parameters, probability_before
 from ..jax_switches import with_own_switches
 
@@ -55,7 +56,8 @@ def event_probability(
     LEARNED. A token without a standard error counts whole or not at all. One whose loss rises at its event counts not.
 
     Args:
-        params: ``learning_time`` (axis units) and ``loss_drop`` (nat) of each token, (tokens,).
+        params: ``learning_time`` (axis units) and ``loss_drop`` (nat) of each token, (tokens,); for programs that JAX
+            traces ``learning_time_low``, too, where the first is not exact in float32 (`Fit.event_low`).
         stderr: ``learning_time`` (axis units), (tokens,), NaN where it is not known. Errors that hold in other runs,
             too, make probabilities that do.
         status: (tokens,) of the fits.
@@ -81,6 +83,8 @@ def event_probability(
     Source: the score of arXiv 2606.29858, with the uncertainty of the fits.
     """
     edges = check_window(window, scale)
+    low = params.get("learning_time_low")
+    parts = in_parts(params["learning_time"], low)
     time = jnp.asarray(params["learning_time"], float)
     error = jnp.asarray(stderr["learning_time"], float)
     event = 1 - jnp.nan_to_num(jnp.asarray(unlearned, float), nan=1.0)
@@ -91,12 +95,18 @@ def event_probability(
     else:
         u, spread = time, error
     many = jnp.full(u.shape, _MANY) if freedom is None else jnp.asarray(freedom, float)
+    if low is not None or is_wider(params["learning_time"], params["loss_drop"]):  # u from each edge
+        from_edges = [apart(scale, parts, in_parts(float(edge) or 1.0)) for edge in window]
+        places = [there if np.isfinite(edge) else u for edge, there in zip(edges, from_edges, strict=True)]
+        edges = tuple(0.0 if np.isfinite(edge) else edge for edge in edges)
+    else:
+        places = [u, u]
     before = [
-        probability_before(edge, u, spread, many) if np.isfinite(edge) else jnp.full(u.shape, float(edge > 0))
-        for edge in edges
+        probability_before(edge, place, spread, many) if np.isfinite(edge) else jnp.full(u.shape, float(edge > 0))
+        for edge, place in zip(edges, places, strict=True)
     ]
-    start, end = edges
-    likely = jnp.where(spread > 0, before[1] - before[0], (start < u) & (u <= end))
+    inside = (edges[0] < places[0]) & (places[1] <= edges[1])
+    likely = jnp.where(spread > 0, before[1] - before[0], inside)
     return jnp.where(counts, event * jnp.maximum(likely, 0), 0.0)
 
 

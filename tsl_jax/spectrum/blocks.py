@@ -7,7 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
+from ..curves.parts import is_wider
 from .exact import MOST_ITEMS
+
+#: Arrays of every block.
+_ROWS = 8
 
 
 @jax.tree_util.register_dataclass
@@ -22,6 +26,7 @@ class TokenBlock:
         category: `tsl_jax.Category`.
         sequence: a number that tokens of one sequence share; any 32 bits.
         number: the first so many rows count; those after are padding.
+        learning_low: what learning times lack in float32, of fits in windows far from 0; None elsewhere.
     """
 
     learning_time: Float[Array, " tokens"]
@@ -33,6 +38,7 @@ class TokenBlock:
     category: UInt8[Array, " tokens"]
     sequence: UInt32[Array, " tokens"]
     number: Int[Array, ""]
+    learning_low: Float[Array, " tokens"] | None = None
 
 
 def block_rows(params, constant, status, category, sequence) -> tuple[np.ndarray, ...]:
@@ -46,7 +52,11 @@ def block_rows(params, constant, status, category, sequence) -> tuple[np.ndarray
     names = ("learning_time", "sharpness", "loss_drop", "final_loss")
     real = [np.asarray(values, np.float32).ravel() for values in (*(params[name] for name in names), constant)]
     small = [np.asarray(values, np.uint8).ravel() for values in (status, category)]
-    return *real, *small, folded(sequence)
+    rows = *real, *small, folded(sequence)
+    time = params["learning_time"]
+    if not is_wider(time, params["sharpness"]):
+        return rows
+    return *rows, (np.asarray(time).ravel() - real[0]).astype(np.float32)
 
 
 def folded(sequence) -> np.ndarray:
@@ -64,8 +74,9 @@ def token_block(rows: tuple[np.ndarray, ...], length: int, *, most: int = MOST_I
     number = len(rows[0])
     if number > length or length > most:
         raise ValueError(f"length: got {length} for {number} tokens, expected at least these and at most {most}")
-    padded = (jnp.asarray(np.pad(values, (0, length - number))) for values in rows)
-    return TokenBlock(*padded, number=jnp.asarray(number, jnp.int32))
+    padded = [jnp.asarray(np.pad(values, (0, length - number))) for values in rows]
+    *padded, low = padded if len(padded) > _ROWS else (*padded, None)
+    return TokenBlock(*padded, number=jnp.asarray(number, jnp.int32), learning_low=low)
 
 
 def resample_of(sequence: UInt32[Array, " tokens"], resamples: int) -> Int[Array, " tokens"]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..curves.parts import Parts, apart, in_parts
 from ..fitting import Category, Status, has_parameters
 from .blocks import TokenBlock, resample_of
 from .grid import LEAST_SHARPNESS, SpectrumGrid
@@ -89,7 +90,10 @@ class Events:
 def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
     """Sort the tokens of a block into kinds and bins."""
     # From the ratio to the first checkpoint: a logarithm of large axis values would cost digits.
-    x = jnp.log(block.learning_time / grid.first) if grid.scale == "log" else block.learning_time - grid.first
+    if block.learning_low is not None:
+        x = apart(grid.scale, Parts(block.learning_time, block.learning_low), in_parts(grid.first))
+    else:
+        x = jnp.log(block.learning_time / grid.first) if grid.scale == "log" else block.learning_time - grid.first
     x, steepness = x / grid.unit, jnp.minimum(block.sharpness * grid.unit, _STEEPEST)
     before, after = jax.nn.sigmoid(steepness * x), jax.nn.sigmoid(steepness * (1 - x))
     seen = before * after * -jnp.expm1(-steepness)  # σ(s(1-x)) - σ(-sx), without the difference

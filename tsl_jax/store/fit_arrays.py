@@ -39,7 +39,8 @@ def create_fit_arrays(
     for name in fit_array_kinds(header.parameters, header.event):
         parameter = header.parameters.get(name.removesuffix("_stderr"))
         dtype, fill, attributes = _FIT_ARRAY_TYPES.get(name, (None, np.nan, {"units": parameter}))
-        over_tokens(name, dtype or header.dtype, fill, attributes)
+        own = header.event_dtype or header.dtype if name == header.event else header.dtype
+        over_tokens(name, dtype or own, fill, attributes)
     for name, array in losses.token_coordinates.items():
         over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
     for name, values in sorted(losses.checkpoint_coordinates.items()):

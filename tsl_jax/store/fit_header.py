@@ -51,6 +51,7 @@ class FitHeader:
         dtype: dtype of the fits, ``"float32"`` or ``"float64"``.
         package_version: version of the package that fits.
         event: name of the parameter that says when the event is; None for families without one.
+        event_dtype: dtype of that parameter if it is not ``dtype``; it follows from the axis, and is no attribute.
         noise: the noise model that all tokens share, as JSON can hold it; None: each curve's own residuals alone.
         noise_source: where that comes from.
         left_out_checkpoints: checkpoints that are not used.
@@ -67,6 +68,7 @@ class FitHeader:
     dtype: str
     package_version: str
     event: str | None = None
+    event_dtype: str | None = None
     noise: Mapping[str, Any] | None = None
     noise_source: str = "alone"
     left_out_checkpoints: Sequence[int] = ()

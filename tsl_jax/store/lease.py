@@ -70,8 +70,9 @@ class Lease:
             raise self._failure
         if _now() > self._until:
             raise LockedError(
-                f"{self._name}: this run could not renew its lease for {LEASE_SECONDS:.0f} s and stops, as "
-                "another may have taken over. What was finished is kept. Run the same command again to go on."
+                f"{self._name}: this run could not renew its lease {self._inside} for {LEASE_SECONDS:.0f} s (the "
+                "connection was away, the process was stopped, or a clock was changed) and stops, as another may have "
+                "taken over. What was finished is kept. Run the same command again to go on."
             )
 
     def _take_over(self) -> None:
@@ -108,7 +109,7 @@ class Lease:
             try:
                 held = self._read(self._inside)
                 if held is None or held["owner"] != self._owner:
-                    raise _taken(self._name, held["holder"] if held else "another process")
+                    raise self._lost(held["holder"] if held else None)
                 self._renew()
             except BaseException as error:  # raised by check(), in the thread that writes
                 self._failure = error
@@ -129,6 +130,15 @@ class Lease:
             if self._read(inside) != held:
                 return True
         return False
+
+    def _lost(self, holder: str | None) -> LockedError:
+        """What a run says that does not hold its lease any more."""
+        said = f"was taken over by {holder}" if holder else "was deleted"
+        return LockedError(
+            f"{self._name}: the lease {self._inside} of this run {said}, so this run stops: two at once would damage "
+            "the output. What was finished is kept. Make sure that no other run writes here, then run the same command "
+            "again to go on."
+        )
 
     def _renew(self) -> None:
         until = _now() + LEASE_SECONDS
@@ -178,11 +188,8 @@ def holder_here() -> str:
 
 def refusal(name: str, holder: str, more: str = "") -> LockedError:
     """Another run writes where this one would."""
-    return LockedError(f"{name}: {holder} is writing it.{more} Wait for that run, stop it, or write to another output.")
-
-
-def _taken(name: str, holder: str) -> LockedError:
     return LockedError(
-        f"{name}: {holder} has taken over the lease of this run, which stops. What was finished is kept. Wait for that "
-        "run, or stop it and run the same command again to go on."
+        f"{name}: {holder} is writing it, and two at once would damage it.{more} This run has written nothing; what "
+        "that one has finished is kept. Wait for it or stop it, then run the same command again to go on; or write to "
+        "another output."
     )

@@ -16,7 +16,7 @@ from .location import Location, StoreLike, locate
 from .losses import LossStore, open_losses_at
 from .names import as_store_errors, checked_names
 from .own_files import refuse_foreign_files
-from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, first_fall, increases
+from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, UNFINISHED, first_fall, increases
 
 _CHUNK_BYTES, _SHARD_BYTES, COORDINATE_CHUNK = 2**20, 2**25, 2**20
 
@@ -191,7 +191,7 @@ def _is_replaced(location: Location, overwrite: bool) -> bool:
     kind = group.attrs.get("tsl_kind")
     if not overwrite:
         raise StoreError(f"{location.name}: something is here already; pass overwrite=True to replace it")
-    if kind != "losses":
+    if kind not in ("losses", UNFINISHED):
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r}, not losses, and is not replaced; delete it first")
     refuse_foreign_files(location)
     return True

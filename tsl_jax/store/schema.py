@@ -35,6 +35,8 @@ PROBABILITY_ARRAYS = {name: f"{name}_probability" for name in ("unlearned", "lea
 #: A probability p is stored as ``round(PROBABILITY_STEPS p)``; `NO_PROBABILITY` stands for none.
 PROBABILITY_STEPS, NO_PROBABILITY = 254, 255
 LEDGER = "ledger"
+#: What a loss store is called while it is being written: no reader takes it for one.
+UNFINISHED = "unfinished losses"
 #: What a chunk that is not stored means: an error; losses that were not measured; and, beside that, coordinates that
 #: hold the array's fill value, as writers mean it that leave out chunks of zeros.
 MissingChunks = Literal["refuse", "as-nan", "as-fill"]

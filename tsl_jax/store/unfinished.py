@@ -16,10 +16,8 @@ from .location import Location
 from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
 from .losses import LossStore, open_losses_at
 from .own_files import refuse_foreign_files
-from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN
+from .schema import CHECKPOINT, FORMAT_VERSION, LOSS_DTYPES, TOKEN, UNFINISHED
 
-#: What a loss store is called while it is being written: no reader takes it for one.
-UNFINISHED = "unfinished losses"
 #: Attribute of an unfinished store: tokens from the first on that are written.
 DONE = "tokens_done"
 BLOCK_BYTES = 2**28
@@ -187,6 +185,24 @@ def refuse_present(location: Location, place: str = "") -> None:
         return  # all that a run wrote that was killed at once
     if kind != UNFINISHED:
         raise StoreError(f"{location.name}: holds tsl_kind={kind!r} already; delete it or give another place")
+
+
+@contextlib.contextmanager
+def being_filled(store: LossStore) -> Iterator[None]:
+    """Let no reader take an empty loss store for one until the block has filled it: see `create_losses`.
+
+    Raises:
+        WriteError: the store does not take the note.
+    """
+    group = store.location.open_group("r+")
+    attributes: dict[str, Any] = group.attrs.asdict()
+    again = "write it with overwrite=True"
+    with writing(store.name, "that it is not finished", kept="It is not complete.", again=again):
+        group.attrs.put({"tsl_kind": UNFINISHED})
+    yield
+    with writing(store.name, "that it is finished", kept="It is not complete.", again=again):
+        group.attrs.put(attributes)
+        store.location.consolidate()
 
 
 def remove_group(location: Location) -> None:

@@ -6,9 +6,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import StoreError, writing
-from .local_files import make_folder, whole_file
-from .own_files import remove_partial_file
+from .errors import StoreError
+from .user_files import write_file
 
 
 def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:
@@ -36,11 +35,7 @@ def write_weights(path: str | Path, columns: Mapping[str, np.ndarray], attribute
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise StoreError(f"{path}: got a file ending {path.suffix!r}, expected .npz or .parquet")
-    with writing(str(path), "the weights", kept="Nothing was written.", again="run the same command again"):
-        make_folder(path.parent)
-        remove_partial_file(path)
-        with whole_file(path) as file:
-            write(file, columns, attributes)
+    write_file(path, "the weights", lambda file: write(file, columns, attributes))
 
 
 def _write_npz(file: BinaryIO, columns: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> None:

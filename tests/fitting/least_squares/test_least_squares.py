@@ -459,3 +459,10 @@ def test_a_residual_that_cannot_be_hashed_is_refused():
 
 def test_the_example_of_the_docstring_runs(single_precision):
     assert doctest.testmod(sys.modules["tsl_jax.fitting.least_squares.interface"]).failed == 0
+
+
+def test_a_list_of_parameters_that_the_residual_cannot_take_is_said():
+    with pytest.raises(TypeError, match=r"residual: failed on p = a list of 2 arrays.* give p0 as np\.asarray\(p0\)"):
+        least_squares(lambda p: jnp.sum(p) * np.arange(5.0) - 1, [1.0, 2.0])
+    found = least_squares(lambda p: p[0] * np.arange(5.0) - p[1], [1.0, 2.0])
+    assert isinstance(found.params, list)

@@ -197,8 +197,22 @@ def _program(residual, options):
     return jax.jit(functools.partial(_fit, residual, options))
 
 
+def _shape_of(residual, p0, args) -> Any:
+    """The shape of the residuals, found without computing them."""
+    try:
+        return jax.eval_shape(residual, p0, *args)
+    except TypeError as error:
+        if not isinstance(p0, list | tuple):
+            raise
+        kind = type(p0).__name__
+        raise TypeError(
+            f"residual: failed on p = a {kind} of {len(p0)} arrays, which it is given since p0 is a {kind} ({error}); "
+            "if it wants one array, give p0 as np.asarray(p0)"
+        ) from error
+
+
 def _fit(residual, options, p0, lower, upper, weights, args) -> LeastSquaresFit:
-    shape = jax.eval_shape(residual, p0, *args)
+    shape = _shape_of(residual, p0, args)
     if not hasattr(shape, "ndim") or shape.ndim != 1 or not jnp.issubdtype(shape.dtype, jnp.floating):
         raise ValueError(f"residual: got {shape}, expected one real array of shape (m,); ravel and join its parts")
     if weights is not None and jnp.shape(weights) != shape.shape:

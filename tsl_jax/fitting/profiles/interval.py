@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ...curves import Family
 from ...jax_switches import with_own_switches
 from ..checks import check_input, check_noise
+from ..far import axis_value, is_far
 from ..few_sizes import device_of, in_few_sizes
 from ..fit import best, flat_rows, prepare
 from ..intervals import Interval, check_level, t_quantile
@@ -126,20 +127,23 @@ def profile_interval(
     u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)
+    in_windows = held.name == family.event and is_far(family, axis_values, dtype)
     axis = x, tuple(jnp.asarray(a, dtype) for a in window), assumed_noise(options.noise, noise, len(x), dtype)
     lower, upper = in_few_sizes(
-        functools.partial(_of_rows, family, held, float(level), options, axis),
+        functools.partial(_of_rows, family, held, float(level), options, in_windows, axis),
         flat_rows(losses, weights),
         shape=losses.shape[:-1],
         multiple=tile_size(len(x)),
         fewest=FEWEST,
         device=device,
     )
+    if in_windows:
+        lower, upper = (axis_value(family, end, axis_values) for end in (lower, upper))
     return Interval(lower, upper)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _of_rows(family: Family, held: Held, level: float, options: FitOptions, axis, *rows):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _of_rows(family: Family, held: Held, level: float, options: FitOptions, in_windows: bool, axis, *rows):
     number, num_checkpoints = rows[0].shape
     tile = tile_size(num_checkpoints)
     size = min(TILES * tile, max(1 << max(number - 1, 0).bit_length(), 1))
@@ -148,12 +152,18 @@ def _of_rows(family: Family, held: Held, level: float, options: FitOptions, axis
         jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
         for a in rows
     ]
-    found = lax.map(lambda block: _of_block(family, held, level, options, axis, *block), tuple(padded))
+    found = lax.map(lambda block: _of_block(family, held, level, options, in_windows, axis, *block), tuple(padded))
     return tuple(a.reshape(blocks * size)[:number] for a in found)
 
 
-def _of_block(family: Family, held: Held, level: float, options: FitOptions, axis, losses, weights=None):
-    """The ends of the intervals of (curves, checkpoints) losses."""
+def _of_block(
+    family: Family, held: Held, level: float, options: FitOptions, in_windows: bool, axis, losses, weights=None
+):
+    """The ends of the intervals of (curves, checkpoints) losses.
+
+    Args:
+        in_windows: whether ends of an event are in the window's own unit.
+    """
     x, window, assumed = axis
     block, units, num_points, status = prepare(family, options, x, losses, weights)
     solution, block, inflation = best(family, options, block)
@@ -164,7 +174,7 @@ def _of_block(family: Family, held: Held, level: float, options: FitOptions, axi
     eps = float(jnp.finfo(x.dtype).eps)
     rounding = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * (4 * eps) ** 2
     allowed = jnp.maximum(jnp.square(t) * scatter.variance * ratio, rounding)
-    limits = _limits(family, held, window, options, block, solution, estimate)
+    limits = _limits(family, held, window, options, block, solution, estimate, in_windows)
     wald = jnp.sqrt(allowed * naive)
     first = jnp.where(wald > 0, jnp.minimum(wald, 2 * limits.width), limits.width)
     low, high, theta = solution.coefficients[0], solution.coefficients[1], solution.coefficients[2:]
@@ -181,7 +191,7 @@ def _of_block(family: Family, held: Held, level: float, options: FitOptions, axi
         unseen = evidence_of(careful, len(family.names), measures, num_points, inflation).ratio < 1
         open_ended |= jnp.tile(unseen, 2)
     ends = [
-        jnp.where(reached, beyond, _in_own_unit(family, held, window, solution, value))
+        jnp.where(reached, beyond, _in_own_unit(family, held, window, solution, value, in_windows))
         for value, reached, beyond in zip(jnp.split(end, 2), jnp.split(open_ended, 2), limits.beyond, strict=True)
     ]
     usable = (status == Status.CONVERGED) & jnp.isfinite(estimate)
@@ -223,12 +233,14 @@ class Limits(NamedTuple):
     width: Curves  # of a first look where the fit gives none
 
 
-def _limits(family: Family, held: Held, window, options: FitOptions, block: Block, solution: Solution, estimate):
+def _limits(
+    family: Family, held: Held, window, options: FitOptions, block: Block, solution: Solution, estimate, in_windows
+):
     """Theta's bounds are the engine's: beyond them anything is possible. Those of the plateaus are what options say."""
     like = jnp.zeros_like(estimate)
     if held.component is not None:
         lower, upper = (like + bound[held.component].astype(like.dtype) for bound in family.bounds(block.x))
-        beyond = [_in_own_unit(family, held, window, solution, like + end) for end in (-jnp.inf, jnp.inf)]
+        beyond = [_in_own_unit(family, held, window, solution, like + end, in_windows) for end in (-jnp.inf, jnp.inf)]
         return Limits(lower, upper, (beyond[0], beyond[1]), _FIRST * (upper - lower))
     measured = block.weight > 0
     spread = jnp.max(jnp.where(measured, block.loss, -jnp.inf), axis=0)
@@ -262,9 +274,11 @@ def _at_reach(options: FitOptions, block: Block, place: Place):
     return (above & (options.max_plateau_ratio is None)) | (below & (options.min_plateau is None))
 
 
-def _in_own_unit(family: Family, held: Held, window, solution: Solution, value):
-    """The named parameter where it is held at ``value``."""
+def _in_own_unit(family: Family, held: Held, window, solution: Solution, value, in_windows):
+    """The named parameter where it is held at ``value``; of an event ``in_windows`` its place in the window's unit."""
     if held.component is None:
         return value
     p = solution.coefficients
+    if in_windows:
+        return family.event_at(p[2:].at[held.component].set(value))
     return family.named(p[0], p[1] - p[0], p[2:].at[held.component].set(value), window)[held.name]

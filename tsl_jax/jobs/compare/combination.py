@@ -164,6 +164,7 @@ def _header(stores: Sequence[FitStore], components: RunComponents) -> FitHeader:
         dtype=str(first.arrays["rss"].dtype),
         package_version=importlib.metadata.version("tsl_jax"),
         event=first.event,
+        event_dtype=None if first.event is None else str(first.arrays[first.event].dtype),
         noise_source="combined",
         left_out_checkpoints=first.left_out_checkpoints,
         input={"runs": [_fingerprint(store) for store in stores]},

@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...fitting import EVENT_CATEGORIES, POINTS_A_PARAMETER, Category, Fit, Status, has_parameters
+from ...fitting.far import joined
 from ...store import NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS
 
 #: The parameter whose sign says whether a loss falls or rises.
 DROP = "loss_drop"
 _MOST_FLOAT16 = float(np.finfo(np.float16).max)
+#: What an event's time has beside its float32, on the way from the device to the store.
+_EVENT_LOW = "event_low"
 
 
 def fit_columns(result: Fit) -> dict[str, jax.Array]:
@@ -28,11 +31,21 @@ def fit_columns(result: Fit) -> dict[str, jax.Array]:
         "noise_correlation": result.noise_correlation.astype(jnp.float16),
         "effective_points": jnp.minimum(result.effective_points, _MOST_FLOAT16).astype(jnp.float16),
     }
+    if result.event_low is not None:
+        columns[_EVENT_LOW] = result.event_low
     if result.second_event is None:
         return columns
     likely = {name: result.probabilities[name] for name in EVENT_CATEGORIES} | {"second_event": result.second_event}
     none = result.category == Category.NONE
     return columns | {PROBABILITY_ARRAYS[name]: _encoded(values, none) for name, values in likely.items()}
+
+
+def whole_times(columns: dict[str, np.ndarray], event: str | None) -> dict[str, np.ndarray]:
+    """The columns with an event's time, if it comes in two parts, in one of float64."""
+    if event is None or _EVENT_LOW not in columns:
+        return columns
+    rest = {name: column for name, column in columns.items() if name != _EVENT_LOW}
+    return rest | {event: joined(columns[event], columns[_EVENT_LOW])}
 
 
 def _encoded(probability: jax.Array, none: jax.Array) -> jax.Array:

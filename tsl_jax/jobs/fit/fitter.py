@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, row_multiple
+from ...fitting.far import is_far
 from ...jax_switches import with_own_switches
 from ...stream.blocks import Columns
 from ...stream.plan import device_rows
@@ -68,6 +69,12 @@ class BlockFitter:
     def result_dtype(self) -> np.dtype:
         """Dtype of the fits: float32, or float64 for float64 losses where JAX has it on."""
         return jnp.promote_types(self._dtype, jnp.float32)
+
+    @property
+    def event_dtype(self) -> np.dtype:
+        """Dtype of the events' times: float64 where the fits' own cannot tell checkpoints apart."""
+        family, axis = self._job[0], check_axis(self._job[0], np.asarray(self._job[1]))
+        return np.dtype(np.float64) if is_far(family, axis, self.result_dtype) else self.result_dtype
 
     @property
     def row_multiple(self) -> int:

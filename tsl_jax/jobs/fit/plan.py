@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...curves import Family
-from ...fitting import FitOptions, check_axis
+from ...fitting import check_axis
 from ...store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreError
 from ...stream.cores import tasks_at_a_time
 from ...stream.machine import local_devices
@@ -57,7 +57,7 @@ def plan_fit(request: FitRequest, recorded: Recorded, losses: LossStore, fitter:
     begun = time.perf_counter()
     noise = settle_noise(recorded, losses, fitter, request)
     seconds = time.perf_counter() - begun
-    header = fit_header(family, request.axis, fitter.options, str(fitter.result_dtype), left_out, noise)
+    header = fit_header(family, request.axis, fitter, left_out, noise)
     layout = fit_layout(losses, family, fitter, request.memory)
     return FitPlan(header, layout, describe_fitter(fitter.options.kernel, fitter.devices[0]), seconds)
 
@@ -96,8 +96,7 @@ def left_out_checkpoints(family: Family, axis: str, values: np.ndarray) -> tuple
 def fit_header(
     family: Family,
     axis: str,
-    options: FitOptions,
-    dtype: str,
+    fitter: BlockFitter,
     left_out: tuple[int, ...],
     noise: tuple[str, dict[str, Any] | None] = (ALONE, None),
 ) -> FitHeader:
@@ -108,10 +107,11 @@ def fit_header(
         parameters={parameter.name: parameter.unit for parameter in family.parameters},
         scale=family.scale,
         axis=axis,
-        options=dataclasses.asdict(options),
-        dtype=dtype,
+        options=dataclasses.asdict(fitter.options),
+        dtype=str(fitter.result_dtype),
         package_version=importlib.metadata.version("tsl_jax"),
         event=family.event,
+        event_dtype=str(fitter.event_dtype),
         noise_source=noise[0],
         noise=noise[1],
         left_out_checkpoints=left_out,
@@ -137,7 +137,8 @@ def fit_layout(
     coordinates = sum(array.dtype.itemsize for array in losses.token_coordinates.values())
     small = 4 + 2 + 2 * 2  # num_points; status and category; noise_correlation and effective_points
     probabilities = 0 if family.event is None else len(PROBABILITY_ARRAYS)
-    result_bytes = floats * fitter.result_dtype.itemsize + small + probabilities + coordinates
+    wider = fitter.event_dtype.itemsize - fitter.result_dtype.itemsize
+    result_bytes = floats * fitter.result_dtype.itemsize + wider + small + probabilities + coordinates
     token_bytes = bytes_per_token(losses.num_checkpoints, losses.losses.dtype.itemsize, result_bytes)
     memory = memory or DEFAULT_MEMORY
     if block_tokens is not None:

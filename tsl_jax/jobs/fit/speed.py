@@ -138,11 +138,11 @@ def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, 
 
     todo = blocks[: max(1, round(seconds * min(kernel, read) / layout.block_tokens))]
     target = locate(out, writable=True)
-    header = fit_header(family, axis, fitter.options, str(fitter.result_dtype), left_out)
+    header = fit_header(family, axis, fitter, left_out)
     begun = time.perf_counter()
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout)
-        reader, writer = BlockReader(source, fitter.put), BlockWriter(FitWriter(store), lock)
+        reader, writer = BlockReader(source, fitter.put), BlockWriter(FitWriter(store), store.event, lock)
         result = stream_blocks(reader, fitter, writer, todo, progress=lambda _: None)
     end_to_end = _tokens(todo) / (time.perf_counter() - begun)
     return Speed(

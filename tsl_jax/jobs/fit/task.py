@@ -100,7 +100,7 @@ def fit_blocks(
     seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens, shared)
     number = note_fitter(store.location, describe_fitter(fitter.options.kernel, fitter.devices[0]))
     read = BlockReader(source, fitter.put, request.on_bad_chunk, objects)
-    write = BlockWriter(FitWriter(store, number), lock)
+    write = BlockWriter(FitWriter(store, number), store.event, lock)
     fitted = 0
 
     def report(tokens: int) -> None:

@@ -6,7 +6,7 @@ from ...store import BlockState, FitWriter
 from ...store.lock import Lock
 from ...stream.blocks import Columns
 from ...stream.reading import Input
-from .columns import mark_unreadable, noted
+from .columns import mark_unreadable, noted, whole_times
 
 
 class BlockWriter:
@@ -14,20 +14,22 @@ class BlockWriter:
 
     Args:
         writer: where.
+        event: name of the parameter that says when the event is; None for families without one.
         lock: checked before a block is counted as done.
 
     Attributes:
         rows: (entries,) of the ledger by block, as they were written.
     """
 
-    def __init__(self, writer: FitWriter, lock: Lock) -> None:
-        self._writer, self._lock = writer, lock
+    def __init__(self, writer: FitWriter, event: str | None, lock: Lock) -> None:
+        self._writer, self._event, self._lock = writer, event, lock
         self.rows: dict[int, np.ndarray] = {}
 
     def __call__(self, block: Input, result: Columns) -> None:
         """Write one block; tokens whose losses could not be read are marked."""
         start, stop = block.block.start, block.block.stop
         values = {name: np.asarray(array)[: stop - start] for name, array in result.items()}
+        values = whole_times(values, self._event)
         if block.bad:
             values = {name: np.array(array) for name, array in values.items()}
             for gap in block.bad:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...curves.parts import in_parts, is_wider
 from ...fitting import Status, degrees_of_freedom, has_parameters
 from ...reshape import SequenceScores, event_probability, merge_scores, score_sequences
 from ...store import PROBABILITY_ARRAYS, FitStore, LossStore, StoreError, decode_probability
@@ -156,5 +157,7 @@ def _padded(values: dict[str, np.ndarray], length: int) -> tuple[Any, ...]:
     """Arguments of `event_probability`, of one length, so that one program does for all blocks."""
     full = {name: np.pad(column, (0, length - len(column)), mode="edge") for name, column in values.items()}
     params = {name: full[name] for name in ("learning_time", "loss_drop")}
+    if is_wider(params["learning_time"], params["loss_drop"]):
+        params["learning_time"], params["learning_time_low"] = in_parts(params["learning_time"])
     rest = full["status"], decode_probability(full[_UNLEARNED]), full["noise_correlation"], full["num_points"]
     return params, {"learning_time": full["learning_time_stderr"]}, *rest

@@ -1,13 +1,16 @@
 """Sums of losses and fits over tokens, for the mean loss and what the fits leave of it."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...curves import Family
+from ...curves.parts import Parts, in_parts
 from ...fitting import curve_counts, predict
+from ...fitting.far import split_event
 from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_losses
 
 _LOSS_BYTES = 2**26
@@ -125,6 +128,9 @@ def add_losses(
     piece = max(1, _LOSS_BYTES // (16 * losses[0].num_checkpoints))
     assert stored.second_event is not None
     second = stored.second_event > _LIKELY  # False for NaN
+    params, low = split_event(family, stored.params)
+    time: Any = jnp.asarray(axis, jnp.float32) if low is None else in_parts(axis)
+    low = np.zeros(len(second), np.float32) if low is None else low
     for start in range(part.start, part.stop, piece):
         rows = slice(start, min(start + piece, part.stop))
         here = slice(rows.start - part.start, rows.stop - part.start)
@@ -135,19 +141,33 @@ def add_losses(
         ]
         padded = [
             np.pad(values[here], (0, length - number))
-            for values in (*stored.params.values(), stored.constant, stored.status, stored.category, second, resample)
+            for values in (*params.values(), low, stored.constant, stored.status, stored.category, second, resample)
         ]
-        added = _loss_sums(family, len(sums.loss), jnp.asarray(axis, jnp.float32), tuple(measured), *padded)
+        added = _loss_sums(family, len(sums.loss), time, tuple(measured), *padded)
         for total, values in zip(sums.present().values(), added, strict=True):
             total += np.asarray(values, np.float64)
 
 
 def _sums(
-    family, resamples, axis, measured, learning_time, sharpness, drop, final, constant, status, category, second, group
+    family,
+    resamples,
+    axis,
+    measured,
+    learning_time,
+    sharpness,
+    drop,
+    final,
+    low,
+    constant,
+    status,
+    category,
+    second,
+    group,
 ):
     names = family.names
     params = dict(zip(names, (learning_time, sharpness, drop, final), strict=True))
-    fitted = predict(family, axis, params, status, category, constant)
+    low = low if isinstance(axis, Parts) else None
+    fitted = predict(family, axis, params, status, category, constant, event_low=low)
     loss, *others = (values.astype(jnp.float32) for values in measured)
     pairs = jnp.isfinite(loss) & jnp.isfinite(fitted)
     likely, ones = pairs & second[:, None], jnp.ones_like(fitted)
