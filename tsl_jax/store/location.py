@@ -11,10 +11,10 @@ from typing import Any
 import zarr
 import zarr.errors
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, ZipStore
 
 from .errors import StoreError, StoreNotFoundError, reason_of
+from .event_loop import wait_for
 from .local_files import WholeFiles
 from .urls import is_url, opened_url
 
@@ -61,9 +61,9 @@ def _check_attributes(name: str, node: zarr.Array | zarr.Group) -> None:
 def _is_damaged_array(group: zarr.Group, name: str) -> bool:
     """Whether what Zarr does not know holds metadata or chunks, unlike a lock or a user's folder."""
     store, place = group.store, "/".join(part for part in (group.path, name) if part)
-    if sync(store.exists(f"{place}/zarr.json")):
+    if wait_for(store.exists(f"{place}/zarr.json")):
         return True
-    return store.supports_listing and "c" in sync(_names(store, place)) and not name.startswith(".")
+    return store.supports_listing and "c" in wait_for(_names(store, place)) and not name.startswith(".")
 
 
 async def _names(store: Store, place: str) -> list[str]:
@@ -122,7 +122,7 @@ class Location:
 
     def names(self) -> list[str]:
         """Names of all that lies in the group, in order."""
-        return sorted(sync(_names(self.store, self.path)))
+        return sorted(wait_for(_names(self.store, self.path)))
 
     def consolidate(self) -> None:
         """Copy the arrays' metadata into the group's; without it `xarray.open_zarr` warns and is slow."""

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from .errors import LockedError, StoreError, writing
+from .event_loop import wait_for
 from .local_files import make_folder
 from .location import Location
 from .schema import LEDGER
@@ -116,7 +116,7 @@ class _Lease(Lock):
         if held is None:
             self._until = _now() + LEASE_SECONDS
             with self._writing():
-                sync(self._store.set_if_not_exists(self._key, self._buffer()))
+                wait_for(self._store.set_if_not_exists(self._key, self._buffer()))
         else:
             self._refuse_if_alive(held)
             self._renew()
@@ -133,7 +133,7 @@ class _Lease(Lock):
         with contextlib.suppress(StoreError), self._writing():
             held = self._read()
             if held is not None and held["owner"] == self._owner:
-                sync(self._store.delete(self._key))
+                wait_for(self._store.delete(self._key))
 
     def check(self) -> None:
         if self._failure is not None:
@@ -166,7 +166,7 @@ class _Lease(Lock):
         previous, self._until = self._until, until
         try:
             with self._writing():
-                sync(self._store.set(self._key, self._buffer()))
+                wait_for(self._store.set(self._key, self._buffer()))
         except BaseException:
             self._until = previous
             raise
@@ -180,7 +180,7 @@ class _Lease(Lock):
 
     def _read(self) -> dict[str, Any] | None:
         with self._writing():
-            buffer = sync(self._store.get(self._key, default_buffer_prototype()))
+            buffer = wait_for(self._store.get(self._key, default_buffer_prototype()))
         if buffer is None:
             return None
         try:
