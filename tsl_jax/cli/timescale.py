@@ -96,7 +96,8 @@ def _part(run: "Run", start: float | None, warmup: int | None) -> dict[str, Any]
 
 
 def _laws(part: dict[str, Any], level: float) -> dict[str, Any]:
-    from ..temporal.clock.time_law import compare_axes, time_law
+    from ..temporal.clock.axis_comparison import compare_axes
+    from ..temporal.clock.time_law import time_law
 
     if "lr_sum" not in part:
         return {"step": time_law(part["step"], part["loss"], level=level)}

@@ -11,9 +11,10 @@ from .forecast import Forecast, forecast, widened
 from .grid import SpectrumGrid, grid_over
 from .groups import GroupCounts, GroupTimes, accumulate_groups, group_bands, group_times
 from .mean_loss import BinningBound, binning_bound, implied_loss
+from .modes import PulseModes, pulse_modes
 from .pulses import convolve
 from .second_events import SecondEvents, second_events
-from .sharing import PulseGroups, PulseModes, pulse_groups, pulse_modes
+from .sharing import PulseGroups, pulse_groups
 from .statistic import Moments, Spectrum, accumulate, accumulate_rows
 from .tail.fit import Tail, fit_tail
 from .tail.quality import Rival, tail_goodness, tail_rivals

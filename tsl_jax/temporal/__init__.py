@@ -1,22 +1,23 @@
 """Laws of training over time: position law, its evolution, separation and evenness."""
 
+from .clock.axis_comparison import AxisComparison, compare_axes
 from .clock.collapse import Collapse, collapse
 from .clock.dynamic_time import Schedule, lr_sum, schedule_from_optax, schedule_from_rates, schedule_from_records
 from .clock.growth import Growth, growth_exponent
 from .clock.history import History, history, join_histories
 from .clock.loss_curve import LossCurve, loss_curve
-from .clock.time_law import AxisComparison, TimeLaw, compare_axes, time_law
+from .clock.time_law import TimeLaw, time_law
 from .forecasts.mean_loss import Forecast, ForecastPrior, forecast
 from .forecasts.prior import prior_from_runs
 from .forecasts.rank import Ranking, rank
 from .laws.cross_validation import held_out_error, leave_one_run_out
+from .laws.interface import ScheduleLaw
 from .laws.law_fit import LawFit, LawFitOptions, fit_law
 from .laws.schedule_laws import (
     SCHEDULE_LAWS,
     AnnealingLaw,
     MemoryLaw,
     MultiPowerLaw,
-    ScheduleLaw,
     StepPowerLaw,
     TimePowerLaw,
 )
