@@ -6,6 +6,7 @@ import numpy as np
 
 from ..curves import Family
 from ..fitting import Category, Status
+from ..spectrum.pulses import level_reached
 from ..store import FitStore, StoredFit, StoreError
 from ..stream.parts import Part, parts_of
 from ..stream.passes import run_pass
@@ -171,10 +172,8 @@ def _groups(fits: FitStore) -> list[Domain]:
 
 
 def _median(counts: np.ndarray, edges: np.ndarray) -> float:
+    """The median of what is counted in bins, each event alike within its bin; NaN without any."""
     total = counts.sum()
     if total == 0:
         return float("nan")
-    below = np.cumsum(counts)
-    at = int(np.searchsorted(below, total / 2))
-    part = (total / 2 - (below[at] - counts[at])) / counts[at]
-    return float(edges[at] + part * (edges[at + 1] - edges[at]))
+    return float(np.interp(level_reached(counts, total / 2), np.arange(len(edges)), edges))
