@@ -1,6 +1,7 @@
 """Sizes of files and functions, and one name for one thing."""
 
 import ast
+import collections
 import statistics
 from pathlib import Path
 
@@ -69,3 +70,33 @@ def test_no_function_is_too_long():
 def test_lines_of_code_are_counted():
     text = 'def f(a,\n      b):\n    """Says\n\n    it."""\n    # why\n\n    c = a\n    return c\n'
     assert list(functions(text)) == [("f", 4)]
+
+
+#: Names that several classes of the engine have, which may not become more.
+SHARED_NAMES = {"Block", "Limits", "Point", "State"}
+#: Modules of the engine with their function's name, which may not become more.
+NAMED_ALIKE = {
+    *("fitting/few_sizes.py", "fitting/fit.py", "fitting/profiles/constrained.py", "fitting/profiles/walk.py"),
+}
+
+
+def test_a_class_has_a_name_of_its_own():
+    found = collections.defaultdict(list)
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(name_of(path))
+    shared = {name: paths for name, paths in found.items() if len(paths) > 1}
+    assert set(shared) == SHARED_NAMES, shared
+    assert all(path.startswith(("fitting/", "stream/")) for paths in shared.values() for path in paths)
+
+
+def test_a_module_does_not_bear_the_name_of_what_is_in_it():
+    """Else ``package.name`` is the module or the function, by what was imported first; commands are called so."""
+    found = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == path.stem
+    }
+    assert {name for name in found if not name.startswith("cli/")} == NAMED_ALIKE

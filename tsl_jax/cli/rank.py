@@ -21,7 +21,7 @@ from .runs import (
 )
 
 if TYPE_CHECKING:
-    from ..temporal.forecasts.rank import Ranking
+    from ..temporal.forecasts.ranking import Ranking
 
 
 _Fraction = Annotated[
@@ -50,7 +50,7 @@ def rank(
     """
     with reporting(as_json, debug):
         from ..jobs.runs import rates_until
-        from ..temporal.forecasts.rank import rank as rank_runs
+        from ..temporal.forecasts.ranking import rank as rank_runs
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)

@@ -73,7 +73,7 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> "Run":
 
 def first_part(run: "Run", fraction: float | None) -> "Run":
     """This first part of a run's recorded steps; None: all of it."""
-    from ..temporal.forecasts.rank import seen_part
+    from ..temporal.forecasts.ranking import seen_part
 
     return run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
 

@@ -47,7 +47,7 @@ def timescale(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
-        from ..temporal.clock.collapse import collapse
+        from ..temporal.clock.common_curve import collapse
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
@@ -97,7 +97,7 @@ def _part(run: "Run", start: float | None, warmup: int | None) -> dict[str, Any]
 
 def _laws(part: dict[str, Any], level: float) -> dict[str, Any]:
     from ..temporal.clock.axis_comparison import compare_axes
-    from ..temporal.clock.time_law import time_law
+    from ..temporal.clock.time_power_law import time_law
 
     if "lr_sum" not in part:
         return {"step": time_law(part["step"], part["loss"], level=level)}

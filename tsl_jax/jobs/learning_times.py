@@ -21,7 +21,7 @@ _BLOCK_TOKENS = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupTimes:
+class DomainTimes:
     """Events of the tokens of one domain.
 
     Attributes:
@@ -53,11 +53,11 @@ class LearningTimes:
     """
 
     edges: np.ndarray
-    groups: tuple[GroupTimes, ...]
+    groups: tuple[DomainTimes, ...]
     axis_name: str
     scale: str
 
-    def share(self, counts: np.ndarray, group: GroupTimes) -> np.ndarray:
+    def share(self, counts: np.ndarray, group: DomainTimes) -> np.ndarray:
         """Counts as the share of a group's tokens per bin."""
         return counts / max(1, group.tokens)
 
@@ -152,7 +152,7 @@ class CountEvents:
         return LearningTimes(
             edges=self.fine[::_FINER],
             groups=tuple(
-                GroupTimes(
+                DomainTimes(
                     name=group.name,
                     tokens=int(counts.tokens[index]),
                     falling=counts.times[index, 0].reshape(-1, _FINER).sum(axis=1),

@@ -23,7 +23,7 @@ from ...spectrum import (
 )
 from ...spectrum.comparison import compare_parts
 from ...spectrum.events import DROP_UNIT
-from ...spectrum.groups import GroupSums, times_of
+from ...spectrum.groups import EventSums, times_of
 from ...spectrum.mean_loss import loss_along
 from ...spectrum.modes import all_pulse_modes
 from ...spectrum.tail.fit import default_cuts, fit_cut_tails
@@ -44,7 +44,7 @@ class CurvesOf:
     bandwidth: float
 
     def __call__(
-        self, moments: Moments, sums: dict[str, Array] | None, groups: GroupSums | None, errors: TimeErrors
+        self, moments: Moments, sums: dict[str, Array] | None, groups: EventSums | None, errors: TimeErrors
     ) -> tuple[Curves, GroupTimes | None]:
         return self._curves(moments, sums, errors), None if groups is None else times_of(groups, self.bins)
 

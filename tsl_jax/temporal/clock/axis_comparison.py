@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ...jax_switches import with_own_switches
 from ..laws.residuals import independent_rows
-from .time_law import TimeLaw, time_law
+from .time_power_law import TimeLaw, time_law
 
 
 @jax.tree_util.register_dataclass

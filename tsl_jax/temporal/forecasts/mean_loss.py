@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float
 from ...arguments import real_number, whole_number
 from ...jax_switches import with_own_switches
 from ..checks import random_key
+from .law_posterior import PriorNumbers, Rows
 from .mixture import mixed_forecast
-from .posterior import Prior, Rows
 from .rows import PRIOR_WEIGHTS, Times, checked_curve, chosen_laws, law_rows, origins_of, rates_of, thinned
 
 #: Levels of the bands.
@@ -220,7 +220,7 @@ def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], p
     masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
     log_laws = np.log([PRIOR_WEIGHTS[law] for law in laws])
     padded = np.pad(loss, (0, len(times.step) - len(loss)))
-    arrays = rows, padded, masks, log_laws, Prior(**dataclasses.asdict(prior))
+    arrays = rows, padded, masks, log_laws, PriorNumbers(**dataclasses.asdict(prior))
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from ...arguments import known_array
 from ..clock.dynamic_time import schedule_from_rates
-from ..clock.history import history
+from ..clock.schedule_rows import history
 from ..laws.interface import ScheduleLaw
 from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw
-from .posterior import Rows
+from .law_posterior import Rows
 
 #: Laws that a forecast averages, the first of which needs no schedule.
 LAWS = ("step power law", "time power law", "annealing law", "multi-power law")

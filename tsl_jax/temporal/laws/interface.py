@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...curves import Parameter
-from ..clock.history import History
+from ..clock.schedule_rows import History
 
 Params = dict[str, Float[Array, ""]]
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from ...jax_switches import with_own_switches
 from ..checks import refuse_rising
-from ..clock.history import History
+from ..clock.schedule_rows import History
 from .interface import Params, ScheduleLaw
 from .search import best_coordinates, robust
 

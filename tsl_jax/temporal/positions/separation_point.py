@@ -20,7 +20,7 @@ from .change_point import (
     whitening_of,
 )
 from .law import PositionLaw
-from .point_interval import WhitenedLaw, change_by_noise, drawn_noise, point_interval, resampled_noise
+from .point_bounds import WhitenedLaw, change_by_noise, drawn_noise, point_interval, resampled_noise
 
 #: Candidate separation points over the whole window, evenly spaced in ln(axis).
 _CANDIDATES = 96

@@ -21,7 +21,7 @@ _TRANSIENT = 2.0
 _COLUMNS = 4
 
 
-class Prior(NamedTuple):
+class PriorNumbers(NamedTuple):
     """What is taken for likely before any loss was seen; see `tsl_jax.temporal.ForecastPrior`."""
 
     exponent: Float[Array, ""]
@@ -84,7 +84,7 @@ def columns(exponent, kernel_response, x, first) -> Float[Array, "rows columns"]
     return jnp.stack([ones, jnp.expm1(-exponent * x) / exponent, transient, -kernel_response], axis=-1)
 
 
-def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " rows"], prior: Prior) -> Posterior:
+def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " rows"], prior: PriorNumbers) -> Posterior:
     """The law's posterior from the rows where ``known`` is 1 (0 elsewhere).
 
     ``loss = level + slope·(e^(-α x) - 1)/α + transient - gain·response + drift + noise`` with x the logarithm of the
@@ -151,7 +151,7 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
     return Posterior(log_weight - total, total, mean, factor, origin, first, anchor, at_origin)
 
 
-def _log_prior(rows: Rows, prior: Prior, drifts, noises) -> Float[Array, "drifts 1 exponents kernels noises"]:
+def _log_prior(rows: Rows, prior: PriorNumbers, drifts, noises) -> Float[Array, "drifts 1 exponents kernels noises"]:
     exponents = jnp.asarray(EXPONENTS, noises.dtype)
     return (
         _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_spread)

@@ -17,7 +17,7 @@ from ...jax_switches import with_own_switches
 from ..checks import refuse_rising
 from ..distributions import f_tail, student_quantile
 from ..laws.residuals import autocorrelation, independent_rows
-from .exponent_interval import LEAST, MOST, exponent_interval, profile_at
+from .exponent_profile import LEAST, MOST, exponent_interval, profile_at
 
 #: What softmax with cross-entropy predicts for the exponent, arXiv 2602.03685.
 THIRD = 1 / 3
