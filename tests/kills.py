@@ -1,9 +1,12 @@
 """What tests of killed runs share: a run that is killed at a chosen change of a store, and all files of a place."""
 
+import contextlib
 import functools
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tsl_jax.store.local_files import WholeFiles, temporary_name
 
@@ -54,6 +57,21 @@ class KillAt:
         for name in CHANGES:
             self._monkeypatch.setattr(WholeFiles, name, patched(name))
         return lambda: count
+
+
+@contextlib.contextmanager
+def full_disk(key):
+    """There is no room for objects of a block whose key has this part."""
+    real = WholeFiles.set_unsettled
+
+    async def full(self, name, value):
+        if key in name:
+            raise OSError(28, "No space left on device")
+        await real(self, name, value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WholeFiles, "set_unsettled", full)
+        yield
 
 
 def leave_half(path):

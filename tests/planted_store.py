@@ -77,7 +77,19 @@ def write_fit_store(
         attributes=attributes or {},
         chunk_tokens=chunk,
     )
-    values = {
+    names = more.get("parameters", Sigmoid().names)
+    rest = {f"{name}_stderr": np.zeros(number, "float32") for name in names}
+    rest |= {name: np.zeros(number, "float32") for name in ("rss", "r2")}
+    rest["num_points"] = np.full(number, len(STEP) - 1, "int32")
+    rest |= {"noise_correlation": np.full(number, 0.3, "float16"), "effective_points": np.full(number, 5, "float16")}
+    rest |= planted_probabilities(columns["category"]) if more.get("event", True) else {}
+    columns = rest | columns | coordinates
+    return write_blocks(folder, columns, Layout(chunk, 2 * chunk, 2 * chunk), number if finished else 2 * chunk, **more)
+
+
+def write_blocks(folder, columns, layout, stop, **header):
+    """``fits.zarr`` beside ``losses.zarr``: all blocks that begin before a token; ``header``: what is not as usual."""
+    header = {
         "family": "sigmoid",
         "family_fields": {"scale": "log"},
         "parameters": {parameter.name: parameter.unit for parameter in Sigmoid.parameters},
@@ -88,20 +100,13 @@ def write_fit_store(
         "package_version": "0.1.0",
         "event": "learning_time",
         "left_out_checkpoints": (0,),
-    } | more
-    rest = {f"{name}_stderr": np.zeros(number, "float32") for name in values["parameters"]}
-    rest |= {name: np.zeros(number, "float32") for name in ("rss", "r2")}
-    rest["num_points"] = np.full(number, len(STEP) - 1, "int32")
-    rest |= {"noise_correlation": np.full(number, 0.3, "float16"), "effective_points": np.full(number, 5, "float16")}
-    rest |= planted_probabilities(columns["category"]) if values["event"] else {}
+    } | header
     location = locate(folder / "fits.zarr", writable=True)
     with writer_lock(location):
-        source, layout = open_losses(folder / "losses.zarr"), Layout(chunk, 2 * chunk, 2 * chunk)
-        store = resume_or_create(location, source, FitHeader(**values), layout)
-        writer = FitWriter(store)
-        for block, start in enumerate(range(0, number if finished else min(number, 2 * chunk), 2 * chunk)):
-            rows = slice(start, start + 2 * chunk)
-            part = {name: column[rows] for name, column in (rest | columns | coordinates).items()}
+        writer = FitWriter(resume_or_create(location, open_losses(folder / "losses.zarr"), FitHeader(**header), layout))
+        starts = range(0, min(len(columns["status"]), stop), layout.block_tokens)
+        for block, start in enumerate(starts):
+            part = {name: column[start : start + layout.block_tokens] for name, column in columns.items()}
             writer.write(block, part)
             writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), part["status"], part["category"])
     return open_fits(folder / "fits.zarr")

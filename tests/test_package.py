@@ -77,11 +77,22 @@ MAY_IMPORT = {
     "reshape": {"curves", "fitting", *SHARED},
     "simulate": {"curves", "fitting", *SHARED},
     "runs": {"curves", "fitting", *SHARED},
-    "store": {"printable", "arguments"},
+    "store": {"terminal_text", "arguments"},
     "data": set(),
     "stream": {"cache", "store", *SHARED},
     "jobs": {
-        *("printable", "store", "stream", "curves", "fitting", "spectrum", "temporal", "reshape", "simulate", "runs"),
+        *(
+            "terminal_text",
+            "store",
+            "stream",
+            "curves",
+            "fitting",
+            "spectrum",
+            "temporal",
+            "reshape",
+            "simulate",
+            "runs",
+        ),
         *SHARED,
     },
     "collection": {"store", "stream", "curves", "fitting"},
@@ -264,9 +275,54 @@ def test_nobody_below_imports_the_command_line_or_plots():
             assert not set(packages_used(path)) & {"cli", "report", "plots"}, path
 
 
-def test_nothing_private_of_jax_is_used():
-    for path in modules():
-        assert not any(name.startswith("jax._src") for name in imports(path)), path
+PRIVATE = {"jax": r"jax\._src(?:\.\w+)*", "zarr": r"zarr(?:\.\w+)*?\.(?:core|_(?!_)\w+)(?:\.\w+)*"}
+
+
+def private_names(tree, package):
+    """Private modules of a package that a syntax tree names: in imports, in attributes, in text that is one name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value]
+        else:
+            continue
+        yield from (name for name in names if re.fullmatch(PRIVATE[package], name))
+
+
+@pytest.mark.parametrize(("package", "folders"), [("jax", "tsl_jax"), ("zarr", "tsl_jax tests benchmarks scripts")])
+def test_nothing_private_is_used(package, folders):
+    for folder in folders.split():
+        for path in sorted((ROOT.parent / folder).rglob("*.py")):
+            found = list(private_names(ast.parse(path.read_text()), package))
+            assert not found, f"{path.relative_to(ROOT.parent)} uses {found}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import zarr.core.sync",
+        "from zarr.core import sync",
+        "from zarr import core",
+        "from zarr.storage._utils import normalize_path",
+        "zarr.core.buffer.default_buffer_prototype()",
+        "importlib.import_module('zarr.core.sync')",
+        "monkeypatch.setattr('zarr.storage._local.LocalStore', None)",
+        "from jax._src import xla_bridge",
+        "jax._src.config.x()",
+    ],
+)
+def test_private_names_are_seen(code):
+    assert list(private_names(ast.parse(code), "jax" if "jax" in code else "zarr"))
+
+
+def test_public_names_are_no_private_ones():
+    code = "from zarr.buffer import cpu\nzarr.storage.LocalStore\nimport zarr.abc.store\nzarr.Array.__getitem__"
+    assert not list(private_names(ast.parse(code), "zarr"))
 
 
 def test_no_broad_except():

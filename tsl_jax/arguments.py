@@ -138,3 +138,17 @@ def probability(name: str, value: Any, example: str = "0.9") -> float:
     if not (number and 0 < float(value) < 1):  # type: ignore[arg-type]
         raise ValueError(f"{name}: got {value!r}, expected a probability between 0 and 1, such as {example}")
     return float(value)
+
+
+def refuse_falling(name: str, values: np.ndarray, cure: str) -> None:
+    """Raise unless values increase, with the first pair that does not, and the way out.
+
+    Raises:
+        ValueError: two neighbours are equal or fall.
+    """
+    falls = np.flatnonzero(np.diff(values) <= 0)
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"{name}: got {values[i]:g} then {values[i + 1]:g} at index {i + 1}, expected increasing values; {cure}"
+        )

@@ -15,7 +15,7 @@ import numpy as np
 
 from tsl_jax.jobs.runs import Run, rates_until, read_run
 from tsl_jax.temporal import ForecastPrior, forecast, forecast_positions
-from tsl_jax.temporal.forecasts.rank import seen_part
+from tsl_jax.temporal.forecasts.ranking import seen_part
 
 from .. import record
 from .prior import SIZES, learned, runs_of

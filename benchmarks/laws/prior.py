@@ -17,7 +17,7 @@ import numpy as np
 
 from tsl_jax.jobs.runs import Run, rates_until, read_run
 from tsl_jax.temporal import ForecastPrior, forecast, prior_from_runs
-from tsl_jax.temporal.forecasts.rank import seen_part
+from tsl_jax.temporal.forecasts.ranking import seen_part
 
 from .. import record
 

@@ -15,13 +15,13 @@ from small_job import STEPS, Job
 from zarr.storage import MemoryStore
 
 import tsl_jax.store.losses
+from tests.kills import full_disk
 from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import Category, FitOptions, Status
 from tsl_jax.jobs import fit_store
 from tsl_jax.jobs.fit.fitter import BlockFitter
 from tsl_jax.store import ChunkError, FitWriter, LockedError, StoreError, WriteError, create_losses, open_fits
 from tsl_jax.store.ledger import ENTRIES
-from tsl_jax.store.local_files import WholeFiles
 
 pytestmark = pytest.mark.usefixtures("cheap_engine")
 
@@ -118,19 +118,11 @@ def test_a_lost_coordinate_makes_its_tokens_unreadable(job, tmp_path):
     assert summary.status_counts["UNREADABLE"] == 150
 
 
-def test_a_full_disk_is_named_and_the_run_goes_on_later(job, tmp_path, tree, monkeypatch):
+def test_a_full_disk_is_named_and_the_run_goes_on_later(job, tmp_path, tree):
     job.fit(tmp_path / "whole")
-    real = WholeFiles.set_unsettled
-
-    async def full(self, key, value):
-        if "rss/c/2" in key:
-            raise OSError(28, "No space left on device")
-        await real(self, key, value)
-
-    monkeypatch.setattr(WholeFiles, "set_unsettled", full)
-    with pytest.raises(WriteError, match=r"'rss', tokens 64 to 127 \(block 1\).*No space left"):
+    words = r"'rss', tokens 64 to 127 \(block 1\).*No space left"
+    with full_disk("rss/c/2"), pytest.raises(WriteError, match=words):
         job.fit(tmp_path / "fits")
-    monkeypatch.setattr(WholeFiles, "set_unsettled", real)
     assert open_fits(tmp_path / "fits").ledger.states[1] == 0
     job.fit(tmp_path / "fits")
     assert tree(tmp_path / "fits") == tree(tmp_path / "whole")

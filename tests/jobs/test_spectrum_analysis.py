@@ -10,7 +10,7 @@ from scipy.optimize import curve_fit
 
 from tsl_jax.fitting import Category, Status
 from tsl_jax.jobs import AnalysisOptions, analyse, read_spectrum
-from tsl_jax.jobs.spectrum.analysis import shown_bins
+from tsl_jax.jobs.spectrum.curves import shown_bins
 from tsl_jax.jobs.spectrum.mean_loss_law import implied_curves, power_laws
 from tsl_jax.plots import spectrum_parts_data
 from tsl_jax.spectrum import SpectrumGrid, decompose, implied_loss

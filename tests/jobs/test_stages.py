@@ -82,7 +82,7 @@ def test_nothing_done_is_limited_by_nothing(job, tmp_path):
 
 def test_requests_that_overlap_count_once():
     async def both(store):
-        prototype = zarr.core.buffer.default_buffer_prototype()
+        prototype = zarr.buffer.default_buffer_prototype()
         return await asyncio.gather(*(store.get(key, prototype) for key in ("a/c/0", "a/c/1")))
 
     store = _TimedStore(SlowStore())

@@ -1,27 +1,14 @@
 """A small pair of stores whose fits are written by hand, so that every drawn number is known."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.planted_store import planted_probabilities
+from tests.planted_store import planted_probabilities, write_blocks
 from tsl_jax.curves import Sigmoid
-from tsl_jax.fitting import Category, FitOptions, Status, predict
-from tsl_jax.store import (
-    BlockState,
-    FitHeader,
-    FitWriter,
-    InputDigest,
-    Layout,
-    create_losses,
-    locate,
-    open_fits,
-    open_losses,
-    resume_or_create,
-    writer_lock,
-)
+from tsl_jax.fitting import Category, Status, predict
+from tsl_jax.store import Layout, create_losses, open_losses
 
 STEP = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128])
 TOKENS, BLOCK = 230, 100
@@ -73,7 +60,7 @@ def write_stores(folder, *, finished=True, domains=True, **header):
     noise = np.random.default_rng(4).normal(0, 0.1, (TOKENS, len(STEP)))
     values = np.nan_to_num(np.asarray(curves), nan=9.0) + noise
     values[20:40, 3] = np.nan
-    losses = create_losses(
+    create_losses(
         folder / "losses.zarr",
         values.astype("float16"),
         checkpoints={"step": STEP},
@@ -81,30 +68,11 @@ def write_stores(folder, *, finished=True, domains=True, **header):
         attributes={"domains": NAMES} if domains else {},
         chunk_tokens=50,
     )
-    values = {
-        "family": "sigmoid",
-        "family_fields": {"scale": "log"},
-        "parameters": {parameter.name: parameter.unit for parameter in Sigmoid.parameters},
-        "scale": "log",
-        "axis": "step",
-        "options": dataclasses.asdict(FitOptions()),
-        "dtype": "float32",
-        "package_version": "0.1.0",
-        "event": "learning_time",
-        "left_out_checkpoints": (0,),
-    }
-    location = locate(folder / "fits.zarr", writable=True)
-    with writer_lock(location):
-        store = resume_or_create(location, losses, FitHeader(**(values | header)), Layout(50, BLOCK, BLOCK))
-        writer = FitWriter(store)
-        for block, start in enumerate(range(0, TOKENS if finished else 2 * BLOCK, BLOCK)):
-            rows = slice(start, start + BLOCK)
-            part = {name: column[rows] for name, column in (fits | coordinates).items()}
-            writer.write(block, part)
-            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), part["status"], part["category"])
+    stop = TOKENS if finished else 2 * BLOCK
+    found = write_blocks(folder, fits | coordinates, Layout(50, BLOCK, BLOCK), stop, **header)
     return SimpleNamespace(
         losses=open_losses(folder / "losses.zarr"),
-        fits=open_fits(folder / "fits.zarr"),
+        fits=found,
         planted=SimpleNamespace(**fits, domain=position % 3),
         curves=np.asarray(curves, float),
     )

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import rel_entr, softmax
 
 from tsl_jax.simulate import TeacherStudentOptions, divergence, inverse_temperature_flow, teacher_student
-from tsl_jax.simulate.teacher_student import _EVALUATION, _TEACHER, _TRAINING, _inputs
+from tsl_jax.simulate.softmax_student import _EVALUATION, _TEACHER, _TRAINING, _inputs
 from tsl_jax.temporal import collapse, growth_exponent, time_law
 
 SIZES = {"width": 4, "classes": 8, "batch": 16, "evaluation": 32}

@@ -8,7 +8,7 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from tests.kills import Killed, tree
+from tests.kills import Killed, full_disk, tree
 from tsl_jax.fitting import EVENT_CATEGORIES
 from tsl_jax.store import (
     PROBABILITY_ARRAYS,
@@ -31,7 +31,6 @@ from tsl_jax.store import (
     validate,
     writer_lock,
 )
-from tsl_jax.store.local_files import WholeFiles
 
 HEADER = {
     "family": "sigmoid",
@@ -317,19 +316,11 @@ def test_a_coordinate_with_the_name_of_a_result_is_refused():
         fit_all(losses, MemoryStore())
 
 
-def test_a_full_disk_is_named_and_nothing_counts(tmp_path, monkeypatch):
+def test_a_full_disk_is_named_and_nothing_counts(tmp_path):
     losses = make_losses(tmp_path / "losses.zarr")
-    real = WholeFiles.set_unsettled
-
-    async def full(self, key, value):
-        if "sharpness/c/2" in key:
-            raise OSError(28, "No space left on device")
-        await real(self, key, value)
-
-    monkeypatch.setattr(WholeFiles, "set_unsettled", full)
-    with pytest.raises(WriteError, match=r"sharpness', tokens 20 to 39.*No space left.*Free some space"):
+    words = r"sharpness', tokens 20 to 39.*No space left.*Free some space"
+    with full_disk("sharpness/c/2"), pytest.raises(WriteError, match=words):
         fit_all(losses, tmp_path / "fits")
-    monkeypatch.setattr(WholeFiles, "set_unsettled", real)
     assert open_fits(tmp_path / "fits").ledger.states.tolist() == [1, 0, 0]
     assert fit_all(losses, tmp_path / "fits") == 2
 

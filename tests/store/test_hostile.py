@@ -7,8 +7,8 @@ import pytest
 import zarr
 from zarr.storage import MemoryStore
 
-from tsl_jax.printable import printable
 from tsl_jax.store import InvalidStoreError, StoreError, create_losses, open_losses, rechunk, validate
+from tsl_jax.terminal_text import printable
 
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\x1b[2J\x9b1m\u202eback\r"
 

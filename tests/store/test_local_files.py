@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import zarr
 from test_lost_objects import content, replace
-from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from tests.kills import dead_name
 from tsl_jax.store import local_files, locate
 from tsl_jax.store.arrays import WholeWrites, storing_all
+from tsl_jax.store.event_loop import wait_for
 from tsl_jax.store.lease import LEASE_SECONDS
 from tsl_jax.store.local_files import WholeFiles, temporary_name, whole_file, writer_lives, written_file
 from tsl_jax.store.own_files import remove_partial_files
@@ -41,8 +41,8 @@ def test_an_object_is_forced_to_the_disk_with_all_names_that_lead_to_it(tmp_path
     replace(store, "a/c/1", b"two")
     assert len(forced) == 2
     del forced[:]
-    sync(store.delete("a/c/1"))
-    sync(store.delete_dir("a"))
+    wait_for(store.delete("a/c/1"))
+    wait_for(store.delete_dir("a"))
     assert forced == [f"{tmp_path}/new/store/a/c", f"{tmp_path}/new/store"]
 
 
@@ -79,9 +79,9 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path, monkeyp
 def test_folders_that_others_delete_are_made_again(tmp_path):
     one, two = WholeFiles(tmp_path), WholeFiles(tmp_path)
     replace(one, "a/c/0", b"1")
-    sync(two.delete_dir("a"))
+    wait_for(two.delete_dir("a"))
     replace(one, "a/c/1", b"2")
-    assert sorted(map(str, sync(_keys(one)))) == ["a/c/1"]
+    assert sorted(map(str, wait_for(_keys(one)))) == ["a/c/1"]
 
 
 async def _keys(store):
@@ -90,9 +90,9 @@ async def _keys(store):
 
 def test_what_is_there_is_kept_where_that_is_asked(tmp_path):
     store = WholeFiles(tmp_path)
-    buffer = zarr.core.buffer.default_buffer_prototype().buffer
+    buffer = zarr.buffer.default_buffer_prototype().buffer
     for data in (b"first", b"second"):
-        sync(store.set_if_not_exists("lease", buffer.from_bytes(data)))
+        wait_for(store.set_if_not_exists("lease", buffer.from_bytes(data)))
     assert content(store, "lease") == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["lease"]
 

@@ -9,11 +9,11 @@ import sys
 import threading
 
 import pytest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, WrapperStore
 
 from tsl_jax.store import LockedError, lease, locate, writer_lock
+from tsl_jax.store.event_loop import wait_for
 
 
 def stores(kind, tmp_path):
@@ -76,7 +76,7 @@ def often(monkeypatch):
 
 def put(location, key="ledger/lease", **lease):
     buffer = default_buffer_prototype().buffer.from_bytes(json.dumps(lease).encode())
-    sync(location.store.set(key, buffer))
+    wait_for(location.store.set(key, buffer))
 
 
 @pytest.mark.usefixtures("often")

@@ -7,8 +7,7 @@ import obstore.store
 import pytest
 import zarr
 from test_fits import LAYOUT, TOKENS, fit_all, make_losses
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from tests.kills import tree
@@ -25,6 +24,7 @@ from tsl_jax.store import (
     rechunk,
     validate,
 )
+from tsl_jax.store.event_loop import wait_for
 
 KINDS = ("directory", "memory", "objects")
 
@@ -38,7 +38,7 @@ def place(request, tmp_path):
 
 
 def remove(store, key):
-    sync(store.delete(key))
+    wait_for(store.delete(key))
 
 
 def empty(store, key):
@@ -46,11 +46,11 @@ def empty(store, key):
 
 
 def replace(store, key, data):
-    sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+    wait_for(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
 def content(store, key):
-    return sync(store.get(key, default_buffer_prototype())).to_bytes()
+    return wait_for(store.get(key, default_buffer_prototype())).to_bytes()
 
 
 def cut(store, key):

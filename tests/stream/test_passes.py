@@ -6,8 +6,10 @@ import pickle
 import jax
 import numpy as np
 import pytest
+from zarr.storage import MemoryStore
 
 from tests.planted_store import STEP, planted_columns, write_fit_store
+from tsl_jax.collection.competing_runs import CompetingRun, FirstDifference, LastLosses
 from tsl_jax.curves import Sigmoid
 from tsl_jax.jobs.domains import ALL_TOKENS, Domain
 from tsl_jax.jobs.group_sums import MeanLosses
@@ -18,7 +20,7 @@ from tsl_jax.jobs.scores.tokens import BucketLosses, ScorePass
 from tsl_jax.jobs.spectrum.token_groups import grouping_of
 from tsl_jax.jobs.spectrum.tokens import SpectrumPass
 from tsl_jax.spectrum import SpectrumGrid
-from tsl_jax.store import open_fits, open_losses
+from tsl_jax.store import create_losses, open_fits, open_losses
 from tsl_jax.stream import passes
 from tsl_jax.stream.parts import Part, parts_of, sequence_numbers, sequence_parts
 from tsl_jax.stream.passes import run_pass, tasks_of
@@ -43,6 +45,10 @@ def passes_over(losses, fits):
     columns = np.arange(1, len(STEP))
     groups = {"domain": grouping_of(fits, "domain", 8)}
     inside = (4.0, 32.0)
+    domain = losses.read_coordinate("domain")
+    domain[[90, 200]] += 1
+    coordinates = {"position": losses.read_coordinate("position"), "domain": domain}
+    other = create_losses(MemoryStore(), losses.read()[::-1], checkpoints={"step": STEP}, tokens=coordinates)
     return {
         "mean losses": MeanLosses(losses),
         "positions": PositionSums(losses, "step", 4, CONTEXT),
@@ -51,10 +57,15 @@ def passes_over(losses, fits):
         "learning times": CountEvents(fits, Sigmoid(), np.geomspace(1, 256, 257), (Domain(None, ALL_TOKENS),)),
         "scores": ScorePass(fits, inside, inside, None, TOKENS),
         "bucket losses": BucketLosses(losses, np.arange(100), np.arange(100) % 3),
+        "last losses": LastLosses((CompetingRun(losses, 1.0), CompetingRun(other, 1.0))),
+        "first difference": FirstDifference(losses, other, ("position", "domain")),
     }
 
 
-NAMES = ("mean losses", "positions", "means of fits", "spectrum", "learning times", "scores", "bucket losses")
+NAMES = (
+    *("mean losses", "positions", "means of fits", "spectrum", "learning times", "scores", "bucket losses"),
+    *("last losses", "first difference"),
+)
 
 
 def leaves(result):

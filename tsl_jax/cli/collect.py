@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import argument, needed, switch, unless_given
 
 if TYPE_CHECKING:
     from ..collection import CheckpointReport
@@ -18,37 +19,30 @@ app = typer.Typer(
 )
 
 
+_Model = Annotated[str, argument("MODEL", "Name on the Hugging Face Hub, or a folder with one folder a revision.")]
+_Revisions = Annotated[str, needed("A,B,...", "Revisions in order of training: step1000,step2000.")]
+_Steps = Annotated[
+    str | None, unless_given("the number in its name", "Training step of each revision.", metavar="A,B,...")
+]
+_Precision = Annotated[str, typer.Option(help="Of weights and products: float32, bfloat16 or float16.")]
+_Logits = Annotated[bool, switch("--logits", "Record mean and spread of the logits, too; off by default.")]
+_Out = Annotated[str, needed("LOSSES", "Loss store to write.")]
+
+
 @app.command("hf")
 def hf(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="Name on the Hugging Face Hub, or a folder with one folder a revision.",
-            show_default=False,
-        ),
-    ],
-    revisions: Annotated[
-        str,
-        typer.Option(metavar="A,B,...", help="Revisions in order of training: step1000,step2000.", show_default=False),
-    ],
-    text: Annotated[
-        list[str], typer.Option(metavar="FILE", help="Text to measure on; again for more domains.", show_default=False)
-    ],
-    out: Annotated[str, typer.Option(metavar="LOSSES", help="Loss store to write.", show_default=False)],
-    steps: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Training step of each revision.", show_default="the number in its name"),
-    ] = None,
+    model: _Model,
+    revisions: _Revisions,
+    text: Annotated[list[str], needed("FILE", "Text to measure on; again for more domains.")],
+    out: _Out,
+    steps: _Steps = None,
     context: Annotated[int, typer.Option(min=1, help="Tokens that the model reads at most for one loss.")] = 1024,
     batch: Annotated[int, typer.Option(min=1, help="Rows of --context tokens computed at a time.")] = 8,
-    precision: Annotated[str, typer.Option(help="Of weights and products: float32, bfloat16 or float16.")] = "float32",
+    precision: _Precision = "float32",
     dtype: Annotated[str, typer.Option(help="Of the losses in the store: float16 or float32.")] = "float16",
-    logits: Annotated[
-        bool, typer.Option("--logits", help="Record mean and spread of the logits, too; off by default.")
-    ] = False,
+    logits: _Logits = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete losses that are there, begin anew; off by default.")
+        bool, switch("--overwrite", "Delete losses that are there, begin anew; off by default.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -114,16 +108,12 @@ def words_of(report: "CheckpointReport") -> str:
 
 @app.command("frontier")
 def frontier(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Loss stores of the same tokens.", show_default=False)
-    ],
-    out: Annotated[str, typer.Option(metavar="LOSSES", help="Loss store to write.", show_default=False)],
+    runs: Annotated[list[str], argument("RUN...", "Loss stores of the same tokens.")],
+    out: _Out,
     axis: Annotated[
         str, typer.Option(help="data_budget (D, tokens trained on) or flops_per_token (M, FLOP per token).")
     ] = "data_budget",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a loss store that is there; off by default.")
-    ] = False,
+    overwrite: Annotated[bool, switch("--overwrite", "Replace a loss store that is there; off by default.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

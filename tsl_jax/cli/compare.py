@@ -8,6 +8,7 @@ import typer
 from .compare_words import print_comparison
 from .component_files import check_components_file, read_components, write_components
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import argument, picture_of, switch, unless_given
 from .progress import lines
 
 if TYPE_CHECKING:
@@ -16,69 +17,63 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".pdf", ".svg")
 
 
+_Runs = Annotated[
+    list[str],
+    argument("FITS_A FITS_B ...", "Two or more fit stores of the same tokens, each of another training run."),
+]
+_Components = Annotated[
+    Path | None,
+    unless_given(
+        "none",
+        "What --write-components wrote of other runs: judge by these runs how well errors with its components hold. By "
+        "default the components are estimated from these runs.",
+        metavar="FILE",
+    ),
+]
+_Write = Annotated[
+    Path | None,
+    unless_given(
+        "none",
+        "Write the components by which errors between runs exceed standard errors into this .json file, for "
+        "`tsl score` and `tsl compare --components`.",
+        "--write-components",
+        metavar="FILE",
+    ),
+]
+_Level = Annotated[float, typer.Option(help="Probability of the intervals that estimated components make hold.")]
+_Ignore = Annotated[
+    list[str] | None,
+    unless_given("none", "Token coordinate that may differ between the stores; give it several times for several."),
+]
+_Out = Annotated[
+    str | None,
+    unless_given("none", "Write the runs' fits combined, as a fit store, here.", metavar="COMBINED"),
+]
+_Overwrite = Annotated[bool, switch("--overwrite", "Delete fits at COMBINED and begin anew; off by default.")]
+_Deep = Annotated[
+    bool,
+    switch(
+        "--deep",
+        "Read combined fits that are at COMBINED back, and combine those blocks anew that are not what was written; "
+        "off by default: only lost, empty and cut objects are looked for.",
+    ),
+]
+_Picture = Annotated[
+    Path | None,
+    picture_of("learning times in two runs, their differences in units of their errors, and both by sharpness,"),
+]
+
+
 def compare(
-    fits: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FITS_A FITS_B ...",
-            help="Two or more fit stores of the same tokens, each of another training run.",
-            show_default=False,
-        ),
-    ],
-    components: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What --write-components wrote of other runs: judge by these runs how well errors with its "
-            "components hold. By default the components are estimated from these runs.",
-            show_default="none",
-        ),
-    ] = None,
-    write: Annotated[
-        Path | None,
-        typer.Option(
-            "--write-components",
-            metavar="FILE",
-            help="Write the components by which errors between runs exceed standard errors into this .json file, for "
-            "`tsl score` and `tsl compare --components`.",
-            show_default="none",
-        ),
-    ] = None,
-    level: Annotated[
-        float, typer.Option(help="Probability of the intervals that estimated components make hold.")
-    ] = 0.9,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Token coordinate that may differ between the stores; give it several times for several.",
-            show_default="none",
-        ),
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COMBINED", help="Write the runs' fits combined, as a fit store, here.", show_default="none"
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete fits at COMBINED and begin anew; off by default.")
-    ] = False,
-    deep: Annotated[
-        bool,
-        typer.Option(
-            "--deep",
-            help="Read combined fits that are at COMBINED back, and combine those blocks anew that are not what was "
-            "written; off by default: only lost, empty and cut objects are looked for.",
-        ),
-    ] = False,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw learning times in two runs, their differences in units of their errors, and both by sharpness, "
-            "into this file.",
-            show_default="none",
-        ),
-    ] = None,
+    fits: _Runs,
+    components: _Components = None,
+    write: _Write = None,
+    level: _Level = 0.9,
+    ignore: _Ignore = None,
+    out: _Out = None,
+    overwrite: _Overwrite = False,
+    deep: _Deep = False,
+    picture: _Picture = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -87,7 +87,7 @@ def stderr_console() -> "Console":
     """Where people read."""
     from rich.console import Console
 
-    from ..printable import printable
+    from ..terminal_text import printable
 
     class HarmlessConsole(Console):
         """A console that shows what a store says, and obeys none of it."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import BootstrapSeed, Replicates, argument, picture_of, unless_given
 from .output_files import check_picture
 
 #: Rows that people are shown, and fewest checkpoints, which the separation point needs.
@@ -13,33 +14,27 @@ _ROWS, _FEWEST = 10, 8
 
 
 def positions(
-    losses: Annotated[
-        str,
-        typer.Argument(
-            metavar="LOSSES", help="Loss store with positions: a directory, a zip file or a URL.", show_default=False
-        ),
-    ],
+    losses: Annotated[str, argument("LOSSES", "Loss store with positions: a directory, a zip file or a URL.")],
     axis: Annotated[str, typer.Option(help="Checkpoint coordinate that counts training.")] = "step",
     since: Annotated[
         float | None,
-        typer.Option(
+        unless_given(
+            "a third of training, or the separation point where it is reached",
+            "Test from here on whether the loss falls evenly over positions.",
             "--from",
             metavar="VALUE",
-            help="Test from here on whether the loss falls evenly over positions.",
-            show_default="a third of training, or the separation point where it is reached",
         ),
     ] = None,
-    replicates: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap over sequences.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    replicates: Replicates = 200,
+    seed: BootstrapSeed = 0,
     table: Annotated[
         Path | None,
-        typer.Option(
-            help="Write mean losses as a loss store, a row a checkpoint, for tsl fit --family hyperbola --axis "
-            "position.",
-            show_default="none",
+        unless_given(
+            "none",
+            "Write mean losses as a loss store, a row a checkpoint, for tsl fit --family hyperbola --axis position.",
         ),
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
+    picture: Annotated[Path | None, picture_of("the laws")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import argument, needed, picture_of, unless_given
 from .output_files import check_picture
 from .runs import (
     RUN_HELP,
@@ -15,40 +14,33 @@ from .runs import (
     ScheduleOption,
     StepColumn,
     Warmup,
+    first_part,
     named_columns,
     read_run,
     short_names,
 )
 
 if TYPE_CHECKING:
-    from ..temporal.forecasts.rank import Ranking
+    from ..temporal.forecasts.ranking import Ranking
+
+
+_Fraction = Annotated[
+    float | None,
+    unless_given("all that is recorded", "See only this first part of each run, between 0 and 1."),
+]
 
 
 def rank(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help=f"Two or more runs, each {RUN_HELP}",
-            show_default=False,
-        ),
-    ],
-    at: Annotated[float, typer.Option(metavar="STEP", help="The step to compare them at.", show_default=False)],
-    fraction: Annotated[
-        float | None,
-        typer.Option(
-            help="See only this first part of each run, between 0 and 1.", show_default="all that is recorded"
-        ),
-    ] = None,
+    runs: Annotated[list[str], argument("RUN...", f"Two or more runs, each {RUN_HELP}")],
+    at: Annotated[float, needed("STEP", "The step to compare them at.")],
+    fraction: _Fraction = None,
     schedule: ScheduleOption = "recorded",
     warmup: Warmup = None,
     step_column: StepColumn = None,
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
     run_name: RunOption = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw the comparison into this file.", show_default="none")
-    ] = None,
+    picture: Annotated[Path | None, picture_of("the comparison")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -58,15 +50,13 @@ def rank(
     """
     with reporting(as_json, debug):
         from ..jobs.runs import rates_until
-        from ..temporal.forecasts.rank import rank as rank_runs
-        from ..temporal.forecasts.rank import seen_part
+        from ..temporal.forecasts.ranking import rank as rank_runs
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
         given = []
         for path in runs:
-            run = read_run(path, names)
-            seen = run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
+            seen = first_part(read_run(path, names), fraction)
             rates = rates_until(seen, at, schedule, warmup)
             given.append({"step": seen.step, "loss": seen.loss, "learning_rate": rates})
         found = rank_runs(given, at)

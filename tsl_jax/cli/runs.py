@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import say, stderr_console
+from .options import unless_given
 
 if TYPE_CHECKING:
     from ..jobs.runs import Run
 
 Warmup = Annotated[
     int | None,
-    typer.Option(
-        help="Length of the linear warm-up from 0 that a file leaves out before its first row, in steps; 0: none. "
+    unless_given(
+        "as recorded",
+        "Length of the linear warm-up from 0 that a file leaves out before its first row, in steps; 0: none. "
         "Needed where the file has learning rates and does not begin at step 0.",
-        show_default="as recorded",
     ),
 ]
 ScheduleOption = Annotated[
@@ -34,28 +35,22 @@ RUN_HELP = (
     "TensorBoard, logs of llm.c and modded-nanogpt), or a loss store."
 )
 StepColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Column of the files that holds the step.", show_default="known names"),
+    str | None, unless_given("known names", "Column of the files that holds the step.", metavar="NAME")
 ]
 LossColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Column of the files that holds the loss.", show_default="known names"),
+    str | None, unless_given("known names", "Column of the files that holds the loss.", metavar="NAME")
 ]
 RateColumn = Annotated[
     str | None,
-    typer.Option(
-        "--lr-column", metavar="NAME", help="Column of the files with the learning rate.", show_default="known names"
-    ),
+    unless_given("known names", "Column of the files with the learning rate.", "--lr-column", metavar="NAME"),
 ]
-
-
 RunOption = Annotated[
     str | None,
-    typer.Option(
+    unless_given(
+        "the only one",
+        "Run to take of files with several, by their column run, run_id, experiment or seed.",
         "--run",
         metavar="NAME",
-        help="Run to take of files with several, by their column run, run_id, experiment or seed.",
-        show_default="the only one",
     ),
 ]
 
@@ -74,6 +69,13 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> "Run":
     if run.notes:
         say(stderr_console(), f"{path}: {'; '.join(run.notes)}", "yellow")
     return run
+
+
+def first_part(run: "Run", fraction: float | None) -> "Run":
+    """This first part of a run's recorded steps; None: all of it."""
+    from ..temporal.forecasts.ranking import seen_part
+
+    return run if fraction is None else run.until(run.step[seen_part(run.step, fraction)][-1])
 
 
 def short_names(names: list[str]) -> list[str]:

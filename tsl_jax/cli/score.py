@@ -7,49 +7,40 @@ import typer
 
 from .component_files import read_components
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import SigmoidFits, needed, unless_given
 from .output_files import check_file, check_picture
 
 if TYPE_CHECKING:
     from ..jobs import SampleWeights
 
 
+_Window = Annotated[str, needed("A:B", "Part of training whose events count, in units of the fits' axis.")]
+_Strength = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="From 0 (all alike) to 1 (lowest bucket left out, highest drawn twice as often)."),
+]
+_Components = Annotated[
+    Path | None,
+    unless_given(
+        "none",
+        "What `tsl compare --write-components` wrote: count events by how likely they are within the window in another "
+        "run, not if this run were measured again.",
+        metavar="FILE",
+    ),
+]
+_Losses = Annotated[str | None, unless_given("none", "Loss store of the fits, to follow the buckets' mean loss.")]
+_Picture = Annotated[Path | None, unless_given("none", "Draw the buckets' mean loss into this file; needs --losses.")]
+
+
 def score(
-    fits: Annotated[
-        str,
-        typer.Argument(
-            metavar="FITS", help="Fit store of sigmoids: a directory, a zip file or a URL.", show_default=False
-        ),
-    ],
-    window: Annotated[
-        str,
-        typer.Option(
-            metavar="A:B", help="Part of training whose events count, in units of the fits' axis.", show_default=False
-        ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="WEIGHTS", help="File to write: .npz or .parquet.", show_default=False)],
+    fits: SigmoidFits,
+    window: _Window,
+    out: Annotated[Path, needed("WEIGHTS", "File to write: .npz or .parquet.")],
     buckets: Annotated[int, typer.Option(min=2, help="Buckets of equal size, by score.")] = 10,
-    strength: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="From 0 (all alike) to 1 (lowest bucket left out, highest drawn twice as often)."
-        ),
-    ] = 0.5,
-    components: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What `tsl compare --write-components` wrote: count events by how likely they are within the window "
-            "in another run, not if this run were measured again.",
-            show_default="none",
-        ),
-    ] = None,
-    losses: Annotated[
-        str | None, typer.Option(help="Loss store of the fits, to follow the buckets' mean loss.", show_default="none")
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(help="Draw the buckets' mean loss into this file; needs --losses.", show_default="none"),
-    ] = None,
+    strength: _Strength = 0.5,
+    components: _Components = None,
+    losses: _Losses = None,
+    picture: _Picture = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
-from .spectrum_words import describe, print_description
+from .options import BootstrapSeed, Replicates, SigmoidFits, unless_given
+from .spectrum_numbers import describe
+from .spectrum_words import print_description
 
 if TYPE_CHECKING:
     from ..jobs import Analysis, StoreSpectrum
@@ -17,57 +19,62 @@ PICTURES = ("spectrum.png", "pulses.png", "modes.png")
 _USUAL = ("domain", "token_frequency", "position", "dependency_length")
 
 
+_Losses = Annotated[
+    str | None,
+    typer.Option(
+        help="Loss store of the fits, to compare the spectrum with the mean loss; by default only the mean of the fits "
+        "is there."
+    ),
+]
+_OtherRun = Annotated[
+    str | None,
+    unless_given(
+        "none",
+        "Loss store of the same tokens in another training run, to tell what is missing of the derivative from what "
+        "moves between runs; needs --losses.",
+        metavar="LOSSES",
+    ),
+]
+_By = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Token coordinate to group by; give it several times for several, or none to leave groups out. By default "
+        f"those of {', '.join(_USUAL)} that the store has."
+    ),
+]
+_Bins = Annotated[int, typer.Option(min=2, max=100, help="Groups of a number with many values.")]
+_Weighting = Annotated[
+    str, typer.Option(help="How events enter p and g: count (each alike) or drop (by what it brings).")
+]
+_Outside = Annotated[
+    str,
+    typer.Option(
+        help="Events outside the window: own (their own pulses are added to p * g), edge (on the nearest edge), inside "
+        "(left out)."
+    ),
+]
+_Level = Annotated[float, typer.Option(help="Share of the replicates inside a band.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Directory for the pictures ({', '.join(PICTURES)}, and groups_NAME.png for each coordinate); by default "
+        "none are drawn."
+    ),
+]
+
+
 def spectrum(
-    fits: Annotated[
-        str,
-        typer.Argument(
-            metavar="FITS", help="Fit store of sigmoids: a directory, a zip file or a URL.", show_default=False
-        ),
-    ],
-    losses: Annotated[
-        str | None,
-        typer.Option(
-            help="Loss store of the fits, to compare the spectrum with the mean loss; by default only the mean of the "
-            "fits is there."
-        ),
-    ] = None,
-    other_run: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOSSES",
-            help="Loss store of the same tokens in another training run, to tell what is missing of the derivative "
-            "from what moves between runs; needs --losses.",
-            show_default="none",
-        ),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Token coordinate to group by; give it several times for several, or none to leave groups out. By "
-            f"default those of {', '.join(_USUAL)} that the store has."
-        ),
-    ] = None,
-    bins: Annotated[int, typer.Option(min=2, max=100, help="Groups of a number with many values.")] = 8,
-    weighting: Annotated[
-        str, typer.Option(help="How events enter p and g: count (each alike) or drop (by what it brings).")
-    ] = "count",
-    outside: Annotated[
-        str,
-        typer.Option(
-            help="Events outside the window: own (their own pulses are added to p * g), edge (on the nearest edge), "
-            "inside (left out)."
-        ),
-    ] = "own",
-    replicates: Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap over sequences.")] = 200,
-    level: Annotated[float, typer.Option(help="Share of the replicates inside a band.")] = 0.9,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"Directory for the pictures ({', '.join(PICTURES)}, and groups_NAME.png for each coordinate); by "
-            "default none are drawn."
-        ),
-    ] = None,
+    fits: SigmoidFits,
+    losses: _Losses = None,
+    other_run: _OtherRun = None,
+    by: _By = None,
+    bins: _Bins = 8,
+    weighting: _Weighting = "count",
+    outside: _Outside = "own",
+    replicates: Replicates = 200,
+    level: _Level = 0.9,
+    seed: BootstrapSeed = 0,
+    out: _Out = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

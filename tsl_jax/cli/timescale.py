@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import argument, picture_of, unless_given
 from .output_files import check_picture
 from .runs import (
     RUN_HELP,
@@ -24,17 +25,9 @@ if TYPE_CHECKING:
 
 
 def timescale(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help=f"Runs, each {RUN_HELP}",
-            show_default=False,
-        ),
-    ],
+    runs: Annotated[list[str], argument("RUN...", f"Runs, each {RUN_HELP}")],
     start: Annotated[
-        float | None,
-        typer.Option("--from", metavar="STEP", help="Leave out earlier rows.", show_default="the highest rate"),
+        float | None, unless_given("the highest rate", "Leave out earlier rows.", "--from", metavar="STEP")
     ] = None,
     level: Annotated[float, typer.Option(help="Of the interval of the exponent, between 0 and 1.")] = 0.95,
     warmup: Warmup = None,
@@ -42,7 +35,7 @@ def timescale(
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
     run_name: RunOption = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the laws into this file.", show_default="none")] = None,
+    picture: Annotated[Path | None, picture_of("the laws")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -54,7 +47,7 @@ def timescale(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
-        from ..temporal.clock.collapse import collapse
+        from ..temporal.clock.common_curve import collapse
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
@@ -103,7 +96,8 @@ def _part(run: "Run", start: float | None, warmup: int | None) -> dict[str, Any]
 
 
 def _laws(part: dict[str, Any], level: float) -> dict[str, Any]:
-    from ..temporal.clock.time_law import compare_axes, time_law
+    from ..temporal.clock.axis_comparison import compare_axes
+    from ..temporal.clock.time_power_law import time_law
 
     if "lr_sum" not in part:
         return {"step": time_law(part["step"], part["loss"], level=level)}

@@ -1,6 +1,5 @@
 """The frontier of many runs: the best run at each budget, as one loss store whose axis is the budget."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -9,6 +8,9 @@ import numpy as np
 
 from ..store import LossPlan, LossStore, StoreError, StoreLike, begin_losses, locate, open_losses
 from ..store.unfinished import checked_dtype, refuse_present
+from ..stream.parts import parts_of
+from ..stream.passes import run_pass
+from .competing_runs import CompetingRun, FirstDifference, LastLosses
 from .output import clear, is_finished
 
 #: What a run spends, as attribute of its store and as axis of the frontier.
@@ -17,18 +19,6 @@ AXES = {"data_budget": "tokens trained on", "flops_per_token": "FLOP per token"}
 _COMPARED = ("token_id", "sequence", "position", "domain")
 _OWN = ("tsl_kind", "tsl_version", "coordinates", "collected", *AXES)
 _BLOCK_BYTES = 2**26
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """One run: its store, and what it spent."""
-
-    store: LossStore
-    budget: float
-
-    def last(self, start: int, stop: int) -> np.ndarray:
-        """Losses of its last checkpoint, (tokens,) float64."""
-        return self.store.read(slice(start, stop))[:, -1].astype(np.float64)
 
 
 def frontier(
@@ -78,7 +68,7 @@ def frontier(
     opened = [run if isinstance(run, LossStore) else open_losses(run) for run in runs]
     if not opened:
         raise StoreError("runs: got none, expected at least one loss store")
-    found = [_Run(store, _budget(store, axis)) for store in opened]
+    found = [CompetingRun(store, _budget(store, axis)) for store in opened]
     location = locate(out, writable=True)
     if any(location.store == run.location.store and location.path == run.location.path for run in opened):
         raise StoreError(f"{location.name}: the output is one of the runs; give another place")
@@ -91,7 +81,9 @@ def frontier(
     return _write(location, axis, opened[0], best, checked_dtype(dtype or np.result_type(*(s.losses for s in opened))))
 
 
-def _write(location: Any, axis: str, first: LossStore, best: list[tuple[_Run, float]], dtype: np.dtype) -> LossStore:
+def _write(
+    location: Any, axis: str, first: LossStore, best: list[tuple[CompetingRun, float]], dtype: np.dtype
+) -> LossStore:
     checkpoints = {
         axis: np.array([run.budget for run, _ in best]),
         "mean_loss": np.array([mean for _, mean in best]),
@@ -157,18 +149,14 @@ def _check_tokens(stores: list[LossStore]) -> None:
 def _first_difference(first: LossStore, other: LossStore, names: list[str]) -> str:
     if other.num_tokens != first.num_tokens:
         return f"{other.name}: {other.num_tokens:,} tokens, expected {first.num_tokens:,}"
-    rows = _BLOCK_BYTES // 8
-    for start in range(0, first.num_tokens, rows):
-        for name in names:
-            ours, theirs = (store.read_coordinate(name, slice(start, start + rows)) for store in (first, other))
-            unlike = np.flatnonzero(ours != theirs)
-            if len(unlike):
-                at = int(unlike[0])
-                return f"{other.name}: token {start + at} has {name} {theirs[at]}, expected {ours[at]}"
-    return ""
+    found = run_pass(FirstDifference(first, other, tuple(names)), parts_of(first, _BLOCK_BYTES // 8))
+    if found is None:
+        return ""
+    name, token, got, wanted = found
+    return f"{other.name}: token {token} has {name} {got}, expected {wanted}"
 
 
-def _best(runs: list[_Run]) -> list[tuple[_Run, float]]:
+def _best(runs: list[CompetingRun]) -> list[tuple[CompetingRun, float]]:
     """The run with the lowest mean loss at each budget, and that mean, by budget."""
     best = []
     for budget in sorted({run.budget for run in runs}):
@@ -188,14 +176,7 @@ def _best(runs: list[_Run]) -> list[tuple[_Run, float]]:
     return best
 
 
-def _sums(runs: list[_Run]) -> tuple[np.ndarray, int]:
+def _sums(runs: list[CompetingRun]) -> tuple[np.ndarray, int]:
     """Sums of the last losses over the tokens that all these runs measured, (runs,), and the number of tokens."""
-    total, count = np.zeros(len(runs)), 0
     most = max(run.store.num_checkpoints for run in runs)
-    rows = max(1, _BLOCK_BYTES // (8 * most))
-    for start in range(0, runs[0].store.num_tokens, rows):
-        losses = np.stack([run.last(start, start + rows) for run in runs])
-        measured = np.all(np.isfinite(losses), axis=0)
-        total += losses[:, measured].sum(axis=1)
-        count += int(measured.sum())
-    return total, count
+    return run_pass(LastLosses(tuple(runs)), parts_of(runs[0].store, max(1, _BLOCK_BYTES // (8 * most))))

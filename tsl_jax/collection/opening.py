@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
-from zarr.core.sync import sync
 
 from ..store import ChangedError, Location, LossStore, StoreNotFoundError, list_objects, read_rows_with_gaps
 from ..store.arrays import bitshuffled, create_array
 from ..store.errors import writing
+from ..store.event_loop import wait_for
 from ..store.fingerprint import differences
 from ..store.presence import chunk_keys
 from .batches import RECORDED, BatchReader, Summary, changed_batches
@@ -109,7 +109,7 @@ def _create(location: Location, given: Given, described: Mapping[str, Any]) -> C
     """An empty collection; its ledger, made last, stands for one that is ready."""
     place, entries, num_tokens = _place(location), tuple(described["entries"]), given.summary.tokens
     with writing(location.name, "the empty collection", kept="Nothing is collected yet."):
-        sync(place.store.delete_dir(place.path))
+        wait_for(place.store.delete_dir(place.path))
         group = zarr.create_group(
             place.store, path=place.path, attributes={"tsl_kind": KIND, **described}, zarr_format=3
         )

@@ -3,10 +3,10 @@
 import contextlib
 
 import zarr
-from zarr.core.sync import sync
 
 from ..store import Location, StoreError, StoreNotFoundError
 from ..store.errors import writing
+from ..store.event_loop import wait_for
 from ..store.own_files import refuse_foreign_files
 from ..store.unfinished import UNFINISHED
 
@@ -53,5 +53,5 @@ def clear(location: Location) -> None:
 def remove(location: Location) -> None:
     """Remove the columns of a collection that is finished or given up."""
     with writing(location.name, "the end of the collection"):
-        sync(location.store.delete_dir(location.key(f"{COLUMNS}/ledger")))  # without it, nothing counts
-        sync(location.store.delete_dir(location.key(PLACE)))
+        wait_for(location.store.delete_dir(location.key(f"{COLUMNS}/ledger")))  # without it, nothing counts
+        wait_for(location.store.delete_dir(location.key(PLACE)))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..arguments import is_traced, kind_of, real_array
+from ..arguments import is_traced, kind_of, real_array, refuse_falling
 from ..curves import Family, native
 from ..devices import a_device
 from .few_sizes import on_host
@@ -146,13 +146,7 @@ def check_axis(family: Family, time) -> np.ndarray:
         raise ValueError(
             f"time: value {time[~np.isfinite(time)][0]} at index {np.argmin(np.isfinite(time))} is not finite"
         )
-    falls = np.flatnonzero(np.diff(time) <= 0)
-    if falls.size:
-        i = int(falls[0])
-        raise ValueError(
-            f"time: got {time[i]:g} then {time[i + 1]:g} at index {i + 1}, expected increasing values; sort the "
-            "checkpoints and drop repeated ones"
-        )
+    refuse_falling("time", time, "sort the checkpoints and drop repeated ones")
     if family.scale == "log" and len(time) and time[0] < 0:
         raise ValueError(
             f"time: got {time[0]:g} at index 0, expected values of 0 or above on a log scale; use scale='linear' or "

@@ -10,7 +10,8 @@ from .positions import PositionLosses, position_losses
 from .predict import MeanCurves, family_of, mean_curves, predict_store
 from .scores.weights import SampleWeights, bucket_losses, score_store
 from .simulate import planted_tokens, simulate_store
-from .spectrum.analysis import analyse, coarse_lags
+from .spectrum.analysis import analyse
+from .spectrum.curves import coarse_lags
 from .spectrum.reading import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_of
 from .spectrum.results import Analysis, AnalysisOptions
 from .spectrum.token_groups import Grouping

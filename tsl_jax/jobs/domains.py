@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from ..printable import printable
 from ..store import FitStore
+from ..terminal_text import printable
 
 ALL_TOKENS = "all tokens"
 

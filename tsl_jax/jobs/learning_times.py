@@ -6,6 +6,7 @@ import numpy as np
 
 from ..curves import Family
 from ..fitting import Category, Status
+from ..spectrum.pulses import level_reached
 from ..store import FitStore, StoredFit, StoreError
 from ..stream.parts import Part, parts_of
 from ..stream.passes import run_pass
@@ -20,7 +21,7 @@ _BLOCK_TOKENS = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupTimes:
+class DomainTimes:
     """Events of the tokens of one domain.
 
     Attributes:
@@ -52,11 +53,11 @@ class LearningTimes:
     """
 
     edges: np.ndarray
-    groups: tuple[GroupTimes, ...]
+    groups: tuple[DomainTimes, ...]
     axis_name: str
     scale: str
 
-    def share(self, counts: np.ndarray, group: GroupTimes) -> np.ndarray:
+    def share(self, counts: np.ndarray, group: DomainTimes) -> np.ndarray:
         """Counts as the share of a group's tokens per bin."""
         return counts / max(1, group.tokens)
 
@@ -151,7 +152,7 @@ class CountEvents:
         return LearningTimes(
             edges=self.fine[::_FINER],
             groups=tuple(
-                GroupTimes(
+                DomainTimes(
                     name=group.name,
                     tokens=int(counts.tokens[index]),
                     falling=counts.times[index, 0].reshape(-1, _FINER).sum(axis=1),
@@ -171,10 +172,8 @@ def _groups(fits: FitStore) -> list[Domain]:
 
 
 def _median(counts: np.ndarray, edges: np.ndarray) -> float:
+    """The median of what is counted in bins, each event alike within its bin; NaN without any."""
     total = counts.sum()
     if total == 0:
         return float("nan")
-    below = np.cumsum(counts)
-    at = int(np.searchsorted(below, total / 2))
-    part = (total / 2 - (below[at] - counts[at])) / counts[at]
-    return float(edges[at] + part * (edges[at + 1] - edges[at]))
+    return float(np.interp(level_reached(counts, total / 2), np.arange(len(edges)), edges))

@@ -1,11 +1,11 @@
 """Pictures of fits and forecasts: for each first the data that would be drawn, then the drawing."""
 
-from ..jobs.learning_times import GroupTimes, LearningTimes, learning_times_data
+from ..jobs.learning_times import DomainTimes, LearningTimes, learning_times_data
 from .forecast import ForecastCurves, draw_forecast, forecast_data
 from .learning_times import draw_learning_times
 from .mean_loss import MeanLoss, draw_mean_loss, mean_loss_data
 from .position_forecast import PositionForecastCurves, draw_position_forecast, position_forecast_data
-from .position_law import PositionCurves, draw_position_law, position_law_data
+from .position_law import PositionPanels, draw_position_law, position_law_data
 from .rank import RankBars, draw_rank, rank_data
 from .run_comparison import RunComparisonData, draw_run_comparison, run_comparison_data
 from .spectrum.groups import GroupSpectra, draw_group_spectra, group_spectra_data
@@ -18,13 +18,13 @@ from .tokens import TokenGrid, TokenPanel, draw_tokens, tokens_data
 
 __all__ = [
     "AlignedPulses",
+    "DomainTimes",
     "ForecastCurves",
     "GroupSpectra",
-    "GroupTimes",
     "LearningTimes",
     "MeanLoss",
-    "PositionCurves",
     "PositionForecastCurves",
+    "PositionPanels",
     "RankBars",
     "RunComparisonData",
     "SingularSpectrum",

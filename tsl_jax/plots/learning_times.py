@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..jobs.domains import ALL_TOKENS
-from ..jobs.learning_times import GroupTimes, LearningTimes
+from ..jobs.learning_times import DomainTimes, LearningTimes
 from . import style
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def draw_learning_times(data: LearningTimes) -> "Figure":
     return figure
 
 
-def _draw_strip(axes: "Axes", data: LearningTimes, group: GroupTimes, highest: float) -> None:
+def _draw_strip(axes: "Axes", data: LearningTimes, group: DomainTimes, highest: float) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     everyone = group.name == ALL_TOKENS

@@ -21,7 +21,7 @@ _PARAMETERS = ("amplitude", "rate", "floor")
 
 
 @dataclasses.dataclass(frozen=True)
-class PositionCurves:
+class PositionPanels:
     """What is drawn.
 
     Attributes:
@@ -69,7 +69,7 @@ def position_law_data(
     *,
     curves: int = 4,
     bins: int = 16,
-) -> PositionCurves:
+) -> PositionPanels:
     """Put together what is drawn; a checkpoint at 0 is left out.
 
     Args:
@@ -106,7 +106,7 @@ def position_law_data(
     point = (np.nan,) * 3
     if separation is not None:
         point = tuple(float(getattr(separation, name)) for name in ("point", "lower", "upper"))
-    return PositionCurves(
+    return PositionPanels(
         position=places,
         shown=axis[rows],
         curve=np.asarray(law.predict(places))[kept][rows],
@@ -126,7 +126,7 @@ def position_law_data(
     )
 
 
-def draw_position_law(data: PositionCurves) -> "Figure":
+def draw_position_law(data: PositionPanels) -> "Figure":
     """Draw hyperbolas on the left, the evolution of their parameters and R² on the right."""
     figure = style.new_figure(10.4, 5.6)
     outer = figure.add_gridspec(1, 2, width_ratios=(1, 1.35), left=0.06, right=0.99, top=0.92, bottom=0.1, wspace=0.17)
@@ -138,7 +138,7 @@ def draw_position_law(data: PositionCurves) -> "Figure":
     return figure
 
 
-def _draw_curves(axes: "Axes", data: PositionCurves) -> None:
+def _draw_curves(axes: "Axes", data: PositionPanels) -> None:
     style.plain_axes(axes, 9)
     for k, step in enumerate(data.shown):
         colour = _COLOURS[(k - len(data.shown)) % len(_COLOURS)]
@@ -156,7 +156,7 @@ def _draw_curves(axes: "Axes", data: PositionCurves) -> None:
     axes.set_title("Hyperbolas over binned means", size=10.5, loc="left", color=style.INK, pad=7)
 
 
-def _draw_course(axes: "Axes", data: PositionCurves, name: str) -> None:
+def _draw_course(axes: "Axes", data: PositionPanels, name: str) -> None:
     style.plain_axes(axes, 8.5)
     point, lower, upper = data.separation
     if name != "floor" and np.isfinite(point):
@@ -182,7 +182,7 @@ def _draw_course(axes: "Axes", data: PositionCurves, name: str) -> None:
         axes.set_xlabel(style.axis_label(data.axis_name), size=9.5)
 
 
-def _draw_r2(axes: "Axes", data: PositionCurves) -> None:
+def _draw_r2(axes: "Axes", data: PositionPanels) -> None:
     style.plain_axes(axes, 8.5)
     axes.plot(data.axis, data.binned, color=style.GREEN, lw=1.4, label="in bins")
     axes.plot(data.axis, data.ceiling, color=style.INK, lw=1.2, ls="--", label="what noise leaves of it")

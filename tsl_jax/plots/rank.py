@@ -11,7 +11,7 @@ from . import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..temporal.forecasts.rank import Ranking
+    from ..temporal.forecasts.ranking import Ranking
 
 
 @dataclasses.dataclass(frozen=True)

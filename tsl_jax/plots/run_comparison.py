@@ -10,8 +10,8 @@ import numpy as np
 from ..runs import PairComparison, ParameterComparison, RunComparison
 from ..runs.bins import signed_edges
 from ..runs.plan import Z_BINS
-from ..runs.report import Form, form_of
-from ..runs.scatter import Scatter
+from ..runs.report import AddedVariance, form_of
+from ..runs.scatter import RunScatter
 from . import style
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def _density(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.diff(np.interp(edges, signed_edges(Z_BINS), before)) / (max(before[-1], 1) * np.diff(edges))
 
 
-def _density_between(table: np.ndarray, edges: np.ndarray, form: Form) -> np.ndarray:
-    scatter = Scatter.of(table)
+def _density_between(table: np.ndarray, edges: np.ndarray, form: AddedVariance) -> np.ndarray:
+    scatter = RunScatter.of(table)
     if not np.isfinite(form.factor) or not scatter.tokens:
         return np.full(len(edges) - 1, np.nan)
     half = edges[edges >= 0]

@@ -11,7 +11,7 @@ from . import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..temporal.clock.time_law import TimeLaw
+    from ..temporal.clock.time_power_law import TimeLaw
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ..fitting import Category, Status
-from .combined_categories import CombinedCategories, combined_categories, event_chances, used_runs
+from .category_mixture import CombinedCategories, combined_categories, event_chances, used_runs
 from .component import Events
 from .components import RunComponents
 from .coordinates import Coordinate

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .coordinates import Coordinate
-from .scatter import ERROR_GROUPS, Scatter
+from .scatter import ERROR_GROUPS, RunScatter
 from .time_factors import TimeFactors, factors_by_time
 
 Events = Literal["falling", "rising", "all"]
@@ -128,7 +128,7 @@ def estimate_component(
             all tokens by these bins; None where that says nothing.
     """
     known = {"parameter": parameter, "events": events, "coordinate": coordinate.kind, "level": level}
-    whole, unit = Scatter.of(scatter.sum(axis=0)), coordinate.size
+    whole, unit = RunScatter.of(scatter.sum(axis=0)), coordinate.size
     tokens, typical = whole.tokens, unit * whole.typical_error
     if tokens < LEAST_TOKENS:
         nan = float("nan")
@@ -137,14 +137,14 @@ def estimate_component(
     form, factor, additive = _chosen(whole, level)
     times = None
     if by_time is not None:
-        found = factors_by_time(Scatter.of(by_time[2]), factor, additive, level)
+        found = factors_by_time(RunScatter.of(by_time[2]), factor, additive, level)
         times = None if found is None else TimeFactors(by_time[0], tuple(by_time[1]), tuple(found.tolist()))
 
     def at_typical(factor: float, additive: float) -> float:
         return float(np.sqrt(factor * typical**2 + additive * unit**2))
 
     table = scatter.sum(axis=0)
-    rest = [at_typical(*_chosen(Scatter.of(table - one), level)[1:]) for one in scatter if one.any()]
+    rest = [at_typical(*_chosen(RunScatter.of(table - one), level)[1:]) for one in scatter if one.any()]
     scatter_of_rest = np.sqrt((len(rest) - 1) / len(rest) * np.sum(np.square(np.subtract(rest, np.mean(rest)))))
     return RunComponent(
         **known,
@@ -159,7 +159,7 @@ def estimate_component(
     )
 
 
-def _chosen(scatter: Scatter, level: float) -> tuple[Form, float, float]:
+def _chosen(scatter: RunScatter, level: float) -> tuple[Form, float, float]:
     """The simplest form that does, with its factor and additive variance.
 
     Standard errors are left as they are unless intervals of all tokens, or of a quarter of them, hold too little.
@@ -177,7 +177,7 @@ def _chosen(scatter: Scatter, level: float) -> tuple[Form, float, float]:
     return form, *found[form]
 
 
-def _fit(form: Form, scatter: Scatter, level: float) -> tuple[float, float]:
+def _fit(form: Form, scatter: RunScatter, level: float) -> tuple[float, float]:
     """Factor and additive variance of a form with which coverage is at its level."""
     if form == "none":
         return 1.0, 0.0
@@ -192,19 +192,19 @@ def _fit(form: Form, scatter: Scatter, level: float) -> tuple[float, float]:
     return float(factor[best]), float(additive[best])
 
 
-def _unevenness(scatter: Scatter, factor, additive, level: float) -> Float[np.ndarray, "*forms"]:
+def _unevenness(scatter: RunScatter, factor, additive, level: float) -> Float[np.ndarray, "*forms"]:
     """Root mean square over groups by error of coverage less its level."""
     return np.sqrt(np.mean(np.square(scatter.coverage_by_error(factor, additive, level) - level), axis=-1))
 
 
-def _additive(scatter: Scatter, factor: Float[np.ndarray, " forms"], level: float) -> Float[np.ndarray, " forms"]:
+def _additive(scatter: RunScatter, factor: Float[np.ndarray, " forms"], level: float) -> Float[np.ndarray, " forms"]:
     """The additive variance that belongs to each factor; 0 where none is needed."""
     found = _solved(lambda value: scatter.inside(factor, value, level).sum(axis=(-2, -1)), scatter, level, len(factor))
     enough = scatter.inside(factor, np.zeros(len(factor)), level).sum(axis=(-2, -1)) >= level * scatter.tokens
     return np.where(enough, 0.0, found)
 
 
-def _solved(inside, scatter: Scatter, level: float, forms: int) -> Float[np.ndarray, " forms"]:
+def _solved(inside, scatter: RunScatter, level: float, forms: int) -> Float[np.ndarray, " forms"]:
     """Where a function that increases reaches ``level`` of all tokens, by halving on the logarithm."""
     low, high = np.full(forms, np.log(1e-16)), np.full(forms, np.log(1e16))
     for _ in range(_HALVINGS):

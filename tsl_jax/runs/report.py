@@ -15,7 +15,7 @@ from .counts import RunCounts
 from .plan import DIFFERENCE_BINS, Z_BINS, ComparisonPlan
 from .ranks import rank_correlation
 from .results import PairComparison, ParameterComparison, SharpnessGroup
-from .scatter import ERROR_GROUPS, TIME_GROUPS, Scatter
+from .scatter import ERROR_GROUPS, TIME_GROUPS, RunScatter
 from .tokens import TokenKind
 
 #: Probabilities of the intervals whose coverage is reported, and levels of the quantiles of z.
@@ -64,7 +64,7 @@ def _parameter(
 ) -> ParameterComparison:
     kind, name = plan.compared[at[0]], plan.names[at[1]]
     events, coordinate = EVENTS[kind], plan.coordinates[name]
-    scatter, z = Scatter.of(totals["scatter"][at]), totals["z"][at]
+    scatter, z = RunScatter.of(totals["scatter"][at]), totals["z"][at]
     form = form_of(plan, components.find(name, events), coordinate.size)
     return ParameterComparison(
         parameter=name,
@@ -95,7 +95,7 @@ def _by_sharpness(plan: ComparisonPlan, totals: _Totals, components: RunComponen
     groups = []
     for place, (least, most) in enumerate(itertools.pairwise(ends)):
         table = totals["sharp_scatter"][place]
-        scatter = Scatter.of(table)
+        scatter = RunScatter.of(table)
         groups.append(
             SharpnessGroup(
                 least=float(least),
@@ -111,7 +111,7 @@ def _by_sharpness(plan: ComparisonPlan, totals: _Totals, components: RunComponen
     return tuple(groups)
 
 
-class Form(NamedTuple):
+class AddedVariance(NamedTuple):
     """The variance between runs at each standard error and learning time, in units of the coordinate's size."""
 
     factor: float
@@ -120,20 +120,20 @@ class Form(NamedTuple):
 
 
 #: Standard errors as they are.
-_AS_CLAIMED = Form(1.0, 0.0)
+_AS_CLAIMED = AddedVariance(1.0, 0.0)
 
 
-def form_of(plan: ComparisonPlan, component: RunComponent | None, size: float) -> Form:
+def form_of(plan: ComparisonPlan, component: RunComponent | None, size: float) -> AddedVariance:
     """What a component says of the tokens counted in each bin of learning times; NaN where it is not known."""
     if component is None:
-        return Form(np.nan, np.nan)
+        return AddedVariance(np.nan, np.nan)
     by_time = 1.0
     if component.times is not None and plan.event is not None:
         # Any time within each bin; given components have the plan's own edges.
         edges = plan.component_edges
         within = np.concatenate([edges[:1] - 1, (edges[1:] + edges[:-1]) / 2, edges[-1:] + 1])
         by_time = component.times.at(plan.coordinates[plan.event].value(within, np.ones(1))[0])
-    return Form(component.factor, component.additive / size**2, by_time)
+    return AddedVariance(component.factor, component.additive / size**2, by_time)
 
 
 def _run_std(table: Int[np.ndarray, "errors differences"]) -> float:
@@ -148,20 +148,20 @@ def _coverage_of_z(z: Int[np.ndarray, " bins"], level: float) -> float:
     return float(inside / size.sum()) if size.sum() else float("nan")
 
 
-def _coverage(scatter: Scatter, form: Form, level: float) -> float:
+def _coverage(scatter: RunScatter, form: AddedVariance, level: float) -> float:
     """Share of the differences within their intervals; NaN where there are none, or the form is not known."""
     known = scatter.tokens and np.isfinite(form.factor)
     return scatter.coverage(form.factor, form.additive, level, form.by_time) if known else float("nan")
 
 
-def _by_error(scatter: Scatter, form: Form) -> tuple[float, ...]:
+def _by_error(scatter: RunScatter, form: AddedVariance) -> tuple[float, ...]:
     """Coverage of 90% intervals in quarters of the tokens by their errors."""
     if not scatter.tokens or not np.isfinite(form.factor):
         return (float("nan"),) * ERROR_GROUPS
     return tuple(map(float, scatter.coverage_by_error(form.factor, form.additive, 0.9, form.by_time)))
 
 
-def _by_time(scatter: Scatter, form: Form) -> tuple[float, ...]:
+def _by_time(scatter: RunScatter, form: AddedVariance) -> tuple[float, ...]:
     """Coverage of 90% intervals in thirds of the tokens by their learning times; empty without such."""
     if len(scatter.below) < 2:
         return ()

@@ -14,7 +14,7 @@ ERROR_GROUPS, TIME_GROUPS = 4, 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Scatter:
+class RunScatter:
     """Sizes of differences by learning time and standard error; units are those of the coordinate's size.
 
     Attributes:
@@ -26,7 +26,7 @@ class Scatter:
     below: Int[np.ndarray, "times rows edges"]
 
     @classmethod
-    def of(cls, table: Int[np.ndarray, "*times errors differences"]) -> "Scatter":
+    def of(cls, table: Int[np.ndarray, "*times errors differences"]) -> "RunScatter":
         """From counts of `RunCounts.scatter`, or of all learning times together."""
         table = table.reshape(-1, *table.shape[-2:])
         kept = table.sum(axis=(0, 2)) > 0
@@ -34,9 +34,9 @@ class Scatter:
         return cls(ERROR_BINS.centres[kept], np.concatenate([np.zeros((*below.shape[:2], 1), np.int64), below], -1))
 
     @property
-    def together(self) -> "Scatter":
+    def together(self) -> "RunScatter":
         """The same without learning times."""
-        return Scatter(self.error, self.below.sum(axis=0, keepdims=True))
+        return RunScatter(self.error, self.below.sum(axis=0, keepdims=True))
 
     @property
     def number(self) -> Int[np.ndarray, "times rows"]:

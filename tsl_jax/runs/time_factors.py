@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float
 
-from .scatter import Scatter
+from .scatter import RunScatter
 
 #: A bin of learning times with fewer tokens than this says nothing of its own.
 _LEAST_TOKENS = 30
@@ -45,7 +45,7 @@ class TimeFactors:
 
 
 def factors_by_time(
-    scatter: Scatter, factor: float, additive: float, level: float
+    scatter: RunScatter, factor: float, additive: float, level: float
 ) -> Float[np.ndarray, " times"] | None:
     """The factor in each bin of learning times with which intervals hold their share there.
 

@@ -4,9 +4,9 @@ from .energies import Flow, Landscape, inverse_temperature_flow, landscape, low_
 from .expressions import Expressions, mano_batches, mano_expressions
 from .mano import Mano
 from .mano_training import ManoTraining, mano_loss, train_mano
+from .planted_curves import PlantedLaw, Trajectories, trajectories, trajectory_blocks
 from .positions import PlantedEvolution, PositionCurves, position_curves
-from .teacher_student import TeacherStudent, TeacherStudentOptions, divergence, teacher_student
-from .trajectories import PlantedLaw, Trajectories, trajectories, trajectory_blocks
+from .softmax_student import TeacherStudent, TeacherStudentOptions, divergence, teacher_student
 from .transformer import TRANSFORMERS, Transformer, init_transformer, transformer_states
 
 __all__ = [

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from ..jax_switches import with_own_switches
 from . import checks
-from .teacher_student import divergence
+from .softmax_student import divergence
 
 #: Gaps between the two lowest energies are drawn as the fourth power of an even spread, and weighted accordingly:
 #: what happens at low temperature hangs on the few small ones.

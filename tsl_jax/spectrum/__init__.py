@@ -3,17 +3,18 @@
 from .blocks import TokenBlock, block_rows, folded, resample_of, token_block
 from .bootstrap import Bands, bands, bands_of_sums
 from .comparison import Comparison, Score, compare
+from .continuation import SpectrumForecast, forecast, widened
 from .decomposition import Decomposition, decompose
 from .derivative import derivative_matrix
 from .events import Kind
 from .exact import MOST_ITEMS, Exact
-from .forecast import Forecast, forecast, widened
 from .grid import SpectrumGrid, grid_over
 from .groups import GroupCounts, GroupTimes, accumulate_groups, group_bands, group_times
 from .mean_loss import BinningBound, binning_bound, implied_loss
+from .missed_events import SecondEvents, second_events
+from .modes import PulseModes, pulse_modes
 from .pulses import convolve
-from .second_events import SecondEvents, second_events
-from .sharing import PulseGroups, PulseModes, pulse_groups, pulse_modes
+from .sharing import PulseGroups, pulse_groups
 from .statistic import Moments, Spectrum, accumulate, accumulate_rows
 from .tail.fit import Tail, fit_tail
 from .tail.quality import Rival, tail_goodness, tail_rivals
@@ -27,7 +28,6 @@ __all__ = [
     "Comparison",
     "Decomposition",
     "Exact",
-    "Forecast",
     "GroupCounts",
     "GroupTimes",
     "Kind",
@@ -38,6 +38,7 @@ __all__ = [
     "Score",
     "SecondEvents",
     "Spectrum",
+    "SpectrumForecast",
     "SpectrumGrid",
     "Tail",
     "TimeErrors",

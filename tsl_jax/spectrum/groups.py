@@ -161,7 +161,7 @@ def group_bands(counts: GroupCounts, key: Array, *, replicates: int = 200, level
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class GroupSums:
+class EventSums:
     """Falling events inside the window and tokens of the mean loss, with the resample groups as first axis."""
 
     events: Float[Array, "resamples groups times"]
@@ -169,16 +169,16 @@ class GroupSums:
     grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
 
 
-def stacked(counts: Sequence[GroupCounts]) -> GroupSums:
+def stacked(counts: Sequence[GroupCounts]) -> EventSums:
     """The sums of several coordinates with their rows one after the other: those of each, and of no group."""
     inside = counts[0].grid.inside
     events = np.concatenate([one.count.integers()[:, :, 0, inside] for one in counts])
     tokens = np.concatenate([one.kinds.integers()[:, :, : Kind.CONSTANT + 1].sum(-1) for one in counts])
     events, tokens = (jnp.asarray(np.swapaxes(both, 0, 1), jnp.float32) for both in (events, tokens))
-    return GroupSums(events, tokens, counts[0].grid)
+    return EventSums(events, tokens, counts[0].grid)
 
 
-def times_of(sums: GroupSums, bins: int | None = None) -> GroupTimes:
+def times_of(sums: EventSums, bins: int | None = None) -> GroupTimes:
     """`group_times` of summed sums, with spectra on wider ``bins``."""
     times = _times(sums)
     if bins is None:
@@ -188,14 +188,14 @@ def times_of(sums: GroupSums, bins: int | None = None) -> GroupTimes:
 
 
 @jax.jit
-def _sums(counts: GroupCounts) -> GroupSums:
+def _sums(counts: GroupCounts) -> EventSums:
     events = counts.count.real()[:, :, 0, counts.grid.inside]
     tokens = jnp.sum(counts.kinds.real()[:, :, : Kind.CONSTANT + 1], -1)
-    return GroupSums(jnp.swapaxes(events, 0, 1), tokens.T, counts.grid)
+    return EventSums(jnp.swapaxes(events, 0, 1), tokens.T, counts.grid)
 
 
 @jax.jit
-def _times(sums: GroupSums) -> GroupTimes:
+def _times(sums: EventSums) -> GroupTimes:
     grid, count = sums.grid, sums.events
     events = jnp.sum(count, 1)
     share = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count

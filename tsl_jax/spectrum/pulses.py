@@ -1,6 +1,7 @@
 """Pulses on the bins of a spectrum, averaged over each bin, so that area is conserved however steep they are."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,15 @@ def share_before(place: Float[Array, " points"], bins: int) -> Float[Array, "poi
     return jnp.clip(jnp.asarray(place, jnp.float32)[:, None] - jnp.arange(bins), 0, 1)
 
 
-def level_reached(masses: Float[Array, "*#rows bins"], level: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
-    """Where the running sum of masses reaches a level, in bins from the first edge; past bins without any there."""
-    before = jnp.cumsum(masses, -1) - masses
-    into = (level[..., None] - before) / jnp.maximum(masses, 1e-30)
-    return jnp.sum(jnp.where(masses > 0, jnp.clip(into, 0, 1), level[..., None] >= before), -1)
+def level_reached(masses: Float[Array | np.ndarray, "*#rows bins"], level: Float[Array | np.ndarray, "*rows"]) -> Any:
+    """Where the running sum of masses reaches a level, in bins from the first edge; past bins without any there.
+
+    Of NumPy's arrays the place is one, in their precision.
+    """
+    of = np if isinstance(masses, np.ndarray) else jnp
+    before = of.cumsum(masses, -1) - masses
+    into = (level[..., None] - before) / of.maximum(masses, 1e-30)
+    return of.sum(of.where(masses > 0, of.clip(into, 0, 1), level[..., None] >= before), -1)
 
 
 @functools.lru_cache(maxsize=16)

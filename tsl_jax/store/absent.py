@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.sync import sync
 from zarr.storage import StorePath
 
 from .errors import BadChunk, ChunkError, ReadMemoryError, reason_of, storage_errors
+from .event_loop import wait_for
 
 
 def row_ranges(array: zarr.Array, start: int, stop: int) -> list[tuple[int, int]]:
@@ -121,7 +121,7 @@ def _first_value(array: zarr.Array, first: int, last: int, columns: slice | None
 def _stored_size(array: zarr.Array, bad: BadChunk) -> int | None:
     """Bytes of a stored object; None where there is none, or nothing can be said."""
     with contextlib.suppress(*storage_errors(), NotImplementedError):
-        return sync(array.store.getsize(bad.chunk))
+        return wait_for(array.store.getsize(bad.chunk))
     return None
 
 

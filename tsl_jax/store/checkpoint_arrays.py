@@ -100,7 +100,7 @@ def find_checkpoint_arrays(source: StoreLike, missing_chunks: MissingChunks = "r
             )
     others = {key: array for key, array in named.items() if key not in steps and array.dtype.kind in "iub"}
     whole: Absent = "fill" if missing_chunks == "as-fill" else "refuse"
-    same = {key: _Flat(array, whole) for key, array in others.items() if array.shape == first.shape}
+    same = {key: _FlatArray(array, whole) for key, array in others.items() if array.shape == first.shape}
     return CheckpointArrays(
         name=name,
         arrays=tuple(named[key] for key in order),
@@ -113,7 +113,7 @@ def find_checkpoint_arrays(source: StoreLike, missing_chunks: MissingChunks = "r
     )
 
 
-class _Flat:
+class _FlatArray:
     """An array read as (tokens,)."""
 
     def __init__(self, array: Any, absent: Absent) -> None:

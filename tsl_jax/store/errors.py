@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..printable import printable
+from ..terminal_text import printable
 
 
 class StoreError(ValueError):

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.sync import sync
 
 from .arrays import create_array
+from .event_loop import wait_for
 from .fit_header import FitHeader, Layout
 from .fits import FitStore
 from .ledger import create_ledger
@@ -45,7 +45,7 @@ def create_fit_arrays(
         over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
     for name, values in sorted(losses.checkpoint_coordinates.items()):
         create_array(group, name, values=values, dimension_names=(CHECKPOINT,), overwrite=True)
-    sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    wait_for(location.store.delete_dir(location.key(f"{LEDGER}/c")))
     create_ledger(group, losses.num_tokens, layout.block_tokens)
 
 
@@ -68,8 +68,8 @@ def clear_fits(location: Location) -> None:
     """Delete a fit store in an order that leaves no moment at which it looks finished."""
     names = [name for name in location.names() if name not in (LEDGER, "zarr.json")]
     forget_snapshot(location)
-    sync(location.store.delete_dir(location.key(f"{LEDGER}/c")))
-    sync(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
+    wait_for(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    wait_for(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
     for name in names:
-        sync(location.store.delete_dir(location.key(name)))
-    sync(location.store.delete(location.key("zarr.json")))
+        wait_for(location.store.delete_dir(location.key(name)))
+    wait_for(location.store.delete(location.key("zarr.json")))

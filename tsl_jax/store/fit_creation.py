@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import zarr
-from zarr.core.sync import sync
 from zarr.errors import NodeNotFoundError
 
 from .damage import damaged_blocks
 from .errors import ChangedError, StoreError, StoreNotFoundError, writing
+from .event_loop import wait_for
 from .fingerprint import changed_blocks
 from .fit_arrays import clear_fits, create_fit_arrays
 from .fit_header import FitHeader, Layout, header_differences
@@ -128,7 +128,7 @@ def resume_or_create(
             clear_fits(location)
         group, layout = _group_and_layout(location, header.attributes(losses), layout)
         if LEDGER not in arrays_of(group):
-            if sync(location.store.exists(location.key(f"{LEDGER}/zarr.json"))):
+            if wait_for(location.store.exists(location.key(f"{LEDGER}/zarr.json"))):
                 raise StoreError(
                     f"{location.name}: {LEDGER}/zarr.json is damaged. Restore it, or fit again with overwrite=True."
                 )

@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 
 from .errors import writing
 from .ledger import Ledger
@@ -27,18 +25,15 @@ def fitter_number(description: Mapping[str, str]) -> int:
 def note_fitter(location: Location, description: Mapping[str, str]) -> int:
     """Keep a description in a fit store, unless it is there; its number."""
     number = fitter_number(description)
-    key = location.key(_place(number))
     with writing(location.name, _place(number)):
-        if not sync(location.store.exists(key)):
-            content = json.dumps(dict(description), sort_keys=True).encode()
-            sync(location.store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
+        location.write_object(_place(number), json.dumps(dict(description), sort_keys=True).encode(), unless_there=True)
     return number
 
 
 def fitter_of(location: Location, number: int) -> dict[str, str]:
     """A description by its number; empty where it is not kept."""
-    content = sync(location.store.get(location.key(_place(number)), default_buffer_prototype()))
-    return {} if content is None else json.loads(content.to_bytes())
+    content = location.read_object(_place(number))
+    return {} if content is None else json.loads(content)
 
 
 def other_fitters(location: Location, ledger: Ledger, description: Mapping[str, str]) -> list[str]:

@@ -15,9 +15,6 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-
 from .errors import LockedError, StoreError, writing
 from .location import Location
 from .schema import LEDGER
@@ -80,7 +77,7 @@ class Lease:
         if held is None:
             self._until = _now() + LEASE_SECONDS
             with self._writing(self._inside):
-                sync(self._store.set_if_not_exists(self._location.key(self._inside), self._buffer()))
+                self._location.write_object(self._inside, self._content(), unless_there=True)
         else:
             self._refuse_if_alive(self._inside, held)
             self._renew()
@@ -145,29 +142,28 @@ class Lease:
         previous, self._until = self._until, until
         try:
             with self._writing(self._inside):
-                sync(self._store.set(self._location.key(self._inside), self._buffer()))
+                self._location.write_object(self._inside, self._content())
         except BaseException:
             self._until = previous
             raise
 
     def _delete(self, inside: str) -> None:
         with contextlib.suppress(StoreError), self._writing(inside):
-            sync(self._store.delete(self._location.key(inside)))
+            self._location.delete_object(inside)
 
-    def _buffer(self) -> Any:
-        text = json.dumps({"owner": self._owner, "holder": holder_here(), "until": self._until})
-        return default_buffer_prototype().buffer.from_bytes(text.encode())
+    def _content(self) -> bytes:
+        return json.dumps({"owner": self._owner, "holder": holder_here(), "until": self._until}).encode()
 
     def _writing(self, inside: str) -> contextlib.AbstractContextManager[None]:
         return writing(self._name, f"the lease {inside}")
 
     def _read(self, inside: str) -> dict[str, Any] | None:
         with self._writing(inside):
-            buffer = sync(self._store.get(self._location.key(inside), default_buffer_prototype()))
-        if buffer is None:
+            content = self._location.read_object(inside)
+        if content is None:
             return None
         try:
-            held = json.loads(buffer.to_bytes())
+            held = json.loads(content)
             return {"owner": str(held["owner"]), "holder": str(held["holder"]), "until": float(held["until"])}
         except (ValueError, TypeError, KeyError) as error:
             raise StoreError(

@@ -11,10 +11,11 @@ from typing import Any
 import zarr
 import zarr.errors
 from zarr.abc.store import Store
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath, ZipStore
 
 from .errors import StoreError, StoreNotFoundError, reason_of
+from .event_loop import wait_for
 from .local_files import WholeFiles
 from .urls import is_url, opened_url
 
@@ -61,9 +62,9 @@ def _check_attributes(name: str, node: zarr.Array | zarr.Group) -> None:
 def _is_damaged_array(group: zarr.Group, name: str) -> bool:
     """Whether what Zarr does not know holds metadata or chunks, unlike a lock or a user's folder."""
     store, place = group.store, "/".join(part for part in (group.path, name) if part)
-    if sync(store.exists(f"{place}/zarr.json")):
+    if wait_for(store.exists(f"{place}/zarr.json")):
         return True
-    return store.supports_listing and "c" in sync(_names(store, place)) and not name.startswith(".")
+    return store.supports_listing and "c" in wait_for(_names(store, place)) and not name.startswith(".")
 
 
 async def _names(store: Store, place: str) -> list[str]:
@@ -86,6 +87,21 @@ class Location:
     def directory(self) -> Path | None:
         """The local directory of the group, if it is one."""
         return self.store.root / self.path if isinstance(self.store, LocalStore) else None
+
+    def read_object(self, inside: str) -> bytes | None:
+        """The content of an object inside the group; None where there is none."""
+        content = wait_for(self.store.get(self.key(inside), default_buffer_prototype()))
+        return None if content is None else content.to_bytes()
+
+    def write_object(self, inside: str, content: bytes, *, unless_there: bool = False) -> None:
+        """Write an object inside the group; ``unless_there``: where one is there that stays."""
+        write = self.store.set_if_not_exists if unless_there else self.store.set
+        wait_for(write(self.key(inside), default_buffer_prototype().buffer.from_bytes(content)))
+
+    def delete_object(self, inside: str) -> None:
+        """Delete an object inside the group, if there is one."""
+        if wait_for(self.store.exists(self.key(inside))):
+            wait_for(self.store.delete(self.key(inside)))
 
     def open_group(self, mode: Any = "r") -> zarr.Group:
         """Open the Zarr group, or say that there is none.
@@ -122,7 +138,7 @@ class Location:
 
     def names(self) -> list[str]:
         """Names of all that lies in the group, in order."""
-        return sorted(sync(_names(self.store, self.path)))
+        return sorted(wait_for(_names(self.store, self.path)))
 
     def consolidate(self) -> None:
         """Copy the arrays' metadata into the group's; without it `xarray.open_zarr` warns and is slow."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import zarr
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, WrapperStore, ZipStore
 
 from .absent import bad_chunk
 from .errors import BadChunk, storage_errors
+from .event_loop import wait_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def each_object(store: Store, prefix: str) -> Iterator[tuple[str, Stored]]:
         yield from _of_object_store(store.store, prefix)
     else:
         sized = isinstance(store, MemoryStore)  # of others it would be a request a key
-        for key in sync(_keys(store, f"{prefix}/" if prefix else "")):
-            yield key, Stored(sync(store.getsize(key)) if sized else None, None)
+        for key in wait_for(_keys(store, f"{prefix}/" if prefix else "")):
+            yield key, Stored(wait_for(store.getsize(key)) if sized else None, None)
 
 
 async def _keys(store: Store, prefix: str) -> list[str]:

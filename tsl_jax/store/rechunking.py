@@ -17,7 +17,7 @@ from .losses import LossStore, open_losses_at
 from .own_files import remove_partial_files
 from .presence import list_objects
 from .reading import Absent, read_rows
-from .resumed_losses import resumed_losses
+from .resumption import resumed_losses
 from .schema import MissingChunks, checked_missing_chunks
 from .token_copies import copy_tokens, decoded_dtype, read_as_rows, read_column
 from .unfinished import (

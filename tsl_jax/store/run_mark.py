@@ -7,9 +7,6 @@ taken for dead and goes on after another run has begun finds another mark, or no
 import json
 import uuid
 
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-
 from .errors import LockedError, writing
 from .location import Location
 from .schema import LEDGER
@@ -22,16 +19,14 @@ def begin_run(location: Location) -> str:
     """Mark a new run; all workers of earlier ones stop. The caller holds `writer_lock` alone."""
     run = uuid.uuid4().hex
     with writing(location.name, f"the mark {RUN}"):
-        content = default_buffer_prototype().buffer.from_bytes(json.dumps({"run": run}).encode())
-        sync(location.store.set(location.key(RUN), content))
+        location.write_object(RUN, json.dumps({"run": run}).encode())
     return run
 
 
 def end_runs(location: Location) -> None:
     """Take the mark away, if there is one: no worker counts any more. The caller holds `writer_lock` alone."""
     with writing(location.name, f"the mark {RUN}"):
-        if sync(location.store.exists(location.key(RUN))):
-            sync(location.store.delete(location.key(RUN)))
+        location.delete_object(RUN)
 
 
 class RunMark:
@@ -48,8 +43,8 @@ class RunMark:
     def check(self) -> None:
         """Raise if the output does not bear the mark any more."""
         with writing(self._location.name, f"blocks, as the mark {RUN} could not be read"):
-            content = sync(self._location.store.get(self._location.key(RUN), default_buffer_prototype()))
-        if content is None or json.loads(content.to_bytes()).get("run") != self._run:
+            content = self._location.read_object(RUN)
+        if content is None or json.loads(content).get("run") != self._run:
             raise LockedError(
                 f"{self._location.name}: the run that this worker fits for has ended, or another has taken over; the "
                 "worker stops. What was finished is kept. Run the same command again to go on."

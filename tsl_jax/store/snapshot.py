@@ -9,8 +9,6 @@ import zlib
 
 import numpy as np
 import zarr
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 
 from .errors import writing
 from .location import Location, arrays_of
@@ -37,19 +35,18 @@ def keep_snapshot(location: Location, table: np.ndarray) -> None:
         return
     content = zlib.compress(np.column_stack([tags, table]).astype("<i8").tobytes(), 1)
     with writing(location.name, f"{LEDGER}/{_NAME}"):
-        buffer = default_buffer_prototype().buffer.from_bytes(content)
-        sync(location.store.set(location.key(f"{LEDGER}/{_NAME}"), buffer))
+        location.write_object(f"{LEDGER}/{_NAME}", content)
 
 
 def read_snapshot(ledger: zarr.Array) -> np.ndarray | None:
     """The table (blocks, entries) as far as the copy has it, zeros elsewhere; None where there is none that counts."""
     if ledger.shape[0] < LEAST_BLOCKS:
         return None
-    content = sync(ledger.store.get(f"{ledger.path}/{_NAME}", default_buffer_prototype()))
+    content = Location(ledger.store, ledger.path, str(ledger.store_path)).read_object(_NAME)
     if content is None:
         return None
     try:
-        values = np.frombuffer(zlib.decompress(content.to_bytes()), "<i8").reshape(ledger.shape[0], -1)
+        values = np.frombuffer(zlib.decompress(content), "<i8").reshape(ledger.shape[0], -1)
     except (zlib.error, ValueError):
         return None
     if values.shape[1] != ledger.shape[1] + 1:
@@ -64,9 +61,7 @@ def read_snapshot(ledger: zarr.Array) -> np.ndarray | None:
 
 def forget_snapshot(location: Location) -> None:
     """Delete the copy."""
-    key = location.key(f"{LEDGER}/{_NAME}")
-    if sync(location.store.exists(key)):
-        sync(location.store.delete(key))
+    location.delete_object(f"{LEDGER}/{_NAME}")
 
 
 def _tags(ledger: zarr.Array, blocks: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.sync import sync
 
 from .arrays import WholeWrites, create_array, storing_all
 from .attributes import as_json
 from .errors import StoreError, StoreNotFoundError, writing
+from .event_loop import wait_for
 from .location import Location
 from .loss_creation import COORDINATE_CHUNK, create_losses_array, rows_of
 from .losses import LossStore, open_losses_at
@@ -155,7 +155,7 @@ def _remove_arrays(location: Location) -> None:
             place.open_group()
             continue
         if name != "zarr.json":
-            sync(location.store.delete_dir(place.path))
+            wait_for(location.store.delete_dir(place.path))
 
 
 def checked_dtype(dtype: Any) -> np.dtype:
@@ -208,4 +208,4 @@ def being_filled(store: LossStore) -> Iterator[None]:
 def remove_group(location: Location) -> None:
     """Delete a group and all that is in it."""
     with writing(location.name, "the end of the run", again="run the same command again"):
-        sync(location.store.delete_dir(location.path))
+        wait_for(location.store.delete_dir(location.path))

@@ -1,33 +1,34 @@
 """Laws of training over time: position law, its evolution, separation and evenness."""
 
-from .clock.collapse import Collapse, collapse
+from .clock.axis_comparison import AxisComparison, compare_axes
+from .clock.common_curve import Collapse, collapse
 from .clock.dynamic_time import Schedule, lr_sum, schedule_from_optax, schedule_from_rates, schedule_from_records
 from .clock.growth import Growth, growth_exponent
-from .clock.history import History, history, join_histories
-from .clock.loss_curve import LossCurve, loss_curve
-from .clock.time_law import AxisComparison, TimeLaw, compare_axes, time_law
+from .clock.measured_curve import LossCurve, loss_curve
+from .clock.schedule_rows import History, history, join_histories
+from .clock.time_power_law import TimeLaw, time_law
 from .forecasts.mean_loss import Forecast, ForecastPrior, forecast
 from .forecasts.prior import prior_from_runs
-from .forecasts.rank import Ranking, rank
+from .forecasts.ranking import Ranking, rank
 from .laws.cross_validation import held_out_error, leave_one_run_out
+from .laws.interface import ScheduleLaw
 from .laws.law_fit import LawFit, LawFitOptions, fit_law
 from .laws.schedule_laws import (
     SCHEDULE_LAWS,
     AnnealingLaw,
     MemoryLaw,
     MultiPowerLaw,
-    ScheduleLaw,
     StepPowerLaw,
     TimePowerLaw,
 )
 from .positions.bins import log_bins
-from .positions.evenness import Evenness, evenness
-from .positions.evolution import Evolution, evolution
+from .positions.courses import Evolution, evolution
+from .positions.even_fall import Evenness, evenness
 from .positions.forecast import PositionForecast, forecast_positions
 from .positions.forms import FORMS, Form
 from .positions.law import PositionLaw, position_law
 from .positions.resampling import resample_position_law
-from .positions.separation import Separation, separation
+from .positions.separation_point import Separation, separation
 
 __all__ = [
     "FORMS",

@@ -8,7 +8,7 @@ import pytest
 from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positions, prior_from_runs, rank
 from tsl_jax.temporal.forecasts.mean_loss import _arrays
 from tsl_jax.temporal.forecasts.mixture import mixed_forecast
-from tsl_jax.temporal.forecasts.rank import seen_part
+from tsl_jax.temporal.forecasts.ranking import seen_part
 from tsl_jax.temporal.forecasts.rows import LAWS, Times, law_rows, responses
 
 STEP = np.arange(100.0, 2001.0, 50.0)

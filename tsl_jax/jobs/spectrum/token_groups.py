@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from ...printable import printable
 from ...store import FitStore, StoreError
+from ...terminal_text import printable
 
 #: A number with at most so many different values is a category; one with more is cut at its quantiles.
 MOST_VALUES = 12

@@ -29,7 +29,7 @@ class TokenSums(NamedTuple):
     losses: LossSums | None
 
 
-class TokenBlock(NamedTuple):
+class ReadTokens(NamedTuple):
     """Fits of some tokens, the numbers of their sequences, and of their groups by the name of the coordinate."""
 
     part: Part
@@ -63,7 +63,7 @@ class SpectrumPass:
         """Most tokens of a part: blocks are padded to as many."""
         return min(tally_on(jax.default_backend()).most, 1 << max(self.fits.num_tokens - 1, 0).bit_length())
 
-    def read(self, part: Part) -> TokenBlock:
+    def read(self, part: Part) -> ReadTokens:
         """The fits of some tokens; raises `StoreError` where the other run has other tokens."""
         if self.losses[1] is not None:
             check_tokens(self.losses[1], self.fits, part.tokens)
@@ -71,7 +71,7 @@ class SpectrumPass:
             name: grouping.of(self.fits.read_coordinate(name, part.tokens)) for name, grouping in self.groupings.items()
         }
         stored = read_fits(self.fits, part.tokens, second=self.losses[0] is not None)
-        return TokenBlock(part, stored, sequence_numbers(self.fits, part), groups)
+        return ReadTokens(part, stored, sequence_numbers(self.fits, part), groups)
 
     def start(self) -> TokenSums:
         """Sums of no tokens."""
@@ -84,7 +84,7 @@ class SpectrumPass:
             sums = LossSums.zeros(self.grid.resamples, len(self.columns), other_run=other is not None)
         return TokenSums(tally, TimeErrors.empty(self.grid), sums)
 
-    def add(self, sums: TokenSums, block: TokenBlock) -> TokenSums:
+    def add(self, sums: TokenSums, block: ReadTokens) -> TokenSums:
         """Sums with more tokens; their losses are read here, a few at a time, as those of a whole part are many."""
         stored = block.stored
         rows = block_rows(stored.params, stored.constant, stored.status, stored.category, block.sequence)

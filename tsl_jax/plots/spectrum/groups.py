@@ -8,8 +8,7 @@ import numpy as np
 from ...jobs import Analysis
 from ...jobs.domains import plain
 from .. import style
-from .parts import refuse_without_events
-from .style import Banded, band_words, draw_steps_band, per_u
+from .style import Banded, band_words, draw_steps_band, per_u, refuse_without_events
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,19 @@ import numpy as np
 
 from ...jobs import Analysis
 from .. import style
-from .parts import refuse_without_events
-from .style import Banded, band_words, banded, draw_band, lag_axis, lag_label, lag_values, per_u, reach_of, title
+from .style import (
+    Banded,
+    band_words,
+    banded,
+    draw_band,
+    lag_axis,
+    lag_label,
+    lag_values,
+    per_u,
+    reach_of,
+    refuse_without_events,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

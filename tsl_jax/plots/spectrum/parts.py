@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...jobs import Analysis
-from ...spectrum import Kind
-from ...spectrum.events import DROP_UNIT
+from ...jobs.spectrum.curves import tail_curve
 from .. import style
 from .style import (
     Banded,
@@ -20,6 +19,7 @@ from .style import (
     lag_values,
     per_u,
     reach_of,
+    refuse_without_events,
     title,
 )
 
@@ -123,37 +123,12 @@ def spectrum_parts_data(analysis: Analysis) -> SpectrumParts:
         implied_axis=grid.axis(grid.edges),
         implied_loss=banded(analysis, lambda c: c.implied_loss),
         tail=(float(tail.exponent), float(ends[0]), float(ends[1]), float(tail.lower), float(tail.upper)),
-        tail_curve=_tail_curve(analysis),
+        tail_curve=tail_curve(analysis),
         smoothed=curves.comparison.bandwidth if compared else None,
         tokens=counted,
         outside=(tokens["EARLY"] + tokens["LATE"]) / max(counted, 1),
         analysis=analysis,
     )
-
-
-def refuse_without_events(analysis: Analysis) -> None:
-    """Raise the analysis's own reason where there is nothing to draw."""
-    if not analysis.events:
-        raise ValueError(" ".join(analysis.reasons) or "analysis: no event inside the window")
-
-
-def _tail_curve(analysis: Analysis) -> tuple[np.ndarray, np.ndarray]:
-    """The tail's law as a density over u that has the area of the falling events in the tail."""
-    grid, tail = analysis.read.spectrum.grid, analysis.curves.value.tails["count"]
-    if not np.isfinite(float(tail.exponent)):
-        return np.empty(0), np.empty(0)
-    a = np.geomspace(float(tail.lower), float(tail.upper), 60)
-    law = a ** -float(tail.exponent) / grid.jacobian(grid.coordinate(a))  # p(u) = p(a) da/du
-    u = grid.coordinate(a)
-    # Only losses that fall; p of all events includes those that rise, in the tail too.
-    spectrum, middle = analysis.read.spectrum, grid.axis(grid.centres)
-    within = (middle > a[0]) & (middle < a[-1])
-    by_drop = analysis.options.weighting == "drop"
-    cells = DROP_UNIT * spectrum.drop.integers() if by_drop else spectrum.count.integers()
-    count = cells.sum((0, 3))[0, grid.inside][within].sum()
-    tokens = spectrum.kinds.integers()[:, : Kind.CONSTANT + 1].sum()
-    weight = float(np.asarray(analysis.curves.value.parts.weight)[0]) * tokens
-    return a, law * count / weight / np.trapezoid(law, u)
 
 
 def draw_spectrum_parts(data: SpectrumParts) -> "Figure":

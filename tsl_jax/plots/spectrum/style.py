@@ -104,3 +104,9 @@ def band_words(analysis: Analysis) -> str:
         return "no bands: too few sequences"
     what = {"sequence": "sequences", "position": "sequences", "token": "tokens"}[analysis.read.sequences]
     return f"bands: {analysis.options.level:.0%}, bootstrap over {what}"
+
+
+def refuse_without_events(analysis: Analysis) -> None:
+    """Raise the analysis's own reason where there is nothing to draw."""
+    if not analysis.events:
+        raise ValueError(" ".join(analysis.reasons) or "analysis: no event inside the window")

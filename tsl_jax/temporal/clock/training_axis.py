@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...arguments import known_array
+from ...arguments import known_array, refuse_falling
 
 
 def checked_axis(axis: Float[Array, " checkpoints"], least: int = 2) -> Float[np.ndarray, " checkpoints"]:
@@ -21,13 +21,7 @@ def checked_axis(axis: Float[Array, " checkpoints"], least: int = 2) -> Float[np
     if not np.all(np.isfinite(values)):
         at = int(np.argmin(np.isfinite(values)))
         raise ValueError(f"axis: value {values[at]} at index {at} is not finite; leave that checkpoint out")
-    falls = np.flatnonzero(np.diff(values) <= 0)
-    if falls.size:
-        i = int(falls[0])
-        raise ValueError(
-            f"axis: got {values[i]:g} then {values[i + 1]:g} at index {i + 1}, expected increasing values; sort the "
-            "checkpoints and drop repeated ones"
-        )
+    refuse_falling("axis", values, "sort the checkpoints and drop repeated ones")
     if values[0] < 0:
         raise ValueError(f"axis: got {values[0]:g} at index 0, expected values of 0 or above")
     return values

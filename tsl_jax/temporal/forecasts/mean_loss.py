@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float
 from ...arguments import real_number, whole_number
 from ...jax_switches import with_own_switches
 from ..checks import random_key
+from .law_posterior import PriorNumbers, Rows
 from .mixture import mixed_forecast
-from .posterior import Prior, Rows
-from .rows import LAWS, PRIOR_WEIGHTS, Times, checked_curve, law_rows, origins_of, rates_of, thinned
+from .rows import PRIOR_WEIGHTS, Times, checked_curve, chosen_laws, law_rows, origins_of, rates_of, thinned
 
 #: Levels of the bands.
 LEVELS = (0.5, 0.9)
@@ -188,7 +188,7 @@ def forecast(
     paths = whole_number("paths", paths)
     step, loss, at = checked_curve(step, loss, at)
     rates = rates_of(learning_rate, at[-1])
-    names = _chosen_laws(laws, rates is not None)
+    names = chosen_laws(laws, rates is not None)
     known_step, known_loss = thinned(step, loss)
     times = Times.of(known_step, at)
     rows = law_rows(names, times.step, rates)
@@ -220,7 +220,7 @@ def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], p
     masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
     log_laws = np.log([PRIOR_WEIGHTS[law] for law in laws])
     padded = np.pad(loss, (0, len(times.step) - len(loss)))
-    arrays = rows, padded, masks, log_laws, Prior(**dataclasses.asdict(prior))
+    arrays = rows, padded, masks, log_laws, PriorNumbers(**dataclasses.asdict(prior))
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 
@@ -236,16 +236,3 @@ def _beyond(rows: Rows, seen: slice, later: slice) -> dict[str, np.ndarray]:
 def _highest(rates: np.ndarray, last: float) -> float:
     """The highest rate up to a step; the first above 0 where that is still to come."""
     return float(rates[: max(int(last), int(np.argmax(rates > 0)) + 1)].max())
-
-
-def _chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ...]:
-    possible = LAWS if scheduled else LAWS[:1]
-    names = possible if laws is None else (laws,) if isinstance(laws, str) else tuple(laws)
-    for name in names:
-        if name not in LAWS:
-            raise ValueError(f"laws: got {name!r}, expected some of {', '.join(LAWS)}")
-        if name not in possible:
-            raise ValueError(f"laws: {name} needs the schedule; pass learning_rate, or leave this law out")
-    if not names:
-        raise ValueError("laws: got none, expected at least one")
-    return names

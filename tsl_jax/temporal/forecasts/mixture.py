@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .posterior import Prior, Rows, draw, picked, posterior
+from .law_posterior import PriorNumbers, Rows, draw, picked, posterior
 
 #: Paths drawn for each prediction of a rolling origin.
 _PATHS = 128
@@ -35,7 +35,7 @@ def mixed_forecast(
     loss: Float[Array, " rows"],
     masks: Float[Array, "starts origins rows"],
     log_laws: Float[Array, " laws"],
-    prior: Prior,
+    prior: PriorNumbers,
     key: Array,
     own_key: Array,
     paths: int,

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...jax_switches import with_own_switches
+from .law_posterior import EXPONENTS, PriorNumbers, Rows, posterior
 from .mean_loss import DEFAULT_PRIOR, ForecastPrior
-from .posterior import EXPONENTS, Prior, Rows, posterior
 from .rows import LAWS, Times, checked_curve, law_rows, rates_of, thinned
 
 #: Least spreads that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the exponent): the next
@@ -74,12 +74,12 @@ def _fitted(run: Mapping[str, Any], number: int, prior: ForecastPrior):
     rows = law_rows(LAWS[-1:], times.step[: times.num_seen], rates_of(run["learning_rate"], last))
     values = np.pad(loss, (0, times.num_seen - len(loss)))
     as_floats = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (rows, values, times.seen[: times.num_seen]))
-    of_prior = Prior(**{name: jnp.float32(value) for name, value in dataclasses.asdict(prior).items()})
+    of_prior = PriorNumbers(**{name: jnp.float32(value) for name, value in dataclasses.asdict(prior).items()})
     return _moments(*as_floats, of_prior)
 
 
 @jax.jit
-def _moments(rows: Rows, loss, known, prior: Prior):
+def _moments(rows: Rows, loss, known, prior: PriorNumbers):
     found = posterior(jax.tree.map(lambda a: a[0], rows), loss, known, prior)
     share = jnp.exp(found.log_weight)
     gain = found.mean[..., 3]

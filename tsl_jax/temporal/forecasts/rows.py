@@ -6,9 +6,10 @@ import numpy as np
 
 from ...arguments import known_array
 from ..clock.dynamic_time import schedule_from_rates
-from ..clock.history import history
-from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw, ScheduleLaw
-from .posterior import Rows
+from ..clock.schedule_rows import history
+from ..laws.interface import ScheduleLaw
+from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw
+from .law_posterior import Rows
 
 #: Laws that a forecast averages, the first of which needs no schedule.
 LAWS = ("step power law", "time power law", "annealing law", "multi-power law")
@@ -177,3 +178,21 @@ def origins_of(log_clock: np.ndarray, seen: np.ndarray, starts: tuple[float, ...
             begin = np.searchsorted(clock[there[:end]], np.log(max(start, 1e-30)) + clock[there[end - 1]])
             masks[i, j, there[min(begin, max(end - FEWEST, 0)) : end]] = 1
     return masks
+
+
+def chosen_laws(laws: tuple[str, ...] | None, scheduled: bool) -> tuple[str, ...]:
+    """Names of the laws of a forecast: those that are asked for, or all that the schedule allows.
+
+    Raises:
+        ValueError: an unknown law, one that needs a schedule which is not known, or none.
+    """
+    possible = LAWS if scheduled else LAWS[:1]
+    names = possible if laws is None else (laws,) if isinstance(laws, str) else tuple(laws)
+    for name in names:
+        if name not in LAWS:
+            raise ValueError(f"laws: got {name!r}, expected some of {', '.join(LAWS)}")
+        if name not in possible:
+            raise ValueError(f"laws: {name} needs the schedule; pass learning_rate, or leave this law out")
+    if not names:
+        raise ValueError("laws: got none, expected at least one")
+    return names

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...jax_switches import with_own_switches
-from ..clock.history import History
+from ..clock.schedule_rows import History
+from .interface import ScheduleLaw
 from .law_fit import LawFitOptions, check_losses, fit_law
-from .schedule_laws import ScheduleLaw
 
 
 @with_own_switches

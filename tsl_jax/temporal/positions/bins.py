@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ...arguments import known_array, whole_number
+from ...arguments import known_array, refuse_falling, whole_number
 
 
 def log_bins(position: Float[Array | np.ndarray, " positions"], bins: int = 12) -> Int[np.ndarray, " positions"]:
@@ -45,11 +45,5 @@ def checked_position(position) -> Float[np.ndarray, " positions"]:
         raise ValueError(f"position: index {np.argmin(np.isfinite(position))} is not finite; leave it out")
     if position[0] < 1:
         raise ValueError(f"position: got {position[0]:g} at index 0, expected positions counted from 1; add 1 to all")
-    falls = np.flatnonzero(np.diff(position) <= 0)
-    if falls.size:
-        i = int(falls[0])
-        raise ValueError(
-            f"position: got {position[i]:g} then {position[i + 1]:g} at index {i + 1}, expected increasing values; "
-            "sort the positions and merge repeated ones"
-        )
+    refuse_falling("position", position, "sort the positions and merge repeated ones")
     return position

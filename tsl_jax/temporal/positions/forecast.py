@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ...jax_switches import with_own_switches
 from ..forecasts.mean_loss import LEVELS, Forecast, forecast
 from .bins import checked_position
-from .evolution import Evolution, evolution
+from .courses import Evolution, evolution
 from .law import PositionLaw, position_law
 from .refinement import COORDINATES, ShapeCourse, refine_shape
 

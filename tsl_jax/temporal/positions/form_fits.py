@@ -23,7 +23,7 @@ class Data(NamedTuple):
     covariates: PyTree
 
 
-class Comparison(NamedTuple):
+class FormComparison(NamedTuple):
     """What `tsl_jax.temporal.Evolution` says of the forms, at the start (a number) with the least rolling error."""
 
     fits: dict[str, LeastSquaresFit]
@@ -43,7 +43,7 @@ def compare_forms(
     values: Float[Array, "*batch checkpoints"],
     weights: Float[Array, "*batch checkpoints"],
     covariates: PyTree,
-) -> Comparison:
+) -> FormComparison:
     """Fits all forms from all starts, then picks a start by rolling-origin error."""
     dtype = jnp.promote_types(values.dtype, jnp.float32)
     batch, checkpoints = values.shape[:-1], values.shape[-1]
@@ -58,7 +58,7 @@ def compare_forms(
     return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), found)
 
 
-def _compare(forms: tuple[Form, ...], counts, known, data: Data) -> Comparison:
+def _compare(forms: tuple[Form, ...], counts, known, data: Data) -> FormComparison:
     names = [tuple(sorted(jax.eval_shape(form.start, *data))) for form in forms]
     size = max(map(len, names))
     # All checkpoints are one more "origin".
@@ -75,7 +75,7 @@ def _compare(forms: tuple[Form, ...], counts, known, data: Data) -> Comparison:
     chosen_start = jax.tree.map(lambda a: a[start, -1], fits)
     by_name = {form.name: _of_form(chosen_start, k, names[k]) for k, form in enumerate(forms)}
     aicc, bic = (jnp.stack(each) for each in zip(*map(_criteria, by_name.values()), strict=True))
-    return Comparison(by_name, aicc, bic, rolling[start], errors[start].T, start)
+    return FormComparison(by_name, aicc, bic, rolling[start], errors[start].T, start)
 
 
 def _fit_all(forms: tuple[Form, ...], names, masks: Bool[Array, "starts origins checkpoints"], data: Data):

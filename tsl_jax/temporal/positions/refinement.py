@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ...fitting import LeastSquaresFit, LeastSquaresOptions, least_squares
 from ..laws.residuals import autocorrelation, independent_rows
-from .evolution import Evolution
+from .courses import Evolution
 from .forms import Form
 
 #: The position law's coordinates, see `PositionLaw.coordinates`.

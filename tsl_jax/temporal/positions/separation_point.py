@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,25 +14,18 @@ from ...jax_switches import with_own_switches
 from ..clock.training_axis import checked_axis
 from .change_point import (
     COEFFICIENTS,
-    Profile,
     best_start,
     candidates_of,
-    fit_constants,
-    fitted_at,
     profile,
     whitening_of,
-    within,
 )
 from .law import PositionLaw
+from .point_bounds import WhitenedLaw, change_by_noise, drawn_noise, point_interval, resampled_noise
 
-#: Candidate separation points, evenly spaced in ln(axis): over the whole window, then around the interval.
-_CANDIDATES, _FINE = 96, 96
+#: Candidate separation points over the whole window, evenly spaced in ln(axis).
+_CANDIDATES = 96
 #: Fewest checkpoints with a determined rate; two numbers each, against 9 that are estimated.
 _FEWEST = 8
-#: Replicates are held within this many standard errors of the estimate: beyond, a fit has run off to a bound.
-_REACH = 6.0
-#: Replicates that are drawn where none are given.
-_DRAWN = 200
 
 
 @jax.tree_util.register_dataclass
@@ -151,14 +143,14 @@ def _separation(find_start, u, usable, y, covariance, level, others) -> Separati
     if find_start:
         usable &= u >= best_start(u, usable, whitening, own, _FEWEST)
         whitening, own = jnp.where(usable[:, None, None], whitening, 0), jnp.where(usable[:, None], own, 0)
-    data = _Data(u, whitening, own)
+    data = WhitenedLaw(u, whitening, own)
     candidates = candidates_of(u, usable, _CANDIDATES)
     chi2 = profile(u, candidates, whitening, own[..., None]).chi2[:, 0]
     scatter = jnp.min(chi2) / (2 * jnp.sum(usable) - COEFFICIENTS - 1)
-    noise = _drawn(scatter, whitening) if others is None else _resampled(whitening, others - y)
-    p_value, constants = _change(data, candidates, noise)
+    noise = drawn_noise(scatter, whitening) if others is None else resampled_noise(whitening, others - y)
+    p_value, constants = change_by_noise(data, candidates, noise)
     changes = p_value <= 1 - level
-    point = _interval(data, candidates, chi2, noise, level, 4 * scatter)
+    point = point_interval(data, candidates, chi2, noise, level, 4 * scatter)
 
     first, last = jnp.min(u, where=usable, initial=jnp.inf), candidates[-1]
     upper = jnp.where(changes, point.upper, last)
@@ -183,70 +175,6 @@ def _separation(find_start, u, usable, y, covariance, level, others) -> Separati
         replicates=jnp.exp(point.replicates),
     )
     return jax.tree.map(lambda a: jnp.where(enough, a, jnp.nan) if a.dtype == y.dtype else a, found)
-
-
-class _Data(NamedTuple):
-    """``ln a``, the whitening of both coordinates, and what it makes of them."""
-
-    u: Float[Array, " checkpoints"]
-    whitening: Float[Array, "checkpoints 2 2"]
-    own: Float[Array, "checkpoints 2"]
-
-
-class _Point(NamedTuple):
-    """Change point, its interval, the replicates' points, and the constants of the curve and of all replicates."""
-
-    best: Float[Array, ""]
-    lower: Float[Array, ""]
-    upper: Float[Array, ""]
-    replicates: Float[Array, " replicates"]
-    end: Float[Array, "curves 2"]
-
-
-def _change(data: _Data, candidates, noise) -> tuple[Float[Array, ""], Float[Array, "curves 2"]]:
-    """How often noise alone gains as much from a change point as the curve, and the constants without one."""
-    curves = jnp.concatenate([data.own[..., None], noise], axis=-1)
-    constants = fit_constants(data.whitening, curves)
-    gain = constants.chi2[0] - jnp.min(profile(data.u, candidates, data.whitening, curves).chi2, axis=0)
-    p_value = (1 + jnp.sum(gain[1:] >= gain[0])) / len(gain)
-    # The replicates of a curve are the curve and noise.
-    return p_value, constants.end[0].at[1:].add(constants.end[0, 0])
-
-
-def _interval(data: _Data, candidates, chi2, noise, level, margin) -> _Point:
-    """The change point between coarse candidates, then between fine ones around all that the interval may hold."""
-    _, allowed = _refit(data, candidates, jnp.argmin(chi2), noise, level)
-    low, high = within(candidates, chi2, jnp.min(chi2) + 2 * allowed + margin)
-    gap = candidates[1] - candidates[0]
-    fine = jnp.linspace(jnp.maximum(low - gap, candidates[0]), jnp.minimum(high + gap, candidates[-1]), _FINE)
-    own = profile(data.u, fine, data.whitening, data.own[..., None])
-    best = jnp.argmin(own.chi2[:, 0])
-    again, allowed = _refit(data, fine, best, noise, level)
-    lower, upper = within(fine, own.chi2[:, 0], own.chi2[best, 0] + allowed)
-    end = jnp.concatenate([own.end[best], again.end[best]])
-    return _Point(fine[best], lower, upper, fine[jnp.argmin(again.chi2, axis=0)], end)
-
-
-def _refit(data: _Data, candidates, true, noise, level) -> tuple[Profile, Float[Array, ""]]:
-    """Fits to curves whose change point is known, the fit with this candidate and noise; and by how much the sum of
-    squares at the true point exceeds the least in at most ``level`` of them."""
-    model = fitted_at(data.u, candidates[true], data.whitening, data.own)
-    found = profile(data.u, candidates, data.whitening, model[..., None] + noise)
-    return found, jnp.quantile(found.chi2[true] - jnp.min(found.chi2, axis=0), level)
-
-
-def _drawn(scatter, whitening) -> Float[Array, "checkpoints 2 replicates"]:
-    """Normal errors, whitened, of this variance at all checkpoints that count."""
-    noise = jnp.sqrt(scatter) * jax.random.normal(jax.random.key(0), (*whitening.shape[:2], _DRAWN), whitening.dtype)
-    return jnp.where(jnp.any(whitening != 0, axis=(-1, -2))[:, None, None], noise, 0)
-
-
-def _resampled(whitening, away: Float[Array, "replicates checkpoints 2"]) -> Float[Array, "checkpoints 2 replicates"]:
-    """What makes replicates differ from the law, whitened and held within `_REACH`."""
-    away = jnp.einsum("cij,rcj->rci", whitening, away, precision="highest")
-    away = jnp.where(jnp.isfinite(away), away, 0)
-    length = jnp.linalg.norm(away, axis=-1, keepdims=True)
-    return jnp.moveaxis(away * jnp.minimum(1, _REACH / jnp.where(length > 0, length, 1)), 0, -1)
 
 
 def _parameters(end, error, fastest):

@@ -21,7 +21,7 @@ _TRANSIENT = 2.0
 _COLUMNS = 4
 
 
-class Prior(NamedTuple):
+class PriorNumbers(NamedTuple):
     """What is taken for likely before any loss was seen; see `tsl_jax.temporal.ForecastPrior`."""
 
     exponent: Float[Array, ""]
@@ -84,7 +84,7 @@ def columns(exponent, kernel_response, x, first) -> Float[Array, "rows columns"]
     return jnp.stack([ones, jnp.expm1(-exponent * x) / exponent, transient, -kernel_response], axis=-1)
 
 
-def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " rows"], prior: Prior) -> Posterior:
+def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " rows"], prior: PriorNumbers) -> Posterior:
     """The law's posterior from the rows where ``known`` is 1 (0 elsewhere).
 
     ``loss = level + slope·(e^(-α x) - 1)/α + transient - gain·response + drift + noise`` with x the logarithm of the
@@ -146,19 +146,26 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
         over = jax.vmap(over, in_axes=(0, None))
     evidence, mean, factor = over(triangles, noises)
     evidence = evidence - log_det[:, :, None, None, None]
-    log_prior = (
+    log_weight = evidence + _log_prior(rows, prior, drifts, noises) + _log_possible(anchor, mean)
+    total = jax.scipy.special.logsumexp(log_weight)
+    return Posterior(log_weight - total, total, mean, factor, origin, first, anchor, at_origin)
+
+
+def _log_prior(rows: Rows, prior: PriorNumbers, drifts, noises) -> Float[Array, "drifts 1 exponents kernels noises"]:
+    exponents = jnp.asarray(EXPONENTS, noises.dtype)
+    return (
         _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_spread)
         + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_spread)[:, None, None]
         + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_spread)
         + rows.log_kernel[:, None]
     )
-    # A loss that rises, or falls below 0 in the end, is no such law.
+
+
+def _log_possible(anchor, mean) -> Float[Array, "drifts correlations exponents kernels noises"]:
+    """A loss that rises, or falls below 0 in the end, is no such law."""
     slope = mean[..., 1]
-    floor = anchor + mean[..., 0] - slope / exponents[:, None, None]
-    possible = jax.nn.log_sigmoid(slope / 1e-3) + jax.nn.log_sigmoid(floor / (0.05 * jnp.abs(anchor)))
-    log_weight = evidence + log_prior + possible
-    total = jax.scipy.special.logsumexp(log_weight)
-    return Posterior(log_weight - total, total, mean, factor, origin, first, anchor, at_origin)
+    floor = anchor + mean[..., 0] - slope / jnp.asarray(EXPONENTS, mean.dtype)[:, None, None]
+    return jax.nn.log_sigmoid(slope / 1e-3) + jax.nn.log_sigmoid(floor / (0.05 * jnp.abs(anchor)))
 
 
 def _normal(value, centre, spread):

@@ -23,7 +23,7 @@ _FARTHEST = 8
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Forecast:
+class SpectrumForecast:
     """Mean loss after the last checkpoint; NaN where the spectrum has no tail to continue, or one whose law says < 0.
 
     Attributes:
@@ -56,7 +56,7 @@ def forecast(
     least_events: int = 50,
     anchored: bool = True,
     bandwidth: float = 0.2,
-) -> Forecast:
+) -> SpectrumForecast:
     """Continue the tail of the spectrum beyond the last checkpoint and let its pulses unfold.
 
     ``-dL/du = Σ pulses of the events inside the window + (rate * g)(u)`` for u after the last checkpoint: the rate
@@ -77,7 +77,7 @@ def forecast(
         bandwidth: of the observed slope, as a share of the window; see `derivative_matrix`.
 
     Returns:
-        `Forecast`.
+        `SpectrumForecast`.
 
     Raises:
         ValueError: ``until`` is not after the last checkpoint, does not increase, or lies more than 8 windows beyond;
@@ -130,7 +130,7 @@ def _checked(grid: SpectrumGrid, time, mean_loss, until) -> tuple[np.ndarray, np
 
 
 @functools.partial(jax.jit, static_argnums=5)
-def _forecast(moments: Moments, mean_loss, slope, place, cuts: Cuts, bins: int) -> Forecast:
+def _forecast(moments: Moments, mean_loss, slope, place, cuts: Cuts, bins: int) -> SpectrumForecast:
     tail = fit_cut_tail(moments, cuts, "drop")
     unfolding, to_come = _falls(moments, tail, bins)
     scale = jnp.ones(())
@@ -146,7 +146,7 @@ def _forecast(moments: Moments, mean_loss, slope, place, cuts: Cuts, bins: int) 
     unfolding, to_come = fallen(unfolding), fallen(to_come)
     # A tail too short or too near the end of the data can seem to rise without end: that is no forecast.
     loss = mean_loss[-1] - scale * (unfolding + to_come)
-    return Forecast(place, jnp.where(loss >= 0, loss, jnp.nan), unfolding, to_come, scale, tail)
+    return SpectrumForecast(place, jnp.where(loss >= 0, loss, jnp.nan), unfolding, to_come, scale, tail)
 
 
 def _falls(moments: Moments, tail: Tail, bins: int) -> tuple[Float[Array, " bins"], Float[Array, " bins"]]:

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from .dynamic_time import Schedule, checked_steps, schedule_from_records
-from .history import History, history
+from .schedule_rows import History, history
 
 
 @jax.tree_util.register_dataclass

@@ -17,15 +17,13 @@ from ...jax_switches import with_own_switches
 from ..checks import refuse_rising
 from ..distributions import f_tail, student_quantile
 from ..laws.residuals import autocorrelation, independent_rows
+from .exponent_profile import LEAST, MOST, exponent_interval, profile_at
 
 #: What softmax with cross-entropy predicts for the exponent, arXiv 2602.03685.
 THIRD = 1 / 3
-#: Exponents are searched within these; an end of an interval beyond them is given as 0 or infinity.
-_LEAST, _MOST = 1e-3, 20.0
 #: Logarithm of the largest value of a shape.
 _LARGEST = 40.0
 _NUM_STARTS = 96
-_BISECTIONS = 40
 
 
 @jax.tree_util.register_dataclass
@@ -69,31 +67,6 @@ class TimeLaw:
     def predict(self, axis: Float[Array, " times"]) -> Float[Array, " times"]:
         """The loss (nat) at values of the axis."""
         return self.params["coefficient"] * jax_array(axis) ** -self.params["exponent"] + self.params["floor"]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class AxisComparison:
-    """The time law in dynamic time and in steps, for the same losses.
-
-    Attributes:
-        dynamic_time: the law in dynamic time.
-        step: the law in steps.
-        delta_aic: how much better dynamic time explains the losses, ``n ln(rss_step / rss_time)`` over the effective
-            number of independent rows; positive for dynamic time, decisive beyond about 10.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> step = jnp.arange(100.0, 5000.0, 50.0)
-        >>> tau = 1e-3 * step - 1e-7 * step**2
-        >>> comparison = compare_axes(tau, step, tau**-0.33 + 2.0)
-        >>> round(float(comparison.dynamic_time.params["exponent"]), 2)
-        0.33
-    """
-
-    dynamic_time: TimeLaw
-    step: TimeLaw
-    delta_aic: Float[Array, "*batch"]
 
 
 @with_own_switches
@@ -150,44 +123,6 @@ def time_law(
     return dataclasses.replace(law, rss=law.rss * jnp.asarray(unit, dtype))
 
 
-@with_own_switches
-def compare_axes(
-    dynamic_time: Float[Array | np.ndarray, " rows"],
-    step: Float[Array | np.ndarray, " rows"],
-    loss: Float[Array | np.ndarray, " rows"],
-    *,
-    weights: Float[Array | np.ndarray, " rows"] | None = None,
-    level: float = 0.95,
-) -> AxisComparison:
-    """The time law in dynamic time and the same law in steps: which explains the losses better.
-
-    Args:
-        dynamic_time: (rows,) sums of the learning rates.
-        step: (rows,) updates done, 1 or more.
-        loss: (rows,) mean losses, nat.
-        weights: (rows,) relative inverse variances.
-        level: of the intervals.
-
-    Returns:
-        `AxisComparison`.
-
-    Raises:
-        ValueError: what `time_law` refuses.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> step = jnp.arange(100.0, 5000.0, 50.0)
-        >>> tau = 1e-3 * step - 1e-7 * step**2
-        >>> bool(compare_axes(tau, step, tau**-0.33 + 2.0).delta_aic > 10)
-        True
-    """
-    time, steps = (time_law(axis, loss, weights=weights, level=level) for axis in (dynamic_time, step))
-    correlated = jnp.maximum(time.autocorrelation, steps.autocorrelation)
-    rows = independent_rows(time.num_points, correlated)
-    tiny = jnp.finfo(time.rss.dtype).tiny
-    return AxisComparison(time, steps, rows * jnp.log(jnp.maximum(steps.rss, tiny) / jnp.maximum(time.rss, tiny)))
-
-
 def _check(axis, loss, weights) -> None:
     if np.ndim(axis) != 1 or np.shape(axis) != np.shape(loss):
         raise ValueError(
@@ -234,11 +169,11 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
     # Counted from the geometric mean of the axis and the mean loss, so that float32 resolves the residuals.
     unit, centre = jnp.sum(weights * log_axis) / total, jnp.sum(weights * loss) / total
     x = jnp.where(counts, log_axis - unit, 0.0)
-    profile = functools.partial(_profile, x, jnp.where(counts, loss - centre, 0.0), weights)
+    profile = functools.partial(profile_at, x, jnp.where(counts, loss - centre, 0.0), weights)
 
     # Steeper shapes than this would overflow when squared.
-    most = jnp.minimum(_MOST, _LARGEST / jnp.max(jnp.abs(x)))
-    exponents = jnp.exp(jnp.linspace(jnp.log(_LEAST), jnp.log(most), _NUM_STARTS)).astype(x.dtype)
+    most = jnp.minimum(MOST, _LARGEST / jnp.max(jnp.abs(x)))
+    exponents = jnp.exp(jnp.linspace(jnp.log(LEAST), jnp.log(most), _NUM_STARTS)).astype(x.dtype)
     nearest = exponents[jnp.argmin(jax.vmap(lambda exponent: profile(exponent)[0])(exponents))]
     _, amplitude, floor = profile(nearest)
     fit = least_squares(
@@ -246,7 +181,7 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
         {"floor": floor, "amplitude": amplitude, "log_exponent": jnp.log(nearest)},
         *(x, loss - centre),
         weights=weights,
-        bounds=(_bounds(jnp.log(_LEAST)), _bounds(jnp.log(most))),
+        bounds=(_bounds(jnp.log(LEAST)), _bounds(jnp.log(most))),
     )
     left = _residual(fit.params, x, loss - centre)
     # Of what follows only the parameters have derivatives: quantiles and crossings have none in their degrees.
@@ -256,7 +191,7 @@ def _time_law(axis, loss, weights, level) -> TimeLaw:
 
     exponent = jnp.exp(fit.params["log_exponent"])
     variance = jnp.maximum(fit.rss / degrees, jnp.finfo(x.dtype).tiny)
-    lower, upper = _interval(
+    lower, upper = exponent_interval(
         profile, lax.stop_gradient(exponent), most, fit.rss + variance * student_quantile(level, degrees) ** 2
     )
     statistic = lax.stop_gradient(jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0) / variance)
@@ -288,30 +223,3 @@ def _residual(params, x, centred):
 
 def _bounds(log_exponent):
     return {"floor": None, "amplitude": None, "log_exponent": log_exponent}
-
-
-def _profile(x, centred, weights, exponent):
-    """Least rss over amplitude and floor for an exponent; and those two."""
-    total = jnp.sum(weights)
-    shape = jnp.exp(-exponent * x)
-    mean = jnp.sum(weights * shape) / total
-    along = jnp.sum(weights * (shape - mean) * centred) / jnp.sum(weights * (shape - mean) ** 2)
-    rss = jnp.sum(weights * (centred - along * (shape - mean)) ** 2)
-    return rss, along, -along * mean
-
-
-def _interval(profile, exponent, most, limit):
-    """Where the profile crosses ``limit`` below and above its minimum, by bisection in the log exponent."""
-
-    def crossing(far):
-        def halve(_, ends):
-            inside, outside = ends
-            middle = (inside + outside) / 2
-            beyond = profile(jnp.exp(middle))[0] > limit
-            return jnp.where(beyond, inside, middle), jnp.where(beyond, middle, outside)
-
-        inside, outside = lax.fori_loop(0, _BISECTIONS, halve, (jnp.log(exponent), jnp.log(far)))
-        return jnp.exp((inside + outside) / 2), profile(far)[0] > limit
-
-    (lower, below), (upper, above) = crossing(jnp.asarray(_LEAST, exponent.dtype)), crossing(most)
-    return jnp.where(below, lower, 0.0), jnp.where(above, upper, jnp.inf)

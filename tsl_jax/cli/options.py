@@ -1,0 +1,35 @@
+"""Arguments and options that several commands have, each said once."""
+
+from typing import Annotated, Any
+
+import typer
+
+
+def argument(metavar: str, help: str) -> Any:
+    """An argument that must be given."""
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
+
+
+def needed(metavar: str, help: str) -> Any:
+    """An option that must be given."""
+    return typer.Option(metavar=metavar, help=help, show_default=False)
+
+
+def unless_given(default: str, help: str, *names: str, **kwargs: Any) -> Any:
+    """An option that may be left out; ``default`` says in words what then holds."""
+    return typer.Option(*names, help=help, show_default=default, **kwargs)
+
+
+def switch(name: str, help: str) -> Any:
+    """An option without a value, off unless it is given."""
+    return typer.Option(name, help=help)
+
+
+def picture_of(what: str) -> Any:
+    """``--picture``: the file into which ``what`` is drawn."""
+    return unless_given("none", f"Draw {what} into this file.")
+
+
+SigmoidFits = Annotated[str, argument("FITS", "Fit store of sigmoids: a directory, a zip file or a URL.")]
+Replicates = Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap over sequences.")]
+BootstrapSeed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]

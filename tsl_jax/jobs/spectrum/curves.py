@@ -1,0 +1,142 @@
+"""All curves of a spectrum as one function of its sums: of those that were read, and of every replicate's."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...spectrum import (
+    GroupTimes,
+    Kind,
+    Moments,
+    PulseGroups,
+    SecondEvents,
+    SpectrumGrid,
+    TimeErrors,
+    broadening,
+    decompose,
+    pulse_groups,
+    second_events,
+)
+from ...spectrum.comparison import compare_parts
+from ...spectrum.events import DROP_UNIT
+from ...spectrum.groups import EventSums, times_of
+from ...spectrum.mean_loss import loss_along
+from ...spectrum.modes import all_pulse_modes
+from ...spectrum.tail.fit import default_cuts, fit_cut_tails
+from .results import Analysis, Curves
+
+_MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvesOf:
+    """The function whose bands are taken; equal ones are compiled once."""
+
+    time: tuple[float, ...] | None
+    weighting: Literal["count", "drop"]
+    outside: Literal["own", "edge", "inside"]
+    bins: int
+    pulse_groups: int
+    bandwidth: float
+
+    def __call__(
+        self, moments: Moments, sums: dict[str, Array] | None, groups: EventSums | None, errors: TimeErrors
+    ) -> tuple[Curves, GroupTimes | None]:
+        return self._curves(moments, sums, errors), None if groups is None else times_of(groups, self.bins)
+
+    def _curves(self, moments: Moments, sums: dict[str, Array] | None, errors: TimeErrors) -> Curves:
+        parts = decompose(moments, weighting=self.weighting, outside=self.outside)
+        number, grid = self.pulse_groups, moments.grid
+        drops = jnp.sum(moments.drop, (0, 2))
+        total = jnp.sum(drops)
+        inside = jnp.sum(drops[grid.inside])
+        loss = fitted = comparison = second = None
+        if sums is not None:
+            there = jnp.where(sums["number"] > 0, sums["number"], jnp.nan)
+            loss, fitted = sums["loss"] / there, sums["fit"] / there
+            time = np.asarray(self.time)
+            comparison = compare_parts(moments, parts, time, loss, fitted, bandwidth=self.bandwidth)  # type: ignore[arg-type]
+            second = self._second(grid, time, sums, there)
+        return Curves(
+            parts=parts,
+            density=jnp.mean(parts.spectrum.reshape(-1, self.bins, grid.time_bins // self.bins), -1),
+            implied_loss=loss_along(moments, parts.implied * grid.width, np.arange(grid.time_bins + 1.0)),  # type: ignore[arg-type]
+            pulses=_near(pulse_groups(moments, number)),
+            modes=all_pulse_modes(moments, number),
+            tails=fit_cut_tails(moments, default_cuts(grid)),
+            outside=jnp.where(total > 0, 1 - inside / jnp.maximum(total, 1e-30), jnp.nan),
+            broadening=broadening(moments, errors, bins=self.bins, weighting=self.weighting),
+            mean_loss=loss,
+            mean_fit=fitted,
+            comparison=comparison,
+            second=second,
+        )
+
+    def _second(self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, Array], there: Array) -> SecondEvents:
+        means = {}
+        if "other" in sums:
+            both = jnp.where(sums["both"] > 0, sums["both"], jnp.nan)
+            means = {"mean_loss": sums["own"] / both, "other_run": sums["other"] / both}
+        return second_events(
+            grid,
+            time,
+            (sums["loss"] - sums["fit"]) / there,  # type: ignore[arg-type]
+            sums["second_gap"] / there,
+            sums["constant_gap"] / there,
+            jnp.sum(sums["second_number"]) / jnp.sum(sums["number"]),
+            bandwidth=self.bandwidth,
+            **means,
+        )
+
+
+def _near(pulses: PulseGroups) -> PulseGroups:
+    matrix = jnp.asarray(_coarse(pulses.grid)[1], jnp.float32)
+    return dataclasses.replace(pulses, pulse=jnp.matmul(pulses.pulse, matrix, precision=jax.lax.Precision.HIGHEST))
+
+
+def coarse_lags(grid: SpectrumGrid) -> np.ndarray:
+    """(lags,) u: centres of the lag bins of `Curves.pulses`, a 64th of the window wide, up to half a window."""
+    return _coarse(grid)[0]
+
+
+def _coarse(grid: SpectrumGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of wider lag bins, and the matrix that averages a pulse over them.
+
+    Checkpoints tell nothing of a pulse within less than their spacing; on the grid's own lags steps stand out as
+    spikes.
+    """
+    wider = max(1, grid.time_bins // _MOST_BINS)
+    reach = grid.time_bins // 2 // wider
+    bins = wider * np.arange(-reach, reach + 1)
+    lags = np.arange(-grid.time_bins, grid.time_bins + 1)
+    overlap = np.minimum(lags[:, None] + 0.5, bins + wider / 2) - np.maximum(lags[:, None] - 0.5, bins - wider / 2)
+    return grid.width * bins, np.clip(overlap, 0, None) / wider
+
+
+def shown_bins(time_bins: int, checkpoints: int, events: int) -> int:
+    """Bins on which a density is shown: no more than checkpoints or 64, and some 50 events in each; a divisor."""
+    most = max(min(_MOST_BINS, checkpoints, events // _EVENTS_PER_BIN), _LEAST_BINS)
+    return max(number for number in range(1, min(most, time_bins) + 1) if time_bins % number == 0)
+
+
+def tail_curve(analysis: Analysis) -> tuple[np.ndarray, np.ndarray]:
+    """The tail's law as a density over u that has the area of the falling events in the tail."""
+    grid, tail = analysis.read.spectrum.grid, analysis.curves.value.tails["count"]
+    if not np.isfinite(float(tail.exponent)):
+        return np.empty(0), np.empty(0)
+    a = np.geomspace(float(tail.lower), float(tail.upper), 60)
+    law = a ** -float(tail.exponent) / grid.jacobian(grid.coordinate(a))  # p(u) = p(a) da/du
+    u = grid.coordinate(a)
+    # Only losses that fall; p of all events includes those that rise, in the tail too.
+    spectrum, middle = analysis.read.spectrum, grid.axis(grid.centres)
+    within = (middle > a[0]) & (middle < a[-1])
+    by_drop = analysis.options.weighting == "drop"
+    cells = DROP_UNIT * spectrum.drop.integers() if by_drop else spectrum.count.integers()
+    count = cells.sum((0, 3))[0, grid.inside][within].sum()
+    tokens = spectrum.kinds.integers()[:, : Kind.CONSTANT + 1].sum()
+    weight = float(np.asarray(analysis.curves.value.parts.weight)[0]) * tokens
+    return a, law * count / weight / np.trapezoid(law, u)
