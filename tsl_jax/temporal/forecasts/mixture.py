@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .law_posterior import PriorNumbers, Rows, draw, picked, posterior
+from .law_posterior import PriorNumbers, Rows, posterior
+from .paths import draw, picked
 
 #: Paths drawn for each prediction of a rolling origin.
 _PATHS = 128
