@@ -53,8 +53,8 @@ def test_prior_from_runs_finds_the_planted_gain():
     fall, answer = planted(STEP, rates, gain=0), responses(LAWS[3], STEP, rates)[1]
     runs = [{"step": STEP, "loss": fall - gain * answer, "learning_rate": rates} for gain in (0.18, 0.22)]
     prior = prior_from_runs(runs)
-    assert abs(prior.gain - 0.2) < 2 * prior.gain_spread
-    assert prior.gain_spread < 0.08
+    assert abs(prior.gain - 0.2) < 2 * prior.gain_std
+    assert prior.gain_std < 0.08
 
 
 def test_the_better_of_two_runs_is_found():
@@ -132,8 +132,8 @@ def test_laws_are_named():
         forecast(STEP, -STEP, LATER, laws=("annealing law",))
     with pytest.raises(ValueError, match="at least 2"):
         rank([{"step": STEP, "loss": STEP}], 4000.0)
-    with pytest.raises(ValueError, match="gain_spread"):
-        ForecastPrior(gain_spread=0)
+    with pytest.raises(ValueError, match="gain_std"):
+        ForecastPrior(gain_std=0)
 
 
 @pytest.mark.parametrize("law", LAWS[2:])
@@ -202,7 +202,7 @@ def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
     rates = constant_then(0.2)
     loss = planted(STEP, rates)
     low, high = (
-        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_spread=0.001))
+        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_std=0.001))
         for gain in (0.0, 0.2)
     )
     # What each shape of each law says of the fall since the last seen loss.

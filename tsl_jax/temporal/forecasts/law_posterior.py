@@ -25,14 +25,14 @@ class PriorNumbers(NamedTuple):
     """What is taken for likely before any loss was seen; see `tsl_jax.temporal.ForecastPrior`."""
 
     exponent: Float[Array, ""]
-    exponent_spread: Float[Array, ""]
+    exponent_std: Float[Array, ""]
     gain: Float[Array, ""]
-    gain_spread: Float[Array, ""]
+    gain_std: Float[Array, ""]
     transient: Float[Array, ""]
     drift: Float[Array, ""]
-    drift_spread: Float[Array, ""]
+    drift_std: Float[Array, ""]
     noise: Float[Array, ""]
-    noise_spread: Float[Array, ""]
+    noise_std: Float[Array, ""]
 
 
 class Rows(NamedTuple):
@@ -126,17 +126,17 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
     pick = jax.vmap(jax.vmap(pick, in_axes=(0, None, None)), in_axes=(0, None, None))
     triangles = pick(white, jnp.arange(len(exponents)), jnp.arange(rows.response.shape[0]))
     centre = jnp.stack([jnp.zeros(()), jnp.asarray(0.3), jnp.zeros(()), prior.gain]).astype(loss.dtype)
-    spread = jnp.stack([jnp.asarray(1.0), jnp.asarray(1.0), prior.transient, prior.gain_spread]).astype(loss.dtype)
+    std = jnp.stack([jnp.asarray(1.0), jnp.asarray(1.0), prior.transient, prior.gain_std]).astype(loss.dtype)
     number = jnp.sum(known)
 
     def solve(triangular, noise):
-        top = jnp.concatenate([triangular[:, :COLUMNS] * spread, triangular[:, -1:]], 1) / noise
-        below = jnp.concatenate([jnp.eye(COLUMNS, dtype=top.dtype), (centre / spread)[:, None]], 1)
+        top = jnp.concatenate([triangular[:, :COLUMNS] * std, triangular[:, -1:]], 1) / noise
+        below = jnp.concatenate([jnp.eye(COLUMNS, dtype=top.dtype), (centre / std)[:, None]], 1)
         joined = triangle(jnp.concatenate([top, below]))
         inner = joined[:COLUMNS, :COLUMNS]
         inverse = upper_inverse(inner)
-        mean = jnp.sum(inverse * joined[:COLUMNS, -1], axis=1) * spread
-        inverse = inverse * spread[:, None]
+        mean = jnp.sum(inverse * joined[:COLUMNS, -1], axis=1) * std
+        inverse = inverse * std[:, None]
         determinant = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(inner))))
         evidence = -0.5 * jnp.square(joined[-1, -1]) - determinant - number * jnp.log(noise)
         return evidence, mean, inverse
@@ -154,9 +154,9 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
 def _log_prior(rows: Rows, prior: PriorNumbers, drifts, noises) -> Float[Array, "drifts 1 exponents kernels noises"]:
     exponents = jnp.asarray(EXPONENTS, noises.dtype)
     return (
-        _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_spread)
-        + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_spread)[:, None, None]
-        + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_spread)
+        _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_std)
+        + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_std)[:, None, None]
+        + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_std)
         + rows.log_kernel[:, None]
     )
 
@@ -168,5 +168,5 @@ def _log_possible(anchor, mean) -> Float[Array, "drifts correlations exponents k
     return jax.nn.log_sigmoid(slope / 1e-3) + jax.nn.log_sigmoid(floor / (0.05 * jnp.abs(anchor)))
 
 
-def _normal(value, centre, spread):
-    return -0.5 * jnp.square((value - centre) / spread)
+def _normal(value, centre, std):
+    return -0.5 * jnp.square((value - centre) / std)
