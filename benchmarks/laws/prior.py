@@ -39,7 +39,7 @@ def learned(runs: dict[str, tuple[Run, Any]], share: float, drift: float) -> For
     """The prior from finished runs, the gain's spread at least ``share`` of it."""
     given = [{"step": run.step, "loss": run.loss, "learning_rate": rates} for run, rates in runs.values()]
     found = prior_from_runs(given)
-    return dataclasses.replace(found, gain_spread=max(found.gain_spread, share * found.gain), drift=drift)
+    return dataclasses.replace(found, gain_std=max(found.gain_std, share * found.gain), drift=drift)
 
 
 def density(runs: dict[str, tuple[Run, Any]], prior: ForecastPrior) -> float:

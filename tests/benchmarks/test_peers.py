@@ -11,7 +11,8 @@ from scipy.optimize import least_squares
 from benchmarks.fitting import gpufit, oracle, peers, problems, suite
 from benchmarks.fitting.measure import judge, measure
 from benchmarks.fitting.models import MODELS
-from tsl_jax.curves import FAMILIES
+from tsl_jax import fit
+from tsl_jax.curves import FAMILIES, PowerLaw
 
 PROBLEMS = {
     "sigmoid": lambda n: problems.sigmoids(1, n, 24, noise=0.0, dtype=np.float64),
@@ -60,12 +61,14 @@ def test_solved_means_near_the_best_known():
     problem = problems.power_laws(3, 8, 24, 0.05)
     exact = dict(problem.truth)
     off = exact | {"floor": exact["floor"] + np.r_[np.zeros(4), np.ones(4)]}
-    entries = {"a": {"params": exact}, "b": {"params": off}, "c": {"lacking": "no model"}}
+    best = oracle.best_known(problem)
+    fitted = {name: np.asarray(value) for name, value in fit(PowerLaw(), problem.time, problem.losses).params.items()}
+    entries = {"a": {"params": exact}, "b": {"params": off}, "c": {"lacking": "no model"}, "d": {"params": fitted}}
     judge(problem, entries, 8)
     assert entries["c"] == {"lacking": "no model"}
-    assert entries["b"]["solved"] <= 0.5
-    assert 0 <= entries["a"]["solved"] <= 1
-    best = oracle.best_known(problem)
+    assert entries["d"]["solved"] == 1
+    # Noise moves the minimum: what was planted leaves 4 to 44% more than the best fit.
+    assert entries["a"]["solved"] == entries["b"]["solved"] == 0
     assert np.all(best.rss <= oracle.rss_of(problem, exact))
 
 

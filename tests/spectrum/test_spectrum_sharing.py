@@ -37,9 +37,9 @@ def test_groups_are_means_over_their_tokens(grid):
     np.testing.assert_allclose([groups.start[0], groups.end[-1]], grid.edges[[0, -1]], atol=1e-5 * grid.unit)
     drops, logs = planted.drop.reshape(12, 20), np.log(planted.sharpness).reshape(12, 20)
     np.testing.assert_allclose(groups.drop, drops.mean(1), rtol=1e-4)
-    np.testing.assert_allclose(groups.drop_spread, drops.std(1), rtol=2e-3)
+    np.testing.assert_allclose(groups.drop_std, drops.std(1), rtol=2e-3)
     np.testing.assert_allclose(groups.log_sharpness, logs.mean(1), atol=1e-4)
-    np.testing.assert_allclose(groups.log_sharpness_spread, logs.std(1), atol=2e-3)
+    np.testing.assert_allclose(groups.log_sharpness_std, logs.std(1), atol=2e-3)
     fine = pulses(grid, planted, grid.time_bins).reshape(12, 20, -1).mean(1)
     np.testing.assert_allclose(groups.pulse, fine, atol=1e-4 * fine.max())
 

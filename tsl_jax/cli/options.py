@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 
-def argument(metavar: str, help: str) -> Any:
-    """An argument that must be given."""
+def argument(metavar: str | None, help: str) -> Any:
+    """An argument that must be given; without ``metavar`` it is called by its parameter, or by its choices."""
     return typer.Argument(metavar=metavar, help=help, show_default=False)
 
 

@@ -9,6 +9,7 @@ import typer
 from . import parsing
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .fit_options import MissingChunks, MissingChunksAction
+from .options import argument, unless_given
 from .progress import duration, lines
 
 
@@ -23,29 +24,18 @@ class LossDtype(enum.StrEnum):
 def rechunk(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Loss store of any layout; or one array a checkpoint, the last number in its name being the step: a "
-            "Zarr group, or a directory of .npy files. Arrays of integers without a number in their names are "
-            "coordinates of the tokens.",
-            show_default=False,
+        argument(
+            "SOURCE",
+            "Loss store of any layout; or one array a checkpoint, the last number in its name being the step: a Zarr "
+            "group, or a directory of .npy files. Arrays of integers without a number in their names are coordinates "
+            "of the tokens.",
         ),
     ],
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET", help="Where the new loss store goes: a directory or a URL.", show_default=False
-        ),
-    ],
-    dtype: Annotated[
-        LossDtype | None, typer.Option(help="Dtype of the new losses.", show_default="that of the source")
-    ] = None,
-    chunk_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens in a chunk.", show_default="as many as take 1 MiB")
-    ] = None,
+    target: Annotated[str, argument("TARGET", "Where the new loss store goes: a directory or a URL.")],
+    dtype: Annotated[LossDtype | None, unless_given("that of the source", "Dtype of the new losses.")] = None,
+    chunk_tokens: Annotated[int | None, unless_given("as many as take 1 MiB", "Tokens in a chunk.", min=1)] = None,
     shard_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Tokens in a shard, a multiple of those in a chunk.", show_default="32 MiB"),
+        int | None, unless_given("32 MiB", "Tokens in a shard, a multiple of those in a chunk.", min=1)
     ] = None,
     memory: Annotated[
         Any,

@@ -8,6 +8,7 @@ import typer
 
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .fit_options import ScaleName
+from .options import argument, switch
 from .output_files import check_file
 from .progress import lines
 
@@ -29,14 +30,12 @@ class Optimizer(enum.StrEnum):
 def simulate(
     system: Annotated[
         System,
-        typer.Argument(
-            help="losses: a loss store of tokens with planted sigmoids; student: the loss curve of a softmax student.",
-            show_default=False,
+        argument(
+            None,
+            "losses: a loss store of tokens with planted sigmoids; student: the loss curve of a softmax student.",
         ),
     ],
-    out: Annotated[
-        str, typer.Argument(metavar="OUT", help="A loss store for losses, a CSV file for student.", show_default=False)
-    ],
+    out: Annotated[str, argument("OUT", "A loss store for losses, a CSV file for student.")],
     tokens: Annotated[int, typer.Option(help="losses: how many tokens, any number.")] = 100_000,
     checkpoints: Annotated[int, typer.Option(help="losses: how many, in geometric spacing.")] = 64,
     scale: Annotated[ScaleName, typer.Option(help="losses: sigmoids in ln(step) or in steps.")] = ScaleName.log,
@@ -49,7 +48,7 @@ def simulate(
     optimizer: Annotated[Optimizer, typer.Option(help="student: which.")] = Optimizer.sgd,
     steps: Annotated[int, typer.Option(help="Last step, of both.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the random numbers, 0 or above.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there; off by default.")] = False,
+    overwrite: Annotated[bool, switch("--overwrite", "Replace OUT if it is there; off by default.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -11,7 +11,7 @@ from .spectrum_numbers import describe
 from .spectrum_words import print_description
 
 if TYPE_CHECKING:
-    from ..jobs import Analysis, StoreSpectrum
+    from ..jobs import Analysis
     from ..store import FitStore
 
 PICTURES = ("spectrum.png", "pulses.png", "modes.png")
@@ -88,7 +88,7 @@ def spectrum(
     if other_run is not None and losses is None:
         raise typer.BadParameter("needs the losses of the fits: give --losses, too", param_hint="--other-run")
     with reporting(as_json, debug):
-        from ..jobs import AnalysisOptions, analyse
+        from ..jobs import AnalysisOptions, analyse, read_spectrum
         from ..store import open_fits
         from ..store.errors import writing
 
@@ -101,7 +101,9 @@ def spectrum(
             with writing(str(out), "a directory of this name", kept="Nothing was read."):
                 out.mkdir(parents=True, exist_ok=True)
         console = stderr_console()
-        analysis = analyse(_read(open_fits(fits), losses, other_run, by, bins), options)
+        store = open_fits(fits)
+        read = read_spectrum(store, losses, other_run=other_run, by=coordinates(store, by), bins=bins)
+        analysis = analyse(read, options)
         said = {"fits": fits, "losses": losses, "other_run": other_run} | describe(analysis)
         said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
         print_description(console, said)
@@ -109,21 +111,6 @@ def spectrum(
             say(console, "Written: " + ", ".join(said["pictures"]), "green")
         if as_json:
             write_json(said)
-
-
-def _read(
-    store: "FitStore", losses: str | None, other_run: str | None, by: list[str] | None, bins: int
-) -> "StoreSpectrum":
-    """The spectrum of a store; what `analyse` needs is compiled meanwhile, once the first block could be read."""
-    from ..jobs import read_spectrum
-    from ..jobs.spectrum.checks import start_compiling
-    from ..jobs.spectrum.reading import grid_of
-
-    def first_block(*_: int) -> None:
-        start_compiling(grid_of(store))
-
-    names = coordinates(store, by)
-    return read_spectrum(store, losses, other_run=other_run, by=names, bins=bins, progress=first_block)
 
 
 def coordinates(store: "FitStore", by: list[str] | None) -> list[str]:

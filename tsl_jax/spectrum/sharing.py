@@ -26,8 +26,8 @@ class PulseGroups:
         start, u, end: learning time at which the group starts, its mean, and at which it ends, u.
         events: number of events; equal up to rounding.
         pulse: mean centred pulse at `SpectrumGrid.lags`, nat/u; rising losses count negative.
-        drop, drop_spread: mean and standard deviation of the drops with sign, nat.
-        log_sharpness, log_sharpness_spread: of ln(sharpness), sharpness in 1/u; steps count as the grid's steepest.
+        drop, drop_std: mean and standard deviation of the drops with sign, nat.
+        log_sharpness, log_sharpness_std: of ln(sharpness), sharpness in 1/u; steps count as the grid's steepest.
         grid: the bins (static).
     """
 
@@ -37,9 +37,9 @@ class PulseGroups:
     events: Float[Array, " groups"]
     pulse: Float[Array, "groups lags"]
     drop: Float[Array, " groups"]
-    drop_spread: Float[Array, " groups"]
+    drop_std: Float[Array, " groups"]
     log_sharpness: Float[Array, " groups"]
-    log_sharpness_spread: Float[Array, " groups"]
+    log_sharpness_std: Float[Array, " groups"]
     grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
 
 
@@ -97,9 +97,9 @@ def _pulse_groups(moments: Moments, groups: int) -> PulseGroups:
         events=jnp.nan_to_num(1 / per_event),
         pulse=product(mean(drop), table),
         drop=mean_drop,
-        drop_spread=jnp.sqrt(jnp.maximum(jnp.sum(mean(square), 1) - mean_drop**2, 0)),
+        drop_std=jnp.sqrt(jnp.maximum(jnp.sum(mean(square), 1) - mean_drop**2, 0)),
         log_sharpness=mean_log - float(np.log(grid.unit)),
-        log_sharpness_spread=jnp.sqrt(jnp.sum(weights * jnp.square(logs - mean_log[:, None]), 1)),
+        log_sharpness_std=jnp.sqrt(jnp.sum(weights * jnp.square(logs - mean_log[:, None]), 1)),
         grid=grid,
     )
 

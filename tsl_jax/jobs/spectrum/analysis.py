@@ -51,7 +51,6 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
     Source: arXiv 2606.29858.
     """
     spectrum = read.spectrum
-    spectrum_checks.start_compiling(spectrum.grid)
     checkpoints, sums = _usable_losses(read.losses)
     compared = sums if len(checkpoints) >= LEAST_CHECKPOINTS else None
     key = jax.random.key(options.seed)

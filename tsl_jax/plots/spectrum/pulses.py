@@ -34,9 +34,9 @@ class AlignedPulses:
         lags: (lags,) u, at most half a window.
         pulse: (groups, lags) mean centred pulse, averaged over the lag bins, nat/u.
         drop: (groups,) mean drop, nat.
-        drop_spread: (groups,) standard deviation of the drops, nat.
+        drop_std: (groups,) standard deviation of the drops, nat.
         sharpness: (groups,) geometric mean of the sharpness, 1/u.
-        sharpness_spread: (groups,) factor of one standard deviation of ln(sharpness).
+        sharpness_std: (groups,) factor of one standard deviation of ln(sharpness).
         events: events in each group.
         analysis: where all of it comes from.
     """
@@ -45,9 +45,9 @@ class AlignedPulses:
     lags: np.ndarray
     pulse: Banded
     drop: Banded
-    drop_spread: np.ndarray
+    drop_std: np.ndarray
     sharpness: Banded
-    sharpness_spread: np.ndarray
+    sharpness_std: np.ndarray
     events: int
     analysis: Analysis
 
@@ -69,9 +69,9 @@ def aligned_pulses_data(analysis: Analysis) -> AlignedPulses:
         lags=coarse_lags(grid),
         pulse=banded(analysis, lambda c: c.pulses.pulse),
         drop=banded(analysis, lambda c: c.pulses.drop),
-        drop_spread=np.asarray(pulses.drop_spread),
+        drop_std=np.asarray(pulses.drop_std),
         sharpness=Banded(*(np.exp(values) for values in (logs.value, logs.low, logs.high))),
-        sharpness_spread=np.exp(np.asarray(pulses.log_sharpness_spread)),
+        sharpness_std=np.exp(np.asarray(pulses.log_sharpness_std)),
         events=round(float(np.nanmean(pulses.events))),
         analysis=analysis,
     )
@@ -142,9 +142,9 @@ def _draw_moments(upper: "Axes", lower: "Axes", data: AlignedPulses) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     grid, name = data.analysis.read.spectrum.grid, data.analysis.read.axis_name
-    spread = (data.drop.value - data.drop_spread, data.drop.value + data.drop_spread)
-    wide = (data.sharpness.value / data.sharpness_spread, data.sharpness.value * data.sharpness_spread)
-    for axes, curve, ends in ((upper, data.drop, spread), (lower, data.sharpness, wide)):
+    drops = (data.drop.value - data.drop_std, data.drop.value + data.drop_std)
+    wide = (data.sharpness.value / data.sharpness_std, data.sharpness.value * data.sharpness_std)
+    for axes, curve, ends in ((upper, data.drop, drops), (lower, data.sharpness, wide)):
         axes.fill_between(data.time, *ends, color=style.PALE, alpha=0.6, lw=0, label="± one standard deviation")
         axes.plot(data.time, curve.value, color=style.BLUE, lw=1.6, label="mean")
         if np.isfinite(curve.low).any():

@@ -19,7 +19,7 @@ class LossCurveWarning(UserWarning):
 
 
 class LossCurveRows(NamedTuple):
-    """The rows of a loss curve, as `tsl_jax.temporal.clock.loss_curve` takes them.
+    """The rows of a loss curve, as `tsl_jax.temporal.loss_curve` takes them.
 
     Args:
         step: (rows,) updates done, increasing, int64.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ...linalg.small import triangle, upper_inverse, whiten
 
@@ -18,21 +18,21 @@ DRIFTS = np.array([0.3, 3.0, 30.0, 300.0])
 #: How fast the early transient dies: exponent over the law's clock.
 _TRANSIENT = 2.0
 #: Columns: level, slope, transient, response.
-_COLUMNS = 4
+COLUMNS = 4
 
 
 class PriorNumbers(NamedTuple):
     """What is taken for likely before any loss was seen; see `tsl_jax.temporal.ForecastPrior`."""
 
     exponent: Float[Array, ""]
-    exponent_spread: Float[Array, ""]
+    exponent_std: Float[Array, ""]
     gain: Float[Array, ""]
-    gain_spread: Float[Array, ""]
+    gain_std: Float[Array, ""]
     transient: Float[Array, ""]
     drift: Float[Array, ""]
-    drift_spread: Float[Array, ""]
+    drift_std: Float[Array, ""]
     noise: Float[Array, ""]
-    noise_spread: Float[Array, ""]
+    noise_std: Float[Array, ""]
 
 
 class Rows(NamedTuple):
@@ -126,17 +126,17 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
     pick = jax.vmap(jax.vmap(pick, in_axes=(0, None, None)), in_axes=(0, None, None))
     triangles = pick(white, jnp.arange(len(exponents)), jnp.arange(rows.response.shape[0]))
     centre = jnp.stack([jnp.zeros(()), jnp.asarray(0.3), jnp.zeros(()), prior.gain]).astype(loss.dtype)
-    spread = jnp.stack([jnp.asarray(1.0), jnp.asarray(1.0), prior.transient, prior.gain_spread]).astype(loss.dtype)
+    std = jnp.stack([jnp.asarray(1.0), jnp.asarray(1.0), prior.transient, prior.gain_std]).astype(loss.dtype)
     number = jnp.sum(known)
 
     def solve(triangular, noise):
-        top = jnp.concatenate([triangular[:, :_COLUMNS] * spread, triangular[:, -1:]], 1) / noise
-        below = jnp.concatenate([jnp.eye(_COLUMNS, dtype=top.dtype), (centre / spread)[:, None]], 1)
+        top = jnp.concatenate([triangular[:, :COLUMNS] * std, triangular[:, -1:]], 1) / noise
+        below = jnp.concatenate([jnp.eye(COLUMNS, dtype=top.dtype), (centre / std)[:, None]], 1)
         joined = triangle(jnp.concatenate([top, below]))
-        inner = joined[:_COLUMNS, :_COLUMNS]
+        inner = joined[:COLUMNS, :COLUMNS]
         inverse = upper_inverse(inner)
-        mean = jnp.sum(inverse * joined[:_COLUMNS, -1], axis=1) * spread
-        inverse = inverse * spread[:, None]
+        mean = jnp.sum(inverse * joined[:COLUMNS, -1], axis=1) * std
+        inverse = inverse * std[:, None]
         determinant = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(inner))))
         evidence = -0.5 * jnp.square(joined[-1, -1]) - determinant - number * jnp.log(noise)
         return evidence, mean, inverse
@@ -154,9 +154,9 @@ def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " row
 def _log_prior(rows: Rows, prior: PriorNumbers, drifts, noises) -> Float[Array, "drifts 1 exponents kernels noises"]:
     exponents = jnp.asarray(EXPONENTS, noises.dtype)
     return (
-        _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_spread)
-        + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_spread)[:, None, None]
-        + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_spread)
+        _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_std)
+        + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_std)[:, None, None]
+        + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_std)
         + rows.log_kernel[:, None]
     )
 
@@ -168,46 +168,5 @@ def _log_possible(anchor, mean) -> Float[Array, "drifts correlations exponents k
     return jax.nn.log_sigmoid(slope / 1e-3) + jax.nn.log_sigmoid(floor / (0.05 * jnp.abs(anchor)))
 
 
-def _normal(value, centre, spread):
-    return -0.5 * jnp.square((value - centre) / spread)
-
-
-def draw(found: Posterior, rows: Rows, key, own_key, draws: int) -> Float[Array, "draws rows"]:
-    """Losses at rows after the last known one, drawn.
-
-    The gain is drawn with ``key``, everything else with ``own_key``: draws of two runs with the same ``key`` differ by
-    what is each run's own, and not by what a fall of the learning rate brings to both.
-    """
-    keys = jax.random.split(own_key, 4)
-    chosen = picked(jnp.exp(found.log_weight.reshape(-1)), jax.random.uniform(keys[0], (draws,)))
-    place = jnp.unravel_index(chosen, found.log_weight.shape)
-    x = jnp.maximum(rows.log_clock - found.origin, 0)
-    mean, factor = found.mean.reshape(-1, _COLUMNS)[chosen], found.factor.reshape(-1, _COLUMNS, _COLUMNS)[chosen]
-    own = jax.random.normal(keys[1], (draws, _COLUMNS - 1), x.dtype)
-    # The factor is upper triangular: the last coefficient, the gain, depends on the last number alone.
-    normal = jnp.concatenate([own, jax.random.normal(key, (draws, 1), x.dtype)], axis=1)
-    coefficients = mean + jnp.einsum("dij,dj->di", factor, normal, precision="highest")
-    noise = jnp.asarray(NOISES, x.dtype)[place[4]]
-    drift = jnp.asarray(DRIFTS, x.dtype)[place[0]] * noise
-    exponent = jnp.asarray(EXPONENTS, x.dtype)[place[2]]
-    change = (rows.response - found.at_origin[:, None])[place[3]]
-    table = jax.vmap(lambda a, r: columns(a, r, x, found.first))(exponent, change)
-    law = found.anchor + jnp.einsum("drc,dc->dr", table, coefficients, precision="highest")
-    wander = wandering(x, jax.random.normal(keys[2], (draws, 2, len(x)), x.dtype))
-    white = jax.random.normal(keys[3], (draws, len(x)), x.dtype)
-    return law + drift[:, None] * wander + noise[:, None] * white
-
-
-def picked(weight: Float[Array, " places"], uniform: Float[Array, " draws"]) -> Int[Array, " draws"]:
-    """Places drawn with these weights, from numbers between 0 and 1."""
-    total = jnp.cumsum(weight)
-    return jnp.minimum(jnp.searchsorted(total, uniform * total[-1], side="right"), len(weight) - 1)
-
-
-def wandering(x: Float[Array, " rows"], normal: Float[Array, "draws 2 rows"]) -> Float[Array, "draws rows"]:
-    """Paths of integrated Brownian motion from 0 at increasing x, from standard normal numbers."""
-    gap = jnp.diff(x, prepend=0)
-    speed = jnp.sqrt(gap) * normal[:, 0]
-    before = jnp.cumsum(speed, axis=1) - speed
-    moved = before * gap + gap * speed / 2 + jnp.sqrt(gap**3 / 12) * normal[:, 1]
-    return jnp.cumsum(moved, axis=1)
+def _normal(value, centre, std):
+    return -0.5 * jnp.square((value - centre) / std)

@@ -24,35 +24,35 @@ _ORIGINS = 5
 
 @dataclasses.dataclass(frozen=True)
 class ForecastPrior:
-    """What is taken for likely before the run was seen: mean and spread of normal distributions.
+    """What is taken for likely before the run was seen: mean and standard deviation of normal distributions.
 
     Args:
         exponent: α of the falling power law; the default lies above theory's 1/3 in dynamic time, as fits to whole
             runs do.
-        exponent_spread: of ln α; the default is a choice, wide enough for runs of another kind.
+        exponent_std: of ln α; the default is a choice, wide enough for runs of another kind.
         gain: fall of the loss (nat) when the learning rate goes from its highest value to 0 and stays there long:
             the only thing that speaks of annealing as long as the run has not seen any. Defaults of exponent, gain
-            and its spread are `prior_from_runs` of the 18 runs of 25M and 100M parameters of arXiv 2503.12811; learn
+            and gain_std are `prior_from_runs` of the 18 runs of 25M and 100M parameters of arXiv 2503.12811; learn
             them from your own.
-        gain_spread: its spread, nat.
-        transient: spread of a deviation at the first row that dies with the square of the clock, nat.
+        gain_std: its standard deviation, nat.
+        transient: standard deviation of a deviation at the first row that dies with the square of the clock, nat.
         drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat; the default
             has the best score on runs of the size that it was not learned from
             (``python -m benchmarks forecast_prior``).
-        drift_spread: of its logarithm.
+        drift_std: of its logarithm.
         noise: scatter of the measured losses, nat.
-        noise_spread: of its logarithm.
+        noise_std: of its logarithm.
     """
 
     exponent: float = 0.447
-    exponent_spread: float = 0.35
+    exponent_std: float = 0.35
     gain: float = 0.127
-    gain_spread: float = 0.042
+    gain_std: float = 0.042
     transient: float = 0.05
     drift: float = 0.003
-    drift_spread: float = 1.0
+    drift_std: float = 1.0
     noise: float = 2e-3
-    noise_spread: float = 1.0
+    noise_std: float = 1.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

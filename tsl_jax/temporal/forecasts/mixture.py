@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .law_posterior import PriorNumbers, Rows, draw, picked, posterior
+from .law_posterior import PriorNumbers, Rows, posterior
+from .paths import draw, picked
 
 #: Paths drawn for each prediction of a rolling origin.
 _PATHS = 128
@@ -77,7 +78,7 @@ def mixed_forecast(
         paths=drawn,
         weight=by_law,
         rolling_error=jnp.sqrt(jnp.sum(share * square, axis=1)),
-        gain_known=1 - _gain_spread(whole, weight) / prior.gain_spread,
+        gain_known=1 - _gain_std(whole, weight) / prior.gain_std,
     )
 
 
@@ -96,9 +97,9 @@ def _scores(found, rows: Rows, loss, masks, key):
         there = law._replace(log_clock=law.log_clock[places], response=law.response[:, places])
         shared, own = jax.random.split(key)
         drawn = draw(found, there, shared, own, _PATHS)
-        centre, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-4
+        centre, std = drawn.mean(axis=0), drawn.std(axis=0) + 1e-4
         error = loss[places] - centre
-        return jnp.mean(-0.5 * jnp.square(error / spread) - jnp.log(spread)), jnp.mean(jnp.square(error))
+        return jnp.mean(-0.5 * jnp.square(error / std) - jnp.log(std)), jnp.mean(jnp.square(error))
 
     earlier = jax.tree.map(lambda a: a[:, :, :-1], found)
     over = jax.vmap(of_one, in_axes=(0, None, 0))
@@ -121,7 +122,7 @@ def _mixture(whole, rows: Rows, weight, starts: int, key, own_key, paths: int):
     return jax.lax.map(lambda triple: one(*triple), each, batch_size=100)
 
 
-def _gain_spread(whole, weight):
+def _gain_std(whole, weight):
     """Standard deviation of the gain over all laws that have one."""
     share = weight[:, None, None, None, None, None] * jnp.exp(whole.log_weight)
     mean = jnp.sum(share * whole.mean[..., 3])

@@ -13,11 +13,12 @@ from .law_posterior import EXPONENTS, PriorNumbers, Rows, posterior
 from .mean_loss import DEFAULT_PRIOR, ForecastPrior
 from .rows import LAWS, Times, checked_curve, law_rows, rates_of, thinned
 
-#: Least spreads that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the exponent): the next
-#: run may be of another size or schedule.
+#: Least standard deviations that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the
+#: exponent): the next run may be of another size or schedule.
 _LEAST_GAIN, _LEAST_EXPONENT = 0.15, 0.15
-#: Spreads with which the finished runs are fitted, so wide that each says what it shows and nothing else, and how much
-#: their slope may drift (nat): no law is exact, and a run whose law has no room to err claims too much of its gain.
+#: Standard deviations with which the finished runs are fitted, so wide that each says what it shows and nothing else,
+#: and how much their slope may drift (nat): no law is exact, and a run whose law has no room to err claims too much of
+#: its gain.
 _WIDE_GAIN, _WIDE_EXPONENT, _WIDE_DRIFT = 0.5, 1.0, 0.01
 
 
@@ -26,7 +27,7 @@ def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DE
     """Replaces the prior of the gain and of the exponent by what other, finished runs show.
 
     Each run is fitted by the multi-power law. Runs count as draws from a family with a scatter of its own (random
-    effects), which is the spread of the next run's gain and exponent.
+    effects), which is the standard deviation of the next run's gain and exponent.
 
     Args:
         runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates.
@@ -50,21 +51,21 @@ def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DE
     """
     if not runs:
         raise ValueError("runs: got none, expected at least one finished run")
-    spreads = {"gain_spread": _WIDE_GAIN, "exponent_spread": _WIDE_EXPONENT, "drift": _WIDE_DRIFT}
-    wide = dataclasses.replace(prior, **spreads)
+    stds = {"gain_std": _WIDE_GAIN, "exponent_std": _WIDE_EXPONENT, "drift": _WIDE_DRIFT}
+    wide = dataclasses.replace(prior, **stds)
     found = [_fitted(run, number, wide) for number, run in enumerate(runs)]
-    (gain, gain_spread), (exponent, exponent_spread) = (_pooled(np.asarray(each)) for each in zip(*found, strict=True))
+    (gain, gain_std), (exponent, exponent_std) = (_pooled(np.asarray(each)) for each in zip(*found, strict=True))
     return dataclasses.replace(
         prior,
         gain=float(gain),
-        gain_spread=float(np.hypot(gain_spread, _LEAST_GAIN * abs(gain))),
+        gain_std=float(np.hypot(gain_std, _LEAST_GAIN * abs(gain))),
         exponent=float(np.exp(exponent)),
-        exponent_spread=float(np.hypot(exponent_spread, _LEAST_EXPONENT)),
+        exponent_std=float(np.hypot(exponent_std, _LEAST_EXPONENT)),
     )
 
 
 def _fitted(run: Mapping[str, Any], number: int, prior: ForecastPrior):
-    """Mean and spread of the gain and of the logarithm of the exponent in one run."""
+    """Mean and standard deviation of the gain and of the logarithm of the exponent in one run."""
     if run.get("learning_rate") is None:
         raise ValueError(f"runs[{number}]: has no learning rates, expected a run whose schedule is known")
     last = float(np.max(np.asarray(run["step"], np.float64)))
@@ -93,7 +94,7 @@ def _moments(rows: Rows, loss, known, prior: PriorNumbers):
 
 
 def _pooled(each: np.ndarray) -> tuple[float, float]:
-    """Mean and spread of the next run's value, from (runs, 2) means and standard errors.
+    """Mean and standard deviation of the next run's value, from (runs, 2) means and standard errors.
 
     The scatter between runs is the one at which the weighted squares add up to their degrees of freedom.
 

@@ -112,7 +112,7 @@ def rank(
     mean = losses.mean(axis=1)
     order = np.argsort(mean)
     choices = [_choice(forecasts, fraction) for fraction in parts[:-1]] + [int(order[0])]
-    spread = losses - losses[order[0]]
+    gaps = losses - losses[order[0]]
     lower, upper = (np.quantile(losses, [0.5 + sign * level / 2 for level in LEVELS], axis=1) for sign in (-1, 1))
     return Ranking(
         order=order,
@@ -121,8 +121,8 @@ def rank(
         upper=upper,
         probability=np.bincount(losses.argmin(axis=0), minlength=len(runs)) / losses.shape[1],
         better=np.mean(losses[:, None] < losses[None], axis=-1),
-        gap=spread.mean(axis=1),
-        gap_stderr=spread.std(axis=1),
+        gap=gaps.mean(axis=1),
+        gap_stderr=gaps.std(axis=1),
         fractions=parts,
         choice=np.asarray(choices),
         settled=_settled(parts, np.asarray(choices), max(float(np.max(run["step"])) for run in runs) / at),
