@@ -10,6 +10,7 @@ from .component_files import check_components_file, read_components, write_compo
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .options import argument, picture_of, switch, unless_given
 from .progress import lines
+from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
     from ..runs import RunComparison
@@ -74,6 +75,8 @@ def compare(
     overwrite: _Overwrite = False,
     deep: _Deep = False,
     picture: _Picture = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -98,7 +101,9 @@ def compare(
 
         given = read_components(components) if components is not None else None
         options: dict[str, Any] = {"ignore": ignore or []}
-        found = compare_stores(*fits, components=given, level=level, **options, progress=lines("compare"))
+        with using_workers(workers, scheduler) as client:
+            how = options | {"progress": lines("compare"), "client": client}
+            found = compare_stores(*fits, components=given, level=level, **how)
         console, said = stderr_console(), found.as_dict()
         print_comparison(console, found)
         if write is not None:

@@ -8,6 +8,7 @@ import typer
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .options import BootstrapSeed, Replicates, argument, picture_of, unless_given
 from .output_files import check_picture
+from .workers import Scheduler, Workers, using_workers
 
 #: Rows that people are shown, and fewest checkpoints, which the separation point needs.
 _ROWS, _FEWEST = 10, 8
@@ -35,6 +36,8 @@ def positions(
         ),
     ] = None,
     picture: Annotated[Path | None, picture_of("the laws")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -50,7 +53,8 @@ def positions(
         from ..store import create_losses
 
         check_picture(picture)
-        means = position_losses(losses, axis=axis)
+        with using_workers(workers, scheduler) as client:
+            means = position_losses(losses, axis=axis, client=client)
         if table is not None:
             create_losses(table, means.mean, checkpoints={"position": means.position}, tokens={axis: means.axis})
         said = {"losses": losses, "axis": axis} | _analysed(means, since, replicates, seed, picture)

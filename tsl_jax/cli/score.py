@@ -9,6 +9,7 @@ from .component_files import read_components
 from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .options import SigmoidFits, needed, unless_given
 from .output_files import check_file, check_picture
+from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
     from ..jobs import SampleWeights
@@ -41,6 +42,8 @@ def score(
     components: _Components = None,
     losses: _Losses = None,
     picture: _Picture = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -64,7 +67,9 @@ def score(
         check_file(out, WEIGHT_FILES, "--out")
         check_picture(picture)
         store = open_fits(fits)
-        found = score_store(store, bounds, buckets=buckets, strength=strength, components=between_runs)
+        chosen = {"buckets": buckets, "strength": strength, "components": between_runs}
+        with using_workers(workers, scheduler) as client:
+            found = score_store(store, bounds, **chosen, client=client)
         attributes = {"window": window, "axis": store.axis_name, "strength": f"{strength:g}", "fits": fits}
         said = describe(found, bounds, store.axis_name)
         if components is not None:

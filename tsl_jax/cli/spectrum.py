@@ -9,6 +9,7 @@ from .console import Debug, Json, reporting, say, stderr_console, write_json
 from .options import BootstrapSeed, Replicates, SigmoidFits, unless_given
 from .spectrum_numbers import describe
 from .spectrum_words import print_description
+from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
     from ..jobs import Analysis
@@ -75,6 +76,8 @@ def spectrum(
     level: _Level = 0.9,
     seed: BootstrapSeed = 0,
     out: _Out = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -102,7 +105,9 @@ def spectrum(
                 out.mkdir(parents=True, exist_ok=True)
         console = stderr_console()
         store = open_fits(fits)
-        read = read_spectrum(store, losses, other_run=other_run, by=coordinates(store, by), bins=bins)
+        groups = coordinates(store, by)
+        with using_workers(workers, scheduler) as client:
+            read = read_spectrum(store, losses, other_run=other_run, by=groups, bins=bins, client=client)
         analysis = analyse(read, options)
         said = {"fits": fits, "losses": losses, "other_run": other_run} | describe(analysis)
         said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
