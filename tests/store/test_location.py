@@ -14,7 +14,7 @@ from tsl_jax.store import StoreError, StoreNotFoundError, create_losses, locate,
 def test_what_is_no_url_is_a_path(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     create_losses(name, np.ones((2, 3)), checkpoints={"step": [1, 2, 3]})
-    assert locate(name).directory == Path(name)
+    assert locate(name).directory == Path(name).absolute()
     assert open_losses(name).num_tokens == 2
     assert (tmp_path / name).is_dir()
 
