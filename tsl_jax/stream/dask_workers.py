@@ -36,7 +36,13 @@ class DaskWorkers:
         with _reached():
             if not self.count:
                 client.wait_for_workers(1, timeout=60)
-            client.run_on_scheduler(_allow_failures, ALLOWED_FAILURES)
+            # Sent by value, as no function of a module is: the scheduler may lack this package.
+            most = ALLOWED_FAILURES
+
+            def allow_failures(dask_scheduler: Any) -> None:
+                dask_scheduler.allowed_failures = max(most, dask_scheduler.allowed_failures)
+
+            client.run_on_scheduler(allow_failures)
 
     @property
     def count(self) -> int:
@@ -176,7 +182,3 @@ def _reached() -> Iterator[None]:
             f"The scheduler does not answer, or has no workers ({type(error).__name__}: {error}). What was finished is "
             "kept. Start it and its workers, and run the same again."
         ) from error
-
-
-def _allow_failures(number: int, dask_scheduler: Any = None) -> None:
-    dask_scheduler.allowed_failures = max(number, dask_scheduler.allowed_failures)
