@@ -12,7 +12,7 @@ import zarr
 import zarr.errors
 from zarr.abc.store import Store
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, ObjectStore, StorePath, ZipStore
+from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, WrapperStore, ZipStore
 
 from .answers import cure_of, is_missing_bucket, reason_of
 from .errors import StoreError, StoreNotFoundError, storage_errors
@@ -87,6 +87,14 @@ class Location:
     def directory(self) -> Path | None:
         """The local directory of the group, if it is one."""
         return self.store.root / self.path if isinstance(self.store, LocalStore) else None
+
+    @property
+    def far(self) -> bool:
+        """Whether each request takes a while, during which others can be answered."""
+        store = self.store
+        while isinstance(store, WrapperStore):
+            store = store._store
+        return isinstance(store, ObjectStore | FsspecStore)
 
     def open_group(self, mode: Any = "r") -> zarr.Group:
         """Open the Zarr group, or say that there is none.
