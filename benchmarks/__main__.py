@@ -13,6 +13,7 @@ BENCHMARKS = {
     "gpu_program": "gpu.program",
     "laws": "laws.schedules",
     "memory": "stream.memory",
+    "object_store": "stream.object_store",
     "quality": "fitting.quality",
     "readme": "readme",
     "reweighting": "reweighting.training",

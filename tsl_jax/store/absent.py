@@ -16,7 +16,8 @@ import numpy as np
 import zarr
 from zarr.storage import StorePath
 
-from .errors import BadChunk, ChunkError, ReadMemoryError, reason_of, storage_errors
+from .answers import cure_of, reason_of
+from .errors import BadChunk, ChunkError, ReadMemoryError, storage_errors
 from .event_loop import wait_for
 
 
@@ -113,8 +114,7 @@ def _first_value(array: zarr.Array, first: int, last: int, columns: slice | None
     except MemoryError as error:
         raise ReadMemoryError(str(array.store_path), first, last) from error
     except Exception as error:  # codecs and storage raise what they like; all of it means "not readable"
-        reason = f"{type(error).__name__}: {reason_of(error)}"
-        raise ChunkError(str(array.store_path), bad_chunk(array, first, last, reason, left)) from error
+        raise ChunkError(str(array.store_path), bad_chunk(array, first, last, error, left)) from error
     return np.asarray(one).reshape(-1)[0]
 
 
@@ -126,10 +126,22 @@ def _stored_size(array: zarr.Array, bad: BadChunk) -> int | None:
 
 
 def bad_chunk(
-    array: zarr.Array, start: int, stop: int, reason: str, column: int = 0, *, absent: bool = False
+    array: zarr.Array, start: int, stop: int, why: str | Exception, column: int = 0, *, absent: bool = False
 ) -> BadChunk:
-    """Rows of an array that are lost, with the key of the object that holds them."""
+    """Rows of an array that are lost, with the key of the object that holds them; ``why``: in words, or what failed."""
+    if isinstance(why, str):
+        reason, cure = why, None
+    else:
+        reason, cure = f"{type(why).__name__}: {reason_of(why)}", cure_of(why)
     stored = array.shards or array.chunks
     place = (start // stored[0], *([column // stored[1]] if array.ndim > 1 else []), *[0] * (array.ndim - 2))
     key = array.metadata.encode_chunk_key(place)
-    return BadChunk(array.basename, f"{array.path}/{key}".lstrip("/"), start, stop, reason, absent)
+    return BadChunk(
+        array.basename,
+        f"{array.path}/{key}".lstrip("/"),
+        start,
+        stop,
+        reason,
+        absent,
+        cure and f"{cure} and try again.",
+    )

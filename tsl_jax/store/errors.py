@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from ..terminal_text import printable
+from .answers import cure_of, reason_of
 
 
 class StoreError(ValueError):
@@ -122,6 +123,7 @@ class BadChunk:
         stop: one past the last token lost.
         reason: what reading said.
         absent: whether nothing is stored at all, as of rows that were never written.
+        cure: the way out, where the store did not answer as it should: its objects may be as they were.
     """
 
     array: str
@@ -130,6 +132,7 @@ class BadChunk:
     stop: int
     reason: str
     absent: bool = False
+    cure: str | None = None
 
     def __str__(self) -> str:
         return f"array {self.array!r}, chunk {self.chunk}, tokens {self.start} to {self.stop - 1}: {self.reason}"
@@ -140,6 +143,7 @@ class ChunkError(StoreError, OSError):
 
     def __init__(self, name: str, bad: BadChunk, cure: str | None = None, others: Sequence[BadChunk] = ()) -> None:
         self.name, self.bad, self.others = name, bad, tuple(others)
+        cure = bad.cure or cure
         if cure is None and bad.absent:
             cure = NOT_STORED_CURE if bad.array == "losses" else NOT_STORED_COORDINATE_CURE
         found = str(bad)
@@ -205,12 +209,10 @@ def writing(
         ) from error
 
 
-def reason_of(error: Exception) -> str:
-    """What an error of a store says; obstore adds pages about its own inside, which are left out."""
-    return str(error).partition("\n\nDebug source")[0].strip().rstrip(".")
-
-
 def _cure(error: Exception) -> str:
+    cure = cure_of(error)
+    if cure is not None:
+        return cure
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "Free some space"

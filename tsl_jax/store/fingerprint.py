@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from .absent import row_ranges
+from .at_once import at_once
 from .checksum import crc32c
 from .errors import ChunkError
 from .ledger import BlockState, InputDigest, Ledger
@@ -107,7 +108,9 @@ def changed_blocks(losses: LossStore, ledger: Ledger, objects: Objects | None = 
     """
     finished = np.flatnonzero(ledger.states == BlockState.FINISHED)
     picks = np.unique(np.linspace(0, len(finished) - 1, SAMPLED_BLOCKS).astype(int)) if len(finished) else []
-    changed = {int(block) for block in finished[picks] if not _same_sample(losses, ledger, int(block))}
+    picked = [int(block) for block in finished[picks]]
+    same = at_once(losses.location, lambda block: _same_sample(losses, ledger, block), picked)
+    changed = {block for block, is_same in zip(picked, same, strict=True) if not is_same}
     if not changed:
         doubtful = [int(block) for block in finished if _may_have_changed(losses, ledger, int(block), objects)]
         with ThreadPoolExecutor(2) as pool:

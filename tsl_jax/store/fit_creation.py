@@ -7,6 +7,7 @@ from typing import Any
 import zarr
 from zarr.errors import NodeNotFoundError
 
+from .answers import cure_of
 from .damage import damaged_blocks
 from .errors import ChangedError, StoreError, StoreNotFoundError, writing
 from .event_loop import wait_for
@@ -41,6 +42,8 @@ def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrit
     except StoreError as error:
         absent = isinstance(error, StoreNotFoundError)
         if absent and not isinstance(error.__cause__, NodeNotFoundError | FileNotFoundError):
+            raise
+        if cure_of(error.__cause__) is not None:  # nothing is known of what is there
             raise
         names = refuse_foreign_files(location) - {LEDGER}
         if (absent and not names) or (overwrite and {"status", "rss"} <= names and "losses" not in names):
@@ -140,6 +143,18 @@ def resume_or_create(
     if changes:
         raise ChangedError(location.name, changes)
     return fits
+
+
+def is_made(location: Location) -> bool:
+    """Whether a fit store is there with all its arrays; nobody may be making it meanwhile.
+
+    Raises:
+        StoreError: it is damaged, or cannot be read.
+    """
+    try:
+        return LEDGER in arrays_of(location.open_group())
+    except StoreNotFoundError:
+        return False
 
 
 def join_fits(location: Location, losses: LossStore, header: FitHeader, objects: Objects | None = None) -> FitStore:

@@ -12,9 +12,10 @@ import zarr
 import zarr.errors
 from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
-from zarr.storage import LocalStore, StorePath, ZipStore
+from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, WrapperStore, ZipStore
 
-from .errors import StoreError, StoreNotFoundError, reason_of
+from .answers import cure_of, is_missing_bucket, reason_of
+from .errors import StoreError, StoreNotFoundError, storage_errors
 from .event_loop import wait_for
 from .local_files import WholeFiles
 from .urls import is_url, opened_url
@@ -103,6 +104,14 @@ class Location:
         if wait_for(self.store.exists(self.key(inside))):
             wait_for(self.store.delete(self.key(inside)))
 
+    @property
+    def far(self) -> bool:
+        """Whether each request takes a while, during which others can be answered."""
+        store = self.store
+        while isinstance(store, WrapperStore):
+            store = store._store
+        return isinstance(store, ObjectStore | FsspecStore)
+
     def open_group(self, mode: Any = "r") -> zarr.Group:
         """Open the Zarr group, or say that there is none.
 
@@ -126,15 +135,22 @@ class Location:
                     f"{self.name}: all that is in this zip file lies in its folder {outer!r}, expected zarr.json at "
                     f"its root. Zip what is in the folder, from inside: cd {outer!r}; zip -0 -r ../store.zip ."
                 ) from error
+            bucket = _missing_bucket(self.store)
+            if bucket is not None:
+                raise self._unopened(bucket) from bucket
             raise StoreNotFoundError(
                 f"{self.name}: no Zarr group here ({type(error).__name__}: {error}). Check the path; a store "
                 "is a directory or a zip file with zarr.json at its root, or the URL of such a directory."
             ) from error
         except Exception as error:  # stores raise what they like: no rights, no network, broken JSON
-            raise StoreError(
-                f"{self.name}: cannot be opened ({type(error).__name__}: {reason_of(error)}). Check the path, the "
-                "rights and the connection; if they are right, its metadata is damaged: restore it."
-            ) from error
+            raise self._unopened(error) from error
+
+    def _unopened(self, error: Exception) -> StoreError:
+        damaged = (
+            "Check the path, the rights and the connection; if they are right, its metadata is damaged: restore it"
+        )
+        what = f"{self.name}: cannot be opened ({type(error).__name__}: {reason_of(error)})"
+        return StoreError(f"{what}. {cure_of(error) or damaged}.")
 
     def names(self) -> list[str]:
         """Names of all that lies in the group, in order."""
@@ -147,6 +163,21 @@ class Location:
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             warnings.filterwarnings("ignore", message=_NO_ARRAY)
             zarr.consolidate_metadata(self.store, path=self.path)
+
+
+def _missing_bucket(store: Store) -> Exception | None:
+    """What an object store says that lies in a bucket that does not exist; of a single object it says no more than that
+    it is not there.
+    """
+    if not isinstance(store, ObjectStore):
+        return None
+    try:
+        import obstore
+
+        next(iter(obstore.list(store.store)), None)
+    except storage_errors() as error:  # many stores that cannot be listed can be read
+        return error if is_missing_bucket(error) else None
+    return None
 
 
 def _outer_folder(store: Store) -> str | None:

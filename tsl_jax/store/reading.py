@@ -6,7 +6,7 @@ import numpy as np
 import zarr
 
 from .absent import absent_chunks, bad_chunk, row_ranges
-from .errors import BadChunk, ChunkError, ReadMemoryError, reason_of
+from .errors import BadChunk, ChunkError, ReadMemoryError
 
 #: What a chunk that is not stored is: an error, rows that were not measured, or what Zarr takes it for.
 Absent = Literal["refuse", "nan", "fill"]
@@ -58,8 +58,7 @@ def _read(array: zarr.Array, start: int, stop: int, columns: slice) -> np.ndarra
     except MemoryError as error:
         raise ReadMemoryError(str(array.store_path), start, stop) from error
     except Exception as error:  # codecs and storage raise what they like; all of it means "not readable"
-        reason = f"{type(error).__name__}: {reason_of(error)}"
-        raise ChunkError(str(array.store_path), bad_chunk(array, start, stop, reason, columns.start or 0)) from error
+        raise ChunkError(str(array.store_path), bad_chunk(array, start, stop, error, columns.start or 0)) from error
 
 
 def _read_by_chunk(

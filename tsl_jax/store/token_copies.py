@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from .answers import reason_of
 from .checkpoint_arrays import CheckpointArrays
 from .encodings import encoding_of
-from .errors import BadChunk, ChunkError, reason_of
+from .errors import BadChunk, ChunkError
 from .reading import Absent, read_rows
 from .unfinished import BLOCK_BYTES, UnfinishedLosses
 

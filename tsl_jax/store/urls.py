@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, ObjectStore
 
-from .errors import StoreError, reason_of, storage_errors
+from .answers import reason_of
+from .errors import StoreError, storage_errors
 
 #: ``scheme://...`` or, of fsspec, ``protocol::scheme://...``; all else is a path, colons or not.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:::[A-Za-z0-9+.:-]*)?://")

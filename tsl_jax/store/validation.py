@@ -165,7 +165,7 @@ def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int, absent: 
         try:
             read[name] = read_rows(array, 0, array.shape[0], absent=absent)
         except ChunkError as error:
-            cure = NOT_STORED_COORDINATE_CURE if error.bad.absent else "Restore it."
+            cure = NOT_STORED_COORDINATE_CURE if error.bad.absent else error.bad.cure or "Restore it."
             yield Violation(name, f"cannot be read: {error.bad.chunk}: {error.bad.reason}", "its values", cure)
     if not (set(KNOWN_AXES) & set(arrays)) and not any(increases(values) for values in read.values()):
         yield Violation(

@@ -6,6 +6,7 @@ import numpy as np
 import zarr
 
 from .arrays import WholeWrites, storing_all
+from .at_once import at_once
 from .checksum import crc32c
 from .errors import StoreError, writing
 from .fits import FitStore
@@ -29,6 +30,7 @@ class FitWriter:
         self._name = fits.name
         self._num_tokens = fits.num_tokens
         self._block_tokens = fits.ledger.block_tokens
+        self._location = fits.location
         self._sizes = WholeWrites(fits.location.store)
         own = {**fits.arrays, **fits.token_coordinates}
         self._arrays = {name: storing_all(array, self._sizes) for name, array in own.items()}
@@ -53,10 +55,13 @@ class FitWriter:
         missing = set(self._arrays) ^ set(values)
         if missing:
             raise StoreError(f"values: expected exactly the arrays of the store; they differ in {sorted(missing)}")
-        for name, column in values.items():
+
+        def put(name: str) -> None:
             array = self._arrays[name]
             place = f"array {name!r}, tokens {start} to {stop - 1} (block {block})"
-            self._put(array, slice(start, stop), column.astype(array.dtype, copy=False), place)
+            self._put(array, slice(start, stop), values[name].astype(array.dtype, copy=False), place)
+
+        at_once(self._location, put, values)
         with writing(self._name, f"tokens {start} to {stop - 1} (block {block})", kept=_NOT_DONE):
             self._sizes.settle()
         whole = crc32c(values[name].astype(self._arrays[name].dtype, copy=False) for name in sorted(values))

@@ -1,6 +1,7 @@
 """The whole job: from a loss store to a fit store."""
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from ...store import (
     refuse_foreign,
     writer_lock,
 )
+from ...store.fit_creation import is_made
 from ...store.lock import Lock, Unlocked
 from ...store.run_mark import end_runs
 from ...store.schema import MissingChunks
@@ -137,18 +139,21 @@ def _alone(job: FitJob, target: Location) -> Iterator[tuple[FitStore, Lock]]:
 def _beside_others(job: FitJob, target: Location) -> Iterator[tuple[FitStore, Lock]]:
     """The store that the parts of a job write, made by whichever comes first, and a lock that they share."""
     given_up = time.monotonic() + _PATIENCE
-    while True:
-        with contextlib.suppress(LockedError), writer_lock(target):  # or others are at work, and it is made
-            end_runs(target)
-            job.create(target)
-        try:
-            with writer_lock(target, shared=True) as lock:
-                yield job.join(target), lock
-            return
-        except LockedError:  # one of them is making it
-            if time.monotonic() > given_up:
-                raise
-            time.sleep(_LOOK)
+    with contextlib.ExitStack() as held:
+        while True:
+            with contextlib.suppress(LockedError), writer_lock(target):  # or others are at work, and it is made
+                end_runs(target)
+                job.create(target)
+            try:
+                lock = held.enter_context(writer_lock(target, shared=True))
+                if is_made(target):
+                    break
+                held.close()  # whoever was to make it has gone, or two have refused each other
+            except LockedError:  # one of them is making it
+                if time.monotonic() > given_up:
+                    raise
+            time.sleep(_LOOK * random.uniform(0.5, 1.5))
+        yield job.join(target), lock
 
 
 def _check_part(part: Any, overwrite: bool, client: Any) -> None:

@@ -10,6 +10,7 @@ from ...fitting import FitOptions, NoiseModel, TooFewCurvesError, noise_model
 from ...fitting.checks import check_noise
 from ...fitting.noise_estimation import FEWEST_CURVES
 from ...store import LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps
+from ...store.at_once import at_once
 from .fitter import BlockFitter
 from .request import FitRequest
 
@@ -49,13 +50,13 @@ def estimate_noise(
     """
     if losses.num_tokens < FEWEST_CURVES:
         return None
-    rows = []
-    for part in sampled_tokens(losses.num_tokens, losses.num_checkpoints):
+
+    def read(part: slice) -> np.ndarray:
         if on_bad_chunk == "stop":
-            rows.append(losses.read(part))
-        else:
-            absent = losses.absent(losses.losses)
-            rows.append(read_rows_with_gaps(losses.losses, part.start, part.stop, absent=absent)[0])
+            return losses.read(part)
+        return read_rows_with_gaps(losses.losses, part.start, part.stop, absent=losses.absent(losses.losses))[0]
+
+    rows = at_once(losses.location, read, sampled_tokens(losses.num_tokens, losses.num_checkpoints))
     with jax.default_device(device):
         try:
             model = noise_model(family, axis, np.concatenate(rows), options=options)  # type: ignore[arg-type]

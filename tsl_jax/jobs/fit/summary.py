@@ -8,6 +8,7 @@ import numpy as np
 
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
 from ...store import PROBABILITY_STEPS, BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
+from ...store.at_once import at_once
 from ...stream.stages import StageSeconds
 from .columns import DROP
 
@@ -177,7 +178,9 @@ def _sampled(fits: FitStore, name: str) -> np.ndarray:
     rows = min(fits.num_tokens, _SAMPLED_TOKENS // places)
     starts = np.linspace(0, fits.num_tokens - rows, places).astype(int)
     array = fits.arrays[name]
-    return np.concatenate([read_rows_with_gaps(array, int(start), int(start) + rows)[0] for start in starts])
+    return np.concatenate(
+        at_once(fits.location, lambda start: read_rows_with_gaps(array, int(start), int(start) + rows)[0], starts)
+    )
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,87 @@
+"""What object stores answer, in a sentence: obstore passes on whole pages of XML, and more of its own inside."""
+
+import html
+import re
+
+#: How obstore tells of a request that failed.
+_REQUEST = re.compile(
+    r"Error performing (?P<method>[A-Z]+) (?P<url>\S+) in \S+?s(?:, after (?P<retries>\d+) retries[^-]*?)?\s+- "
+    r"(?P<answer>.*)",
+    re.DOTALL,
+)
+_STATUS = re.compile(
+    r"Server returned non-2xx status code: (?P<status>(?P<code>\d+)[^:<]*)(?::\s*(?P<body>.*))?", re.DOTALL
+)
+#: The words of an error in the body of an answer: XML of S3, Google and Azure, JSON of Google.
+_WORDS = {
+    "code": re.compile(r"<Code>(.*?)</Code>", re.DOTALL),
+    "message": re.compile(r"<Message>(.*?)</Message>|\"message\":\s*\"(.*?)\"", re.DOTALL),
+}
+_MOST_WORDS = 200
+#: Where obstore asks for credentials when it was given none: the machine's own, in the cloud.
+_MACHINE = "//169.254."
+
+_CREDENTIALS = (
+    "Check the credentials and their rights (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or what "
+    "your cloud asks for)"
+)
+_BUCKET = "Make the bucket or give the name of another"
+_REGION = "Give the region of the bucket (AWS_REGION in the environment)"
+_BUSY = "Wait until the store takes requests again"
+_AWAY = (
+    "Check the path, the connection and the address of the store (AWS_ENDPOINT_URL in the environment, if it is set)"
+)
+_BUSY_CODES = (429, 500, 502, 503, 504)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a store says, without pages and without a full stop."""
+    text = str(error).partition("\n\nDebug source")[0].strip()
+    request = _REQUEST.search(text)
+    if request is None:
+        return text.rstrip(".")
+    tried = "" if request["retries"] is None else f", tried {int(request['retries']) + 1} times"
+    return f"{_said(request['answer'])} ({request['method']} {request['url']}{tried})"
+
+
+def cure_of(error: BaseException | None) -> str | None:
+    """What to do about a request that an object store refused or did not answer, as the first half of a sentence.
+
+    None for all other errors.
+    """
+    request = _REQUEST.search(str(error))
+    if request is None:
+        return None
+    if _MACHINE in request["url"]:
+        return _CREDENTIALS
+    answer = request["answer"]
+    status = _STATUS.match(answer)
+    if status is None:
+        return _REGION if "redirect" in answer else _AWAY
+    if is_missing_bucket(error):
+        return _BUCKET
+    code = int(status["code"])
+    if code in (301, 307) or "AuthorizationHeaderMalformed" in answer:
+        return _REGION
+    return _CREDENTIALS if code in (401, 403) else _BUSY if code in _BUSY_CODES else None
+
+
+def is_missing_bucket(error: BaseException | None) -> bool:
+    """Whether a request failed because there is no such bucket."""
+    return re.search("NoSuchBucket|ContainerNotFound|bucket does not exist", str(error)) is not None
+
+
+def _said(answer: str) -> str:
+    """An answer without its page."""
+    status = _STATUS.match(answer)
+    if status is None:
+        return answer.partition("<")[0].strip().rstrip(".:")
+    words = [status["status"].strip()]
+    body = (status["body"] or "").strip()
+    found = {name: pattern.search(body) for name, pattern in _WORDS.items()}
+    told = [next(part for part in match.groups() if part is not None) for match in found.values() if match]
+    if told:
+        words.append(": ".join(html.unescape(part).strip() for part in told))
+    elif body and not body.startswith(("<", "{")):
+        words.append(body.splitlines()[0][:_MOST_WORDS])
+    return ", ".join(words).rstrip(".")
