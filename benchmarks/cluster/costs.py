@@ -4,8 +4,8 @@
 
 The rate of a core is that of two Dask workers of a core each, as `python -m benchmarks distributed` measured it. All
 else is an assumption, printed under the table: that cores add up, what a GPU fits (never measured), bandwidths, prices,
-how soon preemptible workers are taken away. Jobs are simulated block by block (`benchmarks.cluster.simulation`) with the
-tasks that a real job has; means over seeds.
+how soon preemptible workers are taken away. Jobs are simulated block by block (`benchmarks.cluster.simulation`), with
+the tasks that a real job has; means over seeds.
 """
 
 import argparse
@@ -121,8 +121,8 @@ def assumptions(result: dict) -> str:
     return (
         f"*{result['checkpoints']} checkpoints in float16, {token_bytes} bytes read and written a token. Measured: "
         f"{result['core_rate']:,.0f} tokens/s a core, of two workers side by side. Assumed: that cores add up; "
-        f"{result['gpu_rate']:,.0f} tokens/s of a GPU, which nobody has measured; {node:.0f} GB/s between a node and the "
-        f"stores, {result['bandwidth'] / 1e9:.0f} GB/s of all nodes, {disk:.0f} GB/s of a laptop's disk; "
+        f"{result['gpu_rate']:,.0f} tokens/s of a GPU, which nobody has measured; {node:.0f} GB/s between a node and "
+        f"the stores, {result['bandwidth'] / 1e9:.0f} GB/s of all nodes, {disk:.0f} GB/s of a laptop's disk; "
         f"{_TASK_SECONDS} s a task beside its blocks; ${core} an hour for a core and ${gpu} for a GPU, preemptible "
         f"${spot} and ${gpu_spot}; that preemptible ones live {_LIFETIME_HOURS:.0f} hours on average (exponential) and "
         f"are replaced {_BACK_SECONDS / 60:.0f} minutes later.*"

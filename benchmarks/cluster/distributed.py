@@ -5,9 +5,10 @@
 Noisy sigmoids, float16, are written once. For one core and for two, a process that fits by itself (a device a core, as
 the command has it) and one that has as many Dask workers, a core each, fit the store in turns; the cluster's driver and
 scheduler are on the same cores as its workers. Seconds are those of `fit_store` from call to return, less those of
-compiling; ratios are medians over rounds. Tasks that do nothing tell what a task costs. Memory is the most that is
+compiling; ratios are medians over rounds. On a machine that is shared CPU seconds say more: those of the driver and its
+workers, as a multiple of one process's. Tasks that do nothing tell what a task costs. Memory is the most that is
 resident in the driver and in a worker of fresh processes, with the same budget for blocks. The store of many blocks is
-made of copies of one block, and of a ledger that says so.
+made of copies of one block, and of a ledger that says so; a worker on one core goes on with it.
 """
 
 import argparse
@@ -77,6 +78,12 @@ def ratio(found: dict) -> float:
     return rate(found["workers"]) / rate(found["alone"])
 
 
+def cpu_ratio(found: dict) -> float:
+    """CPU seconds with workers, of the driver and all of them, as a multiple of one process's."""
+    seconds = {name: run["driver_cpu_seconds"] + run["workers_cpu_seconds"] for name, run in found.items()}
+    return seconds["workers"] / seconds["alone"]
+
+
 def _tasks(options: argparse.Namespace) -> list[dict]:
     with Server(2, 2) as server:
         server.ask("empty_tasks", number=10)
@@ -100,8 +107,10 @@ def table(result: dict) -> str:
         middle = [f"{statistics.median(rate(found[name]) for found in rounds):,.0f}" for name in ("alone", "workers")]
         ratios = sorted(map(ratio, rounds))
         spread = f"{100 * ratios[0]:.0f} to {100 * ratios[-1]:.0f}%"
-        rows.append([f"{cores}", *middle, f"{100 * statistics.median(ratios):.0f}%", spread])
+        cpu = f"{statistics.median(map(cpu_ratio, rounds)):.2f}"
+        rows.append([f"{cores}", *middle, f"{100 * statistics.median(ratios):.0f}%", spread, cpu])
     head = ["cores and workers", "one process, tokens/s", "workers, tokens/s", "ratio, median", "of all rounds"]
+    head.append("CPU seconds, ratio")
     return "\n\n".join([record.table(head, rows), _rest(result)])
 
 
@@ -123,8 +132,12 @@ def _rest(result: dict) -> str:
         )
     resuming = result["resuming"]
     what = f"{resuming['blocks']:,} blocks, all but {resuming['pending']} finished: go on"
-    for name, words in (("first_seconds", "reading every record"), ("again_seconds", "with the copy of the records")):
-        rows.append([f"{what}, {words}", f"{resuming[name]:.1f} s"])
+    for name, words in (("first_seconds", "reading every record"), ("again_seconds", "from the copy of the records")):
+        cpu = resuming[name.replace("seconds", "cpu_seconds")]
+        rows.append([f"{what}, {words}", f"{resuming[name]:.1f} s, CPU {cpu:.1f} s"])
+    loads = [run["load"] for entry in result["rates"] for found in entry["rounds"] for run in found.values()]
+    if loads:
+        rows.append(["load of the machine meanwhile", f"{min(loads):.1f} to {max(loads):.1f}"])
     return record.table(["what", "measured"], rows)
 
 

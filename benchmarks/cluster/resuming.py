@@ -24,7 +24,7 @@ def resume(folder: Path, blocks: int) -> dict:
     """
     with Server(0, 1) as server:
         server.ask("write_store", folder=str(folder), blocks=blocks)
-    seconds = []
+    seconds, cpu = [], []
     with Server(1, 1) as server:
         for _ in range(2):
             for block in range(blocks - _PENDING, blocks):
@@ -38,9 +38,18 @@ def resume(folder: Path, blocks: int) -> dict:
                 keep=True,
             )
             seconds.append(time.perf_counter() - begun)
+            cpu.append(found["driver_cpu_seconds"] + found["workers_cpu_seconds"])
             assert found["tokens"] == _PENDING * _TOKENS, found
         peaks = server.ask("peaks")
-    return {"blocks": blocks, "pending": _PENDING, "first_seconds": seconds[0], "again_seconds": seconds[1], **peaks}
+    return {
+        "blocks": blocks,
+        "pending": _PENDING,
+        "first_seconds": seconds[0],
+        "first_cpu_seconds": cpu[0],
+        "again_seconds": seconds[1],
+        "again_cpu_seconds": cpu[1],
+        **peaks,
+    }
 
 
 def write_store(folder: Path, blocks: int) -> None:

@@ -56,9 +56,9 @@ def fit(client: Any, losses: str, fits: str, memory: int | None = None, keep: bo
     """Fit a store; seconds and how many."""
     from tsl_jax import Sigmoid, fit_store
 
-    begun = time.process_time()
+    begun, before = time.process_time(), _cpu_of_workers(client)
     summary = fit_store(losses, fits, Sigmoid(), memory=memory, client=client)
-    used = time.process_time() - begun
+    used, by_workers = time.process_time() - begun, _cpu_of_workers(client) - before
     if not keep:
         shutil.rmtree(fits)
     return {
@@ -68,8 +68,13 @@ def fit(client: Any, losses: str, fits: str, memory: int | None = None, keep: bo
         "compile_seconds": summary.compile_seconds,
         "noise_seconds": summary.noise_seconds,
         "driver_cpu_seconds": used,
+        "workers_cpu_seconds": by_workers,
         "stages": summary.as_dict()["stages"],
     }
+
+
+def _cpu_of_workers(client: Any) -> float:
+    return 0.0 if client is None else sum(client.run(time.process_time).values())
 
 
 def peaks(client: Any) -> dict:
