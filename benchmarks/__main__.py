@@ -5,8 +5,10 @@ import sys
 
 BENCHMARKS = {
     "certified": "fitting.certified",
+    "cluster_costs": "cluster.costs",
     "collect": "stream.collect",
     "coverage": "fitting.coverage",
+    "distributed": "cluster.distributed",
     "fitting": "fitting.rates",
     "forecast_prior": "laws.prior",
     "forecasts": "laws.forecasts",

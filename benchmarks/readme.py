@@ -1,4 +1,4 @@
-"""Tables and pictures of the README, from what was measured.
+"""Tables and pictures of the README and of the pages in docs/, from what was measured.
 
     python -m benchmarks readme [--readme README.md] [--results benchmarks/results] [--docs docs]
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import record
+from .cluster import costs, distributed
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
 from .stream import end_to_end as stream
@@ -93,6 +94,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "suite": lambda result: suite.table(result["problems"]),
     "quality": lambda result: quality.table(result["cells"]),
     "coverage": coverage.table,
+    "cluster_costs": costs.table,
+    "distributed": distributed.table,
     "scaling": scaling.tables,
     "spectrum": _spectrum,
     "stream": stream.table,
@@ -106,13 +109,14 @@ PICTURES: dict[str, tuple[Callable[[list[dict]], Any], str]] = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Rewrite the README in place."""
+    """Rewrite the README, and the pages that have tables, in place."""
     parser = argparse.ArgumentParser("python -m benchmarks readme", description=(__doc__ or "").split("\n")[0])
     root = Path(__file__).parents[1]
     parser.add_argument("--readme", type=Path, default=root / "README.md", help="file to rewrite")
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="folder of the JSON files")
     parser.add_argument("--docs", type=Path, default=root / "docs", help="folder of the pictures")
     options = parser.parse_args(argv)
-    text = update(options.readme.read_text(), options.results, options.docs)
-    options.readme.write_text(text)
-    print(f"written: {options.readme}, {len(_PLACE.findall(text))} tables")
+    for path in (options.readme, *sorted(options.docs.glob("*.md"))):
+        if tables := len(_PLACE.findall(before := path.read_text())):
+            path.write_text(update(before, options.results, options.docs))
+            print(f"written: {path}, {tables} tables")

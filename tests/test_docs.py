@@ -11,7 +11,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def test_there_are_pages():
-    assert {page.name for page in PAGES} >= {"adding-a-job.md", "the-way-of-a-loss.md"}
+    assert {page.name for page in PAGES} >= {"adding-a-job.md", "from-a-laptop-to-a-cluster.md", "the-way-of-a-loss.md"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text()], ids=lambda page: page.stem)

@@ -158,11 +158,14 @@ def test_a_command_that_does_not_exist_would_be_seen(line):
 
 
 def run_commands(folder, monkeypatch, wanted):
-    """Runs the README's commands that have arguments and are wanted, in their order; their names."""
+    """Runs the README's commands that have arguments and are wanted, in their order; their names.
+
+    Those that need a scheduler are run by tests/test_cluster_page.py, which starts one.
+    """
     monkeypatch.chdir(folder)
     ran = set()
     for words in commands_of("tsl"):
-        if len(words) > 2 and wanted(words[1]):
+        if len(words) > 2 and wanted(words[1]) and "--scheduler" not in words:
             result = CliRunner().invoke(app, words[1:], env={"COLUMNS": "200", "TERM": "dumb"})
             assert result.exit_code == 0, result.stderr
             ran.add(words[1])

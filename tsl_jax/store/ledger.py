@@ -18,9 +18,10 @@ from zarr.codecs import Crc32cCodec
 
 from .arrays import create_array
 from .errors import InvalidStoreError, Violation
+from .presence import list_objects
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
-from .snapshot import read_snapshot
+from .snapshot import LEAST_BLOCKS, read_snapshot, stored_records
 
 _STATUSES = tuple(range(16))
 _CATEGORIES = (*range(7), 255)
@@ -178,9 +179,14 @@ def read_records(array: zarr.Array, start: int = 0, stop: int | None = None) -> 
     """
     stop = array.shape[0] if stop is None else stop
     whole = (start, stop) == (0, array.shape[0])
-    table = read_snapshot(array) if whole else None
+    many = whole and array.shape[0] >= LEAST_BLOCKS
+    objects = list_objects(array.store, array.path) if many else None
+    table = read_snapshot(array, objects) if many else None
     table, unreadable = np.zeros(array.shape, np.int64) if table is None else table, []
-    for first, last in _runs(table[:, 0] == BlockState.PENDING, start, stop):
+    wanted = table[:, 0] == BlockState.PENDING
+    if objects is not None:
+        wanted &= stored_records(array, objects)
+    for first, last in _runs(wanted, start, stop):
         table[first:last], bad = read_rows_with_gaps(array, first, last, absent="fill")
         unreadable += bad
     reasons = {bad.start: bad.reason for bad in unreadable}

@@ -1,12 +1,11 @@
 """Which objects of a store are there, how large they are and whether they changed: one listing, no request a chunk."""
 
 import contextlib
-import dataclasses
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import zarr
 from zarr.abc.store import Store
@@ -17,9 +16,8 @@ from .errors import BadChunk, storage_errors
 from .event_loop import wait_for
 
 
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """One stored object.
+class Stored(NamedTuple):
+    """One stored object; a tuple, for a listing may have millions.
 
     Args:
         size: bytes; None where the listing does not say.

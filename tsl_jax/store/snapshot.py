@@ -30,7 +30,7 @@ def keep_snapshot(location: Location, table: np.ndarray) -> None:
     if len(table) < LEAST_BLOCKS:
         return
     ledger = arrays_of(location.open_group())[LEDGER]
-    tags = _tags(ledger, np.flatnonzero(table[:, 0]))
+    tags = _tags(ledger, np.flatnonzero(table[:, 0]), list_objects(ledger.store, ledger.path))
     if not tags.any():
         return
     content = zlib.compress(np.column_stack([tags, table]).astype("<i8").tobytes(), 1)
@@ -38,8 +38,13 @@ def keep_snapshot(location: Location, table: np.ndarray) -> None:
         location.write_object(f"{LEDGER}/{_NAME}", content)
 
 
-def read_snapshot(ledger: zarr.Array) -> np.ndarray | None:
-    """The table (blocks, entries) as far as the copy has it, zeros elsewhere; None where there is none that counts."""
+def read_snapshot(ledger: zarr.Array, objects: Objects | None) -> np.ndarray | None:
+    """The table (blocks, entries) as far as the copy has it, zeros elsewhere; None where there is none that counts.
+
+    Args:
+        ledger: the records.
+        objects: their listing.
+    """
     if ledger.shape[0] < LEAST_BLOCKS:
         return None
     content = Location(ledger.store, ledger.path, str(ledger.store_path)).read_object(_NAME)
@@ -53,7 +58,7 @@ def read_snapshot(ledger: zarr.Array) -> np.ndarray | None:
         return None
     tags, table = values[:, 0], values[:, 1:].astype(np.int64)
     known = np.flatnonzero(tags)
-    known = known[_tags(ledger, known)[known] == tags[known]]
+    known = known[_tags(ledger, known, objects)[known] == tags[known]]
     kept = np.zeros_like(table)
     kept[known] = table[known]
     return kept
@@ -64,12 +69,21 @@ def forget_snapshot(location: Location) -> None:
     location.delete_object(f"{LEDGER}/{_NAME}")
 
 
-def _tags(ledger: zarr.Array, blocks: np.ndarray) -> np.ndarray:
+def stored_records(ledger: zarr.Array, objects: Objects) -> np.ndarray:
+    """(blocks,) whether the listing has the record of a block: of a new store none need be asked for."""
+    keys = (_key(ledger, block) for block in range(ledger.shape[0]))
+    return np.fromiter((key in objects for key in keys), bool, ledger.shape[0])
+
+
+def _key(ledger: zarr.Array, block: int) -> str:
+    return f"{ledger.path}/{ledger.metadata.encode_chunk_key((block, 0))}"
+
+
+def _tags(ledger: zarr.Array, blocks: np.ndarray, objects: Objects | None) -> np.ndarray:
     """(all blocks,) a number for the state of the stored record of some blocks, 0 where the listing has none."""
-    objects: Objects = list_objects(ledger.store, ledger.path) or {}
     tags = np.zeros(ledger.shape[0], np.int64)
-    for block in blocks.tolist():
-        stored = objects.get(f"{ledger.path}/{ledger.metadata.encode_chunk_key((block, 0))}")
+    for block in blocks.tolist() if objects else ():
+        stored = objects.get(_key(ledger, block)) if objects else None
         if stored is not None and stored.tag is not None:
             text = f"{stored.size} {stored.tag}".encode()
             tags[block] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1

@@ -58,7 +58,7 @@ class FitJob:
     ) -> None:
         if workers is not None and devices is not None:
             raise ValueError(
-                "devices: workers use all of theirs; leave out devices= (--devices), or do without workers"
+                "devices: workers use all of theirs; leave out devices= (--devices), or the workers"
             )
         self._request = request if workers is None else request.as_sent()
         self._workers, self._mixed, self._overwrite = workers, mixed_hardware, overwrite
@@ -134,9 +134,15 @@ class FitJob:
             "workers": 0 if self._workers is None else self._workers.count,
         }
 
+    @property
+    def _plan(self) -> FitPlan:
+        """The plan by which the store was made, or found finished."""
+        assert self._planned is not None
+        return self._planned[1]
+
     def described(self, target: Location) -> dict[str, Any]:
         """What `FitSummary` says of the whole store, by the names of its fields."""
-        plan = self.plan_at(target)
+        plan = self._plan
         if self._workers is None:
             tokens = describe_tokens(open_fits(target.open_group()))
         else:  # JAX has a part in it, and starts no device here
@@ -163,8 +169,7 @@ class FitJob:
         for block in damaged:
             writer.reopen(block)
         if self._workers is not None:
-            plan = self.plan_at(store.location)
-            done = fit_elsewhere(self._request, plan, store, todo, self._workers, self._mixed, report.add)
+            done = fit_elsewhere(self._request, self._plan, store, todo, self._workers, self._mixed, report.add)
         else:
             assert self._fitter is not None
             request = self._request

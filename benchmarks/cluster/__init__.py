@@ -1,0 +1,1 @@
+"""Beyond one process: workers beside one process, and what large jobs would take."""
