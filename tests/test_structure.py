@@ -12,15 +12,6 @@ import tsl_jax
 ROOT = Path(tsl_jax.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 MOST_LINES, MOST_LINES_OF_CODE, MEDIAN_LINES = 250, 60, 120
-#: Files that are longer than allowed, and may not grow: one that is short enough leaves this table.
-LONG = {
-    "fitting/fit.py": 278,
-    "fitting/least_squares/interface.py": 329,
-    "fitting/measures.py": 284,
-    "fitting/profiles/interval.py": 270,
-    "fitting/result.py": 276,
-    "fitting/xla/kernel.py": 290,
-}
 
 
 def name_of(path):
@@ -33,12 +24,7 @@ def lines_of(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_file_is_too_long(path):
-    most = LONG.get(name_of(path), MOST_LINES)
-    assert lines_of(path) <= most, f"{name_of(path)}: cut it where its two ideas meet"
-
-
-def test_exceptions_that_are_no_longer_needed_are_gone():
-    assert not [name for name in LONG if not (ROOT / name).exists() or lines_of(ROOT / name) <= MOST_LINES]
+    assert lines_of(path) <= MOST_LINES, f"{name_of(path)}: cut it where its two ideas meet"
 
 
 def test_half_of_the_files_are_read_in_a_few_minutes():
@@ -76,7 +62,7 @@ def test_lines_of_code_are_counted():
 SHARED_NAMES = {"Block", "Limits", "Point", "State"}
 #: Modules of the engine with their function's name, which may not become more.
 NAMED_ALIKE = {
-    *("fitting/few_sizes.py", "fitting/fit.py", "fitting/profiles/constrained.py", "fitting/profiles/walk.py"),
+    *("fitting/few_sizes.py", "fitting/profiles/constrained.py", "fitting/profiles/walk.py"),
 }
 
 

@@ -87,7 +87,7 @@ def test_nor_what_follows_from_a_fit(compiled):
 
 def test_many_curves_in_parts_are_the_same(monkeypatch):
     whole = ACTS["fit"](LOSSES)
-    monkeypatch.setattr(sys.modules["tsl_jax.fitting.fit"], "most_rows", lambda options, checkpoints: 256)
+    monkeypatch.setattr(sys.modules["tsl_jax.fitting.interface"], "most_rows", lambda options, checkpoints: 256)
     assert same_bits(ACTS["fit"](LOSSES), whole)
 
 

@@ -11,15 +11,16 @@ from jaxtyping import Array, Float
 from ..arguments import is_traced, whole_number
 from ..curves import Family
 from ..jax_switches import with_own_switches
+from .block_fit import row_multiple
 from .checks import check_input
+from .codes import Status
 from .few_sizes import in_few_sizes
-from .fit import prepare, row_multiple
 from .measures import covariance_factor, residuals, root_of
 from .native.call import with_chosen_kernel
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
+from .preparation import prepare
 from .residual_noise import leaning
-from .result import Status
 from .solution import solve
 
 #: Curves of which the noise is estimated, evenly chosen from those given; and fewest.

@@ -13,8 +13,9 @@ from ..jax_switches import with_own_switches
 from ..linalg import small as small_linalg
 from .native import call as native_kernel
 from .options import FitOptions
-from .xla.kernel import make_limits, on_bound, solve_block
+from .xla.kernel import solve_block
 from .xla.projection import Block
+from .xla.steps import make_limits, on_bound
 
 
 class Solution(NamedTuple):

@@ -10,10 +10,10 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
+from .codes import Category
 from .measures import Measures
 from .noise import degrees_of_freedom
 from .options import FitOptions
-from .result import Category
 from .scaling import normalised
 from .solution import Solution
 

@@ -9,10 +9,10 @@ from tests.fitting.planted import CHECKPOINTS, CURVES, SIGMOID, clean
 from tests.needed import missing
 from tsl_jax import FitOptions
 from tsl_jax.fitting import native
-from tsl_jax.fitting.fit import prepare
 from tsl_jax.fitting.measures import _method as measure_method
 from tsl_jax.fitting.native.call import _method
 from tsl_jax.fitting.noise import assumed_noise
+from tsl_jax.fitting.preparation import prepare
 
 SIZE = 4
 

@@ -21,7 +21,7 @@ from ...jax_switches import with_own_switches
 from .. import native
 from ..noise import Noise
 from ..options import FitOptions
-from ..xla import kernel, search
+from ..xla import kernel, search, steps
 from ..xla.projection import Block
 
 #: ``change(arguments, changes of the arguments, results)``, the changes of the results: a derivative forwards.
@@ -224,22 +224,22 @@ def _method(options: FitOptions, eps: float) -> dict[str, Any]:
         "runs": search.NUM_RUNS,
     }
     numbers = {
-        "first_damping": kernel.FIRST_DAMPING,
-        "failed_damping": kernel.FAILED_DAMPING,
-        "ease": kernel.EASE,
-        "tighten": kernel.TIGHTEN,
-        "last_damping": kernel.LAST_DAMPING,
+        "first_damping": steps.FIRST_DAMPING,
+        "failed_damping": steps.FAILED_DAMPING,
+        "ease": steps.EASE,
+        "tighten": steps.TIGHTEN,
+        "last_damping": steps.LAST_DAMPING,
         "barely_seen": kernel.BARELY_SEEN,
         "clear": kernel.CLEAR,
         "promising": kernel.PROMISING,
         "same_rise": kernel.SAME_RISE,
         "same_rss": kernel.SAME_RSS,
         "perfect": kernel.PERFECT,
-        "longest_step": kernel.LONGEST_STEP,
-        "tolerance": kernel.tolerance(options, eps),
+        "longest_step": steps.LONGEST_STEP,
+        "tolerance": steps.tolerance(options, eps),
         "flat": search.FLAT,
         "least_spread": search.LEAST_SPREAD,
-        "rounding": kernel.rounding(eps),
+        "rounding": steps.rounding(eps),
     }
     return {name: np.int32(value) for name, value in counts.items()} | {
         name: np.float32(value) for name, value in numbers.items()

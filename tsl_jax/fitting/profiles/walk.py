@@ -8,8 +8,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ...curves import Family
-from ..xla.kernel import EASE, FIRST_DAMPING, LAST_DAMPING, TIGHTEN, damped_step, select, tile_size
+from ..xla.kernel import tile_size
 from ..xla.projection import Block, rooted
+from ..xla.steps import EASE, FIRST_DAMPING, LAST_DAMPING, TIGHTEN, damped_step, select
 from .constrained import Curves, Held, Trial, constrained
 
 #: The minimum over the other parameters is found to this share of the rise that is allowed.
