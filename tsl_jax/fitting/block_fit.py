@@ -22,7 +22,7 @@ from .scaling import Units, sizes_of
 from .solution import Solution, solve
 from .statistics import Scatter, beyond_bounds, categorise, evidence_of, named_and_errors, probabilities_of, scatter_of
 from .xla.kernel import tile_size
-from .xla.projection import Block
+from .xla.projection import CurveBlock
 
 
 def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: int) -> int:
@@ -73,7 +73,7 @@ def fit_block(family: Family, options: FitOptions, axis, losses, weights=None) -
     return describe_block(family, options, axis, solution, measures, inflation, units, num_points, status)
 
 
-def best(family: Family, options: FitOptions, block: Block) -> tuple[Solution, Block, Any]:
+def best(family: Family, options: FitOptions, block: CurveBlock) -> tuple[Solution, CurveBlock, Any]:
     """The solution of a block, the block with the weights that it is for, and by how much they inflate variances."""
     if options.huber_threshold is None:
         return solve(family, options, block), block, 1.0

@@ -26,7 +26,7 @@ from .whitening import (
     second_gain,
 )
 from .xla.kernel import over_tiles
-from .xla.projection import Block, shape_and_slopes, unit_vectors
+from .xla.projection import CurveBlock, shape_and_slopes, unit_vectors
 
 #: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
 DEPENDENT = 30.0
@@ -49,7 +49,7 @@ class Measures(NamedTuple):
     deviation: Float[Array, " curves"]
 
 
-def measure(family: Family, options: FitOptions, assumed: Noise, block: Block, solution: Solution) -> Measures:
+def measure(family: Family, options: FitOptions, assumed: Noise, block: CurveBlock, solution: Solution) -> Measures:
     """`Measures` of solved curves, by the kernel that is chosen."""
     if options.kernel != "xla":
         change = functools.partial(_change_of_measures, family)
@@ -75,7 +75,7 @@ def _method() -> dict[str, Any]:
     }
 
 
-def measure_block(family: Family, assumed: Noise, block: Block, solution: Solution) -> Measures:
+def measure_block(family: Family, assumed: Noise, block: CurveBlock, solution: Solution) -> Measures:
     """`Measures` of a block, the definition of what the native kernel computes."""
     r = residuals(family, block, solution.coefficients)
     total = jnp.sum(block.weight, axis=0)
@@ -109,13 +109,13 @@ def _change_of_measures(family, arguments, changes, _):
     def measures(shared, loss, weight, coefficients, held):
         x, assumed = native_kernel.without_noise(shared, len(loss))
         unbounded = jnp.zeros_like(loss[0])
-        block = Block(x, loss, weight, unbounded, unbounded)
+        block = CurveBlock(x, loss, weight, unbounded, unbounded)
         return tuple(measure_block(family, assumed, block, Solution(coefficients, held, unbounded > 0)))
 
     return jax.jvp(measures, arguments, changes)[1]
 
 
-def residuals(family: Family, block: Block, coefficients) -> Float[Array, "checkpoints curves"]:
+def residuals(family: Family, block: CurveBlock, coefficients) -> Float[Array, "checkpoints curves"]:
     """Losses minus curves; 0 where nothing was measured."""
     theta = coefficients[2:, None]
     x = block.x[:, None]
@@ -129,7 +129,7 @@ def root_of(weight):
     return jnp.where(measured, jnp.sqrt(jnp.where(measured, weight, 1)), 0)  # its slope at 0 is infinite
 
 
-def covariance_factor(family: Family, block: Block, root, solution: Solution):
+def covariance_factor(family: Family, block: CurveBlock, root, solution: Solution):
     """``R⁻¹`` with ``√W J = Q R`` over the coefficients that are not on a bound, and Q's columns.
 
     J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps

@@ -7,7 +7,7 @@ from ..curves import Family
 from .codes import Status
 from .options import FitOptions
 from .scaling import Units, loss_scale
-from .xla.projection import Block
+from .xla.projection import CurveBlock
 
 #: Plateaus stay within this multiple of a curve's largest loss: of an event far outside the window only an exponential
 #: tail is seen, whose plateau could be anything, up to values that float32 parameters cannot express.
@@ -49,4 +49,4 @@ def prepare(family: Family, options: FitOptions, x, losses, weights):
     least = -reach if options.min_plateau is None else options.min_plateau * scale
     most = reach if options.max_plateau_ratio is None else jnp.minimum(reach, options.max_plateau_ratio * first)
     most = jnp.maximum(most, least)
-    return Block(x, loss.T, weight.T, least, most), Units(unit, scale), num_points, status
+    return CurveBlock(x, loss.T, weight.T, least, most), Units(unit, scale), num_points, status

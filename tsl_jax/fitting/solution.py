@@ -14,7 +14,7 @@ from ..linalg import small as small_linalg
 from .native import call as native_kernel
 from .options import FitOptions
 from .xla.kernel import solve_block
-from .xla.projection import Block
+from .xla.projection import CurveBlock
 from .xla.steps import make_limits, on_bound
 
 
@@ -27,7 +27,7 @@ class Solution(NamedTuple):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def solve(family: Family, options: FitOptions, block: Block) -> Solution:
+def solve(family: Family, options: FitOptions, block: CurveBlock) -> Solution:
     """Minimise ``Σ w (y - low·(1 - f) - high·f)²`` for every column of a block.
 
     With the kernel that the options name: see `native_kernel.with_chosen_kernel`.
@@ -58,11 +58,11 @@ def _solve_jvp(family, options, primals, tangents):
 
 def _all_change(family, block, change, results):
     """`_change` of all that the native kernel gives; JAX needs it where it differentiates twice."""
-    moved = _change(family, Block(*block), Block(*change), Solution(*results[:3]))
+    moved = _change(family, CurveBlock(*block), CurveBlock(*change), Solution(*results[:3]))
     return *moved, *(np.zeros(a.shape, jax.dtypes.float0) for a in results[3:])
 
 
-def _change(family, block: Block, change: Block, solution: Solution) -> Solution:
+def _change(family, block: CurveBlock, change: CurveBlock, solution: Solution) -> Solution:
     """How a solution follows its block."""
 
     def gradient(p, x, loss, weight):

@@ -22,7 +22,7 @@ from .. import native
 from ..noise import Noise
 from ..options import FitOptions
 from ..xla import kernel, search, steps
-from ..xla.projection import Block
+from ..xla.projection import CurveBlock
 
 #: ``change(arguments, changes of the arguments, results)``, the changes of the results: a derivative forwards.
 Change = Callable[[tuple, tuple, tuple], tuple]
@@ -102,7 +102,7 @@ def _is_tracing() -> bool:
     return isinstance(jnp.zeros(()), Tracer)
 
 
-def solve_block(family: Family, options: FitOptions, block: Block, change: Change):
+def solve_block(family: Family, options: FitOptions, block: CurveBlock, change: Change):
     """Fit every column of a block.
 
     Args:
@@ -136,7 +136,7 @@ def measure(
     kernel: str,
     assumed: Noise,
     method: dict[str, Any],
-    block: Block,
+    block: CurveBlock,
     coefficients,
     held,
     change: Change,

@@ -9,7 +9,7 @@ from ...curves import Family
 from ..measures import Measures
 from ..options import FitOptions
 from ..solution import Solution
-from ..xla.projection import Block
+from ..xla.projection import CurveBlock
 from .constrained import Curves, Held
 from .walk import Place
 
@@ -46,7 +46,7 @@ def held_errors(family: Family, held: Held, window, measures: Measures, solution
     return estimate, jnp.where(known, naive, 0), ratio
 
 
-class Limits(NamedTuple):
+class ProfileLimits(NamedTuple):
     """Between what a parameter may lie, in the unit in which it is held."""
 
     lower: Curves
@@ -56,21 +56,21 @@ class Limits(NamedTuple):
 
 
 def limits_of(
-    family: Family, held: Held, window, options: FitOptions, block: Block, solution: Solution, estimate, in_windows
+    family: Family, held: Held, window, options: FitOptions, block: CurveBlock, solution: Solution, estimate, in_windows
 ):
     """Theta's bounds are the engine's: beyond them anything is possible. Those of the plateaus are what options say."""
     like = jnp.zeros_like(estimate)
     if held.component is not None:
         lower, upper = (like + bound[held.component].astype(like.dtype) for bound in family.bounds(block.x))
         beyond = [in_own_unit(family, held, window, solution, like + end, in_windows) for end in (-jnp.inf, jnp.inf)]
-        return Limits(lower, upper, (beyond[0], beyond[1]), _FIRST * (upper - lower))
+        return ProfileLimits(lower, upper, (beyond[0], beyond[1]), _FIRST * (upper - lower))
     measured = block.weight > 0
     spread = jnp.max(jnp.where(measured, block.loss, -jnp.inf), axis=0)
     spread = spread - jnp.min(jnp.where(measured, block.loss, jnp.inf), axis=0)
     spread = jnp.where(jnp.isfinite(spread) & (spread > 0), spread, 1)
     if not held.steady:
         wide = jnp.maximum(jnp.abs(estimate), jnp.finfo(like.dtype).tiny)
-        return Limits(
+        return ProfileLimits(
             estimate - _FARTHEST * wide, estimate + _FARTHEST * wide, (like - jnp.inf, like + jnp.inf), _FIRST * wide
         )
 
@@ -86,10 +86,10 @@ def limits_of(
         jnp.min(jnp.where(jnp.isnan(outer), jnp.inf, outer), axis=0),
         jnp.max(jnp.where(jnp.isnan(outer), -jnp.inf, outer), axis=0),
     )
-    return Limits(jnp.min(inner, axis=0), jnp.max(inner, axis=0), beyond, _FIRST * spread)
+    return ProfileLimits(jnp.min(inner, axis=0), jnp.max(inner, axis=0), beyond, _FIRST * spread)
 
 
-def at_reach(options: FitOptions, block: Block, place: Place):
+def at_reach(options: FitOptions, block: CurveBlock, place: Place):
     """Whether a plateau is as far out as only the engine's own bound lets it, not one that the options set."""
     above = jnp.maximum(place.low, place.high) >= _REACH * jnp.tile(block.most, 2)
     below = jnp.minimum(place.low, place.high) <= _REACH * jnp.tile(block.least, 2)

@@ -79,7 +79,7 @@ class Trial(NamedTuple):
     descent: Float[Array, "theta curves"]
 
 
-def constrained(family: Family, held: Held, window, block: Rooted, value, theta, low, high) -> Trial:
+def project_constrained(family: Family, held: Held, window, block: Rooted, value, theta, low, high) -> Trial:
     """`projection.project` with one parameter held: at ``value``, theta's own unit for one of theta's components.
 
     Args:

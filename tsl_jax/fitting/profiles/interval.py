@@ -27,7 +27,7 @@ from ..statistics import evidence_of, scatter_of
 from ..xla.kernel import tile_size
 from .bounds import at_reach, held_errors, in_own_unit, limits_of
 from .constrained import Held, held_parameter
-from .walk import Task, end_of, walk
+from .walk import Task, end_of, walk_outwards
 
 #: Tiles of curves that are worked on together, and curves to which fewer are padded.
 TILES, FEWEST = 8, 32
@@ -177,7 +177,7 @@ def _of_block(
         Task(estimate, theta, low, high, measures.rss, allowed, -first, limits.lower),
         Task(estimate, theta, low, high, measures.rss, allowed, first, limits.upper),
     )
-    ended = walk(family, held, window, block, task)
+    ended = walk_outwards(family, held, window, block, task)
     end, place = end_of(ended)
     open_ended = ended.limited | at_reach(options, block, place)
     if family.event is not None:

@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ...curves import Family
 from ..xla.kernel import tile_size
-from ..xla.projection import Block, rooted
+from ..xla.projection import CurveBlock, rooted
 from ..xla.steps import EASE, FIRST_DAMPING, LAST_DAMPING, TIGHTEN, damped_step, select
-from .constrained import Curves, Held, Trial, constrained
+from .constrained import Curves, Held, Trial, project_constrained
 
 #: The minimum over the other parameters is found to this share of the rise that is allowed.
 INNER_TOLERANCE = 2e-3
@@ -68,7 +68,7 @@ class Task(NamedTuple):
     limit: Curves  # the parameter goes no farther
 
 
-def walk(family: Family, held: Held, window, block: Block, task: Task) -> Walk:
+def walk_outwards(family: Family, held: Held, window, block: CurveBlock, task: Task) -> Walk:
     """Both sides of every curve to their ends, in one tile: where a lane is done, the next one takes its place.
 
     A lane is a state machine, one evaluation a round: Levenberg-Marquardt steps for the other parameters at one value
@@ -89,11 +89,13 @@ def walk(family: Family, held: Held, window, block: Block, task: Task) -> Walk:
         state, chosen, taken = carry
         curve = jnp.where(chosen < lanes, chosen, 0) % curves
         columns = (jnp.take(a, curve, axis=0).T for a in rows)
-        data = rooted(Block(block.x, *columns, *(a[curve] for a in block[3:])))
+        data = rooted(CurveBlock(block.x, *columns, *(a[curve] for a in block[3:])))
         given, part = jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), (task, state))
 
         def round_(_, part):
-            trial = constrained(family, held, window, data, part.value, part.theta, part.best.low, part.best.high)
+            trial = project_constrained(
+                family, held, window, data, part.value, part.theta, part.best.low, part.best.high
+            )
             stepped, ready = _descend(part, trial, given, *bounds)
             return select(part.done, part, select(ready, _place(stepped, given, *bounds), stepped))
 

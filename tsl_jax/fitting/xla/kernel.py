@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...curves import Family
 from ..options import FitOptions
-from .projection import Block, Point, rooted
+from .projection import CurveBlock, Point, rooted
 from .search import ranked_starts
 from .steps import Limits, State, advance, damped_step, make_limits, on_bound, select, start
 
@@ -31,7 +31,7 @@ SAME_RISE, SAME_RSS = 0.2, 1e-4
 PERFECT, MOST_STARTS = 1e-5, 8
 
 
-def solve_block(family: Family, options: FitOptions, block: Block) -> State:
+def solve_block(family: Family, options: FitOptions, block: CurveBlock) -> State:
     """The best curve for every column of a block, from the best start and, where in doubt, from further ones."""
 
     starts, gains = over_tiles(lambda part: ranked_starts(family, part, most_starts(options)), block)
@@ -75,7 +75,7 @@ def tile_size(num_checkpoints: int) -> int:
     return 1 << wanted.bit_length() - 1
 
 
-def over_tiles(function, block: Block, *others):
+def over_tiles(function, block: CurveBlock, *others):
     """Apply ``function(block, *others)``, whose arrays all have curves on the last axis, tile by tile."""
     curves, tile = block.loss.shape[-1], tile_size(len(block.x))
     if curves <= tile:
@@ -90,10 +90,10 @@ def over_tiles(function, block: Block, *others):
         return jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], curves)
 
     parts = jax.tree.map(cut, (block[1:], others))
-    return jax.tree.map(join, lax.map(lambda part: function(Block(block.x, *part[0]), *part[1]), parts))
+    return jax.tree.map(join, lax.map(lambda part: function(CurveBlock(block.x, *part[0]), *part[1]), parts))
 
 
-def finish(family: Family, options: FitOptions, block: Block, state: State, active, rival: Point) -> State:
+def finish(family: Family, options: FitOptions, block: CurveBlock, state: State, active, rival: Point) -> State:
     """Iterate the active curves to their end in one tile: where a curve is done, the next one takes its lane.
 
     A curve that after a few steps does not promise to end below its rival, or to end elsewhere, is given up.
@@ -109,7 +109,7 @@ def finish(family: Family, options: FitOptions, block: Block, state: State, acti
             return jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), tree)
 
         columns = (jnp.take(a, chosen, axis=0, mode="clip").T for a in rows)
-        part, lanes = Block(block.x, *columns, *take(block[3:])), take(state)
+        part, lanes = CurveBlock(block.x, *columns, *take(block[3:])), take(state)
         limits = make_limits(family, options, part)
         weighted = rooted(part)
         lanes = lax.fori_loop(0, STEPS_A_ROUND, lambda _, s: advance(family, weighted, s, limits), lanes)
@@ -135,7 +135,7 @@ def promises(point: Point, rival: Point, limits: Limits) -> Bool[Array, " curves
     return below & ~same
 
 
-def doubts(family: Family, block: Block, point: Point) -> tuple[Bool[Array, " curves"], Float[Array, " curves"]]:
+def doubts(family: Family, block: CurveBlock, point: Point) -> tuple[Bool[Array, " curves"], Float[Array, " curves"]]:
     """Whether curves may have a better minimum wherever it is, and their sum of squares around the mean.
 
     So it is where a plateau is barely seen, and where a clear transition is: theta trades off along narrow valleys.

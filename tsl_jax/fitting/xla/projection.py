@@ -16,7 +16,7 @@ from ...curves import Family
 Curves = Float[Array, " curves"]
 
 
-class Block(NamedTuple):
+class CurveBlock(NamedTuple):
     """A block of curves ready to fit; missing points have ``loss = 0, weight = 0``."""
 
     x: Float[Array, " checkpoints"]
@@ -48,7 +48,7 @@ class Point(NamedTuple):
     descent: Float[Array, "theta curves"]  # J^T W r, minus half the gradient of rss
 
 
-def rooted(block: Block) -> Rooted:
+def rooted(block: CurveBlock) -> Rooted:
     """The block as `project` takes it."""
     root = jnp.sqrt(block.weight)
     return Rooted(block.x, root * block.loss, root, block.least, block.most)

@@ -5,7 +5,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...curves import Family
-from .projection import Block, positive
+from .projection import CurveBlock, positive
 
 #: The grid is cut into this many runs of neighbouring templates; the best of each is a possible start, which keeps
 #: the starts of one curve apart.
@@ -17,7 +17,7 @@ FLAT = 1e-6
 
 
 def ranked_starts(
-    family: Family, block: Block, number: int
+    family: Family, block: CurveBlock, number: int
 ) -> tuple[Float[Array, "starts theta curves"], Float[Array, "starts curves"]]:
     """The best templates of every curve, best first and each from another run, and how much they lower the rss."""
     grid = family.grid(block.x).astype(block.x.dtype)
@@ -59,7 +59,7 @@ def _best_of_runs(gain: Float[Array, "templates curves"]):
     return best, length * jnp.arange(runs)[:, None] + (lax.bitcast_convert_type(best, kind) & low_bits)
 
 
-def _gain_even(f: Float[Array, "templates checkpoints"], block: Block):
+def _gain_even(f: Float[Array, "templates checkpoints"], block: CurveBlock):
     """`_gain` where all checkpoints of a curve weigh the same: one matrix product."""
     mean = jnp.mean(block.loss, axis=0)
     share = jnp.mean(f, axis=1, keepdims=True)
@@ -69,7 +69,7 @@ def _gain_even(f: Float[Array, "templates checkpoints"], block: Block):
     return _gain(along, spread, share, len(block.x), mean - block.least, block.most - mean)
 
 
-def _gain_weighted(f: Float[Array, "templates checkpoints"], block: Block):
+def _gain_weighted(f: Float[Array, "templates checkpoints"], block: CurveBlock):
     """`_gain` for any weights: templates have another mean and spread for every curve, three matrix products."""
     total = positive(jnp.sum(block.weight, axis=0), 0)
     mean = jnp.sum(block.weight * block.loss, axis=0) / total

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ...curves import Family
 from ..options import FitOptions
-from .projection import Block, Point, Rooted, project
+from .projection import CurveBlock, Point, Rooted, project
 
 #: Damping relative to the diagonal: at the start, its change after a success and a failure (which takes it for at least
 #: `FAILED_DAMPING`), where a curve that still fails is as good as its floating-point numbers allow.
@@ -48,7 +48,7 @@ def rounding(eps: float) -> float:
     return (ROUNDING * eps) ** 2
 
 
-def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
+def make_limits(family: Family, options: FitOptions, block: CurveBlock) -> Limits:
     """Bounds and convergence thresholds for a block."""
     # Where JAX has float64 on, a family may give it whatever x is.
     lower, upper = (bound.astype(block.x.dtype) for bound in family.bounds(block.x))
@@ -57,7 +57,7 @@ def make_limits(family: Family, options: FitOptions, block: Block) -> Limits:
     return Limits(lower[:, None], upper[:, None], tolerance(options, eps), floor)
 
 
-def start(block: Block, theta) -> State:
+def start(block: CurveBlock, theta) -> State:
     """A state whose first step evaluates ``theta``."""
     zero = jnp.zeros_like(theta[0])
     mean = jnp.sum(block.weight * block.loss, axis=0) / jnp.maximum(jnp.sum(block.weight, axis=0), 1e-30)
