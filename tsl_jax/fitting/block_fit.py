@@ -104,7 +104,7 @@ def describe_block(
     known = (num_points > 0) & (status != Status.NON_FINITE) & jnp.isfinite(constant)
     status = jnp.where((status == Status.CONVERGED) & ~finite, Status.NON_FINITE, status)
     usable = status == Status.CONVERGED
-    status = jnp.where(usable & jnp.any(solution.held, axis=0), Status.AT_BOUND, status)
+    status = jnp.where(usable & jnp.any(solution.active, axis=0), Status.AT_BOUND, status)
     status = jnp.where(usable & ~solution.converged, Status.MAX_STEPS, status).astype(jnp.uint8)
 
     def where_usable(values):

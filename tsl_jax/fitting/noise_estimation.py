@@ -29,7 +29,7 @@ MOST_CURVES, FEWEST_CURVES = 4096, 32
 _SEEN = 0.05
 #: Halvings of the interval in which the level of the correlation lies.
 _HALVINGS = 12
-#: A standard deviation at one checkpoint is not taken for smaller than this share of the mean one.
+#: A standard deviation at one checkpoint is not taken for smaller than this fraction of the mean one.
 _LEAST_STD = 1e-3
 
 
@@ -150,7 +150,7 @@ def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generat
     """The model whose draws, after fits, look like the residuals."""
     e, q, measured = sample
     number = np.maximum(measured.sum(axis=0), 1)
-    taken = np.sum(np.square(q), axis=(0, 2)) / number  # the share of the variance that fits take out
+    taken = np.sum(np.square(q), axis=(0, 2)) / number  # the fraction of the variance that fits take out
     std = np.sqrt(np.sum(np.square(e), axis=0) / number / np.clip(1 - taken, 0.2, 1))
     seen = measured.any(axis=0)
     std = std / np.sqrt(np.mean(np.square(std[seen])))

@@ -41,7 +41,7 @@ def huber_weights(threshold: float, block: CurveBlock, r, noise):
 
     The noise is at least that of `rounding`: of losses of which more than half are the same the median says nothing.
     The factor is Huber's (Robust Statistics, 1981, section 7.6, with his K left at 1), for variances that are computed
-    from the re-weighted rss and Jacobian: ``Σ w ψ² / Σ w_h r² · mean(w_h / w) / s²``, with s the share of points
+    from the re-weighted rss and Jacobian: ``Σ w ψ² / Σ w_h r² · mean(w_h / w) / s²``, with s the fraction of points
     within the threshold and ``ψ = (w_h / w) r``.
     """
     limit = threshold * jnp.maximum(noise / jnp.sqrt(jnp.maximum(block.weight, 1e-30)), rounding(block))

@@ -38,7 +38,7 @@ def measure_arguments():
     arrays, _ = solve_arguments()
     arrays = {name: arrays[name] for name in ("x", "losses", "weights")}
     arrays["coefficients"] = jnp.ones((SIZE, CURVES))
-    arrays["held"] = jnp.zeros((SIZE, CURVES), bool)
+    arrays["active"] = jnp.zeros((SIZE, CURVES), bool)
     arrays |= assumed_noise("correlated", None, CHECKPOINTS, jnp.float32)._asdict()
     return arrays, measure_method() | {"family": "sigmoid"}
 

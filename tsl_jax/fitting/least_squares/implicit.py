@@ -129,7 +129,7 @@ def _solve(residual, options, ready, start, lower, upper, data):
     )
     point = state.point
     ended = converged(point, tolerance) | (state.stalled & stationary(point))
-    end = jnp.where(jnp.any(point.held), Status.AT_BOUND, Status.CONVERGED)
+    end = jnp.where(jnp.any(point.active), Status.AT_BOUND, Status.CONVERGED)
     status = jnp.where(ended, end, Status.MAX_STEPS)
     status = jnp.where(point.finite & jnp.all(jnp.isfinite(point.params)), status, Status.NON_FINITE)
     status = jnp.where(ready, status, Status.TOO_FEW_POINTS).astype(jnp.uint8)

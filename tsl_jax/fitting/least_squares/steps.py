@@ -18,8 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ...linalg.small import eliminate, jacobi_svd, square_within
 from ..scaling import column_norms, magnified
 
-#: A step is taken when it wins at least this fraction of what the linear model promised (Moré 1978).
-_LEAST_GAIN_RATIO = 1e-4
+#: A step is taken when it wins at least this fraction of what the linear model predicted (Moré 1978).
+_LEAST_RATIO = 1e-4
 #: Newton steps for the damping; its start is within a factor √p of the answer, so four leave it at a percent.
 _DAMPING_STEPS = 4
 
@@ -38,15 +38,15 @@ class Iterate(NamedTuple):
     #: Euclidean norms of the columns of J.
     norms: Float[Array, " p"]
     #: On a bound, with the gradient pushing outwards.
-    held: Bool[Array, " p"]
+    active: Bool[Array, " p"]
     #: What an undamped (Gauss-Newton) step in the free parameters would lower the rss by, were r linear.
-    promise: Float[Array, ""]
+    predicted_reduction: Float[Array, ""]
     finite: Bool[Array, ""]
 
     @property
     def free(self) -> Bool[Array, " p"]:
-        """Parameters that a step may move: not held by a bound and not without effect on the residual."""
-        return ~self.held & (self.norms > 0)
+        """Parameters that a step may move: not on a bound and not without effect on the residual."""
+        return ~self.active & (self.norms > 0)
 
 
 class SearchState(NamedTuple):
@@ -86,10 +86,10 @@ def evaluate(residual: Callable, params, lower, upper, scale) -> tuple[Iterate, 
     finite = jnp.isfinite(rss) & jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(along))
     factor, z = jnp.where(finite, factor, 0.0), jnp.where(finite, along[:, 0], 0.0)
     norms, gradient = column_norms(factor), factor.T @ z
-    held = ((params <= lower) & (gradient > 0)) | ((params >= upper) & (gradient < 0))
+    active = ((params <= lower) & (gradient > 0)) | ((params >= upper) & (gradient < 0))
     unit_columns = factor / jnp.where(norms > 0, norms, 1.0)[None, :]
-    promise = square_within(jnp.where(held[None, :], 0.0, unit_columns), z)
-    return Iterate(params, rss, factor, z, norms, held, promise, finite), scale
+    predicted_reduction = square_within(jnp.where(active[None, :], 0.0, unit_columns), z)
+    return Iterate(params, rss, factor, z, norms, active, predicted_reduction, finite), scale
 
 
 def rescaled(point: Iterate, by) -> Iterate:
@@ -99,7 +99,7 @@ def rescaled(point: Iterate, by) -> Iterate:
         factor=by * point.factor,
         z=by * point.z,
         norms=by * point.norms,
-        promise=by * by * point.promise,
+        predicted_reduction=by * by * point.predicted_reduction,
     )
 
 
@@ -110,12 +110,12 @@ def rounding(point: Iterate) -> Float[Array, ""]:
 
 
 def converged(point: Iterate, tolerance) -> Bool[Array, ""]:
-    """Whether the undamped step promises less than ``tolerance`` of the rss, or less than can be resolved.
+    """Whether the undamped step is predicted to win less than ``tolerance`` of the rss, or less than can be resolved.
 
     Damping has no part in it (relative offset of D. M. Bates and D. G. Watts, Technometrics 23, 1981), so
     short steps in a flat valley do not end the search.
     """
-    return (point.promise <= tolerance * point.rss) | (point.promise <= rounding(point) ** 2)
+    return (point.predicted_reduction <= tolerance * point.rss) | (point.predicted_reduction <= rounding(point) ** 2)
 
 
 def trust_step(point: Iterate, scale, radius) -> tuple[Float[Array, " p"], Bool[Array, ""]]:
@@ -151,12 +151,12 @@ def trust_step(point: Iterate, scale, radius) -> tuple[Float[Array, " p"], Bool[
 def stationary(point: Iterate) -> Bool[Array, ""]:
     """Whether a search that can go no further stands where the gradient vanishes, as far as can be resolved.
 
-    The looser tests for a stalled search: little promised, or (where J is singular, so that the undamped step
-    promises what it cannot keep) every free column of J at right angles to r.
+    The looser tests for a stalled search: little predicted, or (where J is singular, so that the undamped step
+    is predicted to win what it does not) every free column of J at right angles to r.
     """
     eps = jnp.finfo(point.rss.dtype).eps
     cosines = jnp.abs(point.factor.T @ point.z) <= 4 * jnp.sqrt(eps * point.rss) * point.norms
-    return (point.promise <= jnp.sqrt(eps) * point.rss) | jnp.all(cosines | ~point.free)
+    return (point.predicted_reduction <= jnp.sqrt(eps) * point.rss) | jnp.all(cosines | ~point.free)
 
 
 def next_radius(radius, length, ratio, limited, point: Iterate, trial: Iterate, slope) -> Float[Array, ""]:
@@ -188,14 +188,14 @@ def minimise(residual: Callable, start, lower, upper, ready, *, max_steps: int, 
         step = params - point.params
         change = point.factor @ step
         slope = jnp.sum(change * point.z)
-        promised = -2 * slope - jnp.sum(change**2)
+        predicted = -2 * slope - jnp.sum(change**2)
         trial, unit = evaluate(residual, params, lower, upper, state.scale)
-        ratio = jnp.where(trial.finite & (promised > 0), (point.rss - trial.rss) / promised, -1.0)
-        # Where the gain drowns in the rounding of the rss, the undamped step's promise decides.
+        ratio = jnp.where(trial.finite & (predicted > 0), (point.rss - trial.rss) / predicted, -1.0)
+        # Where the reduction drowns in the rounding of the rss, the one predicted of the undamped step decides.
         noise = 8 * jnp.sqrt(point.rss) * rounding(point)
-        drowned = trial.finite & (promised <= noise) & (trial.rss <= point.rss + noise)
-        polished = drowned & (trial.promise < 0.5 * point.promise)
-        accept = (ratio > _LEAST_GAIN_RATIO) | polished | first
+        drowned = trial.finite & (predicted <= noise) & (trial.rss <= point.rss + noise)
+        polished = drowned & (trial.predicted_reduction < 0.5 * point.predicted_reduction)
+        accept = (ratio > _LEAST_RATIO) | polished | first
         length = jnp.linalg.norm(scale * step)
         lost = jnp.all(jnp.abs(step) <= eps * jnp.abs(point.params)) | ~jnp.isfinite(length)
         next_point = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, point)

@@ -138,7 +138,7 @@ def measure(
     method: dict[str, Any],
     block: CurveBlock,
     coefficients,
-    held,
+    active,
     change: Change,
 ):
     """The fields of `measures.Measures`, in their order.
@@ -149,16 +149,16 @@ def measure(
         change: how they follow the arguments, of which the first is `with_noise` of x.
     """
 
-    def run(shared, loss, weight, coefficients, held):
+    def run(shared, loss, weight, coefficients, active):
         size, curves = coefficients.shape
         x, noise = without_noise(shared, len(loss))
         numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
         call = jax.ffi.ffi_call(native.TARGETS[kernel][1], [square] * 2 + [numbers] * 10)
-        args = (x, loss.T, weight.T, coefficients, held, *noise)
+        args = (x, loss.T, weight.T, coefficients, active, *noise)
         return tuple(call(*args, family=family.name, **method))
 
     shared = with_noise(block.x, assumed)
-    return _over_curves(run, change)(shared, block.loss, block.weight, coefficients, held)
+    return _over_curves(run, change)(shared, block.loss, block.weight, coefficients, active)
 
 
 def with_noise(x, assumed: Noise):
@@ -186,12 +186,12 @@ def _over_curves(run, change: Change):
             results = mapped(x, *arrays)
             return results, (False,) * len(results)
         pairs = zip(arrays, is_batched[1:], strict=True)
-        spread = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
+        repeated = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
         if is_batched[0]:
-            results = lax.map(lambda a: mapped(*a), (x, *spread))
+            results = lax.map(lambda a: mapped(*a), (x, *repeated))
         else:
-            curves = spread[0].shape[-1]
-            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * curves) for a in spread]
+            curves = repeated[0].shape[-1]
+            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * curves) for a in repeated]
             results = mapped(x, *more)
             results = tuple(jnp.moveaxis(a.reshape(*a.shape[:-1], size, curves), -2, 0) for a in results)
         return results, (True,) * len(results)
@@ -238,7 +238,7 @@ def _method(options: FitOptions, eps: float) -> dict[str, Any]:
         "longest_step": steps.LONGEST_STEP,
         "tolerance": steps.tolerance(options, eps),
         "flat": search.FLAT,
-        "least_spread": search.LEAST_SPREAD,
+        "least_tss": search.LEAST_TSS,
         "rounding": steps.rounding(eps),
     }
     return {name: np.int32(value) for name, value in counts.items()} | {

@@ -10,35 +10,35 @@ from ..measures import Measures
 from ..options import FitOptions
 from ..solution import Solution
 from ..xla.projection import CurveBlock
-from .constrained import Curves, Held
+from .constrained import Curves, Profiled
 from .walk import Place
 
-#: Where the fit gives no error, the first place of a walk lies this share of the parameter's range from it.
+#: Where the fit gives no error, the first place of a walk lies this fraction of the parameter's range from it.
 _FIRST = 0.1
 #: A parameter whose bounds depend on theta is followed up to this multiple of its value.
 _FARTHEST = 1e6
-#: A plateau beyond this share of the engine's own bound could be anything: so far out float32 resolves nothing.
+#: A plateau beyond this fraction of the engine's own bound could be anything: so far out float32 resolves nothing.
 _REACH = 0.5
 
 
-def held_errors(family: Family, held: Held, window, measures: Measures, solution: Solution):
+def profiled_errors(family: Family, profiled: Profiled, window, measures: Measures, solution: Solution):
     """The parameter's value, its variance for independent noise of variance 1, and the sandwich's variance over that.
 
     Where the fit does not determine the parameter there is neither; the noise then counts as it does for a mean.
     """
     p = solution.coefficients
     factor = jnp.nan_to_num(measures.factor)
-    if held.component is not None:
-        estimate, along = p[2 + held.component], factor[2 + held.component]
+    if profiled.component is not None:
+        estimate, along = p[2 + profiled.component], factor[2 + profiled.component]
     else:
 
         def value(p):
-            return family.named(p[0], p[1] - p[0], p[2:], window)[held.name]
+            return family.named(p[0], p[1] - p[0], p[2:], window)[profiled.name]
 
         estimate, along = value(p), jnp.zeros_like(factor[0])
         for i in range(len(p)):
             slope = jax.jvp(value, (p,), (jnp.zeros_like(p).at[i].set(1),))[1]
-            along = along + jnp.where(solution.held[i], 0, slope) * factor[i]
+            along = along + jnp.where(solution.active[i], 0, slope) * factor[i]
     naive = jnp.sum(jnp.square(along), axis=0)
     sandwich = jnp.einsum("ac,abc,bc->c", along, measures.meat, along)
     known = (naive > 0) & jnp.isfinite(naive) & (sandwich > 0)
@@ -47,7 +47,7 @@ def held_errors(family: Family, held: Held, window, measures: Measures, solution
 
 
 class ProfileLimits(NamedTuple):
-    """Between what a parameter may lie, in the unit in which it is held."""
+    """Between what a parameter may lie, in the unit in which it is profiled."""
 
     lower: Curves
     upper: Curves
@@ -56,19 +56,28 @@ class ProfileLimits(NamedTuple):
 
 
 def limits_of(
-    family: Family, held: Held, window, options: FitOptions, block: CurveBlock, solution: Solution, estimate, in_windows
+    family: Family,
+    profiled: Profiled,
+    window,
+    options: FitOptions,
+    block: CurveBlock,
+    solution: Solution,
+    estimate,
+    in_windows,
 ):
     """Theta's bounds are the engine's: beyond them anything is possible. Those of the plateaus are what options say."""
     like = jnp.zeros_like(estimate)
-    if held.component is not None:
-        lower, upper = (like + bound[held.component].astype(like.dtype) for bound in family.bounds(block.x))
-        beyond = [in_own_unit(family, held, window, solution, like + end, in_windows) for end in (-jnp.inf, jnp.inf)]
+    if profiled.component is not None:
+        lower, upper = (like + bound[profiled.component].astype(like.dtype) for bound in family.bounds(block.x))
+        beyond = [
+            in_own_unit(family, profiled, window, solution, like + end, in_windows) for end in (-jnp.inf, jnp.inf)
+        ]
         return ProfileLimits(lower, upper, (beyond[0], beyond[1]), _FIRST * (upper - lower))
     measured = block.weight > 0
-    spread = jnp.max(jnp.where(measured, block.loss, -jnp.inf), axis=0)
-    spread = spread - jnp.min(jnp.where(measured, block.loss, jnp.inf), axis=0)
-    spread = jnp.where(jnp.isfinite(spread) & (spread > 0), spread, 1)
-    if not held.steady:
+    loss_range = jnp.max(jnp.where(measured, block.loss, -jnp.inf), axis=0)
+    loss_range = loss_range - jnp.min(jnp.where(measured, block.loss, jnp.inf), axis=0)
+    loss_range = jnp.where(jnp.isfinite(loss_range) & (loss_range > 0), loss_range, 1)
+    if not profiled.steady:
         wide = jnp.maximum(jnp.abs(estimate), jnp.finfo(like.dtype).tiny)
         return ProfileLimits(
             estimate - _FARTHEST * wide, estimate + _FARTHEST * wide, (like - jnp.inf, like + jnp.inf), _FIRST * wide
@@ -76,7 +85,7 @@ def limits_of(
 
     def corners(least, most):
         ends = (least, least), (least, most), (most, least), (most, most)
-        return jnp.stack([family.named(a, b - a, solution.coefficients[2:], window)[held.name] for a, b in ends])
+        return jnp.stack([family.named(a, b - a, solution.coefficients[2:], window)[profiled.name] for a, b in ends])
 
     inner = corners(block.least, block.most)
     least = block.least if options.min_plateau is not None else like - jnp.inf
@@ -86,7 +95,7 @@ def limits_of(
         jnp.min(jnp.where(jnp.isnan(outer), jnp.inf, outer), axis=0),
         jnp.max(jnp.where(jnp.isnan(outer), -jnp.inf, outer), axis=0),
     )
-    return ProfileLimits(jnp.min(inner, axis=0), jnp.max(inner, axis=0), beyond, _FIRST * spread)
+    return ProfileLimits(jnp.min(inner, axis=0), jnp.max(inner, axis=0), beyond, _FIRST * loss_range)
 
 
 def at_reach(options: FitOptions, block: CurveBlock, place: Place):
@@ -96,11 +105,11 @@ def at_reach(options: FitOptions, block: CurveBlock, place: Place):
     return (above & (options.max_plateau_ratio is None)) | (below & (options.min_plateau is None))
 
 
-def in_own_unit(family: Family, held: Held, window, solution: Solution, value, in_windows):
+def in_own_unit(family: Family, profiled: Profiled, window, solution: Solution, value, in_windows):
     """The named parameter where it is held at ``value``; of an event ``in_windows`` its place in the window's unit."""
-    if held.component is None:
+    if profiled.component is None:
         return value
     p = solution.coefficients
     if in_windows:
-        return family.event_at(p[2:].at[held.component].set(value))
-    return family.named(p[0], p[1] - p[0], p[2:].at[held.component].set(value), window)[held.name]
+        return family.event_at(p[2:].at[profiled.component].set(value))
+    return family.named(p[0], p[1] - p[0], p[2:].at[profiled.component].set(value), window)[profiled.name]

@@ -25,8 +25,8 @@ from ..preparation import prepare
 from ..scaling import sizes_of
 from ..statistics import evidence_of, scatter_of
 from ..xla.kernel import tile_size
-from .bounds import at_reach, held_errors, in_own_unit, limits_of
-from .constrained import Held, held_parameter
+from .bounds import at_reach, in_own_unit, limits_of, profiled_errors
+from .constrained import Profiled, profiled_parameter
 from .walk import Task, end_of, walk_outwards
 
 #: Tiles of curves that are worked on together, and curves to which fewer are padded.
@@ -114,17 +114,17 @@ def profile_interval(
     check_level(level)
     device = device_of(losses)
     axis_values, losses, weights = check_input(family, time, losses, weights, options)
-    held = held_parameter(family, name)
+    profiled = profiled_parameter(family, name)
     check_noise(options, noise, axis_values)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
     options = with_chosen_kernel(family, options, dtype)
     u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)
-    in_windows = held.name == family.event and is_far(family, axis_values, dtype)
+    in_windows = profiled.name == family.event and is_far(family, axis_values, dtype)
     axis = x, tuple(jnp.asarray(a, dtype) for a in window), assumed_noise(options.noise, noise, len(x), dtype)
     lower, upper = in_few_sizes(
-        functools.partial(_of_rows, family, held, float(level), options, in_windows, axis),
+        functools.partial(_of_rows, family, profiled, float(level), options, in_windows, axis),
         flat_rows(losses, weights),
         shape=losses.shape[:-1],
         multiple=tile_size(len(x)),
@@ -137,7 +137,7 @@ def profile_interval(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _of_rows(family: Family, held: Held, level: float, options: FitOptions, in_windows: bool, axis, *rows):
+def _of_rows(family: Family, profiled: Profiled, level: float, options: FitOptions, in_windows: bool, axis, *rows):
     number, num_checkpoints = rows[0].shape
     tile = tile_size(num_checkpoints)
     size = min(TILES * tile, max(1 << max(number - 1, 0).bit_length(), 1))
@@ -146,12 +146,12 @@ def _of_rows(family: Family, held: Held, level: float, options: FitOptions, in_w
         jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
         for a in rows
     ]
-    found = lax.map(lambda block: _of_block(family, held, level, options, in_windows, axis, *block), tuple(padded))
+    found = lax.map(lambda block: _of_block(family, profiled, level, options, in_windows, axis, *block), tuple(padded))
     return tuple(a.reshape(blocks * size)[:number] for a in found)
 
 
 def _of_block(
-    family: Family, held: Held, level: float, options: FitOptions, in_windows: bool, axis, losses, weights=None
+    family: Family, profiled: Profiled, level: float, options: FitOptions, in_windows: bool, axis, losses, weights=None
 ):
     """The ends of the intervals of (curves, checkpoints) losses.
 
@@ -164,11 +164,11 @@ def _of_block(
     measures = measure(family, options, assumed, block, solution)
     scatter = scatter_of(measures, len(family.names), num_points, inflation)
     t = t_quantile(level, scatter.freedom)
-    estimate, naive, ratio = held_errors(family, held, window, measures, solution)
+    estimate, naive, ratio = profiled_errors(family, profiled, window, measures, solution)
     eps = float(jnp.finfo(x.dtype).eps)
     rounding = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * (4 * eps) ** 2
     allowed = jnp.maximum(jnp.square(t) * scatter.variance * ratio, rounding)
-    limits = limits_of(family, held, window, options, block, solution, estimate, in_windows)
+    limits = limits_of(family, profiled, window, options, block, solution, estimate, in_windows)
     wald = jnp.sqrt(allowed * naive)
     first = jnp.where(wald > 0, jnp.minimum(wald, 2 * limits.width), limits.width)
     low, high, theta = solution.coefficients[0], solution.coefficients[1], solution.coefficients[2:]
@@ -177,7 +177,7 @@ def _of_block(
         Task(estimate, theta, low, high, measures.rss, allowed, -first, limits.lower),
         Task(estimate, theta, low, high, measures.rss, allowed, first, limits.upper),
     )
-    ended = walk_outwards(family, held, window, block, task)
+    ended = walk_outwards(family, profiled, window, block, task)
     end, place = end_of(ended)
     open_ended = ended.limited | at_reach(options, block, place)
     if family.event is not None:
@@ -185,9 +185,9 @@ def _of_block(
         unseen = evidence_of(careful, len(family.names), measures, num_points, inflation).ratio < 1
         open_ended |= jnp.tile(unseen, 2)
     ends = [
-        jnp.where(reached, beyond, in_own_unit(family, held, window, solution, value, in_windows))
+        jnp.where(reached, beyond, in_own_unit(family, profiled, window, solution, value, in_windows))
         for value, reached, beyond in zip(jnp.split(end, 2), jnp.split(open_ended, 2), limits.beyond, strict=True)
     ]
     usable = (status == Status.CONVERGED) & jnp.isfinite(estimate)
-    size = sizes_of(family, solution.coefficients[2:], window, units.loss)[held.name]
+    size = sizes_of(family, solution.coefficients[2:], window, units.loss)[profiled.name]
     return tuple(jnp.where(usable, size * a, jnp.nan) for a in (jnp.minimum(*ends), jnp.maximum(*ends)))

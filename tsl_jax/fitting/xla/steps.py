@@ -13,7 +13,7 @@ from .projection import CurveBlock, Point, Rooted, project
 #: Damping relative to the diagonal: at the start, its change after a success and a failure (which takes it for at least
 #: `FAILED_DAMPING`), where a curve that still fails is as good as its floating-point numbers allow.
 FIRST_DAMPING, FAILED_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 1e-2, 0.1, 10.0, 1e4
-#: No step is longer than this share of theta's range.
+#: No step is longer than this fraction of theta's range.
 LONGEST_STEP = 0.25
 #: Units of rounding by which losses and curves may be off: no fit can be told from a better one below that.
 ROUNDING = 2.0
@@ -44,7 +44,7 @@ def tolerance(options: FitOptions, eps: float) -> float:
 
 
 def rounding(eps: float) -> float:
-    """The share of the sum of squares of the losses that rounding leaves as rss."""
+    """The fraction of the sum of squares of the losses that rounding leaves as rss."""
     return (ROUNDING * eps) ** 2
 
 
@@ -78,12 +78,12 @@ def advance(family: Family, block: Rooted, state: State, limits: Limits) -> Stat
     damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, FAILED_DAMPING) * TIGHTEN)
     damping = jnp.where(evaluated, damping, FIRST_DAMPING)
     point = select(better, trial, point)
-    frozen = on_bound(point, limits)
-    # The undamped step, which tells how much is left to gain, and the damped one, by one elimination.
+    active = on_bound(point, limits)
+    # The undamped step, which tells how much is left to win, and the damped one, by one elimination.
     both = jnp.stack([jnp.zeros_like(damping), damping])
-    newton, step = jnp.moveaxis(damped_step(point.normal, point.descent, both, frozen), 1, 0)
-    possible = jnp.sum(jnp.where(frozen, 0, point.descent) * newton, axis=0)
-    converged = (point.rss < jnp.inf) & (possible <= limits.tolerance * point.rss + limits.floor)
+    newton, step = jnp.moveaxis(damped_step(point.normal, point.negative_half_gradient, both, active), 1, 0)
+    predicted = jnp.sum(jnp.where(active, 0, point.negative_half_gradient) * newton, axis=0)
+    converged = (point.rss < jnp.inf) & (predicted <= limits.tolerance * point.rss + limits.floor)
     step = within_room(point, step, damping, limits)
     moved = State(point, step, damping, state.steps + 1, converged | creeping | exhausted)
     return select(state.done, state, moved)
@@ -91,28 +91,29 @@ def advance(family: Family, block: Rooted, state: State, limits: Limits) -> Stat
 
 def on_bound(point: Point, limits: Limits) -> Bool[Array, "theta curves"]:
     """Components of theta on a bound beyond which rss would fall."""
-    return ((point.theta <= limits.lower) & (point.descent <= 0)) | (
-        (point.theta >= limits.upper) & (point.descent >= 0)
+    return ((point.theta <= limits.lower) & (point.negative_half_gradient <= 0)) | (
+        (point.theta >= limits.upper) & (point.negative_half_gradient >= 0)
     )
 
 
-def damped_step(normal, descent, damping, frozen):
-    """Solve ``(H + damping·diag H) step = descent`` for the free components, by elimination, a curve a lane.
+def damped_step(normal, negative_half_gradient, damping, active):
+    """Solve ``(H + damping·diag H) step = -gradient / 2`` for the free components, by elimination, a curve a lane.
 
     Args:
-        normal: (theta, theta, curves) H. descent: (theta, curves). frozen: (theta, curves), components that stay.
+        normal: (theta, theta, curves) H. negative_half_gradient: (theta, curves).
+        active: (theta, curves), components on a bound, which stay.
         damping: (\\*dampings, curves).
 
     Returns:
         (theta, \\*dampings, curves) steps.
     """
-    size = len(descent)
-    info = jnp.finfo(descent.dtype)
-    h = [[jnp.where(frozen[i] | frozen[j], 0, normal[i, j]) for j in range(size)] for i in range(size)]
-    rhs = [jnp.where(frozen[i], 0, descent[i]) for i in range(size)]
+    size = len(negative_half_gradient)
+    info = jnp.finfo(negative_half_gradient.dtype)
+    h = [[jnp.where(active[i] | active[j], 0, normal[i, j]) for j in range(size)] for i in range(size)]
+    rhs = [jnp.where(active[i], 0, negative_half_gradient[i]) for i in range(size)]
     smallest = [info.eps * normal[i, i] + info.tiny for i in range(size)]
     for i in range(size):
-        h[i][i] = jnp.where(frozen[i], 1, h[i][i] * (1 + damping) + info.tiny)
+        h[i][i] = jnp.where(active[i], 1, h[i][i] * (1 + damping) + info.tiny)
     for i in range(size):
         h[i][i] = jnp.maximum(h[i][i], smallest[i])
         for j in range(i + 1, size):
@@ -141,7 +142,9 @@ def within_room(point: Point, step, damping, limits: Limits) -> Float[Array, "th
     diagonal = jnp.stack([point.normal[i, i] for i in range(len(step))])
     coupled = jnp.sum(point.normal * short[None], axis=1) - diagonal * short
     tiny = jnp.finfo(step.dtype).tiny
-    follow = jnp.clip((point.descent - coupled) / jnp.maximum(diagonal * (1 + damping), tiny), least, most)
+    follow = jnp.clip(
+        (point.negative_half_gradient - coupled) / jnp.maximum(diagonal * (1 + damping), tiny), least, most
+    )
     return jnp.where(cut | ~jnp.any(cut, axis=0) | (step == 0), short, follow)
 
 
