@@ -37,12 +37,12 @@ def test_what_is_compiled_is_seen(compiled):
 
 
 def test_numbers_are_rounded_up_to_few():
-    sizes = {few_sizes.few_sizes(number) for number in range(1, few_sizes.MOST + 1)}
+    sizes = {few_sizes.padded_size(number) for number in range(1, few_sizes.MOST + 1)}
     assert len(sizes) < 40
     for number in (1, 256, 257, 1025, 5000, few_sizes.MOST):
-        size = few_sizes.few_sizes(number, 64)
+        size = few_sizes.padded_size(number, 64)
         assert number <= size <= max(number + 255, 1.125 * number)
-        assert few_sizes.few_sizes(size, 64) == size
+        assert few_sizes.padded_size(size, 64) == size
 
 
 def law_of(losses):
@@ -87,7 +87,7 @@ def test_nor_what_follows_from_a_fit(compiled):
 
 def test_many_curves_in_parts_are_the_same(monkeypatch):
     whole = ACTS["fit"](LOSSES)
-    monkeypatch.setattr(sys.modules["tsl_jax.fitting.fit"], "most_rows", lambda options, checkpoints: 256)
+    monkeypatch.setattr(sys.modules["tsl_jax.fitting.interface"], "most_rows", lambda options, checkpoints: 256)
     assert same_bits(ACTS["fit"](LOSSES), whole)
 
 

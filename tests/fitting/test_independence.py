@@ -19,7 +19,7 @@ from tests.fitting.planted import (
 )
 from tsl_jax import Category, FitOptions, Sigmoid, Status, fit
 from tsl_jax.fitting import curve_counts, has_parameters, tile_size
-from tsl_jax.fitting.fit import default_block_size
+from tsl_jax.fitting.block_fit import default_block_size
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 

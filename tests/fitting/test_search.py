@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from tests.fitting.planted import CHECKPOINTS, SIGMOID, noisy
-from tsl_jax.fitting.xla.projection import Block
+from tsl_jax.fitting.xla.projection import CurveBlock
 from tsl_jax.fitting.xla.search import ranked_starts
 
 
@@ -17,7 +17,7 @@ def test_a_starts_gain_is_how_much_its_template_lowers_the_rss_of_the_mean(uneve
     weights = np.random.default_rng(0).uniform(0.5, 1, losses.shape) if uneven else np.ones(losses.shape)
     weights = weights.astype(np.float32)
     least, most = np.zeros(len(losses), np.float32), np.full(len(losses), 1e3, np.float32)
-    block = Block(*map(jnp.asarray, (x, losses.T, weights.T, least, most)))
+    block = CurveBlock(*map(jnp.asarray, (x, losses.T, weights.T, least, most)))
     starts, gains = (np.asarray(a) for a in ranked_starts(SIGMOID, block, 1))
     mean = np.average(losses, axis=1, weights=weights)
     assert shift == 0 or (mean < 0).any()

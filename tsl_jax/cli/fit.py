@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..curves import Family
     from ..fitting import FitOptions, NoiseModel
+    from ..jobs import FitSummary
 
 
 def fit(
@@ -75,20 +76,17 @@ def fit(
             block_size=block_size,
             kernel=kernel.value,
         )
-        elsewhere = workers is not None or scheduler is not None
-        where = devices if elsewhere else chosen_devices(devices)
-        arguments = {"axis": axis, "options": options, "memory": memory, "devices": where}
-        arguments |= {"on_bad_chunk": on_bad_chunk.value, "overwrite": overwrite, "noise": _noise(noise)}
-        arguments |= {"missing_chunks": missing_chunks.value, "deep": deep}
-        arguments |= {"part": _part(part, of), "mixed_hardware": mixed_hardware}
+        arguments = {"axis": axis, "options": options, "memory": memory, "overwrite": overwrite, "deep": deep}
+        arguments |= {"on_bad_chunk": on_bad_chunk.value, "missing_chunks": missing_chunks.value}
+        arguments |= {"mixed_hardware": mixed_hardware}
+        arguments |= _arguments(devices, workers is not None or scheduler is not None, noise, part, of)
         console = stderr_console()
         with using_workers(workers, scheduler) as client, showing_progress(console) as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show, client=client)
         print_summary(console, summary)
         say(console, f"Fits: {fits}")
         if as_json:
-            said = {"losses": losses, "fits": fits, "family": chosen.name, "scale": chosen.scale, "axis": axis}
-            write_json(said | summary.as_dict())
+            _write(summary, losses=losses, fits=fits, family=chosen.name, scale=chosen.scale, axis=axis)
     if not summary.complete:
         raise typer.Exit(ExitCode.BAD_CHUNKS)
 
@@ -105,6 +103,17 @@ def _family(name: str, scale: str | None) -> "Family":
             param_hint="--scale",
         )
     return family
+
+
+def _arguments(devices: int | None, elsewhere: bool, noise: str, part: int | None, of: int | None) -> dict[str, Any]:
+    """Arguments of `fit_store` that are made of what is given; unless it runs elsewhere, on devices of this machine."""
+    where = devices if elsewhere else chosen_devices(devices)
+    return {"devices": where, "noise": _noise(noise), "part": _part(part, of)}
+
+
+def _write(summary: "FitSummary", **asked: Any) -> None:
+    """What was asked for and what came of it, as JSON."""
+    write_json(asked | summary.as_dict())
 
 
 def _part(part: int | None, of: int | None) -> tuple[int, int] | None:

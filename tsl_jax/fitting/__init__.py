@@ -1,15 +1,19 @@
 """The fitting engine."""
 
+from .block_fit import row_multiple
 from .checks import check_axis
-from .fit import fit, row_multiple
+from .codes import EVENT_CATEGORIES, Category, Status, curve_counts, has_parameters
+from .interface import fit
 from .intervals import Interval, error_interval
-from .least_squares.interface import LeastSquaresFit, LeastSquaresOptions, least_squares
+from .least_squares.interface import least_squares
+from .least_squares.options import LeastSquaresOptions
+from .least_squares.result import LeastSquaresFit
 from .native.call import chosen_kernel, load_kernel
 from .noise import POINTS_A_PARAMETER, NoiseModel, degrees_of_freedom
 from .noise_estimation import TooFewCurvesError, noise_model
 from .options import FitOptions
 from .profiles.interval import profile_interval
-from .result import EVENT_CATEGORIES, Category, Fit, Status, curve_counts, has_parameters, predict
+from .result import Fit, predict
 from .statistics import probability_before
 from .xla.kernel import tile_size
 

@@ -17,7 +17,7 @@ from ..arguments import is_traced
 FEWEST, MOST = 256, 1 << 14
 
 
-def few_sizes(number: int, multiple: int = 1, fewest: int = FEWEST) -> int:
+def padded_size(number: int, multiple: int = 1, fewest: int = FEWEST) -> int:
     """The least of few numbers that is not below ``number``: powers of two, then eighths of them in whole multiples."""
     unit = max(multiple, fewest)
     if number <= unit:
@@ -71,7 +71,7 @@ def in_few_sizes(
     parts = []
     for start in range(0, max(number, 1), most):
         part = [row[start : start + most] for row in rows]
-        size = few_sizes(len(part[0]), multiple, fewest) if number <= most else most
+        size = padded_size(len(part[0]), multiple, fewest) if number <= most else most
         parts.append(function(*(_placed(_padded(row, size), device) for row in part)))
     leaves = jax.tree.leaves(parts[0])
     if any(map(is_traced, leaves)):  # by what else the function knows

@@ -59,9 +59,9 @@ def t_quantile(level: float, freedom):
     place = (jnp.log(jnp.maximum(freedom, _FEWEST)) - np.log(_FEWEST)) * ((_NODES - 1) / np.log(_MOST / _FEWEST))
     table = jnp.asarray(_quantiles(level), place.dtype)
     at = jnp.clip(jnp.floor(place), 0, _NODES - 2)
-    share = jnp.clip(place - at, 0, 1)
+    fraction = jnp.clip(place - at, 0, 1)
     at = jnp.where(jnp.isfinite(at), at, 0).astype(jnp.int32)
-    return jnp.exp(table[at] * (1 - share) + table[at + 1] * share)
+    return jnp.exp(table[at] * (1 - fraction) + table[at + 1] * fraction)
 
 
 @with_own_switches

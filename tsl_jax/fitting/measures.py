@@ -26,14 +26,14 @@ from .whitening import (
     second_gain,
 )
 from .xla.kernel import over_tiles
-from .xla.projection import Block, shape_and_slopes, unit_vectors
+from .xla.projection import CurveBlock, shape_and_slopes, unit_vectors
 
 #: A column of the Jacobian depends on those before it where less than this many units of rounding of it is left.
 DEPENDENT = 30.0
 
 
 class Measures(NamedTuple):
-    """What sums over a curve's losses say of its fit; rows e of a coefficient that is held or not determined are 0."""
+    """What sums over a curve's losses say of its fit; rows of a coefficient on a bound or not determined are 0."""
 
     factor: Float[Array, "coefficient factor curves"]  # see `covariance_factor`
     meat: Float[Array, "factor factor curves"]  # Q^T C Q, with C the noise's covariance over its variance
@@ -49,11 +49,11 @@ class Measures(NamedTuple):
     deviation: Float[Array, " curves"]
 
 
-def measure(family: Family, options: FitOptions, assumed: Noise, block: Block, solution: Solution) -> Measures:
+def measure(family: Family, options: FitOptions, assumed: Noise, block: CurveBlock, solution: Solution) -> Measures:
     """`Measures` of solved curves, by the kernel that is chosen."""
     if options.kernel != "xla":
         change = functools.partial(_change_of_measures, family)
-        found = (solution.coefficients, solution.held, change)
+        found = (solution.coefficients, solution.active, change)
         return Measures(*native_kernel.measure(family, options.kernel, assumed, _method(), block, *found))
     return over_tiles(functools.partial(measure_block, family, assumed), block, solution)
 
@@ -75,7 +75,7 @@ def _method() -> dict[str, Any]:
     }
 
 
-def measure_block(family: Family, assumed: Noise, block: Block, solution: Solution) -> Measures:
+def measure_block(family: Family, assumed: Noise, block: CurveBlock, solution: Solution) -> Measures:
     """`Measures` of a block, the definition of what the native kernel computes."""
     r = residuals(family, block, solution.coefficients)
     total = jnp.sum(block.weight, axis=0)
@@ -106,16 +106,16 @@ def measure_block(family: Family, assumed: Noise, block: Block, solution: Soluti
 def _change_of_measures(family, arguments, changes, _):
     """How the native kernel's measures follow what they are of: as those of `measure_block`."""
 
-    def measures(shared, loss, weight, coefficients, held):
+    def measures(shared, loss, weight, coefficients, active):
         x, assumed = native_kernel.without_noise(shared, len(loss))
         unbounded = jnp.zeros_like(loss[0])
-        block = Block(x, loss, weight, unbounded, unbounded)
-        return tuple(measure_block(family, assumed, block, Solution(coefficients, held, unbounded > 0)))
+        block = CurveBlock(x, loss, weight, unbounded, unbounded)
+        return tuple(measure_block(family, assumed, block, Solution(coefficients, active, unbounded > 0)))
 
     return jax.jvp(measures, arguments, changes)[1]
 
 
-def residuals(family: Family, block: Block, coefficients) -> Float[Array, "checkpoints curves"]:
+def residuals(family: Family, block: CurveBlock, coefficients) -> Float[Array, "checkpoints curves"]:
     """Losses minus curves; 0 where nothing was measured."""
     theta = coefficients[2:, None]
     x = block.x[:, None]
@@ -129,7 +129,7 @@ def root_of(weight):
     return jnp.where(measured, jnp.sqrt(jnp.where(measured, weight, 1)), 0)  # its slope at 0 is infinite
 
 
-def covariance_factor(family: Family, block: Block, root, solution: Solution):
+def covariance_factor(family: Family, block: CurveBlock, root, solution: Solution):
     """``R⁻¹`` with ``√W J = Q R`` over the coefficients that are not on a bound, and Q's columns.
 
     J is the full Jacobian by (low, high, theta); R comes from modified Gram-Schmidt, which unlike ``J^T J`` keeps
@@ -137,7 +137,7 @@ def covariance_factor(family: Family, block: Block, root, solution: Solution):
     coefficient were known; the diagonal of `factor` is NaN there, which says that the data do not determine it.
 
     Returns:
-        (coefficient, factor, curves), rows and columns of held coefficients 0; and (factor, checkpoints, curves).
+        (coefficient, factor, curves), rows and columns of coefficients on a bound 0; and (factor, checkpoints, curves).
     """
     p = solution.coefficients
     f, e, slopes = shape_and_slopes(family, block.x, p[2:], unit_vectors(p[2:]))
@@ -151,13 +151,13 @@ def covariance_factor(family: Family, block: Block, root, solution: Solution):
             upper[k][i] = jnp.sum(columns[k] * columns[i], axis=0)
             columns[i] = columns[i] - upper[k][i] * columns[k]
         length = _norm(columns[i])
-        dependent = ~solution.held[i] & (length <= DEPENDENT * eps * before)
-        left_out.append(solution.held[i] | dependent)
-        upper[i][i] = jnp.where(solution.held[i], 1, jnp.where(dependent, jnp.nan, length))
+        dependent = ~solution.active[i] & (length <= DEPENDENT * eps * before)
+        left_out.append(solution.active[i] | dependent)
+        upper[i][i] = jnp.where(solution.active[i], 1, jnp.where(dependent, jnp.nan, length))
         columns[i] = jnp.where(left_out[i], 0, columns[i] / jnp.where(left_out[i], 1, length))
     inverse = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
     for j in range(size):
-        inverse[j][j] = jnp.where(solution.held[j], 0, 1 / upper[j][j])
+        inverse[j][j] = jnp.where(solution.active[j], 0, 1 / upper[j][j])
         for i in reversed(range(j)):
             row = sum(upper[i][k] * jnp.where(left_out[k], 0, inverse[k][j]) for k in range(i + 1, j + 1))
             out = left_out[i] | left_out[j]

@@ -11,15 +11,16 @@ from jaxtyping import Array, Float
 from ..arguments import is_traced, whole_number
 from ..curves import Family
 from ..jax_switches import with_own_switches
+from .block_fit import row_multiple
 from .checks import check_input
+from .codes import Status
 from .few_sizes import in_few_sizes
-from .fit import prepare, row_multiple
 from .measures import covariance_factor, residuals, root_of
 from .native.call import with_chosen_kernel
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
+from .preparation import prepare
 from .residual_noise import leaning
-from .result import Status
 from .solution import solve
 
 #: Curves of which the noise is estimated, evenly chosen from those given; and fewest.
@@ -28,7 +29,7 @@ MOST_CURVES, FEWEST_CURVES = 4096, 32
 _SEEN = 0.05
 #: Halvings of the interval in which the level of the correlation lies.
 _HALVINGS = 12
-#: A standard deviation at one checkpoint is not taken for smaller than this share of the mean one.
+#: A standard deviation at one checkpoint is not taken for smaller than this fraction of the mean one.
 _LEAST_STD = 1e-3
 
 
@@ -149,7 +150,7 @@ def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generat
     """The model whose draws, after fits, look like the residuals."""
     e, q, measured = sample
     number = np.maximum(measured.sum(axis=0), 1)
-    taken = np.sum(np.square(q), axis=(0, 2)) / number  # the share of the variance that fits take out
+    taken = np.sum(np.square(q), axis=(0, 2)) / number  # the fraction of the variance that fits take out
     std = np.sqrt(np.sum(np.square(e), axis=0) / number / np.clip(1 - taken, 0.2, 1))
     seen = measured.any(axis=0)
     std = std / np.sqrt(np.mean(np.square(std[seen])))

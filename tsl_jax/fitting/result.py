@@ -1,7 +1,6 @@
 """What a fit returns."""
 
 import dataclasses
-import enum
 from typing import Literal
 
 import jax
@@ -9,143 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from ..arguments import is_traced, real_array
+from ..arguments import real_array
 from ..curves import Family, native
 from ..curves.parts import Parts, apart, in_parts
 from ..jax_switches import with_own_switches
+from .codes import counts, has_parameters
 from .far import split_event
 from .few_sizes import each, on_host
 from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom
-
-
-class Status(enum.IntEnum):
-    """How a curve's fit ended. The numbers are stored in files and never change.
-
-    Curves with `CONVERGED`, `MAX_STEPS` or `AT_BOUND` have parameters; all others have NaN parameters.
-
-    Attributes:
-        CONVERGED: the next step would change the rss by less than the tolerance.
-        MAX_STEPS: the step limit came first; the best point found is kept.
-        AT_BOUND: converged, with a parameter that the data do not limit on its bound.
-        TOO_FEW_POINTS: fewer measured points than parameters + 1 (in `tsl_jax.least_squares`: than parameters).
-        NON_FINITE: infinities, negative weights, or a result too large for the floating-point type.
-        FLAT: all measured losses are equal.
-        UNREADABLE: in a fit store: the losses could not be read.
-        PENDING: in a fit store: not fitted yet.
-
-    Example:
-        >>> import jax.numpy as jnp, tsl_jax as tsl
-        >>> fit = tsl.fit(tsl.Sigmoid(), jnp.arange(1.0, 41.0), jnp.full((2, 40), 3.0, "float32"))
-        >>> tsl.Status(int(fit.status[0])).name
-        'FLAT'
-        >>> tsl.Status.FLAT.cause_and_cure
-        'All measured losses are equal: no curve to fit; the constant is kept.'
-    """
-
-    CONVERGED = 0
-    MAX_STEPS = 1
-    AT_BOUND = 2
-    TOO_FEW_POINTS = 3
-    NON_FINITE = 4
-    FLAT = 5
-    UNREADABLE = 6
-    PENDING = 255
-
-    @property
-    def cause_and_cure(self) -> str:
-        """One sentence: why a curve has this status and what to do about it."""
-        return _CAUSE_AND_CURE[self]
-
-
-_CAUSE_AND_CURE = {
-    Status.CONVERGED: "The fit converged.",
-    Status.MAX_STEPS: "The step limit came first; the best point found is kept. Raise FitOptions.max_steps.",
-    Status.AT_BOUND: "Converged with a parameter on its bound, where the data do not limit it; that parameter has no "
-    "standard error. Measure further or more densely, or move the bound.",
-    Status.TOO_FEW_POINTS: "Fewer measured points than parameters + 1. Measure more checkpoints.",
-    Status.NON_FINITE: "The losses or weights hold infinities or negative weights, or a parameter or the rss is too "
-    "large for the floating-point type. Mark missing values as NaN; use another unit or float64.",
-    Status.FLAT: "All measured losses are equal: no curve to fit; the constant is kept.",
-    Status.UNREADABLE: "The chunk with this token could not be read. Repair the loss store and run again.",
-    Status.PENDING: "Not fitted yet. Run the same command again to go on.",
-}
-
-
-class Category(enum.IntEnum):
-    """Where a token's event lies. The numbers are stored in files and never change.
-
-    Attributes:
-        UNLEARNED: no event that the test against a constant supports; see `FitOptions.event_test`.
-        LEARNED: an event between the first and the last checkpoint.
-        EARLY: an event before the first checkpoint.
-        LATE: an event after the last checkpoint.
-        NONE: no fit, or a family without events.
-
-    Example:
-        >>> import jax.numpy as jnp, tsl_jax as tsl
-        >>> step = jnp.geomspace(1.0, 1000.0, 40)
-        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [3000.0]])) ** 2)
-        >>> [tsl.Category(int(code)).name for code in tsl.fit(tsl.Sigmoid(), step, losses).category]
-        ['LEARNED', 'LATE']
-    """
-
-    UNLEARNED = 0
-    LEARNED = 1
-    EARLY = 2
-    LATE = 3
-    NONE = 255
-
-    @property
-    def meaning(self) -> str:
-        """One sentence: what the category says of a token."""
-        return _MEANING[self]
-
-
-_MEANING = {
-    Category.UNLEARNED: "No event that the test against a constant supports.",
-    Category.LEARNED: "An event between the first and the last checkpoint.",
-    Category.EARLY: "An event before the first checkpoint.",
-    Category.LATE: "An event after the last checkpoint.",
-    Category.NONE: "No fit, or a family without events.",
-}
-
-
-#: Names of the probabilities of a token's categories, in the order in which they are computed.
-EVENT_CATEGORIES = tuple(category.name.lower() for category in Category if category != Category.NONE)
-
-
-def has_parameters(status):
-    """Whether a curve of this status has parameters; elementwise, NumPy or JAX."""
-    return (status == Status.CONVERGED) | (status == Status.MAX_STEPS) | (status == Status.AT_BOUND)
-
-
-def curve_counts(status, category):
-    """Whether a token's fitted curve counts (True) or its constant (False); elementwise, NumPy or JAX.
-
-    The one rule for the mean of the fits and all that follows: the curve counts where it has parameters and is not
-    `Category.UNLEARNED`; elsewhere the constant does.
-
-    Args:
-        status: codes of `Status`, an array of any shape or one code.
-        category: codes of `Category`, likewise.
-
-    Returns:
-        Booleans of that shape.
-
-    Example:
-        >>> import numpy as np
-        >>> status = np.array([Status.CONVERGED, Status.CONVERGED, Status.FLAT])
-        >>> category = np.array([Category.LEARNED, Category.UNLEARNED, Category.NONE])
-        >>> curve_counts(status, category).tolist()
-        [True, False, False]
-    """
-    known = isinstance(status, jax.Array) and not is_traced(status)
-    return each(_counts, status, category) if known else _counts(status, category)
-
-
-def _counts(status, category):
-    return has_parameters(status) & (category != Category.UNLEARNED)
 
 
 @jax.tree_util.register_dataclass
@@ -285,6 +156,6 @@ def predict(family, time, params, status, category, constant, kind="counted", ev
             curve = family.curve_around(apart(family.scale, parts, event), of_curves)
         if kind == "curve":
             return curve
-        return jnp.where(_counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
+        return jnp.where(counts(jnp.asarray(status), jnp.asarray(category))[..., None], curve, flat)
 
     return each(losses, status, category, constant, low, *params.values())

@@ -8,13 +8,15 @@ from ..curves import Family
 from .measures import residuals
 from .options import FitOptions
 from .solution import Solution, solve
-from .xla.projection import Block
+from .xla.projection import CurveBlock
 
 #: Re-weighted fits after the first; each shrinks the distance to the fixed point several times.
 ROUNDS = 6
 
 
-def solve_robust(family: Family, options: FitOptions, threshold: float, block: Block) -> tuple[Solution, jax.Array]:
+def solve_robust(
+    family: Family, options: FitOptions, threshold: float, block: CurveBlock
+) -> tuple[Solution, jax.Array]:
     """Curves that minimise Huber's loss of the residuals, and the noise scale (curves) of each.
 
     The first weights come from deviations from a running median, so that no spike looks like an event; then each fit
@@ -34,12 +36,12 @@ def solve_robust(family: Family, options: FitOptions, threshold: float, block: B
     return solution, lax.stop_gradient(noise_scale(block, r, len(family.names)))
 
 
-def huber_weights(threshold: float, block: Block, r, noise):
+def huber_weights(threshold: float, block: CurveBlock, r, noise):
     """The block with Huber's weights ``min(1, k·noise / |r|)``, and the factor by which they inflate variances.
 
     The noise is at least that of `rounding`: of losses of which more than half are the same the median says nothing.
     The factor is Huber's (Robust Statistics, 1981, section 7.6, with his K left at 1), for variances that are computed
-    from the re-weighted rss and Jacobian: ``Σ w ψ² / Σ w_h r² · mean(w_h / w) / s²``, with s the share of points
+    from the re-weighted rss and Jacobian: ``Σ w ψ² / Σ w_h r² · mean(w_h / w) / s²``, with s the fraction of points
     within the threshold and ``ψ = (w_h / w) r``.
     """
     limit = threshold * jnp.maximum(noise / jnp.sqrt(jnp.maximum(block.weight, 1e-30)), rounding(block))
@@ -54,7 +56,7 @@ def huber_weights(threshold: float, block: Block, r, noise):
     return block._replace(weight=block.weight * shrink), lax.stop_gradient(inflation)
 
 
-def rounding(block: Block):
+def rounding(block: CurveBlock):
     """Half the least step between two losses of a curve, which is what they are known to where they were rounded; and
     at least the rounding of the largest."""
     values = jnp.sort(jnp.where(block.weight > 0, block.loss, jnp.nan), axis=0)  # NaN sorts last
@@ -65,7 +67,7 @@ def rounding(block: Block):
     return lax.stop_gradient(jnp.maximum(jnp.where(jnp.isfinite(least), least / 2, 0), floor))
 
 
-def noise_scale(block: Block, r, used: int):
+def noise_scale(block: CurveBlock, r, used: int):
     """1.4826 times the median of ``sqrt(w)·|r|`` over measured points, corrected for `used` parameters."""
     measured = block.weight > 0
     number = jnp.sum(measured, axis=0)
@@ -75,7 +77,7 @@ def noise_scale(block: Block, r, used: int):
     return 1.4826 * middle * jnp.sqrt(number / jnp.maximum(number - used, 1))
 
 
-def _running_median(block: Block):
+def _running_median(block: CurveBlock):
     """Median of the five neighbouring checkpoints, over measured ones."""
     values = jnp.where(block.weight > 0, block.loss, jnp.nan)
     padded = jnp.pad(values, ((2, 2), (0, 0)), constant_values=jnp.nan)

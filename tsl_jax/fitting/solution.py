@@ -13,20 +13,21 @@ from ..jax_switches import with_own_switches
 from ..linalg import small as small_linalg
 from .native import call as native_kernel
 from .options import FitOptions
-from .xla.kernel import make_limits, on_bound, solve_block
-from .xla.projection import Block
+from .xla.kernel import solve_block
+from .xla.projection import CurveBlock
+from .xla.steps import make_limits, on_bound
 
 
 class Solution(NamedTuple):
     """Best curves of a block: ``coefficients`` are (low plateau, high plateau, theta...)."""
 
     coefficients: Float[Array, "coefficients curves"]
-    held: Bool[Array, "coefficients curves"]  # on a bound
+    active: Bool[Array, "coefficients curves"]  # on a bound
     converged: Bool[Array, " curves"]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def solve(family: Family, options: FitOptions, block: Block) -> Solution:
+def solve(family: Family, options: FitOptions, block: CurveBlock) -> Solution:
     """Minimise ``Σ w (y - low·(1 - f) - high·f)²`` for every column of a block.
 
     With the kernel that the options name: see `native_kernel.with_chosen_kernel`.
@@ -38,13 +39,13 @@ def solve(family: Family, options: FitOptions, block: Block) -> Solution:
         return Solution(*native_kernel.solve_block(family, options, block, functools.partial(_all_change, family))[:3])
     state = solve_block(family, options, block)
     point = state.point
-    held = jnp.concatenate(
+    active = jnp.concatenate(
         [
             jnp.stack([(p <= block.least) | (p >= block.most) for p in (point.low, point.high)]),
             on_bound(point, make_limits(family, options, block)),
         ]
     )
-    return Solution(jnp.concatenate([jnp.stack([point.low, point.high]), point.theta]), held, state.done)
+    return Solution(jnp.concatenate([jnp.stack([point.low, point.high]), point.theta]), active, state.done)
 
 
 @solve.defjvp
@@ -57,30 +58,30 @@ def _solve_jvp(family, options, primals, tangents):
 
 def _all_change(family, block, change, results):
     """`_change` of all that the native kernel gives; JAX needs it where it differentiates twice."""
-    moved = _change(family, Block(*block), Block(*change), Solution(*results[:3]))
+    moved = _change(family, CurveBlock(*block), CurveBlock(*change), Solution(*results[:3]))
     return *moved, *(np.zeros(a.shape, jax.dtypes.float0) for a in results[3:])
 
 
-def _change(family, block: Block, change: Block, solution: Solution) -> Solution:
+def _change(family, block: CurveBlock, change: CurveBlock, solution: Solution) -> Solution:
     """How a solution follows its block."""
 
     def gradient(p, x, loss, weight):
         return jax.grad(lambda q: jnp.sum(weight * jnp.square(loss - model(family, x, q))) / 2)(p)
 
-    def one_curve(p, held, bound_change, loss, weight, loss_change, weight_change):
+    def one_curve(p, active, bound_change, loss, weight, loss_change, weight_change):
         hessian = jax.jacfwd(gradient)(p, block.x, loss, weight)
         _, drift = jax.jvp(
             functools.partial(gradient, p), (block.x, loss, weight), (change.x, loss_change, weight_change)
         )
-        return _follow(hessian, drift, held, bound_change)
+        return _follow(hessian, drift, active, bound_change)
 
-    p, held = solution.coefficients, solution.held
+    p, active = solution.coefficients, solution.active
     most = jnp.where(p[:2] >= block.most, change.most, change.least)
-    bound_change = jnp.concatenate([jnp.where(held[:2], most, 0), jnp.zeros_like(p[2:])])
+    bound_change = jnp.concatenate([jnp.where(active[:2], most, 0), jnp.zeros_like(p[2:])])
     moved = jax.vmap(one_curve, in_axes=1, out_axes=1)(
-        p, held, bound_change, block.loss, block.weight, change.loss, change.weight
+        p, active, bound_change, block.loss, block.weight, change.loss, change.weight
     )
-    nothing: list[Any] = [np.zeros(a.shape, jax.dtypes.float0) for a in (solution.held, solution.converged)]
+    nothing: list[Any] = [np.zeros(a.shape, jax.dtypes.float0) for a in (solution.active, solution.converged)]
     return Solution(moved, *nothing)
 
 
@@ -90,11 +91,11 @@ def model(family: Family, x, coefficients):
     return low * family.complement(x, theta[:, None]) + high * family.shape(x, theta[:, None])
 
 
-def _follow(hessian, drift, held, bound_change):
+def _follow(hessian, drift, active, bound_change):
     """The change of the coefficients that keeps the gradient zero in the free ones."""
-    free = ~held & (jnp.diagonal(hessian) > 0)  # a flat curve says nothing about theta: it stays
+    free = ~active & (jnp.diagonal(hessian) > 0)  # a flat curve says nothing about theta: it stays
     drift = drift + hessian @ bound_change
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(hessian), jnp.finfo(hessian.dtype).tiny))
     system = jnp.where(free[:, None] & free[None, :], hessian * scale[:, None] * scale[None, :], 0)
-    system = jnp.where(jnp.eye(len(held), dtype=bool) & ~free[:, None], 1, system)
+    system = jnp.where(jnp.eye(len(active), dtype=bool) & ~free[:, None], 1, system)
     return jnp.where(free, -scale * small_linalg.solve(system, scale * drift), bound_change)

@@ -10,15 +10,15 @@ from jax import lax
 from jaxtyping import Array, Float, UInt8
 
 from ..curves import Family
+from .codes import Category
 from .measures import Measures
 from .noise import degrees_of_freedom
 from .options import FitOptions
-from .result import Category
 from .scaling import normalised
 from .solution import Solution
 
-#: The variance of residuals is taken from at least this share of the points, however many the fit and the correlation
-#: take up.
+#: The variance of residuals is taken from at least this fraction of the points, however many the fit and the
+#: correlation take up.
 LEAST_FREEDOM = 0.1
 #: Residuals are not known to less than so many units of rounding of the losses.
 ROUNDING = 4
@@ -43,7 +43,7 @@ def scatter_of(measures: Measures, size: int, num_points, inflation) -> Scatter:
 
 
 def _kept(measures: Measures):
-    """(coefficients, curves): which are neither held nor undetermined."""
+    """(coefficients, curves): which are neither on a bound nor undetermined."""
     diagonal = jnp.stack([measures.factor[i, i] for i in range(len(measures.factor))])
     return jnp.isfinite(diagonal) & (diagonal != 0)
 
@@ -85,7 +85,7 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
     ]
     unresolved = lax.stop_gradient(jnp.where(num_points == len(x), family.resolution(x, coefficients[2:]), 0))
     lost = [jnp.isnan(measures.factor[i, i]) for i in range(size)]
-    kept = [~solution.held[i] & ~lost[i] for i in range(size)]
+    kept = [~solution.active[i] & ~lost[i] for i in range(size)]
     for k in range(size - 2):
         open_ = unresolved[k] > 0
         lost[2 + k] = (lost[2 + k] | beyond[k]) & ~open_
@@ -93,7 +93,7 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
     factor = [[jnp.where(kept[i], measures.factor[i, j], 0) for j in range(size)] for i in range(size)]
     errors = {}
     for name in params:
-        slopes = [jnp.where(solution.held[i], 0, rows[i][name]) for i in range(size)]
+        slopes = [jnp.where(solution.active[i], 0, rows[i][name]) for i in range(size)]
         scale = normalised(functools.reduce(jnp.maximum, (jnp.abs(slope) for slope in slopes)))
         slopes = [scale * slope for slope in slopes]  # of times like 1e30, whose squares are beyond float32
         along = [sum(slopes[i] * factor[i][j] for i in range(size)) for j in range(size)]

@@ -11,7 +11,7 @@ from .residual_noise import leaning, noise_of
 CAUTION, SECOND_CAUTION = 0.75, 0.25
 #: with one between neighbours of at most this,
 MOST_WHITENED = 0.99
-#: and with this share of the growth of variance that a curve's own residuals show: some of it is misfit.
+#: and with this fraction of the growth of variance that a curve's own residuals show: some of it is misfit.
 TRUST_IN_GROWTH = 0.5
 #: What is left of a gain counts from so many units of rounding of the whole on.
 ROUNDING = 64.0
@@ -136,7 +136,7 @@ def best_step(root, e, basis):
 
 
 def _counted(root):
-    """The share of a gain that is not rounding."""
+    """The fraction of a gain that is not rounding."""
     return 1 - ROUNDING * jnp.finfo(root.dtype).eps
 
 

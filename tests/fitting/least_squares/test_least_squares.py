@@ -12,7 +12,8 @@ import scipy.optimize
 from nist_strd import PROBLEMS
 
 from tsl_jax.fitting import Status
-from tsl_jax.fitting.least_squares.interface import LeastSquaresOptions, least_squares
+from tsl_jax.fitting.least_squares.interface import least_squares
+from tsl_jax.fitting.least_squares.options import LeastSquaresOptions
 
 #: Certified digits reached by both starts (parameters, standard deviations, rss) of 11. The residuals of
 #: Lanczos1 are 1e-13 of its data: in float64 only their first three digits exist.
@@ -457,8 +458,10 @@ def test_a_residual_that_cannot_be_hashed_is_refused():
         least_squares(Unhashable(), jnp.ones(1))
 
 
-def test_the_example_of_the_docstring_runs(single_precision):
-    assert doctest.testmod(sys.modules["tsl_jax.fitting.least_squares.interface"]).failed == 0
+@pytest.mark.parametrize("module", ["interface", "options", "result"])
+def test_the_example_of_the_docstring_runs(module, single_precision):
+    found = doctest.testmod(sys.modules[f"tsl_jax.fitting.least_squares.{module}"])
+    assert (found.failed, found.attempted > 0) == (0, True)
 
 
 def test_a_list_of_parameters_that_the_residual_cannot_take_is_said():

@@ -9,10 +9,10 @@ from tests.fitting.planted import CHECKPOINTS, CURVES, SIGMOID, clean
 from tests.needed import missing
 from tsl_jax import FitOptions
 from tsl_jax.fitting import native
-from tsl_jax.fitting.fit import prepare
 from tsl_jax.fitting.measures import _method as measure_method
 from tsl_jax.fitting.native.call import _method
 from tsl_jax.fitting.noise import assumed_noise
+from tsl_jax.fitting.preparation import prepare
 
 SIZE = 4
 
@@ -38,7 +38,7 @@ def measure_arguments():
     arrays, _ = solve_arguments()
     arrays = {name: arrays[name] for name in ("x", "losses", "weights")}
     arrays["coefficients"] = jnp.ones((SIZE, CURVES))
-    arrays["held"] = jnp.zeros((SIZE, CURVES), bool)
+    arrays["active"] = jnp.zeros((SIZE, CURVES), bool)
     arrays |= assumed_noise("correlated", None, CHECKPOINTS, jnp.float32)._asdict()
     return arrays, measure_method() | {"family": "sigmoid"}
 

@@ -14,10 +14,10 @@ import pytest
 from tests.fitting.planted import CHECKPOINTS, SIGMOID, noisy, options_of
 from tests.needed import missing
 from tsl_jax.fitting import native
-from tsl_jax.fitting.fit import prepare
 from tsl_jax.fitting.measures import measure
 from tsl_jax.fitting.native import building
 from tsl_jax.fitting.noise import assumed_noise
+from tsl_jax.fitting.preparation import prepare
 from tsl_jax.fitting.solution import solve
 
 COMPILER = building._compiler(building.CPU)

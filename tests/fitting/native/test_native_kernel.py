@@ -15,10 +15,10 @@ from tests.fitting.planted import AXIS, SIGMOID, assert_same_minimum, clean, noi
 from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
 from tsl_jax.fitting import chosen_kernel, has_parameters, native, row_multiple
-from tsl_jax.fitting.fit import prepare
 from tsl_jax.fitting.measures import measure
 from tsl_jax.fitting.native import building
 from tsl_jax.fitting.noise import Noise, assumed_noise
+from tsl_jax.fitting.preparation import prepare
 from tsl_jax.fitting.solution import solve
 from tsl_jax.fitting.xla.search import NUM_RUNS
 

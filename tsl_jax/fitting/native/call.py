@@ -21,8 +21,8 @@ from ...jax_switches import with_own_switches
 from .. import native
 from ..noise import Noise
 from ..options import FitOptions
-from ..xla import kernel, search
-from ..xla.projection import Block
+from ..xla import kernel, search, steps
+from ..xla.projection import CurveBlock
 
 #: ``change(arguments, changes of the arguments, results)``, the changes of the results: a derivative forwards.
 Change = Callable[[tuple, tuple, tuple], tuple]
@@ -102,7 +102,7 @@ def _is_tracing() -> bool:
     return isinstance(jnp.zeros(()), Tracer)
 
 
-def solve_block(family: Family, options: FitOptions, block: Block, change: Change):
+def solve_block(family: Family, options: FitOptions, block: CurveBlock, change: Change):
     """Fit every column of a block.
 
     Args:
@@ -136,9 +136,9 @@ def measure(
     kernel: str,
     assumed: Noise,
     method: dict[str, Any],
-    block: Block,
+    block: CurveBlock,
     coefficients,
-    held,
+    active,
     change: Change,
 ):
     """The fields of `measures.Measures`, in their order.
@@ -149,16 +149,16 @@ def measure(
         change: how they follow the arguments, of which the first is `with_noise` of x.
     """
 
-    def run(shared, loss, weight, coefficients, held):
+    def run(shared, loss, weight, coefficients, active):
         size, curves = coefficients.shape
         x, noise = without_noise(shared, len(loss))
         numbers, square = (jax.ShapeDtypeStruct((*shape, curves), x.dtype) for shape in ((), (size, size)))
         call = jax.ffi.ffi_call(native.TARGETS[kernel][1], [square] * 2 + [numbers] * 10)
-        args = (x, loss.T, weight.T, coefficients, held, *noise)
+        args = (x, loss.T, weight.T, coefficients, active, *noise)
         return tuple(call(*args, family=family.name, **method))
 
     shared = with_noise(block.x, assumed)
-    return _over_curves(run, change)(shared, block.loss, block.weight, coefficients, held)
+    return _over_curves(run, change)(shared, block.loss, block.weight, coefficients, active)
 
 
 def with_noise(x, assumed: Noise):
@@ -186,12 +186,12 @@ def _over_curves(run, change: Change):
             results = mapped(x, *arrays)
             return results, (False,) * len(results)
         pairs = zip(arrays, is_batched[1:], strict=True)
-        spread = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
+        repeated = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
         if is_batched[0]:
-            results = lax.map(lambda a: mapped(*a), (x, *spread))
+            results = lax.map(lambda a: mapped(*a), (x, *repeated))
         else:
-            curves = spread[0].shape[-1]
-            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * curves) for a in spread]
+            curves = repeated[0].shape[-1]
+            more = [jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], size * curves) for a in repeated]
             results = mapped(x, *more)
             results = tuple(jnp.moveaxis(a.reshape(*a.shape[:-1], size, curves), -2, 0) for a in results)
         return results, (True,) * len(results)
@@ -224,22 +224,22 @@ def _method(options: FitOptions, eps: float) -> dict[str, Any]:
         "runs": search.NUM_RUNS,
     }
     numbers = {
-        "first_damping": kernel.FIRST_DAMPING,
-        "failed_damping": kernel.FAILED_DAMPING,
-        "ease": kernel.EASE,
-        "tighten": kernel.TIGHTEN,
-        "last_damping": kernel.LAST_DAMPING,
+        "first_damping": steps.FIRST_DAMPING,
+        "failed_damping": steps.FAILED_DAMPING,
+        "ease": steps.EASE,
+        "tighten": steps.TIGHTEN,
+        "last_damping": steps.LAST_DAMPING,
         "barely_seen": kernel.BARELY_SEEN,
         "clear": kernel.CLEAR,
         "promising": kernel.PROMISING,
         "same_rise": kernel.SAME_RISE,
         "same_rss": kernel.SAME_RSS,
         "perfect": kernel.PERFECT,
-        "longest_step": kernel.LONGEST_STEP,
-        "tolerance": kernel.tolerance(options, eps),
+        "longest_step": steps.LONGEST_STEP,
+        "tolerance": steps.tolerance(options, eps),
         "flat": search.FLAT,
-        "least_spread": search.LEAST_SPREAD,
-        "rounding": kernel.rounding(eps),
+        "least_tss": search.LEAST_TSS,
+        "rounding": steps.rounding(eps),
     }
     return {name: np.int32(value) for name, value in counts.items()} | {
         name: np.float32(value) for name, value in numbers.items()

@@ -17,8 +17,8 @@ _ROUNDING = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
-    """How a named parameter is held.
+class Profiled:
+    """How a named parameter is profiled.
 
     Attributes:
         name: of the parameter.
@@ -35,7 +35,7 @@ class Held:
     steady: bool
 
 
-def held_parameter(family: Family, name: str) -> Held:
+def profiled_parameter(family: Family, name: str) -> Profiled:
     """How ``name`` is held, by probing `Family.named` at two places.
 
     Raises:
@@ -51,7 +51,9 @@ def held_parameter(family: Family, name: str) -> Held:
         def value(p):
             return family.named(p[0], p[1], p[2:], window)[name]
 
-        probes = [jnp.asarray([1.5, 2.5, *(lower + share * (upper - lower))], jnp.float32) for share in (0.3, 0.4)]
+        probes = [
+            jnp.asarray([1.5, 2.5, *(lower + fraction * (upper - lower))], jnp.float32) for fraction in (0.3, 0.4)
+        ]
         slopes = np.abs([np.asarray(jax.grad(value)(p)) for p in probes])
         along = jnp.asarray([1.0, 1.0, *np.zeros(len(lower))], jnp.float32)
         bend = [abs(float(value(p + along) - 2 * value(p) + value(p - along))) for p in probes]
@@ -65,7 +67,7 @@ def held_parameter(family: Family, name: str) -> Held:
             f"name: {name!r} of family {family.name!r} is neither a function of one component of theta nor linear in "
             "the plateaus, as a profile interval needs; take Fit.interval, which follows from the standard error"
         )
-    return Held(name, None if of_plateaus else int(components[0]), bool(depends[1]), not components.size)
+    return Profiled(name, None if of_plateaus else int(components[0]), bool(depends[1]), not components.size)
 
 
 class Trial(NamedTuple):
@@ -76,10 +78,10 @@ class Trial(NamedTuple):
     high: Curves
     rss: Curves  # infinite where the bounds leave no plateaus
     normal: Float[Array, "theta theta curves"]
-    descent: Float[Array, "theta curves"]
+    negative_half_gradient: Float[Array, "theta curves"]
 
 
-def constrained(family: Family, held: Held, window, block: Rooted, value, theta, low, high) -> Trial:
+def project_constrained(family: Family, profiled: Profiled, window, block: Rooted, value, theta, low, high) -> Trial:
     """`projection.project` with one parameter held: at ``value``, theta's own unit for one of theta's components.
 
     Args:
@@ -88,9 +90,9 @@ def constrained(family: Family, held: Held, window, block: Rooted, value, theta,
         theta: (theta, curves); a component that is held is overwritten.
         low, high: (curves,) plateaus to start from, for precision.
     """
-    if held.component is not None:
-        return _at_component(family, held.component, block, value, theta, low, high)
-    return _at_plateaus(family, held, window, block, value, theta, low, high)
+    if profiled.component is not None:
+        return _at_component(family, profiled.component, block, value, theta, low, high)
+    return _at_plateaus(family, profiled, window, block, value, theta, low, high)
 
 
 def _at_component(family: Family, component: int, block: Rooted, value, theta, low, high) -> Trial:
@@ -99,7 +101,7 @@ def _at_component(family: Family, component: int, block: Rooted, value, theta, l
     e, f = block.root * e, block.root * f
     r = block.loss - (low * e + high * f)
     a00, a01, a11 = _dot(e, e), _dot(e, f), _dot(f, f)
-    d_low, d_high, held_low, held_high = box_step(
+    d_low, d_high, active_low, active_high = box_step(
         (a00, a01, a11),
         (_dot(e, r), _dot(f, r)),
         (block.least - low, block.least - high),
@@ -108,8 +110,8 @@ def _at_component(family: Family, component: int, block: Rooted, value, theta, l
     low = jnp.clip(low + d_low, block.least, block.most)
     high = jnp.clip(high + d_high, block.least, block.most)
     r = block.loss - (low * e + high * f)
-    a01 = jnp.where(held_low | held_high, 0, a01)
-    a00, a11 = jnp.where(held_low, 1, a00), jnp.where(held_high, 1, a11)
+    a01 = jnp.where(active_low | active_high, 0, a01)
+    a00, a11 = jnp.where(active_low, 1, a00), jnp.where(active_high, 1, a11)
     det = positive(a00 * a11 - a01 * a01, a00 * a11)
     columns: list = []
     for k, slope in enumerate(slopes):
@@ -117,12 +119,12 @@ def _at_component(family: Family, component: int, block: Rooted, value, theta, l
             columns.append(None)
             continue
         g = (high - low) * block.root * slope
-        c0, c1 = jnp.where(held_low, 0, _dot(e, g)), jnp.where(held_high, 0, _dot(f, g))
+        c0, c1 = jnp.where(active_low, 0, _dot(e, g)), jnp.where(active_high, 0, _dot(f, g))
         columns.append(g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f))
     return Trial(theta, low, high, _dot(r, r), *_equations(columns, r))
 
 
-def _at_plateaus(family: Family, held: Held, window, block: Rooted, value, theta, low, high) -> Trial:
+def _at_plateaus(family: Family, profiled: Profiled, window, block: Rooted, value, theta, low, high) -> Trial:
     f, e, slopes = shape_and_slopes(family, block.x, theta, unit_vectors(theta))
     e, f = block.root * e, block.root * f
 
@@ -131,11 +133,11 @@ def _at_plateaus(family: Family, held: Held, window, block: Rooted, value, theta
 
         def named(offset, amplitude):
             like = jnp.zeros_like(theta[0])
-            return family.named(like + offset, like + amplitude, theta, window)[held.name]
+            return family.named(like + offset, like + amplitude, theta, window)[profiled.name]
 
         base = named(0, 0)
         zero, one = jnp.zeros_like(base), jnp.ones_like(base)
-        if not held.by_amplitude:
+        if not profiled.by_amplitude:
             return ((value - base) / (named(1, 0) - base), zero), (zero, one)
         unit = named(0, 1) - base
         return (zero, (value - base) / unit), (one, 1 - (named(1, 0) - base) / unit)
@@ -143,7 +145,7 @@ def _at_plateaus(family: Family, held: Held, window, block: Rooted, value, theta
     start, direction = line(theta)
     least, most, feasible = _room(start, direction, block)
     column = direction[0] * e + direction[1] * f
-    free = jnp.clip(low if held.by_amplitude else high, least, most)
+    free = jnp.clip(low if profiled.by_amplitude else high, least, most)
     r = block.loss - ((start[0] + free * direction[0]) * e + (start[1] + free * direction[1]) * f)
     square = positive(_dot(column, column), _dot(e, e) + _dot(f, f))
     moved = jnp.clip(free + _dot(column, r) / square, least, most)
@@ -153,7 +155,7 @@ def _at_plateaus(family: Family, held: Held, window, block: Rooted, value, theta
     columns = []
     for k, slope in enumerate(slopes):
         g = (high - low) * block.root * slope
-        if not held.steady:
+        if not profiled.steady:
             moves = jax.jvp(line, (theta,), (unit_vectors(theta)[k],))[1]
             g = g + sum((moves[0][i] + moved * moves[1][i]) * c for i, c in ((0, e), (1, f)))
         columns.append(g - jnp.where(on_bound, 0, _dot(column, g)) / square * column)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,30 +10,25 @@ from jaxtyping import Array, Float
 
 from ...curves import Family
 from ...jax_switches import with_own_switches
+from ..block_fit import best
 from ..checks import check_input, check_noise
+from ..codes import Status
 from ..far import axis_value, is_far
 from ..few_sizes import device_of, in_few_sizes
-from ..fit import best, flat_rows, prepare
+from ..interface import flat_rows
 from ..intervals import Interval, check_level, t_quantile
-from ..measures import Measures, measure
+from ..measures import measure
 from ..native.call import with_chosen_kernel
 from ..noise import NoiseModel, assumed_noise
 from ..options import FitOptions
-from ..result import Status
+from ..preparation import prepare
 from ..scaling import sizes_of
-from ..solution import Solution
 from ..statistics import evidence_of, scatter_of
 from ..xla.kernel import tile_size
-from ..xla.projection import Block
-from .constrained import Curves, Held, held_parameter
-from .walk import Place, Task, end_of, walk
+from .bounds import at_reach, in_own_unit, limits_of, profiled_errors
+from .constrained import Profiled, profiled_parameter
+from .walk import Task, end_of, walk_outwards
 
-#: Where the fit gives no error, the first place of a walk lies this share of the parameter's range from it.
-_FIRST = 0.1
-#: A parameter whose bounds depend on theta is followed up to this multiple of its value.
-_FARTHEST = 1e6
-#: A plateau beyond this share of the engine's own bound could be anything: so far out float32 resolves nothing.
-_REACH = 0.5
 #: Tiles of curves that are worked on together, and curves to which fewer are padded.
 TILES, FEWEST = 8, 32
 
@@ -120,17 +114,17 @@ def profile_interval(
     check_level(level)
     device = device_of(losses)
     axis_values, losses, weights = check_input(family, time, losses, weights, options)
-    held = held_parameter(family, name)
+    profiled = profiled_parameter(family, name)
     check_noise(options, noise, axis_values)
     dtype = jnp.promote_types(losses.dtype, jnp.float32)
     options = with_chosen_kernel(family, options, dtype)
     u = family.coordinate(axis_values)
     window = family.window(u)
     x = jnp.asarray((u - window[0]) / window[1], dtype)
-    in_windows = held.name == family.event and is_far(family, axis_values, dtype)
+    in_windows = profiled.name == family.event and is_far(family, axis_values, dtype)
     axis = x, tuple(jnp.asarray(a, dtype) for a in window), assumed_noise(options.noise, noise, len(x), dtype)
     lower, upper = in_few_sizes(
-        functools.partial(_of_rows, family, held, float(level), options, in_windows, axis),
+        functools.partial(_of_rows, family, profiled, float(level), options, in_windows, axis),
         flat_rows(losses, weights),
         shape=losses.shape[:-1],
         multiple=tile_size(len(x)),
@@ -143,7 +137,7 @@ def profile_interval(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _of_rows(family: Family, held: Held, level: float, options: FitOptions, in_windows: bool, axis, *rows):
+def _of_rows(family: Family, profiled: Profiled, level: float, options: FitOptions, in_windows: bool, axis, *rows):
     number, num_checkpoints = rows[0].shape
     tile = tile_size(num_checkpoints)
     size = min(TILES * tile, max(1 << max(number - 1, 0).bit_length(), 1))
@@ -152,12 +146,12 @@ def _of_rows(family: Family, held: Held, level: float, options: FitOptions, in_w
         jnp.pad(a, ((0, blocks * size - number), (0, 0)), constant_values=jnp.nan).reshape(blocks, size, -1)
         for a in rows
     ]
-    found = lax.map(lambda block: _of_block(family, held, level, options, in_windows, axis, *block), tuple(padded))
+    found = lax.map(lambda block: _of_block(family, profiled, level, options, in_windows, axis, *block), tuple(padded))
     return tuple(a.reshape(blocks * size)[:number] for a in found)
 
 
 def _of_block(
-    family: Family, held: Held, level: float, options: FitOptions, in_windows: bool, axis, losses, weights=None
+    family: Family, profiled: Profiled, level: float, options: FitOptions, in_windows: bool, axis, losses, weights=None
 ):
     """The ends of the intervals of (curves, checkpoints) losses.
 
@@ -170,11 +164,11 @@ def _of_block(
     measures = measure(family, options, assumed, block, solution)
     scatter = scatter_of(measures, len(family.names), num_points, inflation)
     t = t_quantile(level, scatter.freedom)
-    estimate, naive, ratio = _held_errors(family, held, window, measures, solution)
+    estimate, naive, ratio = profiled_errors(family, profiled, window, measures, solution)
     eps = float(jnp.finfo(x.dtype).eps)
     rounding = jnp.sum(block.weight * jnp.square(block.loss), axis=0) * (4 * eps) ** 2
     allowed = jnp.maximum(jnp.square(t) * scatter.variance * ratio, rounding)
-    limits = _limits(family, held, window, options, block, solution, estimate, in_windows)
+    limits = limits_of(family, profiled, window, options, block, solution, estimate, in_windows)
     wald = jnp.sqrt(allowed * naive)
     first = jnp.where(wald > 0, jnp.minimum(wald, 2 * limits.width), limits.width)
     low, high, theta = solution.coefficients[0], solution.coefficients[1], solution.coefficients[2:]
@@ -183,102 +177,17 @@ def _of_block(
         Task(estimate, theta, low, high, measures.rss, allowed, -first, limits.lower),
         Task(estimate, theta, low, high, measures.rss, allowed, first, limits.upper),
     )
-    ended = walk(family, held, window, block, task)
+    ended = walk_outwards(family, profiled, window, block, task)
     end, place = end_of(ended)
-    open_ended = ended.limited | _at_reach(options, block, place)
+    open_ended = ended.limited | at_reach(options, block, place)
     if family.event is not None:
         careful = dataclasses.replace(options, event_test="f_test", significance=1 - level)
         unseen = evidence_of(careful, len(family.names), measures, num_points, inflation).ratio < 1
         open_ended |= jnp.tile(unseen, 2)
     ends = [
-        jnp.where(reached, beyond, _in_own_unit(family, held, window, solution, value, in_windows))
+        jnp.where(reached, beyond, in_own_unit(family, profiled, window, solution, value, in_windows))
         for value, reached, beyond in zip(jnp.split(end, 2), jnp.split(open_ended, 2), limits.beyond, strict=True)
     ]
     usable = (status == Status.CONVERGED) & jnp.isfinite(estimate)
-    size = sizes_of(family, solution.coefficients[2:], window, units.loss)[held.name]
+    size = sizes_of(family, solution.coefficients[2:], window, units.loss)[profiled.name]
     return tuple(jnp.where(usable, size * a, jnp.nan) for a in (jnp.minimum(*ends), jnp.maximum(*ends)))
-
-
-def _held_errors(family: Family, held: Held, window, measures: Measures, solution: Solution):
-    """The parameter's value, its variance for independent noise of variance 1, and the sandwich's variance over that.
-
-    Where the fit does not determine the parameter there is neither; the noise then counts as it does for a mean.
-    """
-    p = solution.coefficients
-    factor = jnp.nan_to_num(measures.factor)
-    if held.component is not None:
-        estimate, along = p[2 + held.component], factor[2 + held.component]
-    else:
-
-        def value(p):
-            return family.named(p[0], p[1] - p[0], p[2:], window)[held.name]
-
-        estimate, along = value(p), jnp.zeros_like(factor[0])
-        for i in range(len(p)):
-            slope = jax.jvp(value, (p,), (jnp.zeros_like(p).at[i].set(1),))[1]
-            along = along + jnp.where(solution.held[i], 0, slope) * factor[i]
-    naive = jnp.sum(jnp.square(along), axis=0)
-    sandwich = jnp.einsum("ac,abc,bc->c", along, measures.meat, along)
-    known = (naive > 0) & jnp.isfinite(naive) & (sandwich > 0)
-    ratio = jnp.where(known, sandwich / jnp.where(known, naive, 1), jnp.maximum(measures.long_run, 1))
-    return estimate, jnp.where(known, naive, 0), ratio
-
-
-class Limits(NamedTuple):
-    """Between what a parameter may lie, in the unit in which it is held."""
-
-    lower: Curves
-    upper: Curves
-    beyond: tuple[Curves, Curves]  # the ends of an interval that reaches them, in the parameter's own unit
-    width: Curves  # of a first look where the fit gives none
-
-
-def _limits(
-    family: Family, held: Held, window, options: FitOptions, block: Block, solution: Solution, estimate, in_windows
-):
-    """Theta's bounds are the engine's: beyond them anything is possible. Those of the plateaus are what options say."""
-    like = jnp.zeros_like(estimate)
-    if held.component is not None:
-        lower, upper = (like + bound[held.component].astype(like.dtype) for bound in family.bounds(block.x))
-        beyond = [_in_own_unit(family, held, window, solution, like + end, in_windows) for end in (-jnp.inf, jnp.inf)]
-        return Limits(lower, upper, (beyond[0], beyond[1]), _FIRST * (upper - lower))
-    measured = block.weight > 0
-    spread = jnp.max(jnp.where(measured, block.loss, -jnp.inf), axis=0)
-    spread = spread - jnp.min(jnp.where(measured, block.loss, jnp.inf), axis=0)
-    spread = jnp.where(jnp.isfinite(spread) & (spread > 0), spread, 1)
-    if not held.steady:
-        wide = jnp.maximum(jnp.abs(estimate), jnp.finfo(like.dtype).tiny)
-        return Limits(
-            estimate - _FARTHEST * wide, estimate + _FARTHEST * wide, (like - jnp.inf, like + jnp.inf), _FIRST * wide
-        )
-
-    def corners(least, most):
-        ends = (least, least), (least, most), (most, least), (most, most)
-        return jnp.stack([family.named(a, b - a, solution.coefficients[2:], window)[held.name] for a, b in ends])
-
-    inner = corners(block.least, block.most)
-    least = block.least if options.min_plateau is not None else like - jnp.inf
-    most = block.most if options.max_plateau_ratio is not None else like + jnp.inf
-    outer = corners(least, most)  # NaN where infinities cancel
-    beyond = (
-        jnp.min(jnp.where(jnp.isnan(outer), jnp.inf, outer), axis=0),
-        jnp.max(jnp.where(jnp.isnan(outer), -jnp.inf, outer), axis=0),
-    )
-    return Limits(jnp.min(inner, axis=0), jnp.max(inner, axis=0), beyond, _FIRST * spread)
-
-
-def _at_reach(options: FitOptions, block: Block, place: Place):
-    """Whether a plateau is as far out as only the engine's own bound lets it, not one that the options set."""
-    above = jnp.maximum(place.low, place.high) >= _REACH * jnp.tile(block.most, 2)
-    below = jnp.minimum(place.low, place.high) <= _REACH * jnp.tile(block.least, 2)
-    return (above & (options.max_plateau_ratio is None)) | (below & (options.min_plateau is None))
-
-
-def _in_own_unit(family: Family, held: Held, window, solution: Solution, value, in_windows):
-    """The named parameter where it is held at ``value``; of an event ``in_windows`` its place in the window's unit."""
-    if held.component is None:
-        return value
-    p = solution.coefficients
-    if in_windows:
-        return family.event_at(p[2:].at[held.component].set(value))
-    return family.named(p[0], p[1] - p[0], p[2:].at[held.component].set(value), window)[held.name]

@@ -8,22 +8,23 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from ...curves import Family
-from ..xla.kernel import EASE, FIRST_DAMPING, LAST_DAMPING, TIGHTEN, damped_step, select, tile_size
-from ..xla.projection import Block, rooted
-from .constrained import Curves, Held, Trial, constrained
+from ..xla.kernel import tile_size
+from ..xla.projection import CurveBlock, rooted
+from ..xla.steps import EASE, FIRST_DAMPING, LAST_DAMPING, TIGHTEN, damped_step, select
+from .constrained import Curves, Profiled, Trial, project_constrained
 
-#: The minimum over the other parameters is found to this share of the rise that is allowed.
+#: The minimum over the other parameters is found to this fraction of the rise that is allowed.
 INNER_TOLERANCE = 2e-3
 #: Most Levenberg-Marquardt steps for it, and most places of the parameter.
 MOST_INNER, MOST_PLACES = 24, 40
 #: Rounds before lanes that are done make room.
 ROUNDS = 3
-#: An end is found where the square root of the rise is within this share of the allowed one's, or where it lies between
-#: places this close together, relative to their distance from the fit.
+#: An end is found where the square root of the rise is within this fraction of the allowed one's, or where it lies
+#: between places this close together, relative to their distance from the fit.
 END_TOLERANCE, CLOSE = 5e-3, 1e-4
 #: While the end is not yet passed, the distance from the fit grows by at least and at most so much.
 LEAST_GROWTH, MOST_GROWTH = 1.3, 4.0
-#: No step of theta is longer than this share of its range.
+#: No step of theta is longer than this fraction of its range.
 LONGEST_STEP = 0.2
 
 
@@ -67,7 +68,7 @@ class Task(NamedTuple):
     limit: Curves  # the parameter goes no farther
 
 
-def walk(family: Family, held: Held, window, block: Block, task: Task) -> Walk:
+def walk_outwards(family: Family, profiled: Profiled, window, block: CurveBlock, task: Task) -> Walk:
     """Both sides of every curve to their ends, in one tile: where a lane is done, the next one takes its place.
 
     A lane is a state machine, one evaluation a round: Levenberg-Marquardt steps for the other parameters at one value
@@ -88,11 +89,13 @@ def walk(family: Family, held: Held, window, block: Block, task: Task) -> Walk:
         state, chosen, taken = carry
         curve = jnp.where(chosen < lanes, chosen, 0) % curves
         columns = (jnp.take(a, curve, axis=0).T for a in rows)
-        data = rooted(Block(block.x, *columns, *(a[curve] for a in block[3:])))
+        data = rooted(CurveBlock(block.x, *columns, *(a[curve] for a in block[3:])))
         given, part = jax.tree.map(lambda a: jnp.take(a, chosen, axis=-1, mode="clip"), (task, state))
 
         def round_(_, part):
-            trial = constrained(family, held, window, data, part.value, part.theta, part.best.low, part.best.high)
+            trial = project_constrained(
+                family, profiled, window, data, part.value, part.theta, part.best.low, part.best.high
+            )
             stepped, ready = _descend(part, trial, given, *bounds)
             return select(part.done, part, select(ready, _place(stepped, given, *bounds), stepped))
 
@@ -145,14 +148,16 @@ def _descend(state: Walk, trial: Trial, task: Task, lower, upper) -> tuple[Walk,
     best = select(better | ~evaluated, trial, state.best)
     damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, FIRST_DAMPING) * TIGHTEN)
     damping = jnp.where(evaluated, damping, FIRST_DAMPING)
-    frozen = ((best.theta <= lower) & (best.descent <= 0)) | ((best.theta >= upper) & (best.descent >= 0))
+    active = ((best.theta <= lower) & (best.negative_half_gradient <= 0)) | (
+        (best.theta >= upper) & (best.negative_half_gradient >= 0)
+    )
     both = jnp.stack([jnp.zeros_like(damping), damping])
-    newton, step = jnp.moveaxis(damped_step(best.normal, best.descent, both, frozen), 1, 0)
-    gain = jnp.sum(jnp.where(frozen, 0, best.descent) * newton, axis=0)
+    newton, step = jnp.moveaxis(damped_step(best.normal, best.negative_half_gradient, both, active), 1, 0)
+    predicted = jnp.sum(jnp.where(active, 0, best.negative_half_gradient) * newton, axis=0)
     longest = LONGEST_STEP * (upper - lower)
     theta = jnp.clip(best.theta + jnp.clip(step, -longest, longest), lower, upper)
     inner = state.inner + 1
-    ready = (gain <= INNER_TOLERANCE * task.allowed) | (damping > LAST_DAMPING) | (inner >= MOST_INNER)
+    ready = (predicted <= INNER_TOLERANCE * task.allowed) | (damping > LAST_DAMPING) | (inner >= MOST_INNER)
     ready |= ~(best.rss < jnp.inf)
     return state._replace(theta=theta, best=best, damping=damping, inner=inner), ready
 
@@ -171,16 +176,16 @@ def _place(state: Walk, task: Task, lower, upper) -> Walk:
     outside = select(out, here, kept)
     passed = state.passed | out
     farther = _farther(task, inside)
-    share = inside.excess / jnp.where(passed, inside.excess - outside.excess, -1)
-    share = jnp.where(jnp.isfinite(outside.excess), jnp.clip(share, 0.02, 0.98), 0.5)
-    value = jnp.where(passed, inside.value + share * (outside.value - inside.value), farther)
+    fraction = inside.excess / jnp.where(passed, inside.excess - outside.excess, -1)
+    fraction = jnp.where(jnp.isfinite(outside.excess), jnp.clip(fraction, 0.02, 0.98), 0.5)
+    value = jnp.where(passed, inside.value + fraction * (outside.value - inside.value), farther)
     apart = jnp.abs(outside.value - inside.value) <= CLOSE * jnp.abs(outside.value - task.estimate)
     limited = ~out & (here.value == task.limit)
     places = state.places + 1
     done = limited | (jnp.abs(excess) < END_TOLERANCE) | (passed & apart) | (places >= MOST_PLACES)
     # The other parameters follow the line through the two places that are known.
     ahead = inside.theta + _ratio(value - inside.value, inside.value - task.estimate) * (inside.theta - task.theta)
-    between = inside.theta + share * (outside.theta - inside.theta)
+    between = inside.theta + fraction * (outside.theta - inside.theta)
     theta = jnp.clip(jnp.where(passed & jnp.isfinite(outside.excess), between, ahead), lower, upper)
     return state._replace(
         value=value,
@@ -212,6 +217,6 @@ def end_of(state: Walk) -> tuple[Curves, Place]:
     """The end, between the two places or where there is no other at the place inside, and the place nearest to it."""
     a, b = state.inside, state.outside
     known = state.passed & jnp.isfinite(b.excess) & (b.excess - a.excess > 0)
-    share = jnp.where(known, -a.excess / jnp.where(known, b.excess - a.excess, 1), 0)
-    end = a.value + share * (b.value - a.value)
-    return end, select(share > 0.5, b, a)
+    fraction = jnp.where(known, -a.excess / jnp.where(known, b.excess - a.excess, 1), 0)
+    end = a.value + fraction * (b.value - a.value)
+    return end, select(fraction > 0.5, b, a)

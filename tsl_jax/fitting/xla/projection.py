@@ -16,7 +16,7 @@ from ...curves import Family
 Curves = Float[Array, " curves"]
 
 
-class Block(NamedTuple):
+class CurveBlock(NamedTuple):
     """A block of curves ready to fit; missing points have ``loss = 0, weight = 0``."""
 
     x: Float[Array, " checkpoints"]
@@ -45,10 +45,10 @@ class Point(NamedTuple):
     high: Curves
     rss: Curves
     normal: Float[Array, "theta theta curves"]  # Schur complement of the plateaus in J^T W J
-    descent: Float[Array, "theta curves"]  # J^T W r, minus half the gradient of rss
+    negative_half_gradient: Float[Array, "theta curves"]  # of the rss: J^T W r
 
 
-def rooted(block: Block) -> Rooted:
+def rooted(block: CurveBlock) -> Rooted:
     """The block as `project` takes it."""
     root = jnp.sqrt(block.weight)
     return Rooted(block.x, root * block.loss, root, block.least, block.most)
@@ -90,32 +90,32 @@ def project(family: Family, block: Rooted, theta, low, high) -> Point:
     slopes = [block.root * g for g in slopes]
     r = block.loss - (low * e + high * f)
     a00, a01, a11 = dot(e, e), dot(e, f), dot(f, f)
-    d_low, d_high, held_low, held_high = box_step(
+    d_low, d_high, active_low, active_high = box_step(
         (a00, a01, a11),
         (dot(e, r), dot(f, r)),
         (block.least - low, block.least - high),
         (block.most - low, block.most - high),
     )
     low, high = (
-        jnp.where(held, jnp.where(p - block.least < block.most - p, block.least, block.most), p)
-        for held, p in ((held_low, low + d_low), (held_high, high + d_high))
+        jnp.where(active, jnp.where(p - block.least < block.most - p, block.least, block.most), p)
+        for active, p in ((active_low, low + d_low), (active_high, high + d_high))
     )
     r = block.loss - (low * e + high * f)
 
-    # The plateaus that are not held by a bound follow theta: take their part out of the slopes.
-    a01 = jnp.where(held_low | held_high, 0, a01)
-    a00, a11 = jnp.where(held_low, 1, a00), jnp.where(held_high, 1, a11)
+    # The plateaus that are not on a bound follow theta: take their part out of the slopes.
+    a01 = jnp.where(active_low | active_high, 0, a01)
+    a00, a11 = jnp.where(active_low, 1, a00), jnp.where(active_high, 1, a11)
     det = positive(a00 * a11 - a01 * a01, a00 * a11)
     projected = []
     for g in slopes:
-        c0, c1 = jnp.where(held_low, 0, dot(e, g)), jnp.where(held_high, 0, dot(f, g))
+        c0, c1 = jnp.where(active_low, 0, dot(e, g)), jnp.where(active_high, 0, dot(f, g))
         projected.append(g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f))
     drop = high - low
     size = len(projected)
     products = {(i, j): drop * drop * dot(projected[i], projected[j]) for i in range(size) for j in range(i, size)}
     normal = [jnp.stack([products[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)]
-    descent = [drop * dot(g, r) for g in projected]
-    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(descent))
+    negative_half_gradient = [drop * dot(g, r) for g in projected]
+    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(negative_half_gradient))
 
 
 def box_step(matrix, vector, least, most):
@@ -149,8 +149,8 @@ def box_step(matrix, vector, least, most):
         better = edge_value < best_value
         best = (jnp.where(better, edge[0], best[0]), jnp.where(better, edge[1], best[1]))
         best_value = jnp.where(better, edge_value, best_value)
-    held = [(best[i] <= least[i]) | (best[i] >= most[i]) for i in (0, 1)]
-    return *best, *held
+    active = [(best[i] <= least[i]) | (best[i] >= most[i]) for i in (0, 1)]
+    return *best, *active
 
 
 def positive(value, scale):

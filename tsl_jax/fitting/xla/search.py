@@ -5,106 +5,106 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...curves import Family
-from .projection import Block, positive
+from .projection import CurveBlock, positive
 
 #: The grid is cut into this many runs of neighbouring templates; the best of each is a possible start, which keeps
 #: the starts of one curve apart.
 NUM_RUNS = 16
-#: A template's spread is taken for at least this many units of rounding of the sum of the weights.
-LEAST_SPREAD = 1e-6
+#: A template's total sum of squares is taken for at least this many units of rounding of the sum of the weights.
+LEAST_TSS = 1e-6
 #: For the native kernel a template is flat while it stays this close to its first or last value.
 FLAT = 1e-6
 
 
 def ranked_starts(
-    family: Family, block: Block, number: int
+    family: Family, block: CurveBlock, number: int
 ) -> tuple[Float[Array, "starts theta curves"], Float[Array, "starts curves"]]:
     """The best templates of every curve, best first and each from another run, and how much they lower the rss."""
     grid = family.grid(block.x).astype(block.x.dtype)
     f = family.shape(block.x, grid.T[:, :, None])
     uneven = jnp.any(block.weight != block.weight[:1], axis=0)
-    even = _best(_gain_even(f, block))
+    even = _best(_reduction_even(f, block))
 
     def some_uneven():
-        weighted = _best(_gain_weighted(f, block))
+        weighted = _best(_reduction_weighted(f, block))
         return tuple(jnp.where(uneven, w, e) for w, e in zip(weighted, even, strict=True))
 
-    gain, index = lax.cond(jnp.any(uneven), some_uneven, lambda: even)
-    gain, order = lax.top_k(gain.T, min(number, len(gain)))
+    reduction, index = lax.cond(jnp.any(uneven), some_uneven, lambda: even)
+    reduction, order = lax.top_k(reduction.T, min(number, len(reduction)))
     index = jnp.take_along_axis(index, order.T, axis=0)
-    return jnp.moveaxis(grid[index], -1, 1), gain.T
+    return jnp.moveaxis(grid[index], -1, 1), reduction.T
 
 
-def _best(gains: tuple[Float[Array, "templates curves"], Float[Array, " curves"]]):
-    """`_best_of_runs` of gains beyond the best constant that is within bounds, as gains beyond the mean."""
-    gain, index = _best_of_runs(gains[0])
-    return gain - gains[1], index
+def _best(reductions: tuple[Float[Array, "templates curves"], Float[Array, " curves"]]):
+    """`_best_of_runs` of reductions beyond the best constant that is within bounds, as reductions beyond the mean."""
+    reduction, index = _best_of_runs(reductions[0])
+    return reduction - reductions[1], index
 
 
-def _best_of_runs(gain: Float[Array, "templates curves"]):
-    """Largest gain in each of `NUM_RUNS` runs of the grid and its index.
+def _best_of_runs(reduction: Float[Array, "templates curves"]):
+    """Largest reduction of the rss in each of `NUM_RUNS` runs of the grid and its index.
 
-    The place in the run replaces the last bits of the gain, so that one maximum, a plain reduction, finds both: on a
-    CPU many times faster than argmax. Gains closer than that (2^-15 for 64 checkpoints) are equally good starts.
+    The place in the run replaces the last bits of the number, so that one maximum finds both: on a CPU many times
+    faster than argmax. Reductions closer than that (2^-15 for 64 checkpoints) are equally good starts.
     """
-    length = -(-len(gain) // NUM_RUNS)
-    kind = jnp.int64 if gain.dtype == jnp.float64 else jnp.int32
+    length = -(-len(reduction) // NUM_RUNS)
+    kind = jnp.int64 if reduction.dtype == jnp.float64 else jnp.int32
     low_bits = (1 << (length - 1).bit_length()) - 1
-    bits = lax.bitcast_convert_type(jnp.maximum(gain, jnp.finfo(gain.dtype).tiny), kind)
-    place = jnp.arange(len(gain), dtype=kind)[:, None] % length
-    packed = lax.bitcast_convert_type((bits & ~low_bits) | place, gain.dtype)
-    runs = -(-len(gain) // length)
-    packed = jnp.pad(packed, ((0, runs * length - len(gain)), (0, 0)))
+    bits = lax.bitcast_convert_type(jnp.maximum(reduction, jnp.finfo(reduction.dtype).tiny), kind)
+    place = jnp.arange(len(reduction), dtype=kind)[:, None] % length
+    packed = lax.bitcast_convert_type((bits & ~low_bits) | place, reduction.dtype)
+    runs = -(-len(reduction) // length)
+    packed = jnp.pad(packed, ((0, runs * length - len(reduction)), (0, 0)))
     best = jnp.max(packed.reshape(runs, length, -1), axis=1)
     return best, length * jnp.arange(runs)[:, None] + (lax.bitcast_convert_type(best, kind) & low_bits)
 
 
-def _gain_even(f: Float[Array, "templates checkpoints"], block: Block):
-    """`_gain` where all checkpoints of a curve weigh the same: one matrix product."""
+def _reduction_even(f: Float[Array, "templates checkpoints"], block: CurveBlock):
+    """`_reduction` where all checkpoints of a curve weigh the same: one matrix product."""
     mean = jnp.mean(block.loss, axis=0)
-    share = jnp.mean(f, axis=1, keepdims=True)
-    centred = f - share
-    spread = jnp.sum(jnp.square(centred), axis=1, keepdims=True)
+    template_mean = jnp.mean(f, axis=1, keepdims=True)
+    centred = f - template_mean
+    tss = jnp.sum(jnp.square(centred), axis=1, keepdims=True)
     along = centred @ (block.loss - mean)
-    return _gain(along, spread, share, len(block.x), mean - block.least, block.most - mean)
+    return _reduction(along, tss, template_mean, len(block.x), mean - block.least, block.most - mean)
 
 
-def _gain_weighted(f: Float[Array, "templates checkpoints"], block: Block):
-    """`_gain` for any weights: templates have another mean and spread for every curve, three matrix products."""
+def _reduction_weighted(f: Float[Array, "templates checkpoints"], block: CurveBlock):
+    """`_reduction` for any weights: templates have other means for every curve, three matrix products."""
     total = positive(jnp.sum(block.weight, axis=0), 0)
     mean = jnp.sum(block.weight * block.loss, axis=0) / total
     plain = jnp.mean(f, axis=1, keepdims=True)
     centred = f - plain  # at the plain mean first, so that little cancels below
     shift = centred @ block.weight / total
-    spread = jnp.square(centred) @ block.weight - total * shift * shift
+    tss = jnp.square(centred) @ block.weight - total * shift * shift
     along = centred @ (block.weight * (block.loss - mean))
-    return _gain(along, spread, plain + shift, total, mean - block.least, block.most - mean)
+    return _reduction(along, tss, plain + shift, total, mean - block.least, block.most - mean)
 
 
-def _gain(along, spread, share, total, down, up):
+def _reduction(along, tss, template_mean, total, down, up):
     """How much a template with the best plateaus within their bounds lowers the rss of the best constant within them,
     and by how much (curves) that is above the rss of the mean.
 
     Args:
-        along: ``Σ w (f - f̄)(y - ȳ)``. spread: ``Σ w (f - f̄)²``. share: ``f̄``. total: ``Σ w``.
+        along: ``Σ w (f - f̄)(y - ȳ)``. tss: ``Σ w (f - f̄)²``. template_mean: ``f̄``. total: ``Σ w``.
         down, up: distances from ``ȳ`` to the lower and upper bound of the plateaus.
 
-    Inside the bounds the best amplitude is ``along / spread``. Else one plateau is on the lower bound and the rest is
+    Inside the bounds the best amplitude is ``along / tss``. Else one plateau is on the lower bound and the rest is
     a problem with one unknown, ``y - bound ~ h f`` or ``h (1 - f)``. (Curves that an upper bound stops take the
     nearest of these: close enough for a start.)
     """
-    amplitude = along / positive(spread, total * LEAST_SPREAD)
-    low, high = -amplitude * share, amplitude * (1 - share)
+    amplitude = along / positive(tss, total * LEAST_TSS)
+    low, high = -amplitude * template_mean, amplitude * (1 - template_mean)
     inside = (jnp.minimum(low, high) >= -down) & (jnp.maximum(low, high) <= up)
 
     def edge(part, dot):
-        square = positive(spread + total * part * part, total)
+        square = positive(tss + total * part * part, total)
         h = jnp.clip(dot / square, 0, down + up)
         return h * (2 * dot - h * square)
 
-    falling = edge(share, along + total * down * share)
-    rising = edge(1 - share, total * down * (1 - share) - along)
-    # Of the mean, or where it is out of bounds of the nearest constant inside: gains are positive then.
+    falling = edge(template_mean, along + total * down * template_mean)
+    rising = edge(1 - template_mean, total * down * (1 - template_mean) - along)
+    # Of the mean, or where it is out of bounds of the nearest constant inside: reductions are positive then.
     bound = total * (jnp.square(jnp.maximum(down, 0)) - jnp.square(jnp.minimum(up, 0)))
     outside = total * (jnp.square(jnp.minimum(down, 0)) + jnp.square(jnp.minimum(up, 0)))
     return jnp.where(inside, along * amplitude, jnp.maximum(falling, rising) - bound), outside

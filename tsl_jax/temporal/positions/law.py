@@ -13,7 +13,7 @@ from ...curves import Hyperbola, jax_array
 from ...fitting import Fit, Status, fit
 from ...fitting.checks import as_known, checked_losses
 from ...fitting.few_sizes import device_of, in_few_sizes
-from ...fitting.fit import flat_rows
+from ...fitting.interface import flat_rows
 from ...fitting.options import FitOptions
 from ...jax_switches import with_own_switches
 from ...linalg.small import triangle, upper_inverse

@@ -102,7 +102,7 @@ inline Method read_method(const ffi::Dictionary& attributes) {
 
 inline SearchMethod read_search_method(const ffi::Dictionary& attributes) {
   const auto number = [&](std::string_view name) { return read_attribute<float>(attributes, name); };
-  const SearchMethod m{read_attribute<int32_t>(attributes, "runs"), number("flat"), number("least_spread"),
+  const SearchMethod m{read_attribute<int32_t>(attributes, "runs"), number("flat"), number("least_tss"),
                        number("rounding")};
   expect("runs: expected 1 to 16", 0 < m.runs && m.runs <= kMostRuns);
   return m;
@@ -142,7 +142,7 @@ auto solve_binding(Before before) {
 }
 
 inline SolveCall read_solve(Floats x, Floats loss, Floats weight, Floats least, Floats most, Floats lower, Floats upper,
-                            Floats grid, Floats shapes, ffi::Result<Floats> coefficients, ffi::Result<Flags> held,
+                            Floats grid, Floats shapes, ffi::Result<Floats> coefficients, ffi::Result<Flags> active,
                             ffi::Result<Flags> converged, ffi::Result<Counts> passes, ffi::Dictionary attributes) {
   const Block block = read_block(x, loss, weight, least.typed_data(), most.typed_data());
   const int64_t curves = block.curves, theta = thetas_of(read_family(attributes));
@@ -151,13 +151,14 @@ inline SolveCall read_solve(Floats x, Floats loss, Floats weight, Floats least, 
   expect("least", least, {curves}), expect("most", most, {curves});
   expect("lower", lower, {theta}), expect("upper", upper, {theta});
   expect("grid", grid, {number, theta}), expect("shapes", shapes, {number, block.n});
-  expect("coefficients", *coefficients, {2 + theta, curves}), expect("held", *held, {2 + theta, curves});
+  expect("coefficients", *coefficients, {2 + theta, curves}), expect("active", *active, {2 + theta, curves});
   expect("converged", *converged, {curves}), expect("passes", *passes, {curves});
   const Templates templates(read_search_method(attributes), static_cast<int>(number), block.n);
   return {block,
           {lower.typed_data(), upper.typed_data(), grid.typed_data(), templates, read_method(attributes)},
           shapes.typed_data(),
-          {block.curves, coefficients->typed_data(), held->typed_data(), converged->typed_data(), passes->typed_data()},
+          {block.curves, coefficients->typed_data(), active->typed_data(), converged->typed_data(),
+           passes->typed_data()},
           read_family(attributes)};
 }
 
@@ -185,21 +186,21 @@ auto measure_binding(Before before) {
 
 using Numbers = ffi::Result<Floats>;
 
-inline MeasureCall read_measure(Floats x, Floats loss, Floats weight, Floats coefficients, Flags held, Floats std,
+inline MeasureCall read_measure(Floats x, Floats loss, Floats weight, Floats coefficients, Flags active, Floats std,
                                 Floats odds, Floats scalars, Numbers factor, Numbers meat, Numbers rss,
                                 Numbers constant, Numbers tss, Numbers white_rss, Numbers white_gain,
                                 Numbers second_rss, Numbers second_gain, Numbers long_run, Numbers correlation,
                                 Numbers deviation, ffi::Dictionary attributes) {
   const Block block = read_block(x, loss, weight, nullptr, nullptr);
   const int64_t curves = block.curves, n = block.n, size = 2 + thetas_of(read_family(attributes));
-  expect("coefficients", coefficients, {size, curves}), expect("held", held, {size, curves});
+  expect("coefficients", coefficients, {size, curves}), expect("active", active, {size, curves});
   expect("std", std, {n}), expect("odds", odds, {n}), expect("scalars", scalars, {4});
   expect("factor", *factor, {size, size, curves}), expect("meat", *meat, {size, size, curves});
   for (Numbers* each : {&rss, &constant, &tss, &white_rss, &white_gain, &second_rss, &second_gain, &long_run,
                         &correlation, &deviation})
     expect("results", **each, {curves});
   return {block,
-          {block.curves, coefficients.typed_data(), held.typed_data()},
+          {block.curves, coefficients.typed_data(), active.typed_data()},
           {std.typed_data(), odds.typed_data(), scalars.typed_data()},
           read_measure_method(attributes),
           {block.curves, factor->typed_data(), meat->typed_data(), rss->typed_data(), constant->typed_data(),

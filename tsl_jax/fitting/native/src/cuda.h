@@ -25,9 +25,9 @@ static_assert(kThreads % kStride == 0);
 // What searches have found.
 struct Findings {
   int curves;
-  float *mean, *spread, *floor;  // (curves)
-  float* gain;                   // (kMostRuns, curves), best first
-  int* template_;                // (kMostRuns, curves)
+  float *mean, *tss, *floor;  // (curves)
+  float* reduction;           // (kMostRuns, curves), best first
+  int* template_;             // (kMostRuns, curves)
 };
 
 // Curves in their order: each thread takes the next one that none has taken.
@@ -35,10 +35,10 @@ class Queue {
  public:
   struct Candidate {
     int curve;
-    float mean, spread, floor;
+    float mean, tss, floor;
     Findings found;
 
-    TSL_DEVICE float gain(int rank) const { return found.gain[place(rank)]; }
+    TSL_DEVICE float reduction(int rank) const { return found.reduction[place(rank)]; }
     TSL_DEVICE int template_(int rank) const { return found.template_[place(rank)]; }
 
    private:
@@ -50,7 +50,7 @@ class Queue {
   TSL_DEVICE bool next(Candidate* candidate) const {
     const int curve = atomicAdd(taken_, 1);
     if (curve >= found_.curves) return false;
-    *candidate = {curve, found_.mean[curve], found_.spread[curve], found_.floor[curve], found_};
+    *candidate = {curve, found_.mean[curve], found_.tss[curve], found_.floor[curve], found_};
     return true;
   }
 
@@ -85,11 +85,11 @@ struct Uneven {
 
 TSL_DEVICE inline void keep(const Found& of, int curve, int runs, const Findings& found) {
   found.mean[curve] = of.summary.mean;
-  found.spread[curve] = of.summary.spread;
+  found.tss[curve] = of.summary.tss;
   found.floor[curve] = of.summary.floor;
   for (int rank = 0; rank < runs; ++rank) {
     const size_t place = static_cast<size_t>(rank) * found.curves + curve;
-    found.gain[place] = of.starts[rank].gain;
+    found.reduction[place] = of.starts[rank].reduction;
     found.template_[place] = of.starts[rank].template_;
   }
 }

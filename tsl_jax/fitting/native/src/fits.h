@@ -44,7 +44,7 @@ class Fits {
     load_lane(block_, candidate.curve, lane, projection_.rooted());
     at(plateaus_.least, lane) = block_.least[candidate.curve];
     at(plateaus_.most, lane) = block_.most[candidate.curve];
-    at(spread_, lane) = candidate.spread;
+    at(tss_, lane) = candidate.tss;
     at(floor_, lane) = candidate.floor;
     at(passes_, lane) = 0;
     start(rank_[lane] = 0, lane);
@@ -59,7 +59,7 @@ class Fits {
     at(point_.pivot, lane) = theta[0];
     for (int k = 0; k < kTheta; ++k) {
       at(point_.theta[k], lane) = theta[k];
-      at(point_.descent[k], lane) = at(step_[k], lane) = 0;
+      at(point_.negative_half_gradient[k], lane) = at(step_[k], lane) = 0;
       for (int j = 0; j < kTheta; ++j) at(point_.normal[j][k], lane) = 0;
     }
     at(first_, lane) = rank == 0 ? kTrue : 0;
@@ -80,11 +80,11 @@ class Fits {
     damping_ = better ? damping_ * method_.ease : max(damping_, splat(method_.failed_damping)) * method_.tighten;
     damping_ = evaluated ? damping_ : splat(method_.first_damping);
     select(better, trial, &point_);
-    Mask frozen[kTheta];
-    on_bound(point_, limits_, frozen);
-    const Vector possible = possible_gain(point_, frozen);
-    const Mask converged = (point_.rss < kInfinity) & (possible <= method_.tolerance * point_.rss + floor_);
-    damped_step(point_, damping_, frozen, step_);
+    Mask active[kTheta];
+    on_bound(point_, limits_, active);
+    const Vector predicted = predicted_reduction(point_, active);
+    const Mask converged = (point_.rss < kInfinity) & (predicted <= method_.tolerance * point_.rss + floor_);
+    damped_step(point_, damping_, active, step_);
     within_room(point_, damping_, limits_, method_.longest_step, step_);
     steps_ += 1;
     passes_ += 1;
@@ -92,14 +92,14 @@ class Fits {
     return converged | creeping | exhausted;
   }
 
-  // At the end of a round: curves that have had all their steps or do not promise to beat their best fit so far.
+  // At the end of a round: curves that have had all their steps or are not predicted to beat their best fit so far.
   TSL_DEVICE Mask given_up() {
     const Mask round = (left_in_round_ == 0);
     if (!any(round)) return round;
     left_in_round_ = round ? integers(method_.steps_a_round) : left_in_round_;
-    const Mask unrivalled = first_ | (best_.rss < method_.perfect * spread_);
+    const Mask unrivalled = first_ | (best_.rss < method_.perfect * tss_);
     const Vector rival_rss = unrivalled ? splat(kInfinity) : best_.rss;
-    return round & ((steps_ >= method_.max_steps) | negated(promises(point_, best_, rival_rss, limits_, method_)));
+    return round & ((steps_ >= method_.max_steps) | negated(may_win(point_, best_, rival_rss, limits_, method_)));
   }
 
   // Curves that are `out` of a start go on to their next one or to their end.
@@ -107,7 +107,7 @@ class Fits {
     const Mask kept = out & (first_ | (done & (point_.rss < best_.rss)));
     select(kept, point_, &best_);
     converged_ = kept ? done : converged_;
-    unseen_ = (out & first_) ? unseen(point_, spread_, block_.n, method_) : unseen_;
+    unseen_ = (out & first_) ? unseen(point_, tss_, block_.n, method_) : unseen_;
     for (int lane = 0; lane < kLanes; ++lane) {
       if (!at(out, lane) || candidates_[lane].curve < 0) continue;
       int& rank = rank_[lane];
@@ -124,23 +124,23 @@ class Fits {
   }
 
   TSL_DEVICE bool worth(int rank, int lane) const {
-    const float rss = at(best_.rss, lane), spread = at(spread_, lane);
-    if (rank >= method_.starts) return rss < method_.perfect * spread && rss > at(floor_, lane);
-    return at(unseen_, lane) || spread - candidates_[lane].gain(rank) < method_.promising * rss;
+    const float rss = at(best_.rss, lane), tss = at(tss_, lane);
+    if (rank >= method_.starts) return rss < method_.perfect * tss && rss > at(floor_, lane);
+    return at(unseen_, lane) || tss - candidates_[lane].reduction(rank) < method_.promising * rss;
   }
 
   TSL_DEVICE void write(int lane) const {
     const int curve = candidates_[lane].curve;
-    Mask frozen[kTheta];
-    on_bound(best_, limits_, frozen);
-    const auto out = [&](int row, Vector value, Mask held) {
+    Mask active[kTheta];
+    on_bound(best_, limits_, active);
+    const auto out = [&](int row, Vector value, Mask on) {
       const size_t place = static_cast<size_t>(row) * result_.curves + curve;
       result_.coefficients[place] = at(value, lane);
-      result_.held[place] = at(held, lane);
+      result_.active[place] = at(on, lane);
     };
     out(0, best_.low, (best_.low <= plateaus_.least) | (best_.low >= plateaus_.most));
     out(1, best_.high, (best_.high <= plateaus_.least) | (best_.high >= plateaus_.most));
-    for (int k = 0; k < kTheta; ++k) out(2 + k, best_.theta[k], frozen[k]);
+    for (int k = 0; k < kTheta; ++k) out(2 + k, best_.theta[k], active[k]);
     result_.converged[curve] = at(converged_, lane);
     result_.passes[curve] = at(passes_, lane);
   }
@@ -151,7 +151,7 @@ class Fits {
     take(from.pivot, to->pivot), take(from.low, to->low), take(from.high, to->high), take(from.rss, to->rss);
     take(from.on_low, to->on_low), take(from.on_high, to->on_high), take(from.between, to->between);
     for (int k = 0; k < kTheta; ++k) {
-      take(from.theta[k], to->theta[k]), take(from.descent[k], to->descent[k]);
+      take(from.theta[k], to->theta[k]), take(from.negative_half_gradient[k], to->negative_half_gradient[k]);
       for (int j = 0; j < kTheta; ++j) take(from.normal[j][k], to->normal[j][k]);
     }
   }
@@ -169,7 +169,7 @@ class Fits {
   Candidate candidates_[kLanes];
   Bounds plateaus_{};
   Point<kTheta> point_{}, best_{};
-  Vector step_[kTheta]{}, damping_{}, spread_{}, floor_{};
+  Vector step_[kTheta]{}, damping_{}, tss_{}, floor_{};
   Integers steps_{}, passes_{}, left_in_round_{};
   Mask first_{}, unseen_{}, converged_{};
 };

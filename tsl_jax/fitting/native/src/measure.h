@@ -27,12 +27,12 @@ class Measurer {
     load_strip(block_.loss, block_, first, 1, loss_);
     load_strip(block_.weight, block_, first, 1, weight_);
     Vector p[kSize];
-    Mask held[kSize];
+    Mask active[kSize];
     for (int k = 0; k < kSize; ++k) {
       const size_t row = static_cast<size_t>(k) * solution.curves;
       p[k] = load(solution.coefficients + row, block_, first);
       for (int lane = 0; lane < kLanes; ++lane)
-        at(held[k], lane) = solution.held[row + row_of(block_, first, lane)] ? kTrue : 0;
+        at(active[k], lane) = solution.active[row + row_of(block_, first, lane)] ? kTrue : 0;
     }
     const Family family(p + 2);
     const Vector scale = (p[1] - p[0]) * family.scale();
@@ -55,7 +55,7 @@ class Measurer {
         for (int k = 0; k < kSize; ++k) out[k] = all[k];
       }
     };
-    const Triangle<kSize> r(jacobian, block_.n, held, method_.dependent);
+    const Triangle<kSize> r(jacobian, block_.n, active, method_.dependent);
     for (int i = 0; i < kSize; ++i)
       for (int j = 0; j < kSize; ++j) store(r.inverse[i][j], block_, first, place(out.factor, i, j, out.curves));
     const CurveNoise noise(assumed_, method_.noise, kSize, sums);

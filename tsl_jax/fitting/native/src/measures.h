@@ -9,9 +9,9 @@ namespace tsl_jax {
 struct Solution {
   int curves;                 // of the whole block
   const float* coefficients;  // (2 + theta, curves): low, high, theta
-  const bool* held;           // (2 + theta, curves)
+  const bool* active;         // (2 + theta, curves)
 
-  Solution rows(int first) const { return {curves, coefficients + first, held + first}; }
+  Solution rows(int first) const { return {curves, coefficients + first, active + first}; }
 };
 
 struct Measures {

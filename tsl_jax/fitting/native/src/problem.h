@@ -9,12 +9,12 @@ namespace tsl_jax {
 struct Result {
   int curves;           // of the whole block
   float* coefficients;  // (2 + theta, curves): low, high, theta
-  bool* held;           // (2 + theta, curves): on a bound
+  bool* active;         // (2 + theta, curves): on a bound
   bool* converged;      // (curves)
   int32_t* passes;      // (curves): over the losses, from all starts
 
   Result rows(int first) const {
-    return {curves, coefficients + first, held + first, converged + first, passes + first};
+    return {curves, coefficients + first, active + first, converged + first, passes + first};
   }
 };
 

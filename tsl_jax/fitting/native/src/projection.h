@@ -21,12 +21,12 @@ template <int kTheta>
 struct Point {
   Vector theta[kTheta], pivot, low, high, rss;
   Vector on_low, on_high, between;  // sums of weight e, weight f and weight e f
-  Vector normal[kTheta][kTheta], descent[kTheta];
+  Vector normal[kTheta][kTheta], negative_half_gradient[kTheta];
 };
 
 struct Box {
   Vector d[2];
-  Mask held[2];
+  Mask active[2];
 };
 
 // Minimise d'Ad - 2b'd over a box, in closed form: inside, or else on one of its four edges.
@@ -55,7 +55,7 @@ TSL_DEVICE inline Box box_step(Vector a00, Vector a01, Vector a11, Vector b0, Ve
       }
     }
   }
-  for (int i = 0; i < 2; ++i) best.held[i] = (d[i] <= least[i]) | (d[i] >= most[i]);
+  for (int i = 0; i < 2; ++i) best.active[i] = (d[i] <= least[i]) | (d[i] >= most[i]);
   return best;
 }
 
@@ -89,11 +89,11 @@ class Projection {
     const auto moved = [&](Vector p, int i) {
       const Vector free = p + box.d[i];
       const Vector bound = free - plateaus.least < plateaus.most - free ? plateaus.least : plateaus.most;
-      return box.held[i] ? bound : free;
+      return box.active[i] ? bound : free;
     };
     point.low = moved(low, 0);
     point.high = moved(high, 1);
-    eliminate(family, s, box.held, &point);
+    eliminate(family, s, box.active, &point);
     return point;
   }
 
@@ -138,19 +138,19 @@ class Projection {
     return row;
   }
 
-  // The plateaus that are not held by a bound follow theta: take their part out of the slopes.
-  TSL_DEVICE void eliminate(const Family& family, const Sums& s, const Mask* held, Point<kTheta>* point) const {
-    const Vector a01 = held[0] | held[1] ? Vector{} : s.a01;
-    const Vector a00 = held[0] ? splat(1) : s.a00, a11 = held[1] ? splat(1) : s.a11;
+  // The plateaus that are not on a bound follow theta: take their part out of the slopes.
+  TSL_DEVICE void eliminate(const Family& family, const Sums& s, const Mask* active, Point<kTheta>* point) const {
+    const Vector a01 = active[0] | active[1] ? Vector{} : s.a01;
+    const Vector a00 = active[0] ? splat(1) : s.a00, a11 = active[1] ? splat(1) : s.a11;
     const Vector inverse = 1.0f / positive(a00 * a11 - a01 * a01, a00 * a11);
     Vector along0[kTheta], along1[kTheta];
     for (int k = 0; k < kTheta; ++k) {
-      const Vector c0 = held[0] ? Vector{} : s.c0[k], c1 = held[1] ? Vector{} : s.c1[k];
+      const Vector c0 = active[0] ? Vector{} : s.c0[k], c1 = active[1] ? Vector{} : s.c1[k];
       along0[k] = (a11 * c0 - a01 * c1) * inverse;
       along1[k] = (a00 * c1 - a01 * c0) * inverse;
     }
     const Vector low = point->low, high = point->high, scale = (high - low) * family.scale();
-    Vector rss{}, normal[kTheta][kTheta]{}, descent[kTheta]{};
+    Vector rss{}, normal[kTheta][kTheta]{}, negative_half_gradient[kTheta]{};
     Columns rooted = rooted_, kept = kept_;
     for (int i = 0; i < n_; ++i, rooted = rooted.from(2), kept = kept.from(kKept)) {
       const Row<kTheta> at = again(family, point->pivot, x_[i], rooted, kept);
@@ -159,13 +159,13 @@ class Projection {
       Vector g[kTheta];
       for (int k = 0; k < kTheta; ++k) {
         g[k] = at.g[k] - (along0[k] * at.e + along1[k] * at.f);
-        descent[k] += g[k] * r;
+        negative_half_gradient[k] += g[k] * r;
         for (int j = 0; j <= k; ++j) normal[j][k] += g[j] * g[k];
       }
     }
     point->rss = rss;
     for (int k = 0; k < kTheta; ++k) {
-      point->descent[k] = scale * descent[k];
+      point->negative_half_gradient[k] = scale * negative_half_gradient[k];
       for (int j = 0; j <= k; ++j) point->normal[j][k] = point->normal[k][j] = scale * scale * normal[j][k];
     }
   }

@@ -9,13 +9,13 @@
 namespace tsl_jax {
 
 struct Start {
-  Vector gain;         // how much the template lowers the rss of the mean
+  Vector reduction;    // how much the template lowers the rss of the mean
   Integers template_;  // its index
 };
 
 // What is known of curves before they are fitted.
 struct Summary {
-  Vector mean, spread, floor;  // weighted; sum of squares around the mean; what rounding leaves of an rss
+  Vector mean, tss, floor;  // weighted; sum of squares around the mean; what rounding leaves of an rss
 };
 
 struct Found {
@@ -80,10 +80,10 @@ class Search {
 
   TSL_DEVICE void select(Mask where, const Found& other, Found* found) const {
     const Summary &a = other.summary, &b = found->summary;
-    found->summary = {where ? a.mean : b.mean, where ? a.spread : b.spread, where ? a.floor : b.floor};
+    found->summary = {where ? a.mean : b.mean, where ? a.tss : b.tss, where ? a.floor : b.floor};
     for (int run = 0; run < templates_.runs; ++run) {
       const Start &left = other.starts[run], &right = found->starts[run];
-      found->starts[run] = {where ? left.gain : right.gain, where ? left.template_ : right.template_};
+      found->starts[run] = {where ? left.reduction : right.reduction, where ? left.template_ : right.template_};
     }
   }
 
@@ -92,9 +92,9 @@ class Search {
     for (int i = 1; i < templates_.runs; ++i) {
       for (int j = i; j > 0; --j) {
         Start &a = starts[j - 1], &b = starts[j];
-        const Mask swap = b.gain > a.gain;
-        const Start upper{swap ? b.gain : a.gain, swap ? b.template_ : a.template_};
-        b = {swap ? a.gain : b.gain, swap ? a.template_ : b.template_};
+        const Mask swap = b.reduction > a.reduction;
+        const Start upper{swap ? b.reduction : a.reduction, swap ? b.template_ : a.template_};
+        b = {swap ? a.reduction : b.reduction, swap ? a.template_ : b.template_};
         a = upper;
       }
     }
@@ -104,7 +104,7 @@ class Search {
   template <bool kWeighted>
   TSL_DEVICE Centred centre(int first, int w, Summary* summary) const {
     const int n = block_.n;
-    Vector total{}, sum{}, squares{}, spread{}, y_sum{}, weight_sum{};
+    Vector total{}, sum{}, squares{}, tss{}, y_sum{}, weight_sum{};
     for (int i = w; i < n * kWide; i += kWide) {
       const Vector weighted = kWeighted ? weight_[i] * loss_[i] : loss_[i];
       sum += weighted;
@@ -116,7 +116,7 @@ class Search {
     for (int i = w; i < n * kWide; i += kWide) {
       const Vector y = loss_[i] - mean;
       y_[i] = kWeighted ? weight_[i] * y : y;
-      spread += y_[i] * y;
+      tss += y_[i] * y;
       y_sums_[i] = y_sum;
       y_sum += y_[i];
       if (!kWeighted) continue;
@@ -126,7 +126,7 @@ class Search {
     y_sums_[n * kWide + w] = y_sum;
     weight_sums_[n * kWide + w] = weight_sum;
     const Vector unit = kWeighted ? splat(1) : weight_[w];
-    *summary = {mean, unit * spread, unit * squares * templates_.method.rounding};
+    *summary = {mean, unit * tss, unit * squares * templates_.method.rounding};
     return {total, inverse, mean - tsl_jax::load(block_.least, block_, first),
             tsl_jax::load(block_.most, block_, first) - mean};
   }
@@ -140,29 +140,29 @@ class Search {
     if (kWeighted) group.dot_squares(band, weight_, weight_sums_, block_.n, shift, square);
     TSL_UNROLL for (int w = 0; w < kWide; ++w) {
       const Centred& c = centred[w];
-      Vector rest[kGroup], spread[kGroup], amplitude[kGroup], gain[kGroup];
-      Vector top = best[w].gain;
+      Vector rest[kGroup], tss[kGroup], amplitude[kGroup], reduction[kGroup];
+      Vector top = best[w].reduction;
       for (int k = 0; k < kGroup; ++k) {
         Vector inverse = splat(group.inverse[k]);
-        rest[k] = splat(group.rest[k]), spread[k] = splat(group.spread[k]);
+        rest[k] = splat(group.rest[k]), tss[k] = splat(group.tss[k]);
         if (kWeighted) {
           const Vector mean = shift[w][k] * c.inverse;
           rest[k] -= mean;
-          spread[k] = square[w][k] - shift[w][k] * mean;
-          inverse = reciprocal(max(spread[k], templates_.method.least(c.total)));
+          tss[k] = square[w][k] - shift[w][k] * mean;
+          inverse = reciprocal(max(tss[k], templates_.method.least(c.total)));
         }
         amplitude[k] = along[w][k] * inverse;
-        gain[k] = along[w][k] * amplitude[k];
-        top = max(gain[k], top);
+        reduction[k] = along[w][k] * amplitude[k];
+        top = max(reduction[k], top);
       }
-      // Bounds only lower a gain: where the best without them is within them, the others need not be looked at.
-      const Mask better = top > best[w].gain;
+      // Bounds only lower a reduction: where the best without them is within them, the others need not be looked at.
+      const Mask better = top > best[w].reduction;
       if (!any(better)) continue;
       Start found = best[w];
       Vector high{}, drop{};
       for (int k = kGroup; k-- > 0;) {
-        const Mask is_top = better & (gain[k] == top);
-        found.gain = is_top ? gain[k] : found.gain;
+        const Mask is_top = better & (reduction[k] == top);
+        found.reduction = is_top ? reduction[k] : found.reduction;
         found.template_ = is_top ? integers(group.index(k)) : found.template_;
         drop = is_top ? amplitude[k] : drop;
         high = is_top ? amplitude[k] * rest[k] : high;
@@ -171,14 +171,14 @@ class Search {
       if (any(outside)) {
         Start bounded = best[w];
         for (int k = 0; k < kGroup; ++k) {
-          const Vector edge = kWeighted ? bounded_gain(along[w][k], spread[k], rest[k], c)
-                                        : bounded_gain(along[w][k], group, k, c);
-          const Vector most = beyond(amplitude[k] * rest[k], amplitude[k], c) ? edge : gain[k];
-          const Mask more = most > bounded.gain;
-          bounded.gain = more ? most : bounded.gain;
+          const Vector edge = kWeighted ? bounded_reduction(along[w][k], tss[k], rest[k], c)
+                                        : bounded_reduction(along[w][k], group, k, c);
+          const Vector most = beyond(amplitude[k] * rest[k], amplitude[k], c) ? edge : reduction[k];
+          const Mask more = most > bounded.reduction;
+          bounded.reduction = more ? most : bounded.reduction;
           bounded.template_ = more ? integers(group.index(k)) : bounded.template_;
         }
-        found = {outside ? bounded.gain : found.gain, outside ? bounded.template_ : found.template_};
+        found = {outside ? bounded.reduction : found.reduction, outside ? bounded.template_ : found.template_};
       }
       best[w] = found;
     }
@@ -190,17 +190,18 @@ class Search {
     return (min(low, high) < -c.down) | (max(low, high) > c.up);
   }
 
-  // How much a template lowers the rss of the mean with a plateau on a bound: `_gain` of tsl_jax.fitting.xla.search.
-  TSL_DEVICE static Vector bounded_gain(Vector along, Vector spread, Vector rest, const Centred& c) {
-    const Vector share = 1.0f - rest;
-    const Vector falling = positive(spread + c.total * share * share, c.total);
-    const Vector rising = positive(spread + c.total * rest * rest, c.total);
-    return max(edge(along + c.total * c.down * share, falling, reciprocal(falling), c),
+  // How much a template lowers the rss of the mean with a plateau on a bound:
+  // `_reduction` of tsl_jax.fitting.xla.search.
+  TSL_DEVICE static Vector bounded_reduction(Vector along, Vector tss, Vector rest, const Centred& c) {
+    const Vector template_mean = 1.0f - rest;
+    const Vector falling = positive(tss + c.total * template_mean * template_mean, c.total);
+    const Vector rising = positive(tss + c.total * rest * rest, c.total);
+    return max(edge(along + c.total * c.down * template_mean, falling, reciprocal(falling), c),
                edge(c.total * c.down * rest - along, rising, reciprocal(rising), c)) - c.total * c.down * c.down;
   }
 
   // The same where all weights are the same.
-  TSL_DEVICE static Vector bounded_gain(Vector along, const Group& group, int k, const Centred& c) {
+  TSL_DEVICE static Vector bounded_reduction(Vector along, const Group& group, int k, const Centred& c) {
     const Vector all_down = c.total * c.down;
     const Edge &falling = group.falling, &rising = group.rising;
     const float rest = group.rest[k];

@@ -7,11 +7,11 @@ namespace tsl_jax {
 
 struct Candidate {
   int curve;
-  float mean, spread, floor;  // see Summary
-  float gains[kMostRuns];        // of the starts, best first
+  float mean, tss, floor;  // see Summary
+  float reductions[kMostRuns];  // of the starts, best first
   int templates[kMostRuns];
 
-  float gain(int rank) const { return gains[rank]; }
+  float reduction(int rank) const { return reductions[rank]; }
   int template_(int rank) const { return templates[rank]; }
 };
 
@@ -32,10 +32,10 @@ class Starts {
     const int lane = place % kLanes;
     candidate->curve = next_++;
     candidate->mean = found.summary.mean[lane];
-    candidate->spread = found.summary.spread[lane];
+    candidate->tss = found.summary.tss[lane];
     candidate->floor = found.summary.floor[lane];
     for (int rank = 0; rank < kMostRuns; ++rank) {
-      candidate->gains[rank] = found.starts[rank].gain[lane];
+      candidate->reductions[rank] = found.starts[rank].reduction[lane];
       candidate->templates[rank] = found.starts[rank].template_[lane];
     }
     return true;

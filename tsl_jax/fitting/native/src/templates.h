@@ -11,12 +11,12 @@ inline constexpr int kWide = 2;       // vectors of curves for which a template 
 // Constants of the search, handed over by tsl_jax.fitting.xla.search, where each is explained.
 struct SearchMethod {
   int runs;
-  float flat, least_spread, rounding;
+  float flat, least_tss, rounding;
 
-  // The least spread of a template under weights of this sum: it can be divided by.
+  // The least tss of a template under weights of this sum: it can be divided by.
   template <class Number>
   TSL_DEVICE Number least(Number total) const {
-    return kEps * least_spread * total + kTiny;
+    return kEps * least_tss * total + kTiny;
   }
 };
 
@@ -27,8 +27,8 @@ struct Edge {
 
 // Templates that are flat but for a band of checkpoints.
 struct alignas(16) Group {
-  float rest[kGroup], spread[kGroup];  // 1 - mean, and sum of squares around it
-  float inverse[kGroup];               // 1 / spread, kept away from 1 / 0
+  float rest[kGroup], tss[kGroup];  // 1 - mean, and sum of squares around it
+  float inverse[kGroup];            // 1 / tss, kept away from 1 / 0
   float head[kGroup], tail[kGroup];    // centred value before and after the band
   Edge falling, rising;                // where all weights are the same
   int begin, end;                      // the band
@@ -106,9 +106,9 @@ struct alignas(16) Group {
     double squares = begin * (before - mean) * (before - mean) + (n - end) * (after - mean) * (after - mean);
     for (int i = begin; i < end; ++i) squares += (f[i] - mean) * (f[i] - mean);
     rest[k] = 1 - mean;
-    spread[k] = squares;
+    tss[k] = squares;
     const float least = method.least(static_cast<float>(n));
-    inverse[k] = 1 / (spread[k] > least ? spread[k] : least);
+    inverse[k] = 1 / (tss[k] > least ? tss[k] : least);
     head[k] = before - mean;
     tail[k] = after - mean;
     edge(1 - rest[k], k, n, &falling);
@@ -117,7 +117,7 @@ struct alignas(16) Group {
   }
 
   TSL_DEVICE void edge(float part, int k, int n, Edge* out) const {
-    const float square = spread[k] + n * part * part, least = kEps * n + kTiny;
+    const float square = tss[k] + n * part * part, least = kEps * n + kTiny;
     out->square[k] = square > least ? square : least;
     out->inverse[k] = 1 / out->square[k];
   }

@@ -11,11 +11,11 @@ template <int kSize>
 struct Triangle {
   Vector upper[kSize][kSize]{}, inverse[kSize][kSize]{};
   Vector scale[kSize];
-  Mask left_out[kSize];  // held, or dependent on the columns before
+  Mask left_out[kSize];  // on a bound, or dependent on the columns before
 
   // row(i, columns) gives the row of checkpoint i.
   template <class Row>
-  TSL_DEVICE Triangle(const Row& row, int n, const Mask* held, float dependent) {
+  TSL_DEVICE Triangle(const Row& row, int n, const Mask* active, float dependent) {
     Vector before[kSize];
     TSL_UNROLL for (int k = 0; k < kSize; ++k) {
       Vector dots[kSize]{}, squares[kSize]{};
@@ -31,13 +31,13 @@ struct Triangle {
       }
       if (k == 0) TSL_UNROLL for (int j = 0; j < kSize; ++j) before[j] = norm(squares[j]);
       const Vector length = norm(dots[k]);
-      const Mask undetermined = negated(held[k]) & (length <= dependent * kEps * before[k]);
-      left_out[k] = held[k] | undetermined;
-      upper[k][k] = held[k] ? splat(1) : undetermined ? splat(__builtin_nanf("")) : length;
+      const Mask undetermined = negated(active[k]) & (length <= dependent * kEps * before[k]);
+      left_out[k] = active[k] | undetermined;
+      upper[k][k] = active[k] ? splat(1) : undetermined ? splat(__builtin_nanf("")) : length;
       scale[k] = left_out[k] ? Vector{} : 1.0f / length;
       TSL_UNROLL for (int j = k + 1; j < kSize; ++j) upper[k][j] = scale[k] * dots[j];
     }
-    invert(held);
+    invert(active);
   }
 
   // The row of Q for a row of the Jacobian, in its place.
@@ -51,9 +51,9 @@ struct Triangle {
  private:
   TSL_DEVICE static Vector norm(Vector square) { return sqrt(max(square, splat(kTiny))); }
 
-  TSL_DEVICE void invert(const Mask* held) {
+  TSL_DEVICE void invert(const Mask* active) {
     TSL_UNROLL for (int j = 0; j < kSize; ++j) {
-      inverse[j][j] = held[j] ? Vector{} : 1.0f / upper[j][j];
+      inverse[j][j] = active[j] ? Vector{} : 1.0f / upper[j][j];
       TSL_UNROLL for (int i = j - 1; i >= 0; --i) {
         Vector sum{};
         for (int k = i + 1; k <= j; ++k) sum += upper[i][k] * (left_out[k] ? Vector{} : inverse[k][j]);
