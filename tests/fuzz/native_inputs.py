@@ -91,7 +91,7 @@ def measure(rng: np.random.Generator, family: str) -> None:
     size = 2 + THETAS[family]
     shapes = ((n,), (curves, n), (curves, n), (size, curves), None, (n,), (n,), (4,))
     arrays = [rng.random((size, curves)) < 0.2 if shape is None else any_values(rng, *shape) for shape in shapes]
-    results = [((size, size, curves), np.float32)] * 2 + [((curves,), np.float32)] * 9
+    results = [((size, size, curves), np.float32)] * 2 + [((curves,), np.float32)] * 10
     call(MEASURE, results, arrays, measure_method() | {"family": family})
 
 

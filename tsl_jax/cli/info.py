@@ -178,8 +178,8 @@ def _lines(name: str, value: Any) -> list[str]:
             for key, row in value.items()
         ]
     if name == "missing":
-        share = "unknown" if value["share"] is None else f"{100 * value['share']:.3g}%"
-        return [f"{share} of the losses (sample: {value['sample']})"]
+        fraction = "unknown" if value["share"] is None else f"{100 * value['share']:.3g}%"
+        return [f"{fraction} of the losses (sample: {value['sample']})"]
     if value is None and name in ("learned_falling", "learned_rising", "second_events", "noise_correlation"):
         return []
     if isinstance(value, float):

@@ -48,8 +48,8 @@ class Pace:
     def words(self, total: int) -> str:
         """``"15,360 of 25,600 tokens (60%), 9,968 fits/s, 1 s left"``."""
         done = self._last[1]
-        share = 100 * done // total if total else 100
-        words = f"{done:,} of {total:,} tokens ({share}%)"
+        fraction = 100 * done // total if total else 100
+        words = f"{done:,} of {total:,} tokens ({fraction}%)"
         if self.rate and done < total:
             words += f", {self.rate:,.0f} fits/s, {duration((total - done) / self.rate)} left"
         return words

@@ -160,10 +160,10 @@ def _print(said: dict[str, Any]) -> None:
         cells += [f"{row['weight']:.3f}", *([f"{falls[k]:.4f}"] if falls else [])]
         table.add_row(*cells)
     console.print(table)
-    share = said["effective_sample_size"] / said["sequences"]
+    fraction = said["effective_sample_size"] / said["sequences"]
     console.print(
         f"{said['events']:,.1f} of {said['tokens']:,} tokens are learned within the window. Effective sample size "
-        f"{said['effective_sample_size']:,.1f} of {said['sequences']:,} sequences ({share:.1%})."
+        f"{said['effective_sample_size']:,.1f} of {said['sequences']:,} sequences ({fraction:.1%})."
     )
     for warning in said["warnings"]:
         say(console, warning, "yellow")

@@ -115,9 +115,9 @@ def _student(
     runs = teacher_student(
         temperature, rate, record, seed=seed, options=TeacherStudentOptions(optimizer=optimizer, evaluation=4096)
     )
-    loss, spread = (np.asarray(values)[0, 0] for values in (runs.loss, runs.logit_spread))
+    loss, logit_std = (np.asarray(values)[0, 0] for values in (runs.loss, runs.logit_spread))
     rows = [f"{step},{one:.8g},{rate:.8g}" for step, one in zip(record, loss, strict=True)]
     table = "\n".join(["step,loss,lr", *rows, ""]).encode()
     write_file(out, "the loss curve", lambda file: file.write(table))
-    what = f"loss {loss[0]:.3g} to {loss[-1]:.3g} nat in {record[-1]:,} steps, logit spread {spread[-1]:.3g}"
+    what = f"loss {loss[0]:.3g} to {loss[-1]:.3g} nat in {record[-1]:,} steps, logit spread {logit_std[-1]:.3g}"
     return {"what": what, "temperature": temperature, "steps": int(record[-1]), "loss": float(loss[-1])}

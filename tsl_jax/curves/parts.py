@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-#: An event's time is one number where that is exact to this share of the mean distance between checkpoints.
+#: An event's time is one number where that is exact to this fraction of the mean distance between checkpoints.
 _EXACT = 2.0**-13
 #: Nearer to 0 than so many windows there is nothing to gain: the window's own unit is as coarse.
 _WINDOWS = 2.0

@@ -82,16 +82,16 @@ class Sigmoid(Family):
     def grid(self, x):
         # Laid out over checkpoint indices, so that templates are as dense as the data whatever the spacing: widths
         # from half a gap to the window in equal ratios, centres a fraction of a width apart.
-        index, spread = _template_layout(len(x))
+        index, half_width = _template_layout(len(x))
         ends = jnp.maximum(jnp.stack([x[1] - x[0], x[-1] - x[-2]]), 1 / (len(x) - 1))
 
         def at(i):
             left = np.clip(i.astype(int), 0, len(x) - 2)
             parts = np.clip(i - left, 0, 1), np.minimum(i, 0), np.maximum(i - (len(x) - 1), 0)
-            share, before, after = (part.astype(x.dtype) for part in parts)
-            return x[left] + share * (x[left + 1] - x[left]) + before * ends[0] + after * ends[1]
+            fraction, before, after = (part.astype(x.dtype) for part in parts)
+            return x[left] + fraction * (x[left + 1] - x[left]) + before * ends[0] + after * ends[1]
 
-        centre, width = at(index), at(index + spread) - at(index - spread)
+        centre, width = at(index), at(index + half_width) - at(index - half_width)
         lower, upper = self.bounds(x)
         return jnp.clip(jnp.stack([centre, jnp.log(_RISE / width)], axis=1), lower, upper)
 
@@ -149,12 +149,12 @@ def _template_layout(num_checkpoints):
     """Centres and half widths of the templates, in units of checkpoint indices."""
     last = num_checkpoints - 1
     least_spacing = _LEAST_SPACING * min(max(num_checkpoints // 64, 1), 4)
-    centres, spreads = [], []
-    spread = 0.25
-    while spread < 2 * last:
-        reach = min(spread, last / 2)
-        number = int(np.ceil((last + 2 * reach) / max(_SPACING * spread, least_spacing))) + 1
+    centres, half_widths = [], []
+    half_width = 0.25
+    while half_width < 2 * last:
+        reach = min(half_width, last / 2)
+        number = int(np.ceil((last + 2 * reach) / max(_SPACING * half_width, least_spacing))) + 1
         centres.append(np.linspace(-reach, last + reach, number))
-        spreads.append(np.full(number, spread))
-        spread *= 2 if spread < 0.5 else _RATIO
-    return np.concatenate(centres), np.concatenate(spreads)
+        half_widths.append(np.full(number, half_width))
+        half_width *= 2 if half_width < 0.5 else _RATIO
+    return np.concatenate(centres), np.concatenate(half_widths)

@@ -58,7 +58,7 @@ class LearningTimes:
     scale: str
 
     def share(self, counts: np.ndarray, group: DomainTimes) -> np.ndarray:
-        """Counts as the share of a group's tokens per bin."""
+        """Counts as the fraction of a group's tokens per bin."""
         return counts / max(1, group.tokens)
 
 

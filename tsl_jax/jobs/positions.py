@@ -157,8 +157,8 @@ def _described(axis_values, axis_name, sums, counts, squares) -> PositionLosses:
     sums, counts = sums[filled][:, seen], counts[filled][:, seen]
     count, squares = count[seen], squares[seen]
     mean = _ratio(sums.sum(axis=0), count)
-    spread = np.maximum(squares - count * np.square(np.where(count > 0, mean, 0)), 0)
-    variance = _ratio(spread, np.where(count > 1, count - 1, 0))
+    tss = np.maximum(squares - count * np.square(np.where(count > 0, mean, 0)), 0)
+    variance = _ratio(tss, np.where(count > 1, count - 1, 0))
     return PositionLosses(
         position=seen + 1.0,
         axis=axis_values,

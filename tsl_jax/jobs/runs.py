@@ -124,14 +124,14 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
         return _recorded(run.rate_step, run.rate, end, warmup, run.name)
     known = run.rate_step <= run.step[-1]
     seen = _recorded(run.rate_step[known], run.rate[known], int(run.rate_step[known][-1]), warmup, run.name)
-    share = (np.arange(len(seen), end) + 1 - len(seen)) / max(end - len(seen), 1)
+    fraction = (np.arange(len(seen), end) + 1 - len(seen)) / max(end - len(seen), 1)
     try:
         target = float(final or 0.0)
     except ValueError:
         raise RunError(
             f"--schedule: got {schedule!r}, expected a number after the colon, such as {kind}:3e-5"
         ) from None
-    fall = {"constant": 0 * share, "cosine": (1 - np.cos(np.pi * share)) / 2, "linear": share}[kind]
+    fall = {"constant": 0 * fraction, "cosine": (1 - np.cos(np.pi * fraction)) / 2, "linear": fraction}[kind]
     return np.concatenate([seen, seen[-1] + (target - seen[-1]) * fall])[:end]
 
 

@@ -26,7 +26,7 @@ class ForecastCurves:
         upper: (2, rows) upper ends.
         hidden_step: steps of losses that the forecast did not see.
         hidden_loss: those losses, nat.
-        rate: learning rate at ``rate_step`` as a share of its highest value; empty where unknown.
+        rate: learning rate at ``rate_step`` as a fraction of its highest value; empty where unknown.
         rate_step: steps of the learning rates.
         mse: mean squared error against the hidden losses; NaN without any.
         warnings: where the forecast lies outside what the data support.

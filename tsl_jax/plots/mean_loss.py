@@ -57,13 +57,13 @@ def mean_loss_data(losses: LossStore, fits: FitStore, *, family: Family | None =
     loss, fit = means.mean_loss[used], means.mean_fit[used]
     residual = fit - loss
     there = np.isfinite(residual)
-    spread = np.sum((loss[there] - loss[there].mean()) ** 2) if there.any() else 0.0
+    tss = np.sum((loss[there] - loss[there].mean()) ** 2) if there.any() else 0.0
     return MeanLoss(
         axis=means.axis[used],
         mean_loss=loss,
         mean_fit=fit,
         residual=residual,
-        r2=float(1 - np.sum(residual[there] ** 2) / spread) if spread > 0 else float("nan"),
+        r2=float(1 - np.sum(residual[there] ** 2) / tss) if tss > 0 else float("nan"),
         tokens=int(means.num_tokens[used].max(initial=0)),
         left_out=len(means.axis) - len(used),
         axis_name=fits.axis_name,

@@ -41,7 +41,7 @@ class RunComparisonData:
         by_sharpness: whether the groups are by sharpness.
         of_events: whether values are learning times.
         group_correlation: (groups,) rank correlation in each; empty where groups are by error.
-        group_coverage: (groups,) share of the differences within their 90% intervals.
+        group_coverage: (groups,) fraction of the differences within their 90% intervals.
         group_coverage_between_runs: (groups,) the same with the component.
     """
 

@@ -34,7 +34,7 @@ class SequenceScores:
 
     @property
     def score(self) -> Float[np.ndarray, " sequences"]:
-        """(sequences,) share of a sequence's tokens that are learned within the window; 0 without tokens."""
+        """(sequences,) fraction of a sequence's tokens that are learned within the window; 0 without tokens."""
         return self.events / np.maximum(self.tokens, 1)
 
 

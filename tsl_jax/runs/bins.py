@@ -54,12 +54,12 @@ class LogBins:
         return np.take_along_axis(before, at, -1)[..., 0] - here + (place - at[..., 0]) * here
 
     def quantile(self, counts: Int[np.ndarray, " bins"], level: float) -> float:
-        """The value below which a share of the counts lies; NaN without counts."""
+        """The value below which a fraction of the counts lies; NaN without counts."""
         return quantile(counts, self.edges, level)
 
 
 def quantile(counts: Int[np.ndarray, " bins"], edges: Float[np.ndarray, " edges"], level: float) -> float:
-    """The value below which a share of the counts lies, by a straight line within its bin; NaN without counts.
+    """The value below which a fraction of the counts lies, by a straight line within its bin; NaN without counts.
 
     Example:
         >>> quantile(np.array([1, 3]), np.array([0.0, 1.0, 2.0]), 0.5)

@@ -27,7 +27,7 @@ def event_chances(
 ) -> Float[np.ndarray, " tokens"]:
     """Probability that a token has an event: the mean of its runs with a fit; NaN without any.
 
-    A run that does not say how probable its categories are is sure of them: the mean is then the share of runs that
+    A run that does not say how probable its categories are is sure of them: the mean is then the fraction of runs that
     found an event.
     """
     fitted, chances = kinds != TokenKind.NO_FIT, []

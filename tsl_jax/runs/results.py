@@ -32,7 +32,7 @@ class ParameterComparison:
         run_std: standard deviation of a run around the tokens' own values, from the central 68% of the differences.
         typical_error: the median standard error in one run, which would be `run_std` if runs differed by it alone.
         z_quantiles: at levels 0.05, 0.25, 0.5, 0.75, 0.95; of a normal distribution -1.64, -0.67, 0, 0.67, 1.64.
-        coverage: share of the differences within their 50, 90 and 99% intervals.
+        coverage: fraction of the differences within their 50, 90 and 99% intervals.
         coverage_by_error: of the 90% intervals, in quarters of the tokens by their standard errors.
         coverage_by_time: of the 90% intervals, in thirds of the tokens by their learning times; empty without events.
         coverage_between_runs: `coverage` with the component.
@@ -92,7 +92,7 @@ class KindRepeats:
         first: tokens of this kind in the first run (of all pairs).
         second: in the second.
         both: in both.
-        fraction: ``both`` as a share of the mean of ``first`` and ``second``; NaN without any.
+        fraction: ``both`` as a fraction of the mean of ``first`` and ``second``; NaN without any.
         by_chance: what that share would be if the two runs had nothing to do with each other.
     """
 

@@ -10,7 +10,7 @@ from .scatter import RunScatter
 
 #: A bin of learning times with fewer tokens than this says nothing of its own.
 _LEAST_TOKENS = 30
-#: Tokens of a sequence, and pairs of the same runs, are alike: a share scatters as if of half as many tokens.
+#: Tokens of a sequence, and pairs of the same runs, are alike: a fraction scatters as if of half as many tokens.
 _ALIKE = 2.0
 #: Bins differ if their sum of squares exceeds what chance brings by so many of its standard deviations.
 _DEVIATIONS = 3.0
@@ -66,20 +66,20 @@ def factors_by_time(
     if np.sum(known) < 2:
         return None
 
-    def share(logarithms):
+    def fraction(logarithms):
         inside = scatter.inside(factor, additive, level, np.exp(logarithms)).sum(axis=-1)
         return inside / np.maximum(number, 1)
 
     low, high = np.full(len(number), np.log(1e-16)), np.full(len(number), np.log(1e16))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        less = share(middle) < level
+        less = fraction(middle) < level
         low, high = np.where(less, middle, low), np.where(less, high, middle)
     found = (low + high) / 2
-    # What a share scatters by, over how much of it a factor moves; of a normal distribution at least half of that.
+    # What a fraction scatters by, over how much of it a factor moves; of a normal distribution at least half of that.
     z = NormalDist().inv_cdf((1 + level) / 2)
     least = z * NormalDist().pdf(z) / 2
-    slope = np.maximum((share(found + _STEP) - share(found - _STEP)) / (2 * _STEP), least)
+    slope = np.maximum((fraction(found + _STEP) - fraction(found - _STEP)) / (2 * _STEP), least)
     sampling = _ALIKE * level * (1 - level) / (np.maximum(number, 1) * np.square(slope))
     weight = np.where(known, 1 / sampling, 0)
     mean = np.sum(weight * found) / np.sum(weight)

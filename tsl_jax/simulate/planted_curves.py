@@ -31,13 +31,13 @@ class PlantedLaw:
         event: learning times, in units of the window in u: 0 at the first checkpoint, 1 at the last.
         sharpness: *log*, in 1/window.
         drop: *log*, size of the drop (nat).
-        rising: share of tokens whose loss rises.
+        rising: fraction of tokens whose loss rises.
         lower: the lower plateau (nat).
-        noise: *log*, standard deviation of the noise as a share of the drop; (0, 0) for none.
-        missing: share of the losses that are NaN.
+        noise: *log*, standard deviation of the noise as a fraction of the drop; (0, 0) for none.
+        missing: fraction of the losses that are NaN.
 
     Raises:
-        ValueError: a range that is none, or a share outside 0 to 1.
+        ValueError: a range that is none, or a fraction outside 0 to 1.
 
     Example:
         >>> PlantedLaw(noise=(0.0, 0.0), missing=0.1).scale
@@ -196,9 +196,9 @@ def _token(time, key, law: PlantedLaw) -> Trajectories:
     return Trajectories(losses, params, noise)
 
 
-def _between(share, bounds: tuple[float, float]):
-    return bounds[0] + (bounds[1] - bounds[0]) * share
+def _between(fraction, bounds: tuple[float, float]):
+    return bounds[0] + (bounds[1] - bounds[0]) * fraction
 
 
-def _log_between(share, bounds: tuple[float, float]):
-    return jnp.exp(_between(share, (float(np.log(bounds[0])), float(np.log(bounds[1])))))
+def _log_between(fraction, bounds: tuple[float, float]):
+    return jnp.exp(_between(fraction, (float(np.log(bounds[0])), float(np.log(bounds[1])))))

@@ -134,8 +134,8 @@ def teacher_student(
     keys = jax.random.split(jax.random.key(checks.whole("seed", seed, 0)), checks.whole("seeds", seeds))
     sums = _factor_sums(options.schedule, int(step[-1]))[step]
     settings = jnp.asarray(temperature, jnp.float32), jnp.asarray(rate, jnp.float32)
-    loss, spread = _train(keys, *settings, jnp.asarray(step, jnp.int32), options)
-    return TeacherStudent(step, rate[:, None] * sums, loss, spread, temperature, rate)
+    loss, logit_std = _train(keys, *settings, jnp.asarray(step, jnp.int32), options)
+    return TeacherStudent(step, rate[:, None] * sums, loss, logit_std, temperature, rate)
 
 
 def _factor_sums(schedule: Callable | None, updates: int) -> Float[np.ndarray, " updates_1"]:

@@ -59,7 +59,7 @@ def bands(
         sums: a pytree of arrays with the resample groups as first axis, such as sums of losses, which are resampled
             together with the spectrum; the function gets them summed over that axis.
         replicates: number of replicates.
-        level: share of the replicates inside the band.
+        level: fraction of the replicates inside the band.
 
     Returns:
         `Bands`. NaN of single replicates are left out; a band is NaN where all are.
@@ -119,8 +119,8 @@ def tail_share(level: float, groups: int, replicates: int) -> float:
     """
     from scipy.special import ndtr, stdtrit
 
-    share = float(ndtr(stdtrit(groups - 1, (1 - level) / 2) * (groups / (groups - 1)) ** 0.5))
-    return max(0.0, ((replicates + 1) * share - 1) / (replicates - 1))
+    fraction = float(ndtr(stdtrit(groups - 1, (1 - level) / 2) * (groups / (groups - 1)) ** 0.5))
+    return max(0.0, ((replicates + 1) * fraction - 1) / (replicates - 1))
 
 
 def poisson_weights(key: Array, replicates: int, groups: int) -> Float[Array, "replicates groups"]:
@@ -144,8 +144,8 @@ def _poisson_weights(key, replicates, groups):
 
 def _bands(function, replicates, level, sums, key):
     groups = len(jax.tree.leaves(sums)[0])
-    share = tail_share(level, groups, replicates)
-    flat = _bands_of_weights(function, replicates, share, sums, poisson_weights(key, replicates, groups))
+    fraction = tail_share(level, groups, replicates)
+    flat = _bands_of_weights(function, replicates, fraction, sums, poisson_weights(key, replicates, groups))
     return Bands(*(_restored(flat.structure, values) for values in (flat.value, flat.low, flat.high)))
 
 
@@ -172,7 +172,7 @@ def _restored(structure, values):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _bands_of_weights(function, replicates, share, sums, drawn):
+def _bands_of_weights(function, replicates, fraction, sums, drawn):
     groups = drawn.shape[1]
     # The value itself as the first replicate, and no shorter last batch: the function is compiled once.
     padding = jnp.ones((-(replicates + 1) % _AT_ONCE, groups))
@@ -195,17 +195,17 @@ def _bands_of_weights(function, replicates, share, sums, drawn):
     # All results as one table: one sort for all bands, which is quicker to compile than one for each array.
     results = jax.lax.map(some, weights.reshape(-1, _AT_ONCE, groups))
     results = results.reshape(-1, results.shape[-1])
-    low, high = _quantiles(results[1 : replicates + 1], (share, 1 - share))
+    low, high = _quantiles(results[1 : replicates + 1], (fraction, 1 - fraction))
     return _FlatBands(results[0], low, high, tuple(structure))
 
 
-def _quantiles(values: Float[Array, "replicates items"], shares: tuple[float, ...]) -> list[Float[Array, " items"]]:
+def _quantiles(values: Float[Array, "replicates items"], fractions: tuple[float, ...]) -> list[Float[Array, " items"]]:
     """Quantiles of what is not NaN, interpolated, as `jnp.nanquantile` has them, from one sort."""
     ordered = _sorted(values.T)
     last = jnp.sum(~jnp.isnan(values), 0) - 1
     found = []
-    for share in shares:
-        place = share * jnp.maximum(last, 0)
+    for fraction in fractions:
+        place = fraction * jnp.maximum(last, 0)
         below = jnp.floor(place).astype(jnp.int32)
         ends = [jnp.take_along_axis(ordered, at[:, None], 1)[:, 0] for at in (below, jnp.minimum(below + 1, last))]
         between = place - below

@@ -80,7 +80,7 @@ def compare(
         mean_fit: (checkpoints,) mean of the fits over the same tokens, nat.
         weighting: of p and g, see `decompose`.
         outside: rule for events outside the window, see `decompose`.
-        bandwidth: half the width of the smoother's kernel as a share of the window; see `derivative_matrix`.
+        bandwidth: half the width of the smoother's kernel as a fraction of the window; see `derivative_matrix`.
 
     Returns:
         `Comparison`.
@@ -155,8 +155,8 @@ def _compare(moments: Moments, parts: Decomposition, slope, place, mean_loss, me
     r2, error = 1 - _ratio(distance, spread[second]) ** 2, _ratio(distance, size[second])
     scores = {"mean fit of mean loss": score(mean_fit - mean_loss[0], mean_loss - mean_loss[0])}
     scores |= {f"{pair[0]} of {pair[1]}": Score(r2[i], error[i]) for i, pair in enumerate(_SCORES)}
-    share = _ratio(distance[len(_SCORES) :], size[0])
-    split = {name: share[i] for i, name in enumerate(_CAUSES)}
+    fraction = _ratio(distance[len(_SCORES) :], size[0])
+    split = {name: fraction[i] for i, name in enumerate(_CAUSES)}
     return dict(zip(_CURVES, slopes, strict=True)), scores, split
 
 

@@ -60,7 +60,7 @@ def forecast(
     """Continue the tail of the spectrum beyond the last checkpoint and let its pulses unfold.
 
     ``-dL/du = Σ pulses of the events inside the window + (rate * g)(u)`` for u after the last checkpoint: the rate
-    of drops continues the power law of `fit_tail`, less the share of rising losses in the tail, and g is the mean
+    of drops continues the power law of `fit_tail`, less the fraction of rising losses in the tail, and g is the mean
     pulse of falling losses. Events that were fitted after the last checkpoint are part of that rate and do not enter
     by themselves. Bands: `bands` of a function that calls this one, which see what other
     sequences would change; `widened` adds what forecasts from earlier checkpoints of the run missed.
@@ -74,7 +74,7 @@ def forecast(
             the end of the data is continued with it.
         anchored: multiply the fall by the ratio of the observed to the modelled slope at the last checkpoint. Fits
             see only a part of the fall near the end of the data; this takes the same part to be missing beyond.
-        bandwidth: of the observed slope, as a share of the window; see `derivative_matrix`.
+        bandwidth: of the observed slope, as a fraction of the window; see `derivative_matrix`.
 
     Returns:
         `SpectrumForecast`.
@@ -188,7 +188,7 @@ def _net_share(moments: Moments, tail: Tail) -> Float[Array, ""]:
 def widened(bands: Bands, start: Array, errors: np.ndarray, level: float = 0.9) -> Bands:
     """Bands of forecast losses that also hold what other sequences cannot show: noise of training, a wrong law.
 
-    The errors of forecasts from earlier checkpoints of the same run say how large it is, as a share of the fall:
+    The errors of forecasts from earlier checkpoints of the same run say how large it is, as a fraction of the fall:
     ``t·rms(errors)·|value - start|``, with Student's t, added in quadrature to both sides of the band.
 
     Args:

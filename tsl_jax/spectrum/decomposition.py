@@ -30,7 +30,7 @@ class Decomposition:
 
     Attributes:
         spectrum: p, 1/u, at `SpectrumGrid.centres`; integrates to 1 together with ``edges``.
-        edges: shares of p that lie on the window's first and last edge: the events outside (rule ``"edge"``).
+        edges: fractions of p that lie on the window's first and last edge: the events outside (rule ``"edge"``).
         pulse: g at `SpectrumGrid.lags`: nat/u by count, 1/u by drop.
         weight: events per token by count; nat of drop per token by drop.
         convolved: ``Σ weight·(p * g)`` at the centres, nat/u, with the pulses of events outside under rule ``"own"``.

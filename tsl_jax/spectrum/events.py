@@ -158,9 +158,9 @@ def _sharpness_bins(grid, steepness):
     above = (guess < last) & (steepness >= middles[jnp.minimum(guess + 1, last)])
     below = (guess > 0) & (steepness < middles[guess])
     nearest = guess + above - below
-    share = jnp.where(nearest < last, jnp.clip(logs - nearest, 0, 1), 0)
+    fraction = jnp.where(nearest < last, jnp.clip(logs - nearest, 0, 1), 0)
     following = jnp.minimum(nearest + 1, last)
-    return nearest, share, jnp.where(steepness >= borders[following], following, nearest)
+    return nearest, fraction, jnp.where(steepness >= borders[following], following, nearest)
 
 
 def _time_bins(grid, kind, x):

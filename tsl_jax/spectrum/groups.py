@@ -107,7 +107,7 @@ class GroupTimes:
     Attributes:
         tokens: tokens of the mean loss.
         events: falling events inside the window.
-        learned: their share of the tokens.
+        learned: their fraction of the tokens.
         median: median learning time, axis units.
         mean: mean learning time, axis units; the geometric mean on a log scale.
         spectrum: density of their learning times, 1/u, at `SpectrumGrid.centres`.
@@ -151,7 +151,7 @@ def group_bands(counts: GroupCounts, key: Array, *, replicates: int = 200, level
         counts: from `accumulate_groups`.
         key: of `jax.random`.
         replicates: number of replicates.
-        level: share of the replicates inside the band.
+        level: fraction of the replicates inside the band.
 
     Returns:
         `Bands` of `GroupTimes`.
@@ -198,7 +198,7 @@ def _sums(counts: GroupCounts) -> EventSums:
 def _times(sums: EventSums) -> GroupTimes:
     grid, count = sums.grid, sums.events
     events = jnp.sum(count, 1)
-    share = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count
+    fraction = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count
     centres = jnp.asarray((grid.centres - grid.origin) / grid.unit, jnp.float32)
     median = level_reached(count, events / 2) / grid.time_bins
 
@@ -211,6 +211,6 @@ def _times(sums: EventSums) -> GroupTimes:
         events=events,
         learned=jnp.where(sums.tokens > 0, events / jnp.maximum(sums.tokens, 1e-30), jnp.nan),
         median=jnp.where(events > 0, axis(median), jnp.nan),
-        mean=axis(product(share, centres)),
-        spectrum=share / grid.width,
+        mean=axis(product(fraction, centres)),
+        spectrum=fraction / grid.width,
     )

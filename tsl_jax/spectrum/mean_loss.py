@@ -121,7 +121,9 @@ def _change_inside(grid: SpectrumGrid) -> np.ndarray:
     # The drops of a cell come from both sides of its sharpness, up to the next one; the last takes all steeper ones.
     shifted = np.tanh(np.append(grid.sharpnesses[1:], np.inf) * grid.width / 8)
     z, ratio = np.linspace(-40, 40, 4001), np.exp(grid.sharpness_ratio)
-    between = max(_variation(z, ratio**share, [(1 - share, 1), (share, ratio)]) for share in np.linspace(0, 1, 11))
+    between = max(
+        _variation(z, ratio**fraction, [(1 - fraction, 1), (fraction, ratio)]) for fraction in np.linspace(0, 1, 11)
+    )
     change = 2 * shifted + between
     change[0] += _variation(z, ratio**-0.5, [(1, 1)])  # the flattest curves lie below the first sharpness
     return np.minimum(2, change).astype(np.float32)
@@ -129,7 +131,7 @@ def _change_inside(grid: SpectrumGrid) -> np.ndarray:
 
 def _variation(z, steepness, mixture):
     """``∫|q_steepness - Σ share·q_other|`` of unit pulses centred at 0."""
-    curve = logistic(steepness * z) - sum(share * logistic(other * z) for share, other in mixture)
+    curve = logistic(steepness * z) - sum(fraction * logistic(other * z) for fraction, other in mixture)
     return float(np.sum(np.abs(np.diff(curve))))
 
 
@@ -144,9 +146,9 @@ def _change_outside(grid: SpectrumGrid) -> np.ndarray:
     )
     low, high = middle[:, :-1], middle[:, 1:]
     between = np.zeros(moved.shape)
-    for share in np.linspace(0, 1, 11):
-        true = seen_of_late(grid, steepness[:-1] ** (1 - share) * steepness[1:] ** share, distance)
-        change = np.abs(true - (1 - share) * low - share * high).sum(-1)
+    for fraction in np.linspace(0, 1, 11):
+        true = seen_of_late(grid, steepness[:-1] ** (1 - fraction) * steepness[1:] ** fraction, distance)
+        change = np.abs(true - (1 - fraction) * low - fraction * high).sum(-1)
         between[:, :-1] = np.maximum(between[:, :-1], change)
     either = np.maximum(between, np.roll(between, 1, axis=1))
     return np.minimum(2, moved + either).astype(np.float32)

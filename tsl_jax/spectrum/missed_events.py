@@ -19,10 +19,10 @@ class SecondEvents:
     """Tokens with a likely second event, and the derivative -dL/du that one event a token leaves over.
 
     Attributes:
-        tokens: share of the measured losses that are of such tokens.
+        tokens: fraction of the measured losses that are of such tokens.
         missing: (points,) derivative of the mean loss minus that of the mean of the fits, nat/u.
         held: (points,) the part of it that is theirs, nat/u.
-        share: how much of ``missing`` they hold, ``Σ held·missing / Σ missing²``: shares of all tokens add up to 1.
+        share: how much of ``missing`` they hold, ``Σ held·missing / Σ missing²``: fractions of all tokens add up to 1.
         constants: how much of ``missing`` tokens hold whose constant counts, since no test supports an event; likewise.
         between_runs: ``‖-d(L - L')/du‖ / (√2 ‖-dL/du‖)``, L' the mean loss of the same tokens in another run: how far
             one run's derivative lies from the mean of runs; NaN where no other run is given.
@@ -57,9 +57,9 @@ def second_events(
         gap: (checkpoints,) mean loss minus mean of the fits, nat.
         second_gap: (checkpoints,) the part of it that is theirs: sums over them alone, over the number of all, nat.
         constant_gap: (checkpoints,) likewise the part of tokens whose constant counts.
-        tokens: share of tokens with a likely second event.
+        tokens: fraction of tokens with a likely second event.
         mean_loss, other_run: (checkpoints,) mean losses of the same tokens in this run and in another, nat.
-        bandwidth: half the width of the smoother's kernel as a share of the window, as in `compare`.
+        bandwidth: half the width of the smoother's kernel as a fraction of the window, as in `compare`.
 
     Example:
         >>> import numpy as np

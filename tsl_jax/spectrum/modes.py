@@ -27,7 +27,7 @@ class PulseModes:
 
     Attributes:
         values: singular values, largest first, of as many modes as float32 can tell from nothing.
-        energy: share of each in the sum of squares; NaN without events.
+        energy: fraction of each in the sum of squares; NaN without events.
         modes: leading right singular vectors at ``lags``, of unit norm, positive where they are largest; 0 where all
             singular values are in front of them.
         lags: centres of the lag bins, u.
@@ -130,8 +130,8 @@ def _pulse_rows(moments: Moments, unit_area: bool, groups: int | None, resolutio
     if groups is None:
         weight = moments.count if unit_area else moments.square
         return jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * coefficients
-    _, share, per_event = equal_groups(moments, groups)
-    drops = product(share, (moments.drop[0] - moments.drop[1])[grid.inside]) * per_event[:, None]
+    _, fraction, per_event = equal_groups(moments, groups)
+    drops = product(fraction, (moments.drop[0] - moments.drop[1])[grid.inside]) * per_event[:, None]
     if unit_area:
         drops = drops / product(drops, jnp.asarray(areas, jnp.float32))[:, None]
     return jnp.nan_to_num(product(drops, coefficients))

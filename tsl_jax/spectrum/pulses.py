@@ -44,7 +44,7 @@ def level_reached(masses: Float[Array | np.ndarray, "*#rows bins"], level: Float
 
 @functools.lru_cache(maxsize=16)
 def pulse_table(grid: SpectrumGrid, beyond: int = 0) -> np.ndarray:
-    """Unit pulses of events at a bin's centre: share of the drop that falls into the bin at each lag.
+    """Unit pulses of events at a bin's centre: fraction of the drop that falls into the bin at each lag.
 
     ``σ(s·(lag + h/2)) - σ(s·(lag - h/2))``, h the bin width.
 
@@ -64,7 +64,7 @@ def pulse_table(grid: SpectrumGrid, beyond: int = 0) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def outside_table(grid: SpectrumGrid) -> np.ndarray:
-    """What is seen of events outside the window: share of the visible drop that falls into each of its bins.
+    """What is seen of events outside the window: fraction of the visible drop that falls into each of its bins.
 
     Returns:
         (2, outside_bins, sharpness_bins, time_bins) float64; before the window, then after it, nearest bins first.

@@ -76,12 +76,12 @@ def pulse_groups(spectrum: Spectrum | Moments, groups: int = 40) -> PulseGroups:
 @functools.partial(jax.jit, static_argnums=1)
 def _pulse_groups(moments: Moments, groups: int) -> PulseGroups:
     grid = moments.grid
-    borders, share, per_event = equal_groups(moments, groups)
+    borders, fraction, per_event = equal_groups(moments, groups)
     count, square = (jnp.sum(cells, 0)[grid.inside] for cells in (moments.count, moments.square))
     drop = (moments.drop[0] - moments.drop[1])[grid.inside]
 
     def mean(cells):  # by group and sharpness
-        return product(share, cells) * per_event[:, None]
+        return product(fraction, cells) * per_event[:, None]
 
     table = jnp.asarray(pulse_table(grid) / grid.width, jnp.float32)
     # Relative to the window's start and width, so that float32 keeps the digits of second moments.
@@ -92,7 +92,7 @@ def _pulse_groups(moments: Moments, groups: int) -> PulseGroups:
     mean_log = product(weights, logs)
     return PulseGroups(
         start=grid.origin + grid.unit * borders[:-1],
-        u=grid.origin + grid.unit * product(share, jnp.sum(count, 1) * times) * per_event,
+        u=grid.origin + grid.unit * product(fraction, jnp.sum(count, 1) * times) * per_event,
         end=grid.origin + grid.unit * borders[1:],
         events=jnp.nan_to_num(1 / per_event),
         pulse=product(mean(drop), table),
@@ -105,15 +105,15 @@ def _pulse_groups(moments: Moments, groups: int) -> PulseGroups:
 
 
 def equal_groups(moments: Moments, groups: int):
-    """Borders of the groups in windows, the share of each time bin in each group, and 1 / events of a group."""
+    """Borders of the groups in windows, the fraction of each time bin in each group, and 1 / events of a group."""
     grid = moments.grid
     count = jnp.sum(moments.count[:, grid.inside], (0, 2))
     reached = jnp.append(0, jnp.cumsum(count))
     total = reached[-1]
     levels = total * jnp.arange(groups + 1) / groups
     overlap = jnp.minimum(reached[1:], levels[1:, None]) - jnp.maximum(reached[:-1], levels[:-1, None])
-    share = jnp.where(count > 0, jnp.clip(overlap, 0) / jnp.maximum(count, 1e-30), 0)
+    fraction = jnp.where(count > 0, jnp.clip(overlap, 0) / jnp.maximum(count, 1e-30), 0)
     borders = level_reached(count, levels) / grid.time_bins
     borders = jnp.where(total > 0, borders, jnp.nan)
-    events = product(share, count)
-    return borders, share, jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)
+    events = product(fraction, count)
+    return borders, fraction, jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)

@@ -115,7 +115,7 @@ class Broadening:
     Attributes:
         error: root mean square of the errors of u_learn, u.
         median: of the errors, u.
-        wider: share of p whose errors are wider than a bin.
+        wider: fraction of p whose errors are wider than a bin.
         width: standard deviation of p, u.
         ratio: how many times as wide p is as without errors, ``width / √(width² - error²)``; infinite where errors
             alone would explain the width.

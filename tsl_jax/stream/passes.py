@@ -12,7 +12,7 @@ Block = TypeVar("Block")
 State = TypeVar("State")
 Result = TypeVar("Result", covariant=True)
 
-#: Tokens of a task: a share of the store, within bounds. They depend on nothing else, so that sums of floating-point
+#: Tokens of a task: a fraction of the store, within bounds. They depend on nothing else, so that sums of floating-point
 #: numbers have the same bits wherever the tasks run.
 TASKS, LEAST_TASK_TOKENS, MOST_TASK_TOKENS = 16, 2**22, 2**27
 

@@ -46,7 +46,7 @@ def measure_arguments():
 def results_of(target):
     kinds = {
         native.SOLVE: [((SIZE, CURVES), np.float32), ((SIZE, CURVES), bool), ((CURVES,), bool), ((CURVES,), np.int32)],
-        native.MEASURE: [((SIZE, SIZE, CURVES), np.float32)] * 2 + [((CURVES,), np.float32)] * 9,
+        native.MEASURE: [((SIZE, SIZE, CURVES), np.float32)] * 2 + [((CURVES,), np.float32)] * 10,
     }
     return [jax.ShapeDtypeStruct(*kind) for kind in kinds[target]]
 

@@ -44,7 +44,7 @@ class Speed:
         block_tokens: tokens of a block.
         compile_seconds: until the program of a block was ready.
         kernel: fits a second on blocks that lie on the device.
-        settled: share of these fits that ended at a minimum or on a bound of it.
+        settled: fraction of these fits that ended at a minimum or on a bound of it.
         copy_bytes: bytes a second that the first device copies, read and written counted.
         read: reading, decoding and checking, nothing else done.
         read_bytes: the same in bytes of losses a second.

@@ -6,7 +6,7 @@ import numpy as np
 
 #: Fewer events a sequence than this are hardly any: what ranks most sequences is chance.
 LEAST_EVENTS = 1.0
-#: A window may count this share of its events before the first checkpoint, where nothing was measured.
+#: A window may count this fraction of its events before the first checkpoint, where nothing was measured.
 MOST_OUTSIDE = 0.01
 
 
@@ -25,7 +25,7 @@ def doubts_of(
     return (*_outside(window, measured, axis, 1 - seen / events.sum()), *_hardly_any(events))
 
 
-def _outside(window: tuple[float, float], measured: tuple[float, float], axis: str, share: float) -> Iterator[str]:
+def _outside(window: tuple[float, float], measured: tuple[float, float], axis: str, fraction: float) -> Iterator[str]:
     """Whether a window reaches past what was measured, and what that does to its events."""
     steps = f"the measured part of training ({axis} {measured[0]:g} to {measured[1]:g})"
     if window[1] <= measured[0] or window[0] >= measured[1]:
@@ -35,11 +35,11 @@ def _outside(window: tuple[float, float], measured: tuple[float, float], axis: s
         )
     elif window[1] > measured[1]:
         yield (
-            f"The window ends after {steps}: few events after its end can be known, and {share:.1%} of those "
+            f"The window ends after {steps}: few events after its end can be known, and {fraction:.1%} of those "
             "counted are extrapolated."
         )
-    elif share > MOST_OUTSIDE:
-        yield f"The window begins before {steps}: {share:.1%} of the events counted in it lie there, extrapolated."
+    elif fraction > MOST_OUTSIDE:
+        yield f"The window begins before {steps}: {fraction:.1%} of the events counted in it lie there, extrapolated."
 
 
 def _hardly_any(events: np.ndarray) -> Iterator[str]:

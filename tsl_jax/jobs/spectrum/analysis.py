@@ -136,8 +136,8 @@ def _mean_loss_law(
     params = power_laws(axis[late], curves)
     with np.errstate(invalid="ignore"):
         low, high = (
-            {name: np.nanquantile(values[1:], share) for name, values in params.items()}
-            for share in ((1 - options.level) / 2, (1 + options.level) / 2)
+            {name: np.nanquantile(values[1:], fraction) for name, values in params.items()}
+            for fraction in ((1 - options.level) / 2, (1 + options.level) / 2)
         )
     return Bands({name: values[0] for name, values in params.items()}, low, high)
 

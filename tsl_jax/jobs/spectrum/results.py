@@ -31,9 +31,9 @@ class AnalysisOptions:
         weighting: of p and g, by ``"count"`` or by ``"drop"``; see `tsl_jax.spectrum.decompose`.
         outside: rule for events outside the window, ``"own"``, ``"edge"`` or ``"inside"``; likewise.
         pulse_groups: groups by learning time whose mean pulses are compared.
-        bandwidth: half the width of the kernel that smooths derivatives, as a share of the window.
+        bandwidth: half the width of the kernel that smooths derivatives, as a fraction of the window.
         replicates: replicates of the bootstrap.
-        level: share of the replicates inside a band.
+        level: fraction of the replicates inside a band.
         seed: of the bootstrap.
 
     Raises:
@@ -72,7 +72,7 @@ class Curves:
         pulses: mean pulses by learning time; ``pulse`` is averaged over wider lag bins, see `coarse_lags`.
         modes: `PulseModes` of ``"all pulses"``, ``"unit area"`` and ``"group means"``.
         tails: `Tail` by ``"count"`` and by ``"drop"``.
-        outside: share of the visible drops that belongs to events outside the window.
+        outside: fraction of the visible drops that belongs to events outside the window.
         broadening: of ``density`` by the errors of learning times.
         mean_loss: (checkpoints,) of the measured losses, nat; None without losses, as the next three.
         mean_fit: (checkpoints,) of the fits, nat.

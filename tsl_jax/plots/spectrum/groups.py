@@ -29,7 +29,7 @@ class GroupSpectra:
         coordinate: its name.
         labels: (groups,) names.
         tokens: (groups,) tokens of the mean loss.
-        learned: (groups,) share of them with such an event.
+        learned: (groups,) fraction of them with such an event.
         edges: (bins + 1,) borders of the bins, axis units.
         spectrum: (groups, bins) density of learning times, 1/u.
         median: (groups,) median learning time, axis units.
@@ -171,8 +171,8 @@ def _words(data: GroupSpectra, index: int) -> tuple[str, str, str]:
     median = data.median[index]
     text = _short(median.value) if np.isfinite(median.value) else "no event"
     interval = f" ({_short(median.low)} to {_short(median.high)})" if np.isfinite(median.low) else ""
-    share = f"{data.learned[index]:.0%}" if np.isfinite(data.learned[index]) else ""
-    return text + interval, f"{data.tokens[index]:,.0f}", share
+    fraction = f"{data.learned[index]:.0%}" if np.isfinite(data.learned[index]) else ""
+    return text + interval, f"{data.tokens[index]:,.0f}", fraction
 
 
 def _short(number: np.ndarray) -> str:

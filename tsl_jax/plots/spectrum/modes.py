@@ -38,7 +38,7 @@ class SingularSpectrum:
     """Energy shares and modes of matrices of aligned pulses.
 
     Attributes:
-        energy: (ranks shown,) shares of the sum of squares, by matrix: ``"all pulses"``, ``"unit area"``,
+        energy: (ranks shown,) fractions of the sum of squares, by matrix: ``"all pulses"``, ``"unit area"``,
             ``"group means"``.
         lags: (lags,) u.
         modes: (modes, lags) leading modes of all pulses, of unit norm.
@@ -81,12 +81,12 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
         style.plain_axes(axes, 9)
     lowest = 1e-4
     for shift, (kind, (colour, marker, words)) in zip((-0.12, 0, 0.12), _LOOKS.items(), strict=True):
-        share = data.energy[kind]
-        rank = np.arange(1, len(share.value) + 1) + shift
-        label = words.format(data.analysis.options.pulse_groups) + f" ({share.value[0]:.1%} in the first)"
-        left.plot(rank, np.maximum(share.value, lowest / 10), marker, ms=5, color=colour, label=label)
-        if np.isfinite(share.low).any():
-            left.vlines(rank, np.maximum(share.low, lowest / 10), share.high, color=colour, lw=1.6)
+        fraction = data.energy[kind]
+        rank = np.arange(1, len(fraction.value) + 1) + shift
+        label = words.format(data.analysis.options.pulse_groups) + f" ({fraction.value[0]:.1%} in the first)"
+        left.plot(rank, np.maximum(fraction.value, lowest / 10), marker, ms=5, color=colour, label=label)
+        if np.isfinite(fraction.low).any():
+            left.vlines(rank, np.maximum(fraction.low, lowest / 10), fraction.high, color=colour, lw=1.6)
     left.set_yscale("log")
     left.set_ylim(lowest, 60)
     left.yaxis.set_major_locator(FixedLocator([10.0**power for power in range(-4, 1)]))
@@ -99,9 +99,9 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     title(left, "a", "Singular spectrum of the aligned pulses")
     grid, name = data.analysis.read.spectrum.grid, data.analysis.read.axis_name
     x = lag_values(grid, data.lags)
-    shares = data.energy["all pulses"].value
+    fractions = data.energy["all pulses"].value
     for index, colour in zip(range(len(data.modes.value)), (style.BLUE, style.VERMILION, style.PURPLE), strict=False):
-        draw_band(right, x, data.modes[index], colour, lw=1.6, label=f"mode {index + 1}: {shares[index]:.1%}")
+        draw_band(right, x, data.modes[index], colour, lw=1.6, label=f"mode {index + 1}: {fractions[index]:.1%}")
     right.axhline(0, lw=0.7, color=style.PALE, zorder=0)
     lag_axis(right, grid, reach_of(data.lags, data.modes.value, 0.9))
     right.legend(loc="upper right", frameon=False, fontsize=8.5)

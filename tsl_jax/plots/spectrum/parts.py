@@ -52,7 +52,7 @@ class SpectrumParts:
         tail_curve: axis values and p (1/u) of that law, two arrays.
         smoothed: half the width of the kernel that smoothed the derivatives, u; None where they are not smoothed.
         tokens: tokens in the mean loss.
-        outside: share of tokens whose event lies outside the window.
+        outside: fraction of tokens whose event lies outside the window.
         analysis: where all of it comes from.
     """
 

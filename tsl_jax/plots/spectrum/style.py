@@ -68,12 +68,12 @@ def lag_axis(axes: "Axes", grid: SpectrumGrid, reach: float) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def reach_of(lags: np.ndarray, pulses: np.ndarray, share: float = 0.9) -> float:
-    """Lag (u) within which this share of the area of |pulses| (..., lags) lies, at least 4 lags."""
+def reach_of(lags: np.ndarray, pulses: np.ndarray, fraction: float = 0.9) -> float:
+    """Lag (u) within which this fraction of the area of |pulses| (..., lags) lies, at least 4 lags."""
     area = np.nan_to_num(np.abs(pulses)).reshape(-1, len(lags)).sum(0)
     order = np.argsort(np.abs(lags), kind="stable")
     reached = np.cumsum(area[order]) / max(area.sum(), 1e-30)
-    at = min(int(np.searchsorted(reached, share)), len(lags) - 1)
+    at = min(int(np.searchsorted(reached, fraction)), len(lags) - 1)
     return float(max(abs(lags[order[at]]), np.sort(np.abs(lags))[min(8, len(lags) - 1)]))
 
 

@@ -64,7 +64,7 @@ def fit_tail(
         spectrum: a `Spectrum`, or the `Moments` of one or of a replicate.
         lower: axis value at which the tail starts. By default the cut with the smallest Kolmogorov-Smirnov distance
             between the tail and its law, among tails over at least a factor of e.
-        upper: axis value at which it ends. By default where the share ``seen`` of a mean pulse still lies inside the
+        upper: axis value at which it ends. By default where the fraction ``seen`` of a mean pulse still lies inside the
             window: fits lose events near the end of the data, which would make the tail look steeper than it is.
         weighting: count events, or add up their drops.
         seen: see ``upper``.
@@ -157,7 +157,7 @@ def log_axis(grid: SpectrumGrid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seen_until(moments: Moments, seen: Float[Array, ""]) -> Int[Array, ""]:
-    """One past the last bin of the window from which this share of a mean falling pulse lies before its end."""
+    """One past the last bin of the window from which this fraction of a mean falling pulse lies before its end."""
     grid = moments.grid
     table = jnp.asarray(np.cumsum(pulse_table(grid)[:, ::-1], axis=1), jnp.float32)  # beyond -lag, by symmetry
     drops = jnp.sum(moments.drop[0, grid.inside], 0)
@@ -235,5 +235,5 @@ def _one_tail(grid, y, log_width, masses, per_mass, first, stop) -> Tail:
 def ks_distance(masses, p, tail: Bool[Array, " bins"]) -> Float[Array, ""]:
     """Greatest difference between the cumulative distributions of masses and probabilities in a tail."""
     inside = jnp.where(tail, masses, 0)
-    share = inside / jnp.maximum(jnp.sum(inside), 1e-30)
-    return jnp.max(jnp.abs(jnp.cumsum(share) - jnp.cumsum(p)))
+    fraction = inside / jnp.maximum(jnp.sum(inside), 1e-30)
+    return jnp.max(jnp.abs(jnp.cumsum(fraction) - jnp.cumsum(p)))

@@ -48,8 +48,8 @@ def law_on_bins(
     span = jnp.where(high > low, high - low, 1)
     scaled = jnp.where(tail, (inside - low) / span, 0)
     masses = jnp.where(tail, masses, 0)
-    share = masses / jnp.maximum(jnp.sum(masses), 1e-30)
-    mean = product(scaled, share)
+    fraction = masses / jnp.maximum(jnp.sum(masses), 1e-30)
+    mean = product(scaled, fraction)
     offset = jnp.where(tail, base + log_width, -jnp.inf)
 
     def log_p(theta):

@@ -84,8 +84,8 @@ def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates
 
     distances = jax.lax.map(distance, jax.random.split(key, replicates))
     # A replicate without a tail says nothing about the fit and does not count.
-    share = jnp.sum(distances >= tail.distance) / jnp.maximum(jnp.sum(jnp.isfinite(distances)), 1)
-    return jnp.where(jnp.isfinite(tail.exponent), share, jnp.nan)
+    fraction = jnp.sum(distances >= tail.distance) / jnp.maximum(jnp.sum(jnp.isfinite(distances)), 1)
+    return jnp.where(jnp.isfinite(tail.exponent), fraction, jnp.nan)
 
 
 @jax.tree_util.register_dataclass
@@ -142,7 +142,7 @@ def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
     y, log_width = (jnp.asarray(values, jnp.float32) for values in log_axis(moments.grid))
     inside = _inside(moments, tail)
     number = jnp.sum(jnp.where(inside, masses, 0))
-    share = jnp.where(inside, masses, 0) / jnp.maximum(number, 1e-30)
+    fraction = jnp.where(inside, masses, 0) / jnp.maximum(number, 1e-30)
     log_p = power_law_on_bins(tail.exponent, y, log_width, inside)
     result = {}
     for law in LAWS:
@@ -157,9 +157,9 @@ def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
         p = jnp.where(inside, jnp.exp(log_p), 0)
         density = jnp.expm1(jnp.where(p > 0, -difference, 0))
         difference = difference + jnp.log1p(jnp.sum(p * density) / jnp.maximum(jnp.sum(p), 1e-30))
-        mean = jnp.sum(share * difference)
-        spread = jnp.sqrt(jnp.sum(share * jnp.square(difference - mean)))
-        z = jnp.where(spread > 0, jnp.sqrt(number) * mean / jnp.where(spread > 0, spread, 1), 0)
+        mean = jnp.sum(fraction * difference)
+        std = jnp.sqrt(jnp.sum(fraction * jnp.square(difference - mean)))
+        z = jnp.where(std > 0, jnp.sqrt(number) * mean / jnp.where(std > 0, std, 1), 0)
         ratio = number * mean
         if law == "lognormal":
             # Twice the ratio is 0 in half of all cases and chi-squared with one degree of freedom in the other half.

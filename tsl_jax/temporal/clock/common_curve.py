@@ -19,7 +19,7 @@ class Collapse:
 
     Attributes:
         spread: standard deviation of the losses around the shared curve, nat: the number to compare between axes.
-        unexplained: the same as a share of all variance of the losses, 0 to 1.
+        unexplained: the same as a fraction of all variance of the losses, 0 to 1.
         bias: (runs,) mean distance of each run from the shared curve, nat.
         knots: (knots,) values of the axis between which the shared curve is straight in ``ln a``.
         curve: (knots,) its losses, nat.

@@ -80,8 +80,8 @@ class Forecast:
         gain_known: how much of the gain's uncertainty the seen part has removed: 0 says that the forecast of what
             annealing brings is the prior's.
         reach: the last clock of the forecast over the last one seen.
-        unseen_fall: how much further the learning rate falls than was seen, as a share of its highest value.
-        unseen_rise: how much higher the learning rate gets than was seen, as a share of the highest seen.
+        unseen_fall: how much further the learning rate falls than was seen, as a fraction of its highest value.
+        unseen_rise: how much higher the learning rate gets than was seen, as a fraction of the highest seen.
         num_seen: rows that were seen.
         scheduled: whether the schedule was known.
         laws: names of the laws (static).

@@ -70,14 +70,14 @@ def mixed_forecast(
     score, square = _scores(found, early, loss[:seen], masks[..., :seen], keys[0])
     weight = jax.nn.softmax((score + log_laws[:, None]).reshape(-1))
     by_law = weight.reshape(score.shape).sum(axis=1)
-    share = weight.reshape(score.shape) / by_law[:, None]
+    fraction = weight.reshape(score.shape) / by_law[:, None]
     whole = jax.tree.map(lambda a: a[:, :, -1].reshape(-1, *a.shape[3:]), found)
     later = Rows(rows.log_clock[:, seen:], rows.response[..., seen:], rows.log_kernel)
     drawn = _mixture(whole, later, weight, masks.shape[0], keys[1], own_key, paths)
     return MixedForecast(
         paths=drawn,
         weight=by_law,
-        rolling_error=jnp.sqrt(jnp.sum(share * square, axis=1)),
+        rolling_error=jnp.sqrt(jnp.sum(fraction * square, axis=1)),
         gain_known=1 - _gain_std(whole, weight) / prior.gain_std,
     )
 
@@ -124,7 +124,7 @@ def _mixture(whole, rows: Rows, weight, starts: int, key, own_key, paths: int):
 
 def _gain_std(whole, weight):
     """Standard deviation of the gain over all laws that have one."""
-    share = weight[:, None, None, None, None, None] * jnp.exp(whole.log_weight)
-    mean = jnp.sum(share * whole.mean[..., 3])
+    fraction = weight[:, None, None, None, None, None] * jnp.exp(whole.log_weight)
+    mean = jnp.sum(fraction * whole.mean[..., 3])
     own = jnp.sum(jnp.square(whole.factor[..., 3, :]), axis=-1)
-    return jnp.sqrt(jnp.sum(share * (own + jnp.square(whole.mean[..., 3] - mean))))
+    return jnp.sqrt(jnp.sum(fraction * (own + jnp.square(whole.mean[..., 3] - mean))))

@@ -82,13 +82,13 @@ def _fitted(run: Mapping[str, Any], number: int, prior: ForecastPrior):
 @jax.jit
 def _moments(rows: Rows, loss, known, prior: PriorNumbers):
     found = posterior(jax.tree.map(lambda a: a[0], rows), loss, known, prior)
-    share = jnp.exp(found.log_weight)
+    fraction = jnp.exp(found.log_weight)
     gain = found.mean[..., 3]
     exponent = jnp.log(jnp.asarray(EXPONENTS, loss.dtype))[:, None, None]
 
     def moments(value, variance):
-        mean = jnp.sum(share * value)
-        return mean, jnp.sqrt(jnp.sum(share * (variance + jnp.square(value - mean))))
+        mean = jnp.sum(fraction * value)
+        return mean, jnp.sqrt(jnp.sum(fraction * (variance + jnp.square(value - mean))))
 
     return moments(gain, jnp.sum(jnp.square(found.factor[..., 3, :]), axis=-1)), moments(exponent + 0 * gain, 0.0)
 

@@ -120,7 +120,7 @@ class MultiPowerLaw(ScheduleLaw):
 
 @dataclasses.dataclass(frozen=True)
 class MemoryLaw(ScheduleLaw):
-    """Changes relax exponentially in updates n, a share fast and the rest slowly, and the excess grows with base²:
+    """Changes relax exponentially in updates n, a fraction fast and the rest slowly, and the excess grows with base²:
 
         ``relaxed = 1 - fast_share · exp(-n / fast_memory) - (1 - fast_share) · exp(-n / slow_memory)``
 

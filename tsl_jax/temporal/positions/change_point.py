@@ -80,8 +80,8 @@ def within(candidates, chi2: Float[Array, " candidates"], most) -> tuple[Float[A
         inside = jnp.argmax(chi2 <= most)
         outside = jnp.maximum(inside - 1, 0)
         fall = chi2[outside] - chi2[inside]
-        share = jnp.where(fall > 0, (most - chi2[inside]) / jnp.where(fall > 0, fall, 1), 0)
-        return candidates[inside] + share * (candidates[outside] - candidates[inside])
+        fraction = jnp.where(fall > 0, (most - chi2[inside]) / jnp.where(fall > 0, fall, 1), 0)
+        return candidates[inside] + fraction * (candidates[outside] - candidates[inside])
 
     return outermost(candidates, chi2), outermost(candidates[::-1], chi2[::-1])
 

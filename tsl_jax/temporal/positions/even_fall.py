@@ -142,10 +142,10 @@ def _evenness(slope_of, into, position, mean, count) -> Evenness:
     ratio = slope / mean_slope
     of_ratio = (influence[:, :-1] - ratio * influence[:, -1:]) / mean_slope
     ratio_stderr = stderr(of_ratio)
-    share = jnp.sum(into, axis=0) / len(into)
-    beyond_noise = jnp.sum(share * (jnp.square(ratio - 1) - jnp.square(ratio_stderr)))
+    fraction = jnp.sum(into, axis=0) / len(into)
+    beyond_noise = jnp.sum(fraction * (jnp.square(ratio - 1) - jnp.square(ratio_stderr)))
     at = jnp.log(position) @ into / jnp.sum(into, axis=0)
-    lever = share * (at - jnp.sum(share * at))
+    lever = fraction * (at - jnp.sum(fraction * at))
     lever = lever / jnp.sum(lever * at)
     statistic = _hotelling(jnp.diff(slope), jnp.diff(influence[:, :-1], axis=1))
     above, below = size - 1, groups - size + 1
