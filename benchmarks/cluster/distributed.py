@@ -130,11 +130,14 @@ def _rest(result: dict) -> str:
                 f"driver {mib(entry['driver_bytes'])}, a worker {mib(most)}",
             ]
         )
-    resuming = result["resuming"]
-    what = f"{resuming['blocks']:,} blocks, all but {resuming['pending']} finished: go on"
-    for name, words in (("first_seconds", "reading every record"), ("again_seconds", "from the copy of the records")):
-        cpu = resuming[name.replace("seconds", "cpu_seconds")]
-        rows.append([f"{what}, {words}", f"{resuming[name]:.1f} s, CPU {cpu:.1f} s"])
+    if resuming := result.get("resuming"):
+        what = f"{resuming['blocks']:,} blocks, all but {resuming['pending']} finished: go on"
+        for name, words in (
+            ("first_seconds", "reading every record"),
+            ("again_seconds", "from the copy of the records"),
+        ):
+            cpu = resuming[name.replace("seconds", "cpu_seconds")]
+            rows.append([f"{what}, {words}", f"{resuming[name]:.1f} s, CPU {cpu:.1f} s"])
     loads = [run["load"] for entry in result["rates"] for found in entry["rounds"] for run in found.values()]
     if loads:
         rows.append(["load of the machine meanwhile", f"{min(loads):.1f} to {max(loads):.1f}"])
