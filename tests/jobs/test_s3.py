@@ -138,7 +138,7 @@ def test_the_command_tells_of_stores_on_the_server(far, place):
 def test_a_fit_that_was_killed_goes_on(far, place, expected, monkeypatch):
     fits = f"{place}/fits.zarr"
     with child(far.source, fits, kill_at=64) as process:
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(300) == -signal.SIGKILL
     assert np.count_nonzero(open_fits(fits).ledger.states == BlockState.FINISHED) in (1, 2)
     with pytest.raises(LockedError, match=r"free in \d+ s"):
         far.fit(fits)
@@ -154,7 +154,7 @@ def test_of_two_writers_the_second_is_refused(far, place, expected):
     def other(done, _):
         if done and not second:
             with child(far.source, fits) as process:
-                second.append(process.communicate(timeout=60)[1])
+                second.append(process.communicate(timeout=300)[1])
 
     assert far.fit(fits, progress=other).blocks_run == 3
     assert f"LockedError: {fits}: process {os.getpid()} " in second[0]

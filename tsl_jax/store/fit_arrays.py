@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 
 from .arrays import create_array
+from .at_once import at_once
 from .event_loop import wait_for
 from .fit_header import FitHeader, Layout
 from .fits import FitStore
@@ -22,7 +23,8 @@ def create_fit_arrays(
 ) -> None:
     """All arrays, the ledger last: it stands for a store that is ready."""
 
-    def over_tokens(name: str, dtype: Any, fill: Any, attributes: Mapping[str, Any]) -> None:
+    def over_tokens(array: tuple[str, Any, Any, Mapping[str, Any]]) -> None:
+        name, dtype, fill, attributes = array
         create_array(
             group,
             name,
@@ -36,13 +38,15 @@ def create_fit_arrays(
             overwrite=True,
         )
 
+    arrays: list[tuple[str, Any, Any, Mapping[str, Any]]] = []
     for name in fit_array_kinds(header.parameters, header.event):
         parameter = header.parameters.get(name.removesuffix("_stderr"))
         dtype, fill, attributes = _FIT_ARRAY_TYPES.get(name, (None, np.nan, {"units": parameter}))
         own = header.event_dtype or header.dtype if name == header.event else header.dtype
-        over_tokens(name, dtype or own, fill, attributes)
+        arrays.append((name, dtype or own, fill, attributes))
     for name, array in losses.token_coordinates.items():
-        over_tokens(name, array.dtype, array.fill_value, array.attrs.asdict())
+        arrays.append((name, array.dtype, array.fill_value, array.attrs.asdict()))
+    at_once(location, over_tokens, arrays)
     for name, values in sorted(losses.checkpoint_coordinates.items()):
         create_array(group, name, values=values, dimension_names=(CHECKPOINT,), overwrite=True)
     wait_for(location.store.delete_dir(location.key(f"{LEDGER}/c")))

@@ -57,9 +57,7 @@ class FitJob:
         overwrite: bool,
     ) -> None:
         if workers is not None and devices is not None:
-            raise ValueError(
-                "devices: workers use all of theirs; leave out devices= (--devices), or the workers"
-            )
+            raise ValueError("devices: workers use all of theirs; leave out devices= (--devices), or the workers")
         self._request = request if workers is None else request.as_sent()
         self._workers, self._mixed, self._overwrite = workers, mixed_hardware, overwrite
         self.source, self.objects = request.open_losses()

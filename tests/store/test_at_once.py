@@ -1,0 +1,35 @@
+"""Places of a store that is far away are asked at once, those of a near one in turn."""
+
+import threading
+
+import pytest
+from zarr.storage import MemoryStore, ObjectStore, WrapperStore
+
+from tsl_jax.store import locate
+from tsl_jax.store.at_once import at_once
+
+obstore = pytest.importorskip("obstore")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_far_store_is_asked_at_once_and_answers_in_order(wrapped):
+    store = ObjectStore(obstore.store.MemoryStore())
+    together = threading.Barrier(4)
+
+    def ask(place):
+        together.wait(60)  # for the three others
+        return place * 10
+
+    assert at_once(locate(WrapperStore(store) if wrapped else store), ask, range(8)) == list(range(0, 80, 10))
+
+
+def test_a_near_store_is_asked_in_turn():
+    asked = []
+    at_once(locate(MemoryStore()), lambda place: asked.append((place, threading.current_thread())), range(3))
+    assert asked == [(place, threading.main_thread()) for place in range(3)]
+
+
+@pytest.mark.parametrize("store", [MemoryStore(), ObjectStore(obstore.store.MemoryStore())])
+def test_an_error_is_raised(store):
+    with pytest.raises(ZeroDivisionError):
+        at_once(locate(store), lambda place: 1 // place, [2, 0, 1])
