@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -17,8 +18,9 @@ Item = TypeVar("Item")
 
 #: Workers that a task may lose before it is given up: preempted nodes are no sign that a task is bad.
 ALLOWED_FAILURES = 20
-#: Seconds between two looks at whether workers idle.
-_LOOK = 1.0
+#: Seconds between two looks at whether workers idle, and without a result after which idle ones help with what others
+#: have: sooner, most of what they do is done twice.
+_LOOK, _OVERDUE = 1.0, 5.0
 
 
 class DaskWorkers:
@@ -66,11 +68,13 @@ class DaskWorkers:
         """See `Workers`. Futures are released as they complete: those that are kept are made again after a kill."""
         under_way: dict[Future, int] = {}
         copied: set[int] = set()
+        latest = time.monotonic()
         with _reached():
             for index, item in enumerate(items):
                 under_way[self._submit(name, _attempt, function, item, priority=-index)] = index
         try:
             while under_way:
+                came: list[tuple[int, Outcome]] = []
                 with _reached():
                     with contextlib.suppress(TimeoutError):
                         self._wait(under_way, _LOOK)
@@ -78,15 +82,17 @@ class DaskWorkers:
                         index = under_way.pop(future, None)
                         if index is None:
                             continue  # its other copy was done before
-                        outcome = _outcome(future)
+                        came.append((index, _outcome(future)))
+                        latest = time.monotonic()
                         self._drop([future, *(other for other, i in under_way.items() if i == index)], under_way)
-                        yield index, value_of(outcome)
-                    if again is not None:
+                    if again is not None and time.monotonic() - latest > _OVERDUE:
                         left = [index for index in dict.fromkeys(under_way.values()) if index not in copied]
                         for index, worker in zip(reversed(left), self._idle() if left else [], strict=False):
                             copied.add(index)
                             how = {"workers": [worker], "allow_other_workers": True}
                             under_way[self._submit(name, _attempt, function, again(items[index]), **how)] = index
+                for index, outcome in came:
+                    yield index, value_of(outcome)
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be what was lost
                 self._drop(list(under_way), under_way)
