@@ -57,4 +57,6 @@ def test_streamed_is_in_memory(job, tmp_path):
         job.values(), shared
     )
     for name, values in fit_columns(fitted).items():
-        np.testing.assert_array_equal(fits.arrays[name][:], np.asarray(values), err_msg=name)
+        # Programs for other numbers of rows may round the last bit of an error otherwise.
+        last_bits = 2 * np.finfo(np.float32).eps if name.endswith("_stderr") else 0
+        np.testing.assert_allclose(fits.arrays[name][:], np.asarray(values), rtol=last_bits, err_msg=name)

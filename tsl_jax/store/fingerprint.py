@@ -18,9 +18,9 @@ import numpy as np
 import zarr
 
 from .absent import row_ranges
-from .at_once import at_once
 from .checksum import crc32c
 from .errors import ChunkError
+from .far_requests import at_once
 from .ledger import BlockState, InputDigest, Ledger
 from .losses import LossStore
 from .presence import Objects, chunk_keys

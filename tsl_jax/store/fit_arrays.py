@@ -7,8 +7,8 @@ import numpy as np
 import zarr
 
 from .arrays import create_array
-from .at_once import at_once
 from .event_loop import wait_for
+from .far_requests import at_once
 from .fit_header import FitHeader, Layout
 from .fits import FitStore
 from .ledger import create_ledger

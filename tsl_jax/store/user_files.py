@@ -25,10 +25,10 @@ def write_file(path: str | os.PathLike[str], what: str, write: Callable[[BinaryI
         WriteError: it could not be written.
 
     Example:
-        >>> import tempfile
+        >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_file(f"{folder}/a.txt", "a word", lambda file: file.write(b"whole"))
-        ...     open(f"{folder}/a.txt").read()
+        ...     pathlib.Path(folder, "a.txt").read_text()
         'whole'
     """
     kept = "What was there under that name, if anything, is kept."

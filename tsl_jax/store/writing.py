@@ -6,9 +6,9 @@ import numpy as np
 import zarr
 
 from .arrays import WholeWrites, storing_all
-from .at_once import at_once
 from .checksum import crc32c
 from .errors import StoreError, writing
+from .far_requests import at_once
 from .fits import FitStore
 from .ledger import BlockState, InputDigest, ResultDigest, record
 from .presence import chunk_keys

@@ -130,6 +130,7 @@ def _register(tools: Toolchain) -> str | None:
         return f"it cannot run: {cause}"
     for name, target in targets.items():
         jax.ffi.register_ffi_target(name, target, platform=tools.platform)
+    _BUILDS[tools.platform] = _version(tools, compiler)
     return None
 
 
@@ -170,7 +171,6 @@ def _no_compiler(tools: Toolchain) -> str:
 def _built(tools: Toolchain, compiler: list[str]) -> ctypes.CDLL:
     """The library, from the cache folder or else built into it; where it cannot be written, only for this process."""
     folder, version = compiled_folder("kernel"), _version(tools, compiler)
-    _BUILDS[tools.platform] = version
     for path in folder.glob(f"{version}-*.so") if folder else ():
         try:
             if path.stem == f"{version}-{_digest(read_code(path))}":  # a file that was cut short may end the process

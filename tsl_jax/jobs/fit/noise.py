@@ -10,7 +10,7 @@ from ...fitting import FitOptions, NoiseModel, TooFewCurvesError, noise_model
 from ...fitting.checks import check_noise
 from ...fitting.noise_estimation import FEWEST_CURVES
 from ...store import LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps
-from ...store.at_once import at_once
+from ...store.far_requests import at_once
 from .fitter import BlockFitter
 from .request import FitRequest
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
 from ...store import PROBABILITY_STEPS, BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
-from ...store.at_once import at_once
+from ...store.far_requests import at_once
 from ...stream.stages import StageSeconds
 from .columns import DROP
 

@@ -6,7 +6,7 @@ import pytest
 from zarr.storage import MemoryStore, ObjectStore, WrapperStore
 
 from tsl_jax.store import locate
-from tsl_jax.store.at_once import at_once
+from tsl_jax.store.far_requests import at_once
 
 obstore = pytest.importorskip("obstore")
 
