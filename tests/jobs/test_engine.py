@@ -23,28 +23,23 @@ sys.path.insert(0, sys.argv[1])
 import jax
 from small_job import Job
 
-assert len(jax.local_devices()) == 4
 summary = Job(sys.argv[2]).fit(sys.argv[3])
-assert summary.devices == "4 x cpu", summary.devices
+assert summary.devices == sys.argv[4], summary.devices
 """
 
 
 def test_four_devices_give_the_bits_of_one(job, tmp_path, tree):
-    """Blocks of 64 tokens in engine blocks of 32: padded to 128 rows, one engine block a device."""
-    command = [
-        sys.executable,
-        "-c",
-        CHILD,
-        str(Path(__file__).parent),
-        str(job.source),
-        str(tmp_path / "four"),
-    ]
-    # As many threads for each device as the one here has: the ledger says so.
-    env = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu", "NPROC": str(4 * (os.cpu_count() or 1))}
-    subprocess.run(command, check=True, env=env)
-    job.fit(tmp_path / "one")
-    assert tree(tmp_path / "four") == tree(tmp_path / "one")
-    assert open_fits(tmp_path / "four").complete
+    """Blocks of 64 tokens in engine blocks of 32: padded to 128 rows, one engine block a device.
+
+    Each device has one thread: with several XLA writes another program, and its cache does not tell the two apart.
+    """
+    for number in (1, 4):
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(job.source)]
+        env = os.environ | {"JAX_NUM_CPU_DEVICES": str(number), "NPROC": str(number), "JAX_PLATFORMS": "cpu"}
+        env |= {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+        subprocess.run([*command, str(tmp_path / str(number)), f"{number} x cpu"], check=True, env=env)
+    assert tree(tmp_path / "4") == tree(tmp_path / "1")
+    assert open_fits(tmp_path / "4").complete
 
 
 def test_streamed_is_in_memory(job, tmp_path):
