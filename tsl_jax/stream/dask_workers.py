@@ -174,6 +174,13 @@ def _outcome(future: Future) -> Outcome:
             f"A worker lacks the package {error.name!r}. Install what this process has there, too "
             "(pip install 'tsl_jax[dask]'), and run the same again."
         ) from error
+    except (FutureCancelledError, FuturesCancelledError, OSError):
+        raise  # the scheduler is lost
+    except Exception as error:  # what a task itself raises is a value: this one could not be sent, or read there
+        raise WorkerError(
+            f"A task could not be sent to a worker, or its result be read here ({type(error).__name__}: {error}). Give "
+            "all of them the same versions of Python and of packages, and run the same again."
+        ) from error
 
 
 @contextlib.contextmanager

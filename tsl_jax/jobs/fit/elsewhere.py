@@ -1,11 +1,13 @@
 """Fitting the blocks of a store in workers: cut into tasks, handed out, counted."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...store import FitStore
+from ...store import FitStore, StoreError
+from ...store.lock import Lock
 from ...store.run_mark import begin_run, end_runs
 from ...store.snapshot import keep_snapshot
 from ...stream.plan import Block
@@ -28,9 +30,10 @@ def fit_elsewhere(
     todo: Sequence[Block],
     workers: Workers,
     mixed_hardware: bool,
+    lock: Lock,
     progress: Callable[[int], None],
 ) -> TaskReport:
-    """Fit blocks in workers; the caller holds the store's lock alone.
+    """Fit blocks in workers; the caller holds the store's lock alone. However it ends, no worker counts anything then.
 
     Args:
         request: what is asked for, as it can be sent.
@@ -39,6 +42,7 @@ def fit_elsewhere(
         todo: the blocks.
         workers: where they are fitted.
         mixed_hardware: whether workers may differ in what may change the last bits of a fit.
+        lock: that is held; once it is lost, the mark at the store is another run's.
         progress: called with the tokens of each task that is done.
     """
     run = begin_run(store.location)
@@ -49,14 +53,22 @@ def fit_elsewhere(
     tokens = [sum(block.stop - block.start for block in todo if first <= block.index < last) for first, last in ranges]
     table = np.array(store.ledger.table)
     reports, copied = [], time.monotonic()
-    for index, report in workers.each(run_task, tasks, name="tsl-fit", again=again_from_the_end):
-        reports.append(report)
-        for block, row in report.rows.items():
-            table[block] = row
-        if time.monotonic() - copied > _COPY_EVERY:
-            keep_snapshot(store.location, table)
-            copied = time.monotonic()
-        progress(tokens[index])
+    try:
+        for index, report in workers.each(run_task, tasks, name="tsl-fit", again=again_from_the_end):
+            lock.check()
+            reports.append(report)
+            for block, row in report.rows.items():
+                table[block] = row
+            if time.monotonic() - copied > _COPY_EVERY:
+                keep_snapshot(store.location, table)
+                copied = time.monotonic()
+            progress(tokens[index])
+    except BaseException:
+        with contextlib.suppress(StoreError):  # tasks that still run stop; what ended this one is what is said
+            lock.check()
+            end_runs(store.location)
+        raise
+    lock.check()
     keep_snapshot(store.location, table)
     end_runs(store.location)
     return _together(reports)

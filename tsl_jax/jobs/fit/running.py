@@ -167,7 +167,7 @@ class FitJob:
         for block in damaged:
             writer.reopen(block)
         if self._workers is not None:
-            done = fit_elsewhere(self._request, self._plan, store, todo, self._workers, self._mixed, report.add)
+            done = fit_elsewhere(self._request, self._plan, store, todo, self._workers, self._mixed, lock, report.add)
         else:
             assert self._fitter is not None
             request = self._request
