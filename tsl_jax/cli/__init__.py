@@ -17,6 +17,7 @@ from . import (
     demo,
     fit,
     forecast,
+    importing,
     info,
     positions,
     rank,
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command("demo")(demo.demo)
+app.command("import")(importing.import_losses)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("rechunk")(rechunk.rechunk)
