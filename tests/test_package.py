@@ -83,6 +83,7 @@ MAY_IMPORT = {
     "jobs": {
         *(
             "terminal_text",
+            "pace",
             "store",
             "stream",
             "curves",

@@ -27,14 +27,13 @@ from . import (
     timescale,
     validate,
 )
-from .console import say, stderr_console
+from .streams import say, stderr_console
 
 app = typer.Typer(
     name="tsl",
     help="Laws of language-model training, fitted to every token. Every command takes --json for "
-    "machine-readable output on stdout; what people read goes to stderr.",
+    "machine-readable output on stdout. Results go to stdout, progress and warnings to stderr.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .progress import showing_progress
+from .streams import output_console, say
 from .summary import print_summary
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def demo(
         from .devices import chosen_devices
         from .solved import solved_by_scipy
 
-        console = stderr_console()
+        console = output_console()
         with writing(str(out), "a directory of this name", kept="Nothing was fitted."):
             out.mkdir(parents=True, exist_ok=True)
         losses = open_losses(sample_path())
@@ -54,7 +55,7 @@ def demo(
             console,
             f"Losses: {losses.num_tokens:,} tokens x {losses.num_checkpoints} checkpoints of a real run",
         )
-        with showing_progress(console) as show:
+        with showing_progress() as show:
             arguments = {"devices": chosen_devices(None), "overwrite": True}
             summary = fit_store(sample_path(), out / FITS, Sigmoid(), **arguments, progress=show)
         fits = open_fits(out / FITS)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .forecast_words import describe, describe_positions, judge, print_forecast
 from .options import argument, needed, picture_of, switch, unless_given
 from .output_files import check_picture
@@ -19,6 +19,7 @@ from .runs import (
     named_columns,
     read_run,
 )
+from .streams import output_console, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +101,7 @@ def forecast(
             said["pictures"] = [_draw(picture, seen, found, hidden_losses, rates)]
             if by_position is not None:
                 said["pictures"].append(_draw_positions(picture, run, seen, by_position))
-            say(stderr_console(), "Written: " + ", ".join(said["pictures"]), "green")
+            say(output_console(), "Written: " + ", ".join(said["pictures"]), "green")
         if as_json:
             write_json(said)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import say, stderr_console
 from .options import unless_given
+from .streams import warn
 
 if TYPE_CHECKING:
     from ..jobs.runs import Run
@@ -67,7 +67,7 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> "Run":
 
     run = read_run(path, names)
     if run.notes:
-        say(stderr_console(), f"{path}: {'; '.join(run.notes)}", "yellow")
+        warn(f"{path}: {'; '.join(run.notes)}")
     return run
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, unless_given
 from .output_files import check_picture
 from .runs import (
@@ -19,6 +19,7 @@ from .runs import (
     read_run,
     short_names,
 )
+from .streams import output_console, say, warn
 
 if TYPE_CHECKING:
     from ..jobs.runs import Run
@@ -71,7 +72,7 @@ def timescale(
                 for name in axes
             }
             save(draw_timescale(panels), picture)
-            say(stderr_console(), f"Written: {picture}", "green")
+            say(output_console(), f"Written: {picture}", "green")
             said["picture"] = str(picture)
         if as_json:
             write_json(said)
@@ -129,7 +130,7 @@ def _describe(part: dict[str, Any], laws: dict[str, Any]) -> dict[str, Any]:
 def _print(said: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console = stderr_console()
+    console = output_console()
     table = Table(box=None, pad_edge=False)
     for name in ("run", "axis", "exponent", f"{said['level']:.0%} interval", "floor", "p of 1/3", "R²"):
         table.add_column(name, justify="left" if name in ("run", "axis") else "right", no_wrap=True)
@@ -150,9 +151,9 @@ def _print(said: dict[str, Any]) -> None:
             law = run.get(axis)
             if law and (law["floor"] < 0 or law["exponent_upper"] == float("inf") or not law["exponent_lower"]):
                 words = "dynamic time" if axis == "lr_sum" else "steps"
-                say(console, f"{name}: in {words} the losses do not determine exponent and floor.", "yellow")
+                warn(f"{name}: in {words} the losses do not determine exponent and floor.")
         if "delta_aic" not in run:
-            say(console, f"{name}: no learning rates, so no dynamic time.", "yellow")
+            warn(f"{name}: no learning rates, so no dynamic time.")
     for axis, spread in said.get("collapse", {}).items():
         words = "dynamic time" if axis == "lr_sum" else "steps"
         say(console, f"All runs on one curve over {words}: {spread:.4f} nat of spread are left.")
