@@ -83,10 +83,9 @@ def fit(
         arguments |= _arguments(devices, (workers, scheduler) != (None, None), noise, part, of)
         with using_workers(workers, scheduler) as client, showing_progress() as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show, client=client)
-        console = output_console()
-        print_summary(console, summary)
+        print_summary(output_console(), summary)
         warn_of_slow_fits(summary, asked=kernel.value)
-        say(console, f"Fits: {fits}")
+        say(output_console(), f"Fits: {fits}")
         if as_json:
             _write(summary, losses=losses, fits=fits, family=chosen.name, scale=chosen.scale, axis=axis)
     if not summary.complete:
