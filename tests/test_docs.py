@@ -1,7 +1,8 @@
 """The code of README.md and of the pages in docs/ runs as it is typed, from top to bottom of a page.
 
-Pages of guides stand where a reader does who has stores: `here`. All others begin in an empty folder; `tsl_jax.data` has a
-part of its sample for them. Commands of guides are run by tests/cli, those of the cluster by tests/test_cluster_page.py.
+Pages of guides stand where a reader does who has stores: `here`. All others begin in an empty folder, with a part of
+the sample in place of all of it. Commands of guides are run by tests/cli, those of the cluster by
+tests/test_cluster_page.py.
 """
 
 import doctest
