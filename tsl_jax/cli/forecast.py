@@ -10,11 +10,13 @@ from .output_files import check_picture
 from .runs import (
     RUN_HELP,
     LossColumn,
+    OptionError,
     RateColumn,
     RunOption,
     ScheduleOption,
     StepColumn,
     Warmup,
+    by_option,
     first_part,
     named_columns,
     read_run,
@@ -77,13 +79,14 @@ def forecast(
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
-    with reporting(as_json, debug):
+    with reporting(as_json, debug), by_option(at="--until"):
         from ..jobs.runs import rates_until
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
         run = read_run(losses, names)
         seen = first_part(run, fraction)
+        _check_until(seen, until, fraction)
         at, hidden = _steps(run, seen, until)
         rates = rates_until(seen, until, schedule, warmup)
         prior = _prior(like or [], warmup, names)
@@ -106,14 +109,24 @@ def forecast(
             write_json(said)
 
 
+def _check_until(seen: "Run", until: float, fraction: float | None) -> None:
+    last = seen.step[-1]
+    if not last < until < float("inf"):
+        see = "see less of the run with --fraction" if fraction is None else f"a --fraction below {fraction:g}"
+        raise OptionError(
+            f"--until: got {until:g}, expected a step after the last seen one, {last:g}; give a later step, or {see}"
+        )
+
+
 def _steps(run: "Run", seen: "Run", until: float) -> "tuple[np.ndarray, np.ndarray]":
     """Steps of the forecast, those of hidden rows among them, and which rows are hidden."""
     import numpy as np
 
     hidden = np.setdiff1d(np.arange(len(run.step)), np.arange(len(seen.step)))
     hidden = hidden[run.step[hidden] <= until]
-    at = np.union1d(np.geomspace(seen.step[-1] + 1, max(until, seen.step[-1] + 1), _POINTS).round(), [until])
-    return np.union1d(at[at > seen.step[-1]], run.step[hidden]), hidden
+    between = np.geomspace(min(seen.step[-1] + 1, until), until, _POINTS).round()
+    at = np.union1d(between[(between > seen.step[-1]) & (between < until)], [until])
+    return np.union1d(at, run.step[hidden]), hidden
 
 
 def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "ForecastPrior":

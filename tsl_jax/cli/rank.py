@@ -14,6 +14,7 @@ from .runs import (
     ScheduleOption,
     StepColumn,
     Warmup,
+    by_option,
     first_part,
     named_columns,
     read_run,
@@ -49,7 +50,7 @@ def rank(
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
-    with reporting(as_json, debug):
+    with reporting(as_json, debug), by_option(at="--at"):
         from ..jobs.runs import rates_until
         from ..temporal.forecasts.ranking import rank as rank_runs
 
