@@ -15,9 +15,11 @@ from . import (
     collect,
     compare,
     demo,
+    export,
     fit,
     forecast,
     info,
+    plot,
     positions,
     rank,
     rechunk,
@@ -49,6 +51,8 @@ app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
 app.command("score")(score.score)
+app.command("plot")(plot.plot)
+app.command("export")(export.export)
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.add_typer(collect.app)
