@@ -46,6 +46,7 @@ PUBLIC = {
     "fit",
     "fit_store",
     "forecast",
+    "import_losses",
     "least_squares",
     "load_kernel",
     "lr_sum",

@@ -20,7 +20,7 @@ from .fitting import (
 from .jobs import FitSummary, combine_fits, compare, export_fits, fit_store, predict_store, score_store, spectrum_of
 from .runs import with_run_components
 from .spectrum import Spectrum, decompose
-from .store import create_losses, open_fits, open_losses, validate
+from .store import create_losses, import_losses, open_fits, open_losses, validate
 from .temporal import evolution, forecast, lr_sum, position_law, rank, separation, time_law
 
 __version__: str
@@ -54,6 +54,7 @@ __all__ = [
     "fit",
     "fit_store",
     "forecast",
+    "import_losses",
     "least_squares",
     "load_kernel",
     "lr_sum",

@@ -34,11 +34,13 @@ def is_jax(value: Any) -> bool:
 
 
 def as_array(name: str, value: Any) -> Any:
-    """An array of NumPy or JAX as it is; anything else (a list, a number, a column of pandas) as NumPy's.
+    """An array of NumPy or JAX as it is, masked values as NaN; all else (a list, a column of pandas) as NumPy's.
 
     Raises:
-        ValueError: rows of different lengths. TypeError: no array can be made of it.
+        ValueError: rows of different lengths, or masked values without a NaN. TypeError: no array can be made of it.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        return unmasked(name, value)
     if isinstance(value, np.ndarray | np.generic) or is_jax(value):
         return value
     try:
@@ -51,6 +53,22 @@ def as_array(name: str, value: Any) -> Any:
         ) from error
     except (TypeError, RuntimeError) as error:  # those of other libraries say why in their own words
         raise TypeError(f"{name}: got {type(value).__name__}, expected an array ({error})") from error
+
+
+def unmasked(name: str, value: np.ma.MaskedArray) -> np.ndarray:
+    """A masked array with NaN, "not measured", for what is masked.
+
+    Raises:
+        ValueError: values are masked that are no floating-point numbers, which have no NaN.
+    """
+    if not np.ma.is_masked(value):
+        return value.data
+    if kind_of(value.dtype) != "f":
+        raise ValueError(
+            f"{name}: got a masked array of dtype {value.dtype}, which has no NaN for what is masked; convert it with "
+            f"{name}.astype('float32'), or fill it with {name}.filled(...)"
+        )
+    return value.filled(np.nan)
 
 
 def real_array(name: str, value: Any, *, boolean: bool = False) -> Any:

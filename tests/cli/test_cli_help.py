@@ -29,6 +29,7 @@ COMMANDS = dict(_flat(TOP))
 def test_the_commands_are_these(tsl):
     assert list(TOP) == [
         "demo",
+        "import",
         "info",
         "validate",
         "rechunk",

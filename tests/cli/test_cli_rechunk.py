@@ -33,17 +33,6 @@ def test_the_same_losses_in_another_layout(tsl, losses, tmp_path):
     assert "holds tsl_kind='losses' already" in again.err
 
 
-def test_files_of_checkpoints_with_defaults(tsl, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for step in (5, 10, 40):
-        np.save(folder / f"losses-{step:06}.npy", np.full(100, 1 / step, "float16"))
-    found = tsl("rechunk", folder, tmp_path / "new.zarr", "--memory", "1MiB", "--json")
-    assert found.code == 0, found.err
-    assert (found.json["tokens"], found.json["checkpoints"], found.json["dtype"]) == (100, 3, "float16")
-    assert open_losses(tmp_path / "new.zarr").axis().tolist() == [5, 10, 40]
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

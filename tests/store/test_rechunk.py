@@ -87,7 +87,7 @@ def test_what_is_there_is_refused_and_what_is_unfinished_is_replaced(tmp_path, m
     losses = np.arange(60, dtype="float32").reshape(20, 3)
     source = columns_store(tmp_path / "source", losses)
     with monkeypatch.context() as patch:
-        patch.setattr("tsl_jax.store.rechunking.UnfinishedLosses.finish", lambda self, tidy: None)
+        patch.setattr("tsl_jax.store.rewriting.UnfinishedLosses.finish", lambda self, tidy: None)
         rechunk(source, tmp_path / "target", chunk_tokens=4)
     with pytest.raises(StoreError, match="got 'unfinished losses'"):
         open_losses(tmp_path / "target")
@@ -192,57 +192,11 @@ def test_two_runs_on_one_target_are_refused(source, tmp_path):
     rechunk(source, tmp_path / "target", **LAYOUT, progress=second)
 
 
-@pytest.mark.parametrize("shape", [(12,), (3, 4)])
-@pytest.mark.parametrize("kind", ["numpy", "zarr"])
-def test_one_array_a_checkpoint(tmp_path, shape, kind):
-    rng, folder = np.random.default_rng(0), tmp_path / "run7"
-    losses = {step: rng.normal(size=shape).astype("float16") for step in (900, 20, 1000)}
-    others = {"token_id": rng.integers(0, 9, shape), "notes": np.arange(5), "weights": np.ones(shape)}
-    arrays = {f"eval2_step_{step}": array for step, array in losses.items()} | others
-    if kind == "numpy":
-        folder.mkdir()
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array)
-    else:
-        group = zarr.create_group(folder, attributes={"title": "a run"})
-        for name, array in arrays.items():
-            group.create_array(name, data=array, chunks=(2,) * array.ndim)
-    found = rechunk(folder, tmp_path / "target", chunk_tokens=2, shard_tokens=2, memory=1)
-    assert found.axis().tolist() == [20, 900, 1000]
-    expected = np.stack([losses[step].reshape(-1) for step in (20, 900, 1000)], axis=1)
-    np.testing.assert_array_equal(found.read(), expected)
-    assert set(found.token_coordinates) == {"token_id"} | ({"sequence", "position"} if len(shape) == 2 else set())
-    np.testing.assert_array_equal(found.read_coordinate("token_id"), others["token_id"].reshape(-1))
-    if len(shape) == 2:
-        np.testing.assert_array_equal(found.read_coordinate("position"), np.tile(np.arange(4), 3))
-        np.testing.assert_array_equal(found.read_coordinate("sequence"), np.repeat(np.arange(3), 4))
-    assert validate(tmp_path / "target") == []
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"a1": np.ones(3), "b1": np.ones(3)}, "a1 and b1 have the same step"),
-        ({"a1": np.ones(3), "a2": np.ones(4)}, r"a2 has shape \(4,\) of float64, expected \(3,\) as a1 has"),
-        ({"a1": np.ones(3, int)}, "a1 has shape .* of int64, expected"),
-        ({"a1": np.ones((2, 2, 2))}, "a1 has shape"),
-        ({"loss": np.ones(3)}, "no Zarr group"),
-    ],
-)
-def test_arrays_that_are_no_losses_are_refused(tmp_path, arrays, message):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    with pytest.raises(StoreError, match=message):
-        rechunk(folder, tmp_path / "target")
-    assert not (tmp_path / "target").exists()
-
-
-def test_a_file_that_is_no_array_is_named(tmp_path):
-    (tmp_path / "a1.npy").write_bytes(b"words")
-    with pytest.raises(StoreError, match=r"a1\.npy: no array of numbers"):
+def test_what_is_no_loss_store_is_for_import(tmp_path):
+    np.save(tmp_path / "a1.npy", np.ones(3))
+    with pytest.raises(StoreError, match=r"is no loss or fit store.* tsl import \S+ \S+\.zarr"):
         rechunk(tmp_path, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
 
 def test_run_again_it_writes_nothing(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from . import (
     export,
     fit,
     forecast,
+    importing,
     info,
     plot,
     positions,
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command("demo")(demo.demo)
+app.command("import")(importing.import_losses)
 app.command("info")(info.info)
 app.command("validate")(validate.validate)
 app.command("rechunk")(rechunk.rechunk)

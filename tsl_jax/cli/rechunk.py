@@ -23,30 +23,31 @@ class LossDtype(enum.StrEnum):
     float64 = enum.auto()
 
 
+ChunkTokens = Annotated[int | None, unless_given("as many as take 1 MiB", "Tokens in a chunk.", min=1)]
+ShardTokens = Annotated[int | None, unless_given("32 MiB", "Tokens in a shard, a multiple of those in a chunk.", min=1)]
+LossMemory = Annotated[
+    Any,
+    typer.Option(
+        parser=parsing.memory,
+        metavar="SIZE",
+        help="Losses in memory at a time, bytes or with a unit, such as 1GiB; at least a shard is.",
+    ),
+]
+
+
 def rechunk(
     source: Annotated[
         str,
         argument(
             "SOURCE",
-            "Loss store of any layout; or one array a checkpoint, the last number in its name being the step: a Zarr "
-            "group, or a directory of .npy files. Arrays of integers without a number in their names are coordinates "
-            "of the tokens.",
+            "Loss store of any layout: a directory, a zip file or a URL. What is no loss store yet is for tsl import.",
         ),
     ],
     target: Annotated[str, argument("TARGET", "Where the new loss store goes: a directory or a URL.")],
     dtype: Annotated[LossDtype | None, unless_given("that of the source", "Dtype of the new losses.")] = None,
-    chunk_tokens: Annotated[int | None, unless_given("as many as take 1 MiB", "Tokens in a chunk.", min=1)] = None,
-    shard_tokens: Annotated[
-        int | None, unless_given("32 MiB", "Tokens in a shard, a multiple of those in a chunk.", min=1)
-    ] = None,
-    memory: Annotated[
-        Any,
-        typer.Option(
-            parser=parsing.memory,
-            metavar="SIZE",
-            help="Losses in memory at a time, bytes or with a unit, such as 1GiB; at least a shard is.",
-        ),
-    ] = "256MiB",
+    chunk_tokens: ChunkTokens = None,
+    shard_tokens: ShardTokens = None,
+    memory: LossMemory = "256MiB",
     missing_chunks: MissingChunks = MissingChunksAction.refuse,
     as_json: Json = False,
     debug: Debug = False,

@@ -1,6 +1,5 @@
 """What is on disk: loss stores, fit stores, and how a job is resumed. NumPy and Zarr only."""
 
-from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
 from .curve_files.file import (
     CURVE_FILES,
     LossCurveError,
@@ -26,6 +25,7 @@ from .fingerprint import block_digest
 from .fit_creation import finished_fits, join_fits, refuse_foreign, resume_or_create
 from .fit_header import FitHeader, Layout, recorded_noise
 from .fits import FitStore, StoredFit, open_fits
+from .importing import import_losses
 from .inspection import validate
 from .lease import LEASE_SECONDS
 from .ledger import BlockState, InputDigest, Ledger
@@ -60,7 +60,6 @@ __all__ = [
     "BadChunk",
     "BlockState",
     "ChangedError",
-    "CheckpointArrays",
     "ChunkError",
     "FitHeader",
     "FitStore",
@@ -91,8 +90,8 @@ __all__ = [
     "damaged_blocks",
     "decode_probability",
     "encode_probability",
-    "find_checkpoint_arrays",
     "finished_fits",
+    "import_losses",
     "join_fits",
     "list_objects",
     "locate",

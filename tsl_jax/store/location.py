@@ -4,7 +4,6 @@ import dataclasses
 import os
 import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, WrapperStore, ZipStore
 
-from .answers import cure_of, is_missing_bucket, reason_of
-from .errors import StoreError, StoreNotFoundError, storage_errors
+from .answers import cure_of, reason_of
+from .errors import StoreError, StoreNotFoundError
 from .event_loop import wait_for
 from .local_files import WholeFiles
+from .no_group import missing_bucket, outer_folder
 from .urls import is_url, opened_url
 
 #: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.
@@ -126,16 +126,18 @@ class Location:
             _check_attributes("the group", group)
             return group
         except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
+            if hint := self.import_hint():
+                raise StoreNotFoundError(f"{self.name}: is no loss or fit store. {hint}.") from error
             if self.directory is not None and self.directory.is_file():
                 raise StoreNotFoundError(
                     f"{self.name}: is a file, expected a directory, a zip file or a URL."
                 ) from error
-            if outer := _outer_folder(self.store):
+            if outer := outer_folder(self.store):
                 raise StoreNotFoundError(
                     f"{self.name}: all that is in this zip file lies in its folder {outer!r}, expected zarr.json at "
                     f"its root. Zip what is in the folder, from inside: cd {outer!r}; zip -0 -r ../store.zip ."
                 ) from error
-            bucket = _missing_bucket(self.store)
+            bucket = missing_bucket(self.store)
             if bucket is not None:
                 raise self._unopened(bucket) from bucket
             raise StoreNotFoundError(
@@ -144,6 +146,14 @@ class Location:
             ) from error
         except Exception as error:  # stores raise what they like: no rights, no network, broken JSON
             raise self._unopened(error) from error
+
+    def import_hint(self) -> str | None:
+        """The command that makes a store of what is here, if there is one; nothing of a place that is written."""
+        if self.directory is None or not self.store.read_only or not self.directory.exists():
+            return None
+        from .imports.hints import import_command  # of what reads files through this module
+
+        return import_command(self.directory, self.name)
 
     def _unopened(self, error: Exception) -> StoreError:
         damaged = (
@@ -163,30 +173,6 @@ class Location:
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             warnings.filterwarnings("ignore", message=_NO_ARRAY)
             zarr.consolidate_metadata(self.store, path=self.path)
-
-
-def _missing_bucket(store: Store) -> Exception | None:
-    """What an object store says that lies in a bucket that does not exist; of a single object it says no more than that
-    it is not there.
-    """
-    if not isinstance(store, ObjectStore):
-        return None
-    try:
-        import obstore
-
-        next(iter(obstore.list(store.store)), None)
-    except storage_errors() as error:  # many stores that cannot be listed can be read
-        return error if is_missing_bucket(error) else None
-    return None
-
-
-def _outer_folder(store: Store) -> str | None:
-    """The folder of a zip file that holds a Zarr group, where none is at its root; None if there is no such thing."""
-    if not isinstance(store, ZipStore):
-        return None
-    with zipfile.ZipFile(store.path) as file:
-        found = [name.removesuffix("/zarr.json") for name in file.namelist() if name.endswith("/zarr.json")]
-    return min(found, key=len, default=None)
 
 
 def locate(store: StoreLike, *, writable: bool = False) -> Location:
@@ -223,7 +209,10 @@ def _locate(store: StoreLike, writable: bool) -> Location:
     if isinstance(store, Store):
         return Location(store, "", str(store))
     if not isinstance(store, str | os.PathLike):
-        raise TypeError(f"store: got {type(store).__name__}, expected a path, a URL, a Zarr store or a Zarr group")
+        cure = "; losses in memory are written to a store first: tsl_jax.import_losses(losses, path, steps=steps)"
+        cure = cure if hasattr(store, "shape") or hasattr(store, "data_vars") or isinstance(store, list) else ""
+        expected = f"a path, a URL, a Zarr store or a Zarr group{cure}"
+        raise TypeError(f"store: got {type(store).__name__}, expected {expected}")
     text = os.fspath(store)
     if is_url(text):
         found = opened_url(text, writable)

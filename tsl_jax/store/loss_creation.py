@@ -72,7 +72,7 @@ def create_losses(
     checked_names(tokens=tokens, checkpoints=checkpoints)
     tokens = {name: _known_to_zarr(f"tokens[{name!r}]", column) for name, column in tokens.items()}
     checkpoints = {name: _known_to_zarr(f"checkpoints[{name!r}]", column) for name, column in checkpoints.items()}
-    _check_lengths(shape, tokens, checkpoints)
+    check_coordinates(shape, tokens, checkpoints)
     given = as_json(attributes)
     location = locate(store, writable=True)
     with writing(location.name, "the loss store", kept="It is not complete.", again="write it with overwrite=True"):
@@ -163,9 +163,12 @@ def _known_to_zarr(name: str, column: Any) -> np.ndarray:
     return column.astype(np.float64) if column.dtype == np.longdouble else column
 
 
-def _check_lengths(
-    shape: tuple[int, int], tokens: Mapping[str, np.ndarray], checkpoints: Mapping[str, np.ndarray]
-) -> None:
+def check_coordinates(shape: tuple[int, int], tokens: Mapping[str, Any], checkpoints: Mapping[str, np.ndarray]) -> None:
+    """Raise unless coordinates have a number for each token or checkpoint, and steps increase.
+
+    Raises:
+        StoreError: which does not.
+    """
     for length, what, columns in ((shape[0], "tokens", tokens), (shape[1], "checkpoints", checkpoints)):
         for name, values in columns.items():
             if values.shape != (length,) or values.dtype.kind not in "iufb":

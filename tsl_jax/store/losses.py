@@ -8,7 +8,7 @@ import zarr
 from .access import TokenStore
 from .arrays import storing_all
 from .encodings import encoding_of
-from .errors import ChunkError
+from .errors import ChunkError, InvalidStoreError, Violation
 from .location import Location, StoreLike, arrays_of, locate
 from .presence import Objects, lost_chunks
 from .reading import Absent, read_rows
@@ -117,7 +117,22 @@ def open_losses(store: StoreLike, *, missing_chunks: MissingChunks = "refuse") -
         4
     """
     location = locate(store)
-    return open_losses_at(location, location.open_group(), missing_chunks)
+    group = location.open_group()
+    refuse_foreign_losses(location, group)
+    return open_losses_at(location, group, missing_chunks)
+
+
+def refuse_foreign_losses(location: Location, group: zarr.Group) -> None:
+    """Raise if a group is no store of this package but holds losses that can be imported, with the command that does.
+
+    Raises:
+        InvalidStoreError: it is one.
+    """
+    hint = location.import_hint() if "tsl_kind" not in group.attrs else None
+    if hint is not None:
+        raise InvalidStoreError(
+            location.name, "losses", [Violation("attribute tsl_kind", "there is none", "'losses'", f"{hint}.")]
+        )
 
 
 def open_losses_at(

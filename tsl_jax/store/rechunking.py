@@ -1,39 +1,13 @@
-"""Losses of any chunks rewritten as whole trajectories, a block of tokens at a time."""
+"""A loss store of any chunks rewritten as whole trajectories."""
 
-import contextlib
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-import zarr
-
-from .checkpoint_arrays import CheckpointArrays, find_checkpoint_arrays
-from .encodings import plain_attributes
-from .errors import ChunkError, StoreError, storage_errors, writing
-from .location import Location, StoreLike, locate
-from .lock import writer_lock
-from .losses import LossStore, open_losses_at
-from .own_files import remove_partial_files
-from .presence import list_objects
-from .reading import Absent, read_rows
-from .resumption import resumed_losses
+from .location import StoreLike, locate
+from .losses import LossStore, open_losses_at, refuse_foreign_losses
+from .rewriting import write_trajectories
 from .schema import MissingChunks, checked_missing_chunks
-from .token_copies import copy_tokens, decoded_dtype, read_as_rows, read_column
-from .unfinished import (
-    BLOCK_BYTES,
-    LossPlan,
-    UnfinishedLosses,
-    begin_losses,
-    checked_dtype,
-    refuse_present,
-    remove_group,
-)
-
-#: The group inside the target that holds the lock while a run writes.
-_PLACE = "rechunking"
-#: Tokens that a resumed run compares with the source before it goes on.
-_COMPARED = 256
+from .unfinished import BLOCK_BYTES
 
 
 def rechunk(
@@ -54,7 +28,7 @@ def rechunk(
     layout goes on where it was, if the source still begins and goes on the same there; else it begins anew.
 
     Args:
-        source: a loss store, of any chunks; or one array a checkpoint, see `find_checkpoint_arrays`.
+        source: a loss store, of any chunks. What is in no loss store yet is for `tsl_jax.import_losses`.
         target: where to write; a path, a URL or a Zarr store that holds no store yet.
         dtype: float16, float32 or float64; that of the source by default.
         chunk_tokens: tokens in a chunk; by default chunks take about 1 MiB.
@@ -102,128 +76,13 @@ def rechunk_or_find(
 ) -> tuple[LossStore, bool]:
     """`rechunk`, and whether anything was written: not where the target held just that already."""
     checked_missing_chunks(missing_chunks)
-    found = source if isinstance(source, LossStore) else find_checkpoint_arrays(source, missing_chunks)
-    found = found or _open_encoded(cast(StoreLike, source), missing_chunks)
-    location = locate(target, writable=True)
-    losses = found if isinstance(found, CheckpointArrays) else found.losses
-    plan = LossPlan(
-        (losses.shape[0], losses.shape[1]),
-        checked_dtype(dtype or losses.dtype),
-        checkpoints=found.checkpoint_coordinates,
-        tokens={name: (decoded_dtype(array), _attributes(array)) for name, array in found.token_coordinates.items()},
-        attributes=found.attributes,
-        rows=rows,
-    )
-    _ = plan.chunk_and_shard  # raises before anything is written
-    place = Location(location.store, location.key(_PLACE), location.name)
-    made = _finished(location, plan, losses, found, memory)
-    if made is not None:
-        _tidy(location, place)
-        return made, False
-    refuse_present(location, _PLACE)
-    with writing(location.name, "the new store", kept="Nothing is lost.", again="run the same command again"):
-        zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
-    with writer_lock(place):
-        remove_partial_files(location)
-        absent = _absent(found)
-        resumed = resumed_losses(location, plan)
-        if resumed is not None and not _goes_on(losses, *resumed, absent):
-            resumed = None
-        unfinished, first = resumed or (begin_losses(location, plan), 0)
-        if first and progress:
-            progress(first, plan.shape[0])
-        copy_tokens(losses, found.token_coordinates, unfinished, memory, absent, progress=progress, first=first)
-        return unfinished.finish(tidy=lambda: remove_group(place)), True
-
-
-def _finished(
-    location: Location,
-    plan: LossPlan,
-    losses: zarr.Array | CheckpointArrays,
-    found: LossStore | CheckpointArrays,
-    memory: int,
-) -> LossStore | None:
-    """The store at the target if it is just what would be written, every number of it; else None."""
-    try:
-        made = open_losses_at(location, location.open_group())
-    except StoreError:
-        return None
-    layout = (made.losses.shape, made.losses.dtype, made.chunk_tokens, made.shard_tokens)
-    attributes = json.loads(json.dumps(plan.all_attributes))
-    if layout != (plan.shape, plan.dtype, *plan.chunk_and_shard) or made.attributes != attributes:
-        return None
-    steps, tokens = made.checkpoint_coordinates, made.token_coordinates
-    if set(steps) != set(plan.checkpoints) or {name: tokens[name].dtype for name in tokens} != {
-        name: kind for name, (kind, _) in plan.tokens.items()
-    }:
-        return None
-    if not all(np.array_equal(steps[name], values) for name, values in plan.checkpoints.items()):
-        return None
-    size = max(1, memory // 2 // max(1, plan.shape[1] * plan.dtype.itemsize))
-    blocks = [(start, min(start + size, plan.shape[0])) for start in range(0, plan.shape[0], size)]
-    try:
-        return made if all(_is_same(made, losses, found, *block) for block in blocks) else None
-    except ChunkError as error:
-        if error.name.startswith(str(made.losses.store)):
-            return None
-        raise
-
-
-def _is_same(
-    made: LossStore, losses: zarr.Array | CheckpointArrays, found: LossStore | CheckpointArrays, start: int, stop: int
-) -> bool:
-    absent = _absent(found)
-    now = read_as_rows(losses, start, stop, absent[0]).astype(made.losses.dtype)
-    if not np.array_equal(now, made.read(slice(start, stop)), equal_nan=True):
-        return False
-    return all(
-        read_column(found.token_coordinates[name], start, stop, absent[1]).tobytes()
-        == made.read_coordinate(name, slice(start, stop)).tobytes()
-        for name in made.token_coordinates
-    )
-
-
-def _tidy(location: Location, place: Location) -> None:
-    """Do what a run that was killed in its last step had left to do."""
-    if list_objects(place.store, place.path):
-        with writing(location.name, "the end of the run", kept="The losses are whole."):
-            zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
-        with writer_lock(place):
-            remove_partial_files(location)
-            remove_group(place)
-        location.consolidate()
-    elif zarr.open_group(location.store, path=location.path, mode="r").metadata.consolidated_metadata is None:
-        with contextlib.suppress(*storage_errors()):  # a copy for other readers alone; the store may be read only
-            remove_partial_files(location)
-            location.consolidate()
-
-
-def _goes_on(
-    losses: zarr.Array | CheckpointArrays, unfinished: UnfinishedLosses, done: int, absent: tuple[Absent, Absent]
-) -> bool:
-    """Whether what a killed run wrote first and last is still what the source holds."""
-    for start, stop in ((0, min(_COMPARED, done)), (max(0, done - _COMPARED), done)):
-        try:
-            written = read_rows(unfinished.losses, start, stop)
-        except ChunkError:
-            return False
-        now = read_as_rows(losses, start, stop, absent[0]).astype(written.dtype)
-        if not np.array_equal(now, written, equal_nan=True):
-            return False
-    return True
+    found = source if isinstance(source, LossStore) else _open_encoded(source, missing_chunks)
+    return write_trajectories(found, target, dtype=dtype, rows=rows, memory=memory, progress=progress)
 
 
 def _open_encoded(source: StoreLike, missing_chunks: MissingChunks) -> LossStore:
     """A loss store whose numbers may be stored in the ways of netCDF."""
     location = locate(source)
-    return open_losses_at(location, location.open_group(), missing_chunks, encoded=True)
-
-
-def _attributes(array: Any) -> Mapping[str, Any]:
-    return plain_attributes(array) if isinstance(array, zarr.Array) else {}
-
-
-def _absent(found: LossStore | CheckpointArrays) -> tuple[Absent, Absent]:
-    """What a chunk of the losses, and of a coordinate, is that is not stored."""
-    said = found.missing_chunks
-    return ("refuse" if said == "refuse" else "nan"), ("fill" if said == "as-fill" else "refuse")
+    group = location.open_group()
+    refuse_foreign_losses(location, group)
+    return open_losses_at(location, group, missing_chunks, encoded=True)

@@ -7,18 +7,20 @@ import numpy as np
 import zarr
 
 from .answers import reason_of
-from .checkpoint_arrays import CheckpointArrays
 from .encodings import encoding_of
-from .errors import BadChunk, ChunkError
+from .errors import BadChunk, ChunkError, StoreError
+from .imports.incoming import CheckpointColumns, LossMatrix
 from .reading import Absent, read_rows
 from .unfinished import BLOCK_BYTES, UnfinishedLosses
 
+#: What losses are read from: (tokens, checkpoints).
+Losses = zarr.Array | CheckpointColumns | LossMatrix
 #: Rows transposed at a time, which stay in the processor's cache: some 15 times as fast as whole columns.
 _TILE_ROWS = 4096
 
 
 def copy_tokens(
-    losses: zarr.Array | CheckpointArrays,
+    losses: Losses,
     tokens: Mapping[str, Any],
     target: UnfinishedLosses,
     memory: int = BLOCK_BYTES,
@@ -63,13 +65,11 @@ def read_column(array: Any, start: int, stop: int, absent: Absent) -> np.ndarray
     return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
 
 
-def read_as_rows(array: zarr.Array | CheckpointArrays, start: int, stop: int, absent: Absent) -> np.ndarray:
+def read_as_rows(array: Losses, start: int, stop: int, absent: Absent) -> np.ndarray:
     """Rows read a column of chunks at a time: decoded chunks may reach far beyond the rows that are wanted."""
-    step = 1
-    if isinstance(array, zarr.Array):
-        step = (array.shards or array.chunks)[1]
-        if step >= array.shape[1]:
-            return encoding_of(array).decode(read_rows(array, start, stop, absent=absent))
+    step = (array.shards or array.chunks)[1] if isinstance(array, zarr.Array) else array.columns_at_a_time
+    if step >= array.shape[1]:
+        return _some_columns(array, start, stop, slice(None), absent)
     dtype = decoded_dtype(array)
     columns = np.empty((array.shape[1], stop - start), dtype)
     for first in range(0, array.shape[1], step):
@@ -81,16 +81,15 @@ def read_as_rows(array: zarr.Array | CheckpointArrays, start: int, stop: int, ab
     return block
 
 
-def _some_columns(
-    array: zarr.Array | CheckpointArrays, start: int, stop: int, columns: slice, absent: Absent
-) -> np.ndarray:
+def _some_columns(array: Losses, start: int, stop: int, columns: slice, absent: Absent) -> np.ndarray:
     if isinstance(array, zarr.Array):
         return encoding_of(array).decode(read_rows(array, start, stop, absent=absent, columns=columns))
     try:
-        return array.read(start, stop, columns, absent)
-    except (MemoryError, ChunkError):
+        return array.read(start, stop, columns)
+    except (MemoryError, StoreError):
         raise
     except Exception as error:  # files raise what they like; all of it means "not readable"
-        where = f"checkpoints {columns.start} to {columns.stop - 1}"
+        first, last, _ = columns.indices(array.shape[1])
+        where = f"checkpoints {first} to {last - 1}"
         bad = BadChunk(array.basename, where, start, stop, f"{type(error).__name__}: {reason_of(error)}")
         raise ChunkError(str(array.store_path), bad) from error

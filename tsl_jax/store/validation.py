@@ -44,7 +44,8 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
                 "attribute tsl_kind",
                 f"got {kind!r}",
                 "'losses' or 'fits'",
-                "Set the group attribute: zarr.open_group(store, mode='r+').attrs['tsl_kind'] = 'losses'.",
+                "Write losses of another layout into a loss store with tsl import. If the layout is right, set the "
+                "group attribute: zarr.open_group(store, mode='r+').attrs['tsl_kind'] = 'losses'.",
             )
         ]
     other = group.attrs.get("tsl_kind")

@@ -1,0 +1,106 @@
+"""`tsl import`: losses as users have them, as a loss store."""
+
+import time
+from typing import Annotated, Any
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .fit_options import MissingChunks, MissingChunksAction
+from .options import argument, switch, unless_given
+from .progress import duration, lines
+from .rechunk import ChunkTokens, LossDtype, LossMemory, ShardTokens
+
+Sources = Annotated[
+    list[str],
+    argument(
+        "SOURCE...",
+        "What holds the losses, in nat: arrays (.npy, .npz, .pt, .safetensors, Zarr) of (tokens, checkpoints) or "
+        "(sequences, positions, checkpoints); a file or folder a checkpoint, whose name tells the step "
+        "(losses-001000.npy, step1000/losses.npy); a folder of them; a table (.parquet, .csv, .tsv) of a row a token "
+        "and a column a step, or with columns token, step and loss.",
+    ),
+]
+Out = Annotated[str, argument("OUT", "Where the loss store goes: a directory or a URL.")]
+GivenSteps = Annotated[
+    str | None,
+    unless_given(
+        "from names, columns or an array called step",
+        "Training steps of the checkpoints: 0,100,1000, or a file: a number a line, .npy, or a table with a column "
+        "step, whose other columns (tokens_seen, lr_sum) are kept.",
+        "--steps",
+    ),
+]
+GivenTokens = Annotated[
+    str | None,
+    unless_given(
+        "what the source tells",
+        "File of what is known of the tokens, a row a token: .csv, .tsv or .parquet with columns such as token_id, "
+        "position, sequence, domain; or .npz, .npy.",
+        "--tokens",
+    ),
+]
+ArrayName = Annotated[
+    str | None,
+    unless_given("losses, loss, nll or the only one", "Name of the array or column that holds the losses.", "--array"),
+]
+Transpose = Annotated[
+    bool, switch("--transpose", "Arrays of all checkpoints are (checkpoints, tokens); off by default.")
+]
+
+
+def import_losses(
+    sources: Sources,
+    out: Out,
+    steps: GivenSteps = None,
+    tokens: GivenTokens = None,
+    array: ArrayName = None,
+    transpose: Transpose = False,
+    dtype: Annotated[
+        LossDtype | None,
+        unless_given("that of the source; float32 for bfloat16 and text", "Dtype of the losses in the store."),
+    ] = None,
+    chunk_tokens: ChunkTokens = None,
+    shard_tokens: ShardTokens = None,
+    memory: LossMemory = "256MiB",
+    missing_chunks: MissingChunks = MissingChunksAction.refuse,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write losses of any source into a loss store, which every other command takes.
+
+    Memory does not grow with the losses. Kill it at any moment and run the same command again: it goes on where it was,
+    and ends with the same bytes. Until it is done OUT is no loss store. A loss store is for tsl rechunk, which writes
+    it in another layout.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C.
+    """
+    with reporting(as_json, debug):
+        from ..store.importing import import_or_find
+
+        begun = time.perf_counter()
+        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks.value}
+        how |= {"dtype": dtype and dtype.value, "memory": memory, "progress": lines("import")}
+        source = sources[0] if len(sources) == 1 else sources
+        made, written, found = import_or_find(
+            source, out, given=(steps, tokens, None), wanted=(array, transpose), **how
+        )
+        seconds = time.perf_counter() - begun
+        console = stderr_console()
+        for note in found.notes:
+            say(console, f"note: {note}", "yellow")
+        at = made.axis() if "step" in made.axes else []
+        told = f", steps {at[0]:,.0f} to {at[-1]:,.0f}" if len(at) else ""
+        size = f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints"
+        say(console, f"{size}{told}, {made.losses.dtype}, {duration(seconds)}")
+        if made.token_coordinates:
+            say(console, f"Known of each token: {', '.join(made.token_coordinates)}")
+        if not written:
+            say(console, "Nothing to do: the store holds these losses already, every one of them.")
+        say(console, f"Losses: {out}", "green")
+        if as_json:
+            said = {"sources": sources, "out": out, "tokens": made.num_tokens, "checkpoints": made.num_checkpoints}
+            said |= {
+                "dtype": str(made.losses.dtype),
+                "steps": list(at),
+                "token_coordinates": list(made.token_coordinates),
+            }
+            write_json(said | {"notes": list(found.notes), "seconds": seconds, "written": written})

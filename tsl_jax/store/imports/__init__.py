@@ -1,0 +1,1 @@
+"""Losses as users have them: arrays, tables, files of checkpoints, and objects of other libraries."""
