@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint format bench clean
+.PHONY: demo test docs fuzz lint format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/tsl demo
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
+
+# The site, in docs/_build/html; a warning is an error, such as a link to nothing or a public name without a docstring.
+docs: $(VENV)/installed
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "The site: docs/_build/html/index.html"
 
 # Damaged, hostile and changed input at random, for some minutes; the seeds are printed, TSL_FUZZ_SEED repeats one.
 FUZZ ?= 1000
@@ -31,7 +36,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks quality
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist docs/_build docs/generated .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

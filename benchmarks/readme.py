@@ -3,7 +3,8 @@
     python -m benchmarks readme [--readme README.md] [--results benchmarks/results] [--docs docs]
 
 What stands between ``<!-- benchmarks: NAME -->`` and ``<!-- end -->`` is replaced by what the newest
-``results/NAME_*.json`` say, one table a device, each with its device and command. Everything else stays as it is.
+``results/NAME_*.json`` say, one table a device, each with its device and command; for the README's few numbers
+(``headline``) by several results. Everything else stays as it is.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import record
+from . import page_tables, record
 from .cluster import costs, distributed
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
@@ -24,12 +25,12 @@ _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTAL
 
 
 def update(text: str, results: Path, docs: Path) -> str:
-    """A README with its tables made anew.
+    """A page with its tables made anew.
 
     Args:
-        text: the README.
+        text: the page.
         results: folder of the JSON files.
-        docs: where pictures go.
+        docs: where pictures go, and pages with pictures lie.
 
     Raises:
         ValueError: a marker names no table, or nothing was measured for it.
@@ -37,8 +38,10 @@ def update(text: str, results: Path, docs: Path) -> str:
 
     def section(match: re.Match[str]) -> str:
         name = match[2]
+        if name in SUMMARIES:
+            return f"{match[1]}{SUMMARIES[name](results)}\n{match[3]}"
         if name not in TABLES:
-            raise ValueError(f"<!-- benchmarks: {name} -->: expected one of {', '.join(TABLES)}")
+            raise ValueError(f"<!-- benchmarks: {name} -->: expected one of {', '.join([*TABLES, *SUMMARIES])}")
         found = [json.loads(path.read_text()) for path in sorted(results.glob(f"{name}_*.json"))]
         found = [result for result in found if result["benchmark"] == name]
         if not found:
@@ -72,7 +75,7 @@ def _picture(name: str, results: list[dict], docs: Path) -> str:
     draw, what = PICTURES[name]
     docs.mkdir(parents=True, exist_ok=True)
     save(draw(results), docs / f"{name}.png")
-    return f"![{what}](docs/{name}.png)"
+    return f"![{what}]({name}.png)"
 
 
 def _spectrum(result: dict) -> str:
@@ -100,7 +103,14 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "spectrum": _spectrum,
     "stream": stream.table,
     "memory": lambda result: memory.table(result["stores"]),
+    "laws": page_tables.laws,
+    "forecasts": page_tables.forecast_runs,
+    "spectrum_forecast": page_tables.spectrum_forecast,
+    "reweighting": page_tables.reweighting,
+    "collect": page_tables.collect,
 }
+#: Names of markers for tables out of several results: from the folder of the results to the table.
+SUMMARIES: dict[str, Callable[[Path], str]] = {"headline": page_tables.headline}
 #: Names of results that have a picture, too: what draws it, and what it shows.
 PICTURES: dict[str, tuple[Callable[[list[dict]], Any], str]] = {
     "scaling": (scaling_plot.draw_scaling, "Fits per second by curves, checkpoints and devices"),
@@ -116,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=record.RESULTS, help="folder of the JSON files")
     parser.add_argument("--docs", type=Path, default=root / "docs", help="folder of the pictures")
     options = parser.parse_args(argv)
-    for path in (options.readme, *sorted(options.docs.glob("*.md"))):
+    for path in (options.readme, *sorted(options.docs.rglob("*.md"))):
         if tables := len(_PLACE.findall(before := path.read_text())):
             path.write_text(update(before, options.results, options.docs))
             print(f"written: {path}, {tables} tables")

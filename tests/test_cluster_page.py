@@ -1,26 +1,21 @@
-"""docs/from-a-laptop-to-a-cluster.md keeps its word: what can run on one machine runs, and options exist."""
+"""docs/how-to/cluster.md keeps its word: what can run on one machine runs."""
 
 import os
 import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import readme, record
 from tests.kills import tree
-from tests.test_readme import usage_error
+from tests.pages import ROOT, pages
 from tsl_jax.curves import Sigmoid
 from tsl_jax.jobs import fit_store
 from tsl_jax.store import create_losses, open_fits
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs/from-a-laptop-to-a-cluster.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-SHELL = [text for kind, text in BLOCKS if kind == "sh"]
+BLOCKS = pages()["docs/how-to/cluster"].blocks
 TOKENS = 50_000
 
 
@@ -70,34 +65,12 @@ def finished(folder):
     return fits.complete and fits.num_tokens == TOKENS
 
 
-def test_commands_have_the_options_that_the_page_gives_them():
-    lines = [line for block in SHELL for line in block.splitlines() if line.startswith("tsl ")]
-    lines += re.findall(r"`(tsl \w+ [^`\n]+)`", PAGE)
-    assert len(lines) >= 7
-    for line in lines:
-        assert usage_error(shlex.split(line.replace('"$SLURM_ARRAY_TASK_ID"', "17"))) is None, line
-    known = run(sys.executable, "-m", "tsl_jax.cli", "fit", "--help", COLUMNS="200", PYTHONPATH=str(ROOT))
-    alone = [name for name in re.findall(r"`(--[\w-]+)", PAGE) if name not in ("--nthreads", "--constraint")]
-    assert set(alone) - {"--memory-limit"} <= set(re.findall(r"--[\w-]+", known))
-
-
-@pytest.mark.parametrize("kind", ["py", "python"])
-def test_the_python_is_python(kind):
-    texts = [text for name, text in BLOCKS if name == kind]
-    assert texts
-    for text in texts:
-        compile(text, "page", "exec")
-
-
-def test_a_laptop_alone_and_with_workers(folder):
+def test_workers_on_a_laptop_write_what_one_process_writes(folder):
     pytest.importorskip("distributed")
-    (alone,) = {block for block in SHELL if block == "tsl fit losses.zarr fits.zarr\n"}
-    run("sh", "-c", alone)
-    assert finished(folder)
-    (folder / "fits.zarr").rename(folder / "alone")
+    fit_store("losses.zarr", "alone.zarr", Sigmoid())
     run("sh", "-c", the_block("sh", "--workers 2"))
     assert finished(folder)
-    assert tree(folder / "fits.zarr").keys() == tree(folder / "alone").keys()
+    assert tree(folder / "fits.zarr").keys() == tree(folder / "alone.zarr").keys()
 
 
 def test_a_pool_of_processes(folder):
@@ -163,7 +136,3 @@ def test_a_mixture_of_kinds_is_refused_and_allowed(folder, monkeypatch):
     with pytest.raises(ChangedError, match="mixed_hardware=True"):
         fit_store("losses.zarr", "fits.zarr", Sigmoid())
     assert fit_store("losses.zarr", "fits.zarr", Sigmoid(), mixed_hardware=True).pending == 0
-
-
-def test_the_page_shows_what_the_results_say(tmp_path):
-    assert readme.update(PAGE, record.RESULTS, tmp_path) == PAGE, "run: python -m benchmarks readme"

@@ -42,6 +42,7 @@ PUBLIC = {
     "curve_counts",
     "decompose",
     "evolution",
+    "export_fits",
     "fit",
     "fit_store",
     "forecast",
@@ -66,8 +67,8 @@ PUBLIC = {
 #: Packages that ``import tsl_jax; tsl_jax.data`` finds.
 PACKAGES = {"data", "plots", "reshape", "simulate"}
 
-#: What they share: checks of arguments, JAX's switches, what devices there are.
-SHARED = {"arguments", "jax_switches", "devices"}
+#: What they share: checks of arguments, JAX's switches, what devices there are, how to find who presents results.
+SHARED = {"arguments", "jax_switches", "devices", "presentation"}
 #: Packages of tsl_jax that each of them may import, from the bottom up.
 MAY_IMPORT = {
     "curves": SHARED,
@@ -78,12 +79,13 @@ MAY_IMPORT = {
     "reshape": {"curves", "fitting", *SHARED},
     "simulate": {"curves", "fitting", *SHARED},
     "runs": {"curves", "fitting", *SHARED},
-    "store": {"terminal_text", "arguments"},
+    "store": {"terminal_text", "arguments", "presentation"},
     "data": set(),
     "stream": {"cache", "store", *SHARED},
     "jobs": {
         *(
             "terminal_text",
+            "pace",
             "store",
             "stream",
             "curves",

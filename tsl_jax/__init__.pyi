@@ -17,7 +17,7 @@ from .fitting import (
     noise_model,
     profile_interval,
 )
-from .jobs import FitSummary, combine_fits, compare, fit_store, predict_store, score_store, spectrum_of
+from .jobs import FitSummary, combine_fits, compare, export_fits, fit_store, predict_store, score_store, spectrum_of
 from .runs import with_run_components
 from .spectrum import Spectrum, decompose
 from .store import create_losses, import_losses, open_fits, open_losses, validate
@@ -50,6 +50,7 @@ __all__ = [
     "data",
     "decompose",
     "evolution",
+    "export_fits",
     "fit",
     "fit_store",
     "forecast",

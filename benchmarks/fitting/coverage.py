@@ -3,8 +3,7 @@
     python -m benchmarks coverage [--curves N] [--checkpoints N ...] [--scale log linear] [--out FILE] [--quick]
 
 Also how often a second event is seen where there is none, and where there is one. Planted tokens (`benchmarks
-planted_noise`); with a noise model estimated on them, and from each curve's own residuals alone. Prints the README's
-table.
+planted_noise`); with a noise model estimated on them, and from each curve's own residuals alone. Prints a table.
 """
 
 import argparse

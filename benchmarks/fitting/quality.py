@@ -2,7 +2,7 @@
 
     python -m benchmarks quality [--curves N] [--scipy N] [--out FILE] [--quick]
 
-Prints the README's table; the JSON holds every cell. `--scipy` also fits that many curves a cell with SciPy
+Prints a table; the JSON holds every cell. `--scipy` also fits that many curves a cell with SciPy
 from 9 starts, the definition of solved (about 15 curves/s; the exhaustive search is stricter).
 """
 

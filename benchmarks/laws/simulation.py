@@ -115,11 +115,17 @@ def _cold(runs, setting: int, seed: int, classes: int) -> dict:
     spread, tau = runs.logit_spread[setting, seed], runs.lr_sum[setting]
     temperature = float(runs.temperature[setting])
     rows = (spread > FROZEN) & (spread < 0.5 / temperature)
-    law, growth = time_law(tau[rows], runs.loss[setting, seed][rows]), growth_exponent(tau[rows], spread[rows])
+    law, growth = (
+        time_law(tau[rows], runs.loss[setting, seed][rows], least_floor=None),
+        growth_exponent(tau[rows], spread[rows]),
+    )
     # What gradient flow along the teacher's direction gives over the same range of the spread.
     flow = inverse_temperature_flow(np.geomspace(1e-1, 1e8, 400), 1 / temperature, classes=classes, samples=8192)
     same = (flow.beta > spread[rows][0]) & (flow.beta < spread[rows][-1])
-    theory = time_law(flow.time[same], flow.loss[same]), growth_exponent(flow.time[same], flow.beta[same])
+    theory = (
+        time_law(flow.time[same], flow.loss[same], least_floor=None),
+        growth_exponent(flow.time[same], flow.beta[same]),
+    )
     return {
         "temperature": temperature,
         "seed": seed,

@@ -1,8 +1,7 @@
-"""Tables go from results into a copy of the README; the README in the repository shows what the results say."""
+"""Tables go from results into a copy of the README; README.md and the pages in docs/ show what the results say."""
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ from benchmarks.fitting import scaling_plot
 from benchmarks.fitting.suite import table as suite_table
 from benchmarks.stream import end_to_end as stream
 from benchmarks.stream import memory_plot
+from tests.pages import pages
 
-ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "command": "python -m benchmarks scaling --quick --out somewhere.json",
     "commit": "abc1234-dirty",
@@ -77,10 +76,18 @@ def test_a_marker_without_a_table_or_a_result_is_an_error(folder, name, message)
         readme.update(text, folder / "results", folder / "docs")
 
 
-def test_the_readme_shows_what_the_results_say(tmp_path):
-    text = (ROOT / "README.md").read_text()
-    assert text.count("<!-- benchmarks: ") >= 3
-    assert readme.update(text, record.RESULTS, tmp_path) == text, "run: python -m benchmarks readme"
+TABLES = [page for page in pages().values() if "<!-- benchmarks: " in page.text]
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_a_page_shows_what_the_results_say(page, tmp_path, monkeypatch):
+    monkeypatch.setattr("tsl_jax.plots.save", lambda figure, path: None)  # drawn above; figures are not compared
+    assert readme.update(page.text, record.RESULTS, tmp_path) == page.text, "run: python -m benchmarks readme"
+
+
+def test_every_table_that_was_measured_is_on_a_page():
+    shown = set(re.findall(r"<!-- benchmarks: (\w+) -->", "".join(page.text for page in TABLES)))
+    assert shown == {*readme.TABLES, *readme.SUMMARIES}
 
 
 def test_what_is_lacking_is_said_in_tables():

@@ -9,6 +9,7 @@ import pytest
 import tsl_jax.jobs
 from tsl_jax.curves import FAMILIES, Sigmoid
 from tsl_jax.fitting import Category, FitOptions
+from tsl_jax.fitting.native import call
 from tsl_jax.store import StoreNotFoundError, create_losses, open_fits
 
 
@@ -97,6 +98,16 @@ def test_wrong_usage_ends_with_2_and_says_what_is_expected(tsl, asked, words, sa
         assert each in text
 
 
+def test_it_says_why_xla_did_the_fits_and_what_to_install(tsl, losses, quick, tmp_path, monkeypatch):
+    cause = "no C++ compiler was found; install g++ or clang++"
+    monkeypatch.setattr(call.native, "why_missing", lambda backend: cause)
+    slow = tsl("fit", losses, tmp_path / "fits.zarr", *quick)
+    assert "XLA did the fits, in some ten times the processor time of the kernel in C++, and compiled" in slow.err
+    assert cause in slow.err
+    asked = tsl("fit", losses, tmp_path / "asked.zarr", *quick, "--kernel", "xla")
+    assert "XLA did the fits" not in asked.err
+
+
 def test_a_fit_is_a_store_a_json_object_and_words(tsl, losses, quick, tmp_path):
     result = tsl("fit", losses, tmp_path / "fits.zarr", *quick, "--json")
     assert result.code == 0
@@ -119,8 +130,8 @@ def test_a_fit_is_a_store_a_json_object_and_words(tsl, losses, quick, tmp_path):
     assert "Noise not estimated: 150 tokens with fewer than 3 points a parameter" in result.err
 
     again = tsl("fit", losses, tmp_path / "fits.zarr", *quick)
-    assert (again.code, again.out) == (0, "")
-    assert "Nothing to do: all 150 tokens are fitted." in again.err
+    assert again.code == 0
+    assert "Nothing to do: all 150 tokens are fitted." in again.out
 
 
 def test_a_bad_chunk_stops_is_skipped_and_after_a_repair_the_run_goes_on(tsl, losses, quick, tmp_path):

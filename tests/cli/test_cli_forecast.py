@@ -130,8 +130,8 @@ def test_a_schedule_of_ones_own_must_reach_as_far(tmp_path):
         (("rank", "--at", 300, "--schedule", "none"), 20 / STEP, "after the last seen one"),
         (("rank", "--at", 9000), 20 / STEP, "end at step 4000"),
         (("timescale", "--warmup", 0), STEP / 1000, "loss: rises"),
-        (("timescale", "--warmup", 9000), 20 / STEP, "warmup_steps: got 9000"),
-        (("timescale",), 20 / STEP, "warmup_steps: the rows begin at step 100"),
+        (("timescale", "--warmup", 9000), 20 / STEP, "--warmup: got 9000"),
+        (("timescale",), 20 / STEP, "--warmup: the rows begin at step 100"),
     ],
 )
 def test_rank_and_timescale_refuse_too(tmp_path, command, loss, says):

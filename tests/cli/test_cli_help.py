@@ -41,6 +41,8 @@ def test_the_commands_are_these(tsl):
         "timescale",
         "rank",
         "score",
+        "plot",
+        "export",
         "simulate",
         "bench",
         "collect",

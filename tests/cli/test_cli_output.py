@@ -1,5 +1,6 @@
 """Where a command writes: files looked at before the work, and streams whose other end goes away."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
-from tsl_jax.cli.console import OutputError, stderr_console, write_json
+from tsl_jax.cli.console import write_json
 from tsl_jax.cli.output_files import OutputFileError, check_file, check_picture
+from tsl_jax.cli.streams import OutputError, json_alone, output_console, stderr_console
 from tsl_jax.store import BlockState, open_fits
 
 
@@ -144,3 +147,66 @@ def test_streams_without_a_descriptor(monkeypatch):
         write_json({})
     monkeypatch.setattr(sys, "stdout", Broken(BrokenPipeError()))
     write_json({})
+
+
+def test_results_go_to_stdout_progress_and_warnings_to_stderr(tsl, losses, quick, tmp_path):
+    fitted = tsl("fit", losses, tmp_path / "fits.zarr", *quick)
+    assert "LEARNED" in fitted.out
+    assert "An event between the first and the last checkpoint." in fitted.out
+    assert "150 of 150 tokens (100%)" in fitted.err
+    assert "Left out: checkpoint 0" in fitted.err
+    assert "LEARNED" not in fitted.err
+    for name in ("info", "validate"):
+        shown = tsl(name, losses)
+        assert str(losses) in shown.out
+        assert shown.err == ""
+        beside = tsl(name, losses, "--json")
+        assert (beside.json["store"], beside.err) == (str(losses), shown.out)
+
+
+def test_json_is_alone_only_within_a_command():
+    with json_alone(True):
+        assert output_console().stderr
+        with json_alone(False):
+            assert not output_console().stderr
+    assert not output_console().stderr
+
+
+WIDE = ("a name that may be wrapped", "3.14159 to 2.71828", "1234567.890123")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_tables_are_never_cut(monkeypatch, terminal):
+    """Not on a terminal of 20 characters, and in a pipe each row is one line."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    for name, value in (("COLUMNS", "20"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for number, _ in enumerate(WIDE):
+        table.add_column(no_wrap=number > 0)
+    table.add_row(*WIDE)
+    console = output_console()
+    console.print(table)
+    said = stream.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+    assert " ".join(WIDE[1:]) in " ".join(said.split("\n")[0].split())
+    assert set(" ".join(WIDE).split()) <= set(said.split())
+    assert terminal or len(said.splitlines()) == 1
+    assert console.width == 20
+
+
+@needs_full
+def test_results_to_a_full_device_are_an_error_that_says_what_is_kept(losses):
+    with FULL.open("w") as full:
+        process = command(["info", losses], stdout=full, stderr=subprocess.PIPE)
+    words = process.communicate()[1]
+    assert process.returncode == 1
+    assert "error: stdout: could not write the result: No space left on device" in words
+    assert "Traceback" not in words
+
+
+def test_the_package_is_the_command(losses):
+    done = subprocess.run([sys.executable, "-m", "tsl_jax", "info", losses], capture_output=True, text=True)
+    assert (done.returncode, str(losses) in done.stdout) == (0, True)

@@ -1,11 +1,14 @@
 """How far a job is, in words and as a bar."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from tsl_jax.cli.progress import Pace, duration, showing_progress
+from tsl_jax.cli.progress import showing_progress
+from tsl_jax.jobs.progress import notebook_bar, shown
+from tsl_jax.pace import Pace, duration
 
 
 def pace(*points):
@@ -32,6 +35,7 @@ def test_a_resumed_job_counts_only_its_own_tokens():
 def test_nothing_to_do_has_no_rate():
     assert pace((0, 50), (0, 50)).words(50) == "50 of 50 tokens (100%)"
     assert pace((0, 0)).words(0) == "0 of 0 tokens (100%)"
+    assert pace((0, 0)).words(9) == "0 of 9 tokens (0%), compiling"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_without_a_terminal_a_line_every_few_seconds():
         for done in (0, 10, 60, 70, 100):
             show(done, 100)
     assert file.getvalue().splitlines() == [
-        "fit: 0 of 100 tokens (0%); compiling",
+        "fit: 0 of 100 tokens (0%), compiling",
         "fit: 60 of 100 tokens (60%), 10 fits/s, 4 s left",
         "fit: 100 of 100 tokens (100%)",
     ]
@@ -61,3 +65,35 @@ def test_on_a_terminal_a_bar_with_rate_and_time_left():
             show(done, 100)
     assert "60 of 100 tokens (60%), 10 fits/s, 4 s left" in file.getvalue()
     assert "━" in file.getvalue()
+
+
+def test_a_script_is_shown_none_and_a_users_function_is_taken_as_it_is():
+    with shown("auto") as show:
+        assert show is None
+    with shown(None) as show:
+        assert show is None
+    with shown(print) as show:
+        assert show is print
+
+
+def test_in_a_notebook_a_bar_without_widgets(monkeypatch):
+    import IPython
+    import IPython.display
+
+    pictures = []
+    handle = SimpleNamespace(update=lambda picture: pictures.append(picture.data))
+    monkeypatch.setattr(IPython.display, "display", lambda *_, **__: handle)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    with shown("auto") as show:
+        assert show is not None
+        show(0, 100)
+        show(100, 100)
+    assert pictures == [
+        '<progress value="0" max="100"></progress> 0 of 100 tokens (0%), compiling',
+        '<progress value="100" max="100"></progress> 100 of 100 tokens (100%)',
+    ]
+    times = iter([0, 0.1, 0.6])
+    show, before = notebook_bar(clock=lambda: next(times)), len(pictures)
+    for done in (0, 10, 60):
+        show(done, 100)
+    assert len(pictures) - before == 2

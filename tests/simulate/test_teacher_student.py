@@ -112,7 +112,7 @@ def test_loss_falls_with_the_cube_root_of_dynamic_time_at_low_temperature(runs):
     for seed in range(2):
         spread, tau = runs.logit_spread[0, seed], runs.lr_sum[0]
         frozen = (spread > 8) & (spread < 0.1 / COLD)
-        law = time_law(tau[frozen], runs.loss[0, seed][frozen])
+        law = time_law(tau[frozen], runs.loss[0, seed][frozen], least_floor=None)
         exponents.append((float(law.params["exponent"]), float(law.stderr["exponent"])))
         assert float(law.exponent_lower) < 1 / 3 < float(law.exponent_upper)
         assert exponents[-1][1] < 0.03

@@ -14,6 +14,7 @@ import tsl_jax.store.fingerprint
 from tsl_jax.store import ChangedError, Layout, list_objects, open_losses
 from tsl_jax.store.checksum import crc32c
 from tsl_jax.store.fingerprint import sampled_rows
+from tsl_jax.store.rechunking import rechunk
 
 #: One block of 40 tokens in 8 chunks: three of them are sampled.
 LAYOUT = Layout(chunk_tokens=5, shard_tokens=10, block_tokens=40)
@@ -79,6 +80,18 @@ def test_only_losses_whose_files_are_others_are_read_again(tmp_path, monkeypatch
     copy = open_losses(tmp_path / "copy")
     assert fit_all(copy, tmp_path / "fits", layout=LAYOUT, objects=list_objects(copy.location.store, "")) == 0
     assert len(read) == 2
+
+
+@pytest.mark.parametrize(("chunk", "shard"), [(4, 20), (8, 40), (7, 7)])
+def test_another_layout_of_the_same_losses_is_the_same_input(tmp_path, chunk, shard):
+    losses = make_losses(tmp_path / "losses.zarr")
+    fit_all(losses, tmp_path / "fits", layout=LAYOUT, objects=list_objects(losses.location.store, ""))
+    rechunked = rechunk(tmp_path / "losses.zarr", tmp_path / "other.zarr", chunk_tokens=chunk, shard_tokens=shard)
+    assert sampled_rows(rechunked, 0, 40) != sampled_rows(losses, 0, 40)
+    assert fit_all(rechunked, tmp_path / "fits", layout=LAYOUT, objects=list_objects(rechunked.location.store, "")) == 0
+    change(tmp_path / "other.zarr", "losses")
+    with pytest.raises(ChangedError, match="data of tokens 0 to 39: changed after they were fitted"):
+        fit_all(open_losses(tmp_path / "other.zarr"), tmp_path / "fits", layout=LAYOUT)
 
 
 def test_the_checksum_is_that_of_the_bytes_in_row_order():

@@ -264,9 +264,13 @@ def test_other_options_are_refused(changes, words):
     [
         ({"seed": 1}, "data of tokens 0 to 19"),
         ({"tokens": {"domain": np.zeros(TOKENS, "int8")}}, "data of tokens"),
-        ({"checkpoints": {"step": [0, 1, 2, 4]}}, "input.checkpoint_coordinates.step"),
+        ({"checkpoints": {"step": [0, 1, 2, 4]}}, "checkpoint coordinate 'step' of the losses: other values than"),
         ({"checkpoints": {"step": [0, 1, 2, 3], "tokens_seen": [0, 1, 2, 3]}}, "tokens_seen"),
         ({"attributes": {"domains": ["a", "b", "d"]}}, "domains"),
+        (
+            {"attributes": {"title": "another"}},
+            "attributes of the losses .* other than when the fits were",
+        ),
         ({"dtype": "float32"}, "input.dtype: was 'float16', now 'float32'"),
     ],
 )

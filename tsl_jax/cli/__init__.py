@@ -15,10 +15,12 @@ from . import (
     collect,
     compare,
     demo,
+    export,
     fit,
     forecast,
     importing,
     info,
+    plot,
     positions,
     rank,
     rechunk,
@@ -28,14 +30,13 @@ from . import (
     timescale,
     validate,
 )
-from .console import say, stderr_console
+from .streams import say, stderr_console
 
 app = typer.Typer(
     name="tsl",
     help="Laws of language-model training, fitted to every token. Every command takes --json for "
-    "machine-readable output on stdout; what people read goes to stderr.",
+    "machine-readable output on stdout. Results go to stdout, progress and warnings to stderr.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
@@ -52,6 +53,8 @@ app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
 app.command("score")(score.score)
+app.command("plot")(plot.plot)
+app.command("export")(export.export)
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)
 app.add_typer(collect.app)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import fit_options as given
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .devices import chosen_devices
+from .streams import output_console, say
 from .summary import stage_words
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def bench(
         arguments = {"axis": axis, "checkpoints": checkpoints, "seconds": seconds, "devices": where, "folder": folder}
         arguments |= {"kernel": kernel.value}
         found = measure_speed(losses, **arguments)
-        _print(stderr_console(), found)
+        _print(output_console(), found)
         if as_json:
             write_json({"losses": losses} | found.as_dict())
 

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, needed, switch, unless_given
+from .streams import output_console, say, stderr_console
 
 if TYPE_CHECKING:
     from ..collection import CheckpointReport
@@ -78,7 +79,7 @@ def hf(
             progress=tell,
         )
         say(
-            stderr_console(),
+            output_console(),
             f"Written: {out}, {store.num_tokens:,} tokens, {store.num_checkpoints} checkpoints",
             "green",
         )
@@ -135,7 +136,7 @@ def frontier(
             for at, run in enumerate(store.attributes["runs"])
         ]
         for row in best:
-            say(stderr_console(), f"{axis} {row[axis]:g}: mean loss {row['mean_loss']:.4f} nat, {row['run']}")
-        say(stderr_console(), f"Written: {out}, the best of {len(runs)} runs at {len(best)} budgets", "green")
+            say(output_console(), f"{axis} {row[axis]:g}: mean loss {row['mean_loss']:.4f} nat, {row['run']}")
+        say(output_console(), f"Written: {out}, the best of {len(runs)} runs at {len(best)} budgets", "green")
         if as_json:
             write_json({"axis": axis, "tokens": store.num_tokens, "runs": len(runs), "best": best, "written": out})

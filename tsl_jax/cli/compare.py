@@ -7,9 +7,10 @@ import typer
 
 from .compare_words import print_comparison
 from .component_files import check_components_file, read_components, write_components
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, switch, unless_given
 from .progress import lines
+from .streams import output_console, say
 from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def compare(
         with using_workers(workers, scheduler) as client:
             how = options | {"progress": lines("compare"), "client": client}
             found = compare_stores(*fits, components=given, level=level, **how)
-        console, said = stderr_console(), found.as_dict()
+        console, said = output_console(), found.as_dict()
         print_comparison(console, found)
         if write is not None:
             write_components(write, found.components, said)

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from .console import say
+from .streams import say, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ def print_comparison(console: "Console", found: "RunComparison") -> None:
     pairs = "" if runs == 2 else f", all {len(found.pairs)} pairs of runs together"
     say(console, f"{runs} runs of the same {tokens:,} tokens{pairs}.")
     for note in found.notes:
-        say(console, note, "yellow")
+        warn(note)
     compared = [one for one in found.all_pairs.parameters if one.tokens]
     _print(_values(compared))
     _print(_coverages(found, compared))

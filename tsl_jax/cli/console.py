@@ -1,23 +1,17 @@
-"""What every sub-command shares: JSON on stdout, words on stderr, errors as one paragraph, exit codes."""
+"""What every sub-command shares: results on stdout, the rest on stderr, errors as one paragraph, exit codes."""
 
 import contextlib
 import enum
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-class OutputError(OSError):
-    """The result could not be written to stdout."""
+from .streams import close_for_good, json_alone, say, stderr_console, unwritten
 
 
 class ExitCode(enum.IntEnum):
@@ -36,7 +30,7 @@ AnyStore = Annotated[
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Write one JSON object to stdout, and nothing else there; off by default."),
+    typer.Option("--json", help="Write one JSON object to stdout, and words for people to stderr; off by default."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; off by default.")]
 
@@ -52,59 +46,6 @@ _WORDS = (
 )
 
 
-class _Forgiving:
-    """A stream for people: where it goes may end, and no work is lost because nobody reads on (``2>&1 | head``)."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError:
-            _close_for_good(self._stream)
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            _close_for_good(self._stream)
-
-
-def _close_for_good(stream: TextIO) -> None:
-    """Let a stream lead nowhere; else Python tries to write what is left when it ends, and fails."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-def stderr_console() -> "Console":
-    """Where people read."""
-    from rich.console import Console
-
-    from ..terminal_text import printable
-
-    class HarmlessConsole(Console):
-        """A console that shows what a store says, and obeys none of it."""
-
-        def render_str(self, text: str, **options: Any) -> Any:
-            """Every string on its way to the terminal, cells of tables too."""
-            return super().render_str(printable(text), **options)
-
-    stream: Any = None if sys.stderr is None else _Forgiving(sys.stderr)  # None: closed by who called
-    return HarmlessConsole(file=stream, stderr=True, highlight=False)
-
-
-def say(console: "Console", text: str, style: str | None = None) -> None:
-    """Print text as it is, without markup, and without breaking lines in a file."""
-    console.print(text, style=style, markup=False, soft_wrap=not console.is_terminal)
-
-
 def write_json(value: Mapping[str, Any]) -> None:
     """The one object on stdout; what JSON has no number for is null.
 
@@ -115,12 +56,9 @@ def write_json(value: Mapping[str, Any]) -> None:
     try:
         typer.echo("".join(_json_escape(character) for character in text))
     except OSError as error:
-        _close_for_good(sys.stdout)
+        close_for_good(sys.stdout)
         if not isinstance(error, BrokenPipeError):
-            raise OutputError(
-                f"stdout: could not write the JSON object: {error.strerror}. What the command wrote elsewhere is kept; "
-                "free some space or let stdout go to another place, and run the same command again"
-            ) from error
+            raise unwritten(error, "the JSON object") from error
 
 
 def _json_escape(character: str) -> str:
@@ -144,7 +82,8 @@ def _plain(value: Any) -> Any:
 def reporting(as_json: bool, debug: bool) -> Iterator[None]:
     """Turn errors that are messages to the user into a paragraph and exit code 1; others stay as they are."""
     try:
-        yield
+        with json_alone(as_json):
+            yield
     except KeyboardInterrupt:
         say(
             stderr_console(),

@@ -5,18 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
+from .plot import PICTURES as NAMES
+from .plot import draw
 from .progress import showing_progress
+from .streams import output_console, say
 from .summary import print_summary
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..jobs import FitSummary
-    from ..store import FitStore, LossStore
+    from ..store import FitStore
     from .solved import Solved
 
-FITS, PICTURES = "fits.zarr", ("tokens.png", "learning_times.png", "mean_loss.png")
+FITS, PICTURES = "fits.zarr", tuple(f"{name}.png" for name in NAMES)
 
 
 def demo(
@@ -46,7 +49,7 @@ def demo(
         from .devices import chosen_devices
         from .solved import solved_by_scipy
 
-        console = stderr_console()
+        console = output_console()
         with writing(str(out), "a directory of this name", kept="Nothing was fitted."):
             out.mkdir(parents=True, exist_ok=True)
         losses = open_losses(sample_path())
@@ -54,11 +57,11 @@ def demo(
             console,
             f"Losses: {losses.num_tokens:,} tokens x {losses.num_checkpoints} checkpoints of a real run",
         )
-        with showing_progress(console) as show:
+        with showing_progress() as show:
             arguments = {"devices": chosen_devices(None), "overwrite": True}
             summary = fit_store(sample_path(), out / FITS, Sigmoid(), **arguments, progress=show)
         fits = open_fits(out / FITS)
-        draw(losses, fits, out)
+        draw(losses, fits, {name: out / f"{name}.png" for name in NAMES})
         solved = solved_by_scipy(losses, fits)
         said = describe(summary, fits, solved) | {
             "losses": str(sample_path()),
@@ -69,19 +72,6 @@ def demo(
         _print(console, said)
         if as_json:
             write_json(said)
-
-
-def draw(losses: "LossStore", fits: "FitStore", out: Path) -> None:
-    """Write the pictures into a directory."""
-    from .. import plots
-
-    figures = (
-        plots.draw_tokens(plots.tokens_data(losses, fits)),
-        plots.draw_learning_times(plots.learning_times_data(fits)),
-        plots.draw_mean_loss(plots.mean_loss_data(losses, fits)),
-    )
-    for figure, name in zip(figures, PICTURES, strict=True):
-        plots.save(figure, out / name)
 
 
 def describe(summary: "FitSummary", fits: "FitStore", solved: "Solved") -> dict[str, Any]:

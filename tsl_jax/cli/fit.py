@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from . import fit_options as given
-from .console import Debug, ExitCode, Json, reporting, say, stderr_console, write_json
+from .console import Debug, ExitCode, Json, reporting, write_json
 from .devices import chosen_devices
 from .progress import showing_progress
-from .summary import print_summary
+from .streams import output_console, say
+from .summary import print_summary, warn_of_slow_fits
 from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def fit(
         arguments = {"axis": axis, "options": options, "memory": memory, "overwrite": overwrite, "deep": deep}
         arguments |= {"on_bad_chunk": on_bad_chunk.value, "missing_chunks": missing_chunks.value}
         arguments |= {"mixed_hardware": mixed_hardware}
-        arguments |= _arguments(devices, workers is not None or scheduler is not None, noise, part, of)
-        console = stderr_console()
-        with using_workers(workers, scheduler) as client, showing_progress(console) as show, _naming_other_fits(noise):
+        arguments |= _arguments(devices, (workers, scheduler) != (None, None), noise, part, of)
+        with using_workers(workers, scheduler) as client, showing_progress() as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show, client=client)
-        print_summary(console, summary)
-        say(console, f"Fits: {fits}")
+        print_summary(output_console(), summary)
+        warn_of_slow_fits(summary, asked=kernel.value)
+        say(output_console(), f"Fits: {fits}")
         if as_json:
             _write(summary, losses=losses, fits=fits, family=chosen.name, scale=chosen.scale, axis=axis)
     if not summary.complete:

@@ -3,22 +3,25 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .forecast_words import describe, describe_positions, judge, print_forecast
 from .options import argument, needed, picture_of, switch, unless_given
 from .output_files import check_picture
 from .runs import (
     RUN_HELP,
     LossColumn,
+    OptionError,
     RateColumn,
     RunOption,
     ScheduleOption,
     StepColumn,
     Warmup,
+    by_option,
     first_part,
     named_columns,
     read_run,
 )
+from .streams import output_console, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,13 +79,14 @@ def forecast(
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
-    with reporting(as_json, debug):
+    with reporting(as_json, debug), by_option(at="--until"):
         from ..jobs.runs import rates_until
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
         run = read_run(losses, names)
         seen = first_part(run, fraction)
+        _check_until(seen, until, fraction)
         at, hidden = _steps(run, seen, until)
         rates = rates_until(seen, until, schedule, warmup)
         prior = _prior(like or [], warmup, names)
@@ -100,9 +104,18 @@ def forecast(
             said["pictures"] = [_draw(picture, seen, found, hidden_losses, rates)]
             if by_position is not None:
                 said["pictures"].append(_draw_positions(picture, run, seen, by_position))
-            say(stderr_console(), "Written: " + ", ".join(said["pictures"]), "green")
+            say(output_console(), "Written: " + ", ".join(said["pictures"]), "green")
         if as_json:
             write_json(said)
+
+
+def _check_until(seen: "Run", until: float, fraction: float | None) -> None:
+    last = seen.step[-1]
+    if not last < until < float("inf"):
+        see = "see less of the run with --fraction" if fraction is None else f"a --fraction below {fraction:g}"
+        raise OptionError(
+            f"--until: got {until:g}, expected a step after the last seen one, {last:g}; give a later step, or {see}"
+        )
 
 
 def _steps(run: "Run", seen: "Run", until: float) -> "tuple[np.ndarray, np.ndarray]":
@@ -111,8 +124,9 @@ def _steps(run: "Run", seen: "Run", until: float) -> "tuple[np.ndarray, np.ndarr
 
     hidden = np.setdiff1d(np.arange(len(run.step)), np.arange(len(seen.step)))
     hidden = hidden[run.step[hidden] <= until]
-    at = np.union1d(np.geomspace(seen.step[-1] + 1, max(until, seen.step[-1] + 1), _POINTS).round(), [until])
-    return np.union1d(at[at > seen.step[-1]], run.step[hidden]), hidden
+    between = np.geomspace(min(seen.step[-1] + 1, until), until, _POINTS).round()
+    at = np.union1d(between[(between > seen.step[-1]) & (between < until)], [until])
+    return np.union1d(at, run.step[hidden]), hidden
 
 
 def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "ForecastPrior":

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .console import say, stderr_console
+from .streams import output_console, say, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def describe_positions(found: "PositionForecast", run: "Run", hidden: "np.ndarra
 
 def print_forecast(said: dict[str, Any]) -> None:
     """The description in words on stderr."""
-    console = stderr_console()
+    console = output_console()
     seen, end = said["seen"], said["end"]
     say(
         console,
@@ -102,4 +102,4 @@ def print_forecast(said: dict[str, Any]) -> None:
             f"inside the 50% band {hidden['coverage50']:.0%}, the 90% band {hidden['coverage90']:.0%}",
         )
     for warning in said["warnings"]:
-        say(console, f"Outside the data: {warning}", "yellow")
+        warn(f"Outside the data: {warning}")

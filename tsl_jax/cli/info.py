@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .console import AnyStore, Debug, Json, in_words_of_the_command, reporting, say, stderr_console, write_json
+from .console import AnyStore, Debug, Json, in_words_of_the_command, reporting, write_json
+from .streams import output_console, say
 
 if TYPE_CHECKING:
     import zarr
@@ -153,7 +154,7 @@ def _stored_bytes(arrays: list["zarr.Array"]) -> int | None:
 def _print(said: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    console = stderr_console()
+    console = output_console()
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")

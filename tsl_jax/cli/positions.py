@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import BootstrapSeed, Replicates, argument, picture_of, unless_given
 from .output_files import check_picture
+from .streams import output_console, say
 from .workers import Scheduler, Workers, using_workers
 
 #: Rows that people are shown, and fewest checkpoints, which the separation point needs.
@@ -62,7 +63,7 @@ def positions(
         for what, path in (("table", table), ("picture", picture)):
             if path is not None:
                 said[what] = str(path)
-                say(stderr_console(), f"Written: {path}", "green")
+                say(output_console(), f"Written: {path}", "green")
         if as_json:
             write_json(said)
 
@@ -119,7 +120,7 @@ def _print(said: dict[str, Any]) -> None:
     import numpy as np
     from rich.table import Table
 
-    console, law = stderr_console(), said["checkpoints"]
+    console, law = output_console(), said["checkpoints"]
     table = Table(box=None, pad_edge=False)
     columns = ("amplitude", "rate", "floor", "r2", "r2_ceiling", "chi2_reduced", "r2_binned")
     for name in (said["axis"], *columns):

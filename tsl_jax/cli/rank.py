@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, needed, picture_of, unless_given
 from .output_files import check_picture
 from .runs import (
@@ -14,11 +14,13 @@ from .runs import (
     ScheduleOption,
     StepColumn,
     Warmup,
+    by_option,
     first_part,
     named_columns,
     read_run,
     short_names,
 )
+from .streams import output_console, say, warn
 
 if TYPE_CHECKING:
     from ..temporal.forecasts.ranking import Ranking
@@ -48,7 +50,7 @@ def rank(
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
-    with reporting(as_json, debug):
+    with reporting(as_json, debug), by_option(at="--at"):
         from ..jobs.runs import rates_until
         from ..temporal.forecasts.ranking import rank as rank_runs
 
@@ -67,7 +69,7 @@ def rank(
             from ..plots.style import save
 
             save(draw_rank(rank_data(short_names(runs), found)), picture)
-            say(stderr_console(), f"Written: {picture}", "green")
+            say(output_console(), f"Written: {picture}", "green")
             said["picture"] = str(picture)
         if as_json:
             write_json(said)
@@ -106,7 +108,7 @@ def _named(said: dict[str, Any]) -> tuple[list[str], list[str]]:
 def _print(said: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console = stderr_console()
+    console = output_console()
     table = Table(box=None, pad_edge=False)
     for name in ("run", f"loss at {said['step']:,.0f}", "90% band", "probability best", "above the best"):
         table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
@@ -123,9 +125,9 @@ def _print(said: dict[str, Any]) -> None:
     for warning in dict.fromkeys(text for run in said["runs"] for text in run["warnings"]):
         concerned = [short[run["run"]] for run in said["runs"] if warning in run["warnings"]]
         who = "all runs" if len(concerned) == len(said["runs"]) else ", ".join(concerned)
-        say(console, f"Outside the data ({who}): {warning}", "yellow")
+        warn(f"Outside the data ({who}): {warning}")
     settled = said["settled_after"]
     if settled == settled:
         say(console, f"The choice has not changed since {settled:.0%} of the training up to that step.")
     else:
-        say(console, "The choice changed at the last look: it has not settled.", "yellow")
+        warn("The choice changed at the last look: it has not settled.")

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..pace import duration
 from . import parsing
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .fit_options import MissingChunks, MissingChunksAction
 from .options import argument, unless_given
-from .progress import duration, lines
+from .progress import lines
+from .streams import output_console, say
 
 
 class LossDtype(enum.StrEnum):
@@ -65,7 +67,7 @@ def rechunk(
         how |= {"dtype": dtype and dtype.value, "memory": memory, "progress": lines("rechunk")}
         made, written = rechunk_or_find(source, target, **how)
         seconds = time.perf_counter() - begun
-        console = stderr_console()
+        console = output_console()
         layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
         say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {layout}, {duration(seconds)}")
         if not written:

@@ -1,13 +1,15 @@
 """Options of the commands that take training runs."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import say, stderr_console
 from .options import unless_given
+from .streams import warn
 
 if TYPE_CHECKING:
     from ..jobs.runs import Run
@@ -16,8 +18,8 @@ Warmup = Annotated[
     int | None,
     unless_given(
         "as recorded",
-        "Length of the linear warm-up from 0 that a file leaves out before its first row, in steps; 0: none. "
-        "Needed where the file has learning rates and does not begin at step 0.",
+        "Length of the linear warm-up from 0, in steps, wherever the file begins; 0: none. Needed where the file has "
+        "learning rates and does not begin at step 0.",
     ),
 ]
 ScheduleOption = Annotated[
@@ -55,6 +57,10 @@ RunOption = Annotated[
 ]
 
 
+class OptionError(ValueError):
+    """The value of an option cannot be: which, what is expected, the way out."""
+
+
 def named_columns(step: str | None, loss: str | None, rate: str | None, run: str | None = None) -> dict[str, str]:
     """The options ``--step-column``, ``--loss-column``, ``--lr-column`` and ``--run`` by what they name."""
     given = {"step": step, "loss": loss, "learning_rate": rate, "run": run}
@@ -67,8 +73,21 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> "Run":
 
     run = read_run(path, names)
     if run.notes:
-        say(stderr_console(), f"{path}: {'; '.join(run.notes)}", "yellow")
+        warn(f"{path}: {'; '.join(run.notes)}")
     return run
+
+
+@contextlib.contextmanager
+def by_option(**options: str) -> Iterator[None]:
+    """Errors about a parameter name the option that it comes from, such as ``warmup_steps="--warmup"``."""
+    options = {"warmup_steps": "--warmup", "level": "--level", "fraction": "--fraction"} | options
+    try:
+        yield
+    except ValueError as error:
+        run, name, rest = re.match(r"(runs\[\d+\]: )?(\w*)(.*)", str(error), re.DOTALL).groups("")  # type: ignore[union-attr]
+        if name not in options or not rest.startswith(":"):
+            raise
+        raise OptionError(f"{run}{options[name]}{rest}") from error
 
 
 def first_part(run: "Run", fraction: float | None) -> "Run":

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .component_files import read_components
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import SigmoidFits, needed, unless_given
 from .output_files import check_file, check_picture
+from .streams import output_console, say, warn
 from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _follow(losses, found, window, axis_name, scale, picture: Path | None) -> di
 def _print(said: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console = stderr_console()
+    console = output_console()
     table = Table(box=None, pad_edge=False)
     falls = said.get("fall_within_window")
     for name in (
@@ -166,7 +167,7 @@ def _print(said: dict[str, Any]) -> None:
         f"{said['effective_sample_size']:,.1f} of {said['sequences']:,} sequences ({fraction:.1%})."
     )
     for warning in said["warnings"]:
-        say(console, warning, "yellow")
+        warn(warning)
     for name in ("picture", "written"):
         if name in said:
             say(console, f"Written: {said[name]}", "green")

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .fit_options import ScaleName
 from .options import argument, switch
 from .output_files import check_file
 from .progress import lines
+from .streams import output_console, say
 
 
 class System(enum.StrEnum):
@@ -68,7 +69,7 @@ def simulate(
         else:
             said = _student(Path(out), temperature, rate, optimizer.value, steps, seed, overwrite)
         said = {"out": out, "seed": seed} | said
-        say(stderr_console(), f"Written: {out}, {said['what']}", "green")
+        say(output_console(), f"Written: {out}, {said['what']}", "green")
         if as_json:
             write_json(said)
 

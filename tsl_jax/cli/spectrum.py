@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import BootstrapSeed, Replicates, SigmoidFits, unless_given
 from .spectrum_numbers import describe
 from .spectrum_words import print_description
+from .streams import output_console, say
 from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def spectrum(
         if out is not None:
             with writing(str(out), "a directory of this name", kept="Nothing was read."):
                 out.mkdir(parents=True, exist_ok=True)
-        console = stderr_console()
+        console = output_console()
         store = open_fits(fits)
         groups = coordinates(store, by)
         with using_workers(workers, scheduler) as client:

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from .console import say
+from .streams import say, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ def print_description(console: "Console", said: dict[str, Any]) -> None:
         for name, rows in said["groups"].items():
             _print_groups(console, name, rows, axis)
     for reason in said["reasons"]:
-        say(console, reason, "yellow")
+        warn(reason)
 
 
 def _print_kinds(console: "Console", said: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ def _print_broadening(console: "Console", said: dict[str, Any]) -> None:
     wider = f"{found['wider'][0]:.0%} of p has errors wider than its bins"
     if math.isinf(found["ratio"][0]):
         made = "errors alone would explain the width of p: its form says nothing of the true learning times"
-        say(console, f"{errors}: {wider}, and {made}", "yellow")
+        warn(f"{errors}: {wider}, and {made}")
         return
     broad = f"they make p {_interval(found['ratio'], '.2f')} times as wide as the true learning times"
     say(console, f"{errors}: {wider}; {broad}", "yellow" if found["error"][0] > found["bin"] else None)

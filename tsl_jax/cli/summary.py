@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .console import in_words_of_the_command, say
-from .progress import duration
+from ..pace import duration
+from .console import in_words_of_the_command
+from .streams import say, stderr_console, warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
     from ..fitting import Category, Status
 
     if summary.left_out_checkpoints:
-        say(console, left_out_note(summary.left_out_checkpoints), "yellow")
+        warn(left_out_note(summary.left_out_checkpoints))
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="left", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -46,13 +47,13 @@ def print_summary(console: "Console", summary: "FitSummary") -> None:
             table.add_row(name, f"{count:,}", in_words_of_the_command(Status[name].cause_and_cure))
     console.print(table)
     if summary.negative_losses:
-        say(console, NEGATIVE, "yellow")
+        warn(NEGATIVE)
     for bad in summary.bad_chunks:
-        say(console, f"skipped: {bad}", "red")
+        say(stderr_console(), f"skipped: {bad}", "red")
     for line in noise_words(summary.as_dict()):
         say(console, line)
     for damage in summary.repaired:
-        say(console, f"damaged, fitted anew: {damage.partition('; expected')[0]}", "yellow")
+        warn(f"damaged, fitted anew: {damage.partition('; expected')[0]}")
     say(console, run_words(summary))
 
 
@@ -114,6 +115,21 @@ def stage_words(stages: "StageSeconds") -> str:
     seconds = {name: getattr(stages, name) for name in STAGES}
     at_work = ", ".join(f"{name} {value:.3g}" for name, value in seconds.items())
     return f"{STAGES[stages.limit]} set the rate; seconds at work: {at_work}."
+
+
+def warn_of_slow_fits(summary: "FitSummary", asked: str) -> None:
+    """Say why XLA did fits that the kernel in C++ could have done on this machine, and what that costs."""
+    import jax
+
+    from ..fitting import load_kernel
+
+    here = asked == "auto" and summary.kernel_name == "xla" and not summary.workers and jax.default_backend() == "cpu"
+    reason = load_kernel() if here else None
+    if reason is not None:
+        warn(
+            f"XLA did the fits, in some ten times the processor time of the kernel in C++, and compiled for longer: "
+            f"{reason}. The fits agree to rounding."
+        )
 
 
 def left_out_note(columns: tuple[int, ...]) -> str:

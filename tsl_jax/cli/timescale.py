@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, unless_given
 from .output_files import check_picture
 from .runs import (
@@ -13,15 +13,24 @@ from .runs import (
     LossColumn,
     RateColumn,
     RunOption,
+    ScheduleOption,
     StepColumn,
     Warmup,
+    by_option,
     named_columns,
     read_run,
     short_names,
 )
+from .streams import output_console, say, warn
 
 if TYPE_CHECKING:
     from ..jobs.runs import Run
+
+
+#: Axes by their names in JSON, in words.
+AXES = {"lr_sum": "dynamic time", "step": "steps"}
+#: Differences in AIC below this tell nothing.
+_DECISIVE = 2.0
 
 
 def timescale(
@@ -30,6 +39,7 @@ def timescale(
         float | None, unless_given("the highest rate", "Leave out earlier rows.", "--from", metavar="STEP")
     ] = None,
     level: Annotated[float, typer.Option(help="Of the interval of the exponent, between 0 and 1.")] = 0.95,
+    schedule: ScheduleOption = "recorded",
     warmup: Warmup = None,
     step_column: StepColumn = None,
     loss_column: LossColumn = None,
@@ -46,12 +56,12 @@ def timescale(
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
-    with reporting(as_json, debug):
+    with reporting(as_json, debug), by_option():
         from ..temporal.clock.common_curve import collapse
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
-        parts = [_part(read_run(path, names), start, warmup) for path in runs]
+        parts = [_part(read_run(path, names), start, schedule, warmup) for path in runs]
         laws = [_laws(part, level) for part in parts]
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
         axes = [name for name in ("lr_sum", "step") if all(name in part for part in parts)]
@@ -71,21 +81,21 @@ def timescale(
                 for name in axes
             }
             save(draw_timescale(panels), picture)
-            say(stderr_console(), f"Written: {picture}", "green")
+            say(output_console(), f"Written: {picture}", "green")
             said["picture"] = str(picture)
         if as_json:
             write_json(said)
 
 
-def _part(run: "Run", start: float | None, warmup: int | None) -> dict[str, Any]:
+def _part(run: "Run", start: float | None, schedule: str, warmup: int | None) -> dict[str, Any]:
     """Rows that are fitted: name, step, loss and, where the rates are known, dynamic time."""
     import numpy as np
 
     from ..jobs.runs import RunError, rates_until
 
-    rates = rates_until(run, run.step[-1], "recorded", warmup)
+    rates = rates_until(run, run.step[-1], schedule, warmup, "the losses")
     if start is None:
-        start = 1.0 if rates is None else float(np.argmax(rates) + 1)
+        start = max(1.0 if rates is None else float(np.argmax(rates) + 1), float(warmup or 0))
     kept = (run.step >= start) & (run.step > 0)
     if kept.sum() < 5:
         raise RunError(f"{run.name}: has {kept.sum()} rows from step {start:g} on, expected at least 5; lower --from")
@@ -116,11 +126,13 @@ def _describe(part: dict[str, Any], laws: dict[str, Any]) -> dict[str, Any]:
         said["delta_aic"] = laws["delta_aic"]
     for name in ("lr_sum", "step"):
         if name in laws:
-            law = laws[name]
-            said[name] = {key: float(value) for key, value in law.params.items()} | {
+            law, determined = laws[name], bool(laws[name].determined)
+            values = law.params | {"p_value_of_one_third": law.third_p_value}
+            said[name] = {
+                "determined": determined,
+                **{key: float(value) if determined else None for key, value in values.items()},
                 "exponent_lower": float(law.exponent_lower),
                 "exponent_upper": float(law.exponent_upper),
-                "p_value_of_one_third": float(law.third_p_value),
                 "r2": float(law.r2),
             }
     return said
@@ -129,30 +141,42 @@ def _describe(part: dict[str, Any], laws: dict[str, Any]) -> dict[str, Any]:
 def _print(said: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console = stderr_console()
+    console = output_console()
     table = Table(box=None, pad_edge=False)
     for name in ("run", "axis", "exponent", f"{said['level']:.0%} interval", "floor", "p of 1/3", "R²"):
         table.add_column(name, justify="left" if name in ("run", "axis") else "right", no_wrap=True)
     names = short_names([run["run"] for run in said["runs"]])
     for name, run in zip(names, said["runs"], strict=True):
-        for axis, words in (("lr_sum", "dynamic time"), ("step", "steps")):
+        for axis, words in AXES.items():
             if axis in run:
-                law = run[axis]
-                interval = f"{law['exponent_lower']:.2f} to {law['exponent_upper']:.2f}"
-                numbers = f"{law['floor']:.3f}", f"{law['p_value_of_one_third']:.2g}", f"{law['r2']:.4f}"
-                table.add_row(name, words, f"{law['exponent']:.3f}", interval, *numbers)
+                table.add_row(name, words, *_cells(run[axis]))
     console.print(table)
     for name, run in zip(names, said["runs"], strict=True):
-        if "delta_aic" in run:
-            better = "dynamic time" if run["delta_aic"] > 0 else "steps"
-            say(console, f"{name}: {better} explains the losses better, by {abs(run['delta_aic']):.1f} in AIC.")
-        for axis in ("lr_sum", "step"):
-            law = run.get(axis)
-            if law and (law["floor"] < 0 or law["exponent_upper"] == float("inf") or not law["exponent_lower"]):
-                words = "dynamic time" if axis == "lr_sum" else "steps"
-                say(console, f"{name}: in {words} the losses do not determine exponent and floor.", "yellow")
+        laws = {words: run[axis] for axis, words in AXES.items() if axis in run}
+        for words, law in laws.items():
+            if not law["determined"]:
+                warn(f"{name}: in {words} the losses do not determine exponent and floor: no law.")
+        if "delta_aic" in run and any(law["determined"] for law in laws.values()):
+            say(console, f"{name}: {_better(run['delta_aic'])}.")
         if "delta_aic" not in run:
-            say(console, f"{name}: no learning rates, so no dynamic time.", "yellow")
+            warn(f"{name}: no learning rates, so no dynamic time.")
     for axis, spread in said.get("collapse", {}).items():
-        words = "dynamic time" if axis == "lr_sum" else "steps"
-        say(console, f"All runs on one curve over {words}: {spread:.4f} nat of spread are left.")
+        say(console, f"All runs on one curve over {AXES[axis]}: {spread:.4f} nat of spread are left.")
+
+
+def _cells(law: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Exponent, interval, floor, p of 1/3 and R² of a law; of one that is not determined, what fits at all."""
+    lower, upper = law["exponent_lower"], law["exponent_upper"]
+    ends = f"above {lower:.2f}" if upper == float("inf") else f"{lower:.2f} to {upper:.2f}"
+    interval = "any" if upper == float("inf") and not lower else f"below {upper:.2f}" if not lower else ends
+    if not law["determined"]:
+        return "undetermined", interval, "-", "-", "-"
+    numbers = f"{law['floor']:.3f}", f"{law['p_value_of_one_third']:.2g}", f"{law['r2']:.4f}"
+    return f"{law['exponent']:.3f}", interval, *numbers
+
+
+def _better(delta_aic: float) -> str:
+    if abs(delta_aic) < _DECISIVE:
+        return "dynamic time and steps explain the losses equally well"
+    better = "dynamic time" if delta_aic > 0 else "steps"
+    return f"{better} explains the losses better, by {abs(delta_aic):.1f} in AIC"

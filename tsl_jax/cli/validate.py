@@ -5,17 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .console import (
-    AnyStore,
-    Debug,
-    ExitCode,
-    Json,
-    in_words_of_the_command,
-    reporting,
-    say,
-    stderr_console,
-    write_json,
-)
+from .console import AnyStore, Debug, ExitCode, Json, in_words_of_the_command, reporting, write_json
+from .streams import output_console, say
 
 Deep = Annotated[
     bool,
@@ -44,7 +35,7 @@ def validate(
 
         violations = check(store, deep=deep)
         errors = [violation for violation in violations if violation.level == "error"]
-        console = stderr_console()
+        console = output_console()
         for violation in violations:
             words = in_words_of_the_command(str(violation))
             say(console, f"{violation.level}: {words}", "red" if violation.level == "error" else "yellow")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import say, stderr_console
+from .streams import say, stderr_console
 
 _PANEL = "Workers"
 Workers = Annotated[

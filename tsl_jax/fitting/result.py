@@ -1,7 +1,7 @@
 """What a fit returns."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +12,23 @@ from ..arguments import real_array
 from ..curves import Family, native
 from ..curves.parts import Parts, apart, in_parts
 from ..jax_switches import with_own_switches
+from ..presentation import Presented, presented
 from .codes import counts, has_parameters
+from .description import describe_fit
 from .far import split_event
 from .few_sizes import each, on_host
+from .indexing import length_of, rows_of
 from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Fit:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Fit(Presented):
     """Fits of many curves; every array has the leading shape of the losses.
+
+    ``len(fit)``, ``fit[3]``, ``fit[:10]`` and ``fit[mask]`` are as of an array over the first dimension of the curves.
+    ``fit.to_pandas()`` and ``fit.to_xarray()`` are tables of all of it, ``fit.plot(time, losses)`` draws curves.
 
     Attributes:
         params: parameters by name, units as the family states; NaN where `status` says there is no fit.
@@ -75,6 +81,18 @@ class Fit:
     family: Family = dataclasses.field(metadata={"static": True})
     event_low: Float[Array, "*curves"] | None = None
 
+    def __len__(self) -> int:
+        return length_of(self)
+
+    def __bool__(self) -> bool:
+        return True  # also the fit of one curve, which has no length
+
+    def __getitem__(self, index: Any) -> "Fit":
+        return rows_of(self, index)
+
+    def __repr__(self) -> str:
+        return describe_fit(self)
+
     @property
     @with_own_switches
     def degrees_of_freedom(self) -> Float[Array, "*curves"]:
@@ -111,6 +129,23 @@ class Fit:
         """
         value, error, fitted = self.params.get(name), self.stderr.get(name), has_parameters(on_host(self.status))
         return error_interval(self.family, name, value, error, self.degrees_of_freedom, fitted, level)
+
+    def plot(self, time: Any, losses: Any = None, *, tokens: Any = None, axis: str = "step") -> Any:
+        """Draw losses and fitted curves of some tokens: `tsl_jax.plots.plot_tokens`.
+
+        Args:
+            time: (checkpoints,) axis values of the fit, which it does not hold.
+            losses: (\\*curves, checkpoints) measured losses, nat, as they were fitted; None: curves alone.
+            tokens: which curves, in the order of drawing; by default all of at most 10, else some of every kind.
+            axis: what to call the axis.
+
+        Returns:
+            A figure of Matplotlib.
+
+        Raises:
+            ValueError: times or losses of another shape, or no such token.
+        """
+        return presented("plot", self, losses, time=time, tokens=tokens, axis=axis)
 
     def predict(
         self, time: Float[Array, " times"], kind: Literal["counted", "curve", "constant"] = "counted"

@@ -15,8 +15,13 @@ from .spectrum.curves import coarse_lags
 from .spectrum.reading import LossSums, StoreSpectrum, TokenGroups, read_spectrum, spectrum_of
 from .spectrum.results import Analysis, AnalysisOptions
 from .spectrum.token_groups import Grouping
+from .tables.files import TABLE_FILES, export_fits
+from .tables.frames import to_pandas, to_xarray
+from .tables.html import to_html
+from .tables.loading import load_fit
 
 __all__ = [
+    "TABLE_FILES",
     "Analysis",
     "AnalysisOptions",
     "FitSummary",
@@ -34,8 +39,10 @@ __all__ = [
     "combine_fits",
     "compare",
     "describe_tokens",
+    "export_fits",
     "family_of",
     "fit_store",
+    "load_fit",
     "mean_curves",
     "measure_speed",
     "noise_of_fits",
@@ -46,4 +53,7 @@ __all__ = [
     "score_store",
     "simulate_store",
     "spectrum_of",
+    "to_html",
+    "to_pandas",
+    "to_xarray",
 ]

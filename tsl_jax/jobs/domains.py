@@ -6,6 +6,7 @@ import numpy as np
 
 from ..store import FitStore
 from ..terminal_text import printable
+from .in_memory import MemoryFits
 
 ALL_TOKENS = "all tokens"
 
@@ -29,7 +30,7 @@ def plain(name: str) -> str:
     return printable(name).replace("$", r"\$")
 
 
-def domains_of(fits: FitStore) -> list[Domain]:
+def domains_of(fits: FitStore | MemoryFits) -> list[Domain]:
     """The domains that a store names in its attribute ``domains``, by code; empty where it has none."""
     names = fits.attributes.get("domains")
     if "domain" not in fits.token_coordinates or not isinstance(names, list):
@@ -37,6 +38,6 @@ def domains_of(fits: FitStore) -> list[Domain]:
     return [Domain(code, plain(str(name))) for code, name in enumerate(names)]
 
 
-def read_domains(fits: FitStore, tokens: slice) -> np.ndarray | None:
+def read_domains(fits: FitStore | MemoryFits, tokens: slice) -> np.ndarray | None:
     """Domain codes of consecutive tokens, None where the store has none."""
     return fits.read_coordinate("domain", tokens) if "domain" in fits.token_coordinates else None

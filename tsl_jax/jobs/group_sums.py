@@ -7,6 +7,7 @@ import numpy as np
 from ..store import LossStore
 from ..stream.parts import Part, parts_of
 from ..stream.passes import run_pass
+from .in_memory import MemoryLosses
 
 #: Bytes of losses that a part of a store takes in float64.
 BLOCK_BYTES = 2**25
@@ -91,11 +92,11 @@ def mean_losses(losses: LossStore) -> np.ndarray:
     return run_pass(MeanLosses(losses), loss_parts(losses))
 
 
-def loss_parts(losses: LossStore) -> list[Part]:
+def loss_parts(losses: LossStore | MemoryLosses) -> list[Part]:
     """Parts of a loss store that take `BLOCK_BYTES`."""
     return parts_of(losses, loss_rows(losses))
 
 
-def loss_rows(losses: LossStore) -> int:
+def loss_rows(losses: LossStore | MemoryLosses) -> int:
     """Tokens whose losses take `BLOCK_BYTES`."""
     return max(1, BLOCK_BYTES // (8 * losses.num_checkpoints))

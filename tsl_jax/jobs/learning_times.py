@@ -1,6 +1,7 @@
 """Counts of events by domain and learning time."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..store import FitStore, StoredFit, StoreError
 from ..stream.parts import Part, parts_of
 from ..stream.passes import run_pass
 from .domains import ALL_TOKENS, Domain, domains_of, read_domains
+from .in_memory import MemoryFits, fits_source
 from .predict import family_of
 
 BINS = 40
@@ -62,25 +64,30 @@ class LearningTimes:
         return counts / max(1, group.tokens)
 
 
-def learning_times_data(fits: FitStore, *, bins: int = BINS, family: Family | None = None) -> LearningTimes:
-    """Count events by domain and time over a whole fit store, streamed.
+def learning_times_data(
+    fits: Any, *, bins: int = BINS, family: Family | None = None, time: Any = None, axis: str = "step"
+) -> LearningTimes:
+    """Count events by domain and time over all fits, streamed.
 
     Args:
-        fits: a fit store of a family with events.
+        fits: a fit store, a path of one, or a `Fit`, of a family with events.
         bins: bins over the window.
-        family: needed only for a family of your own.
+        family: needed only for a store of a family of your own.
+        time: (checkpoints,) axis values, needed only for a `Fit`.
+        axis: what to call them.
 
     Raises:
         StoreError: the family has no event.
     """
+    fits = fits_source(fits, time, axis)
     family = family or family_of(fits)
     if family.event is None:
         raise StoreError(f"{fits.name}: family {family.name!r} has no event; expected one such as 'sigmoid'")
     used = np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
-    axis = fits.axis()[used]
+    first, last = fits.axis()[used][[0, -1]]
     space = np.geomspace if fits.scale == "log" else np.linspace
-    fine = space(axis[0], axis[-1], bins * _FINER + 1)
-    fine[[0, -1]] = axis[[0, -1]]
+    fine = space(first, last, bins * _FINER + 1)
+    fine[[0, -1]] = first, last
     return run_pass(CountEvents(fits, family, fine, tuple(_groups(fits))), parts_of(fits, _BLOCK_TOKENS))
 
 
@@ -110,7 +117,7 @@ class CountEvents:
         groups: what is counted together.
     """
 
-    fits: FitStore
+    fits: FitStore | MemoryFits
     family: Family
     fine: np.ndarray
     groups: tuple[Domain, ...]
@@ -167,7 +174,7 @@ class CountEvents:
         )
 
 
-def _groups(fits: FitStore) -> list[Domain]:
+def _groups(fits: FitStore | MemoryFits) -> list[Domain]:
     return [Domain(None, ALL_TOKENS), *domains_of(fits)[:MOST_DOMAINS]]
 
 

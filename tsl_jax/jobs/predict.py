@@ -10,10 +10,11 @@ from ..curves import FAMILIES, Family
 from ..curves.parts import in_parts
 from ..fitting import predict
 from ..fitting.far import split_event
-from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_fits, open_losses
+from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike
 from ..stream.parts import Part
 from ..stream.passes import run_pass
 from .group_sums import GroupSums, TwoSums, loss_parts
+from .in_memory import MemoryFits, MemoryLosses, fits_source, losses_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +35,14 @@ class MeanCurves:
     num_tokens: np.ndarray
 
 
-def family_of(fits: FitStore) -> Family:
-    """The family object of a fit store.
+def family_of(fits: FitStore | MemoryFits) -> Family:
+    """The family object of fits.
 
     Raises:
         StoreError: it is none of `tsl_jax.curves.FAMILIES`.
     """
+    if isinstance(fits, MemoryFits):
+        return fits.fit.family
     if fits.family not in FAMILIES:
         raise StoreError(
             f"{fits.name}: family {fits.family!r} is none of {', '.join(FAMILIES)}; pass your Family object as family"
@@ -48,7 +51,7 @@ def family_of(fits: FitStore) -> Family:
 
 
 def predict_store(
-    fits: StoreLike | FitStore,
+    fits: StoreLike | FitStore | MemoryFits,
     time: np.ndarray | None = None,
     tokens: slice = slice(None),
     *,
@@ -85,13 +88,17 @@ def predict_store(
         >>> predict_store(target, [300.0]).round(2).tolist()
         [[3.5]]
     """
-    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
+    fits = fits_source(fits)
     time = fits.axis() if time is None else np.asarray(time)
     return np.asarray(_predict(family or family_of(fits), time, fits.read(tokens), kind))
 
 
 def mean_curves(
-    losses: StoreLike | LossStore, fits: StoreLike | FitStore, *, family: Family | None = None, client: Any = None
+    losses: StoreLike | LossStore | MemoryLosses,
+    fits: StoreLike | FitStore | MemoryFits,
+    *,
+    family: Family | None = None,
+    client: Any = None,
 ) -> MeanCurves:
     """Mean loss and mean of the fits at every checkpoint, streamed; sums are float64.
 
@@ -123,13 +130,8 @@ def mean_curves(
         >>> float(means.mean_loss[0]), float(means.mean_fit[0]), int(means.num_tokens[0])
         (3.0, 3.0, 2)
     """
-    losses = losses if isinstance(losses, LossStore) else open_losses(losses)
-    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
-    shape = (fits.num_tokens, fits.num_checkpoints)
-    if losses.losses.shape != shape:
-        raise StoreError(
-            f"losses: {losses.name} has shape {losses.losses.shape}, the fits {fits.name} were made from {shape}"
-        )
+    fits = fits_source(fits)
+    losses = losses_source(losses, fits)
     return run_pass(MeansOfFits(losses, fits, family or family_of(fits)), loss_parts(losses), client=client)
 
 
@@ -143,8 +145,8 @@ class MeansOfFits:
         family: of the fits.
     """
 
-    losses: LossStore
-    fits: FitStore
+    losses: LossStore | MemoryLosses
+    fits: FitStore | MemoryFits
     family: Family
 
     def read(self, part: Part) -> tuple[np.ndarray, StoredFit]:

@@ -98,8 +98,17 @@ def _store_run(path: str) -> Run:
     return Run(path, step, loss, rate_step, rate, positions)
 
 
-def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int | None = None) -> np.ndarray | None:
+def rates_until(
+    run: Run, last: float, schedule: str = "recorded", warmup: int | None = None, what: str = "the forecast"
+) -> np.ndarray | None:
     """Rate of every update up to a step; ``None`` where it is not known.
+
+    Args:
+        run: whose rates are taken.
+        last: the step.
+        schedule: as ``--schedule`` of the commands takes it.
+        warmup: length of the linear warm-up, steps; also of rows inside it.
+        what: ends at that step, for messages.
 
     Raises:
         RunError: the schedule is none of those that there are, or needs rates that were not recorded.
@@ -111,7 +120,7 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
         return None
     if schedule.lower().endswith(CURVE_FILES) or os.path.exists(schedule):
         columns, _ = LossCurveFile(schedule).columns(("step", "learning_rate"))
-        return _recorded(columns["step"], columns["learning_rate"], end, warmup, schedule)
+        return _recorded(columns["step"], columns["learning_rate"], end, warmup, schedule, what)
     if kind not in ("recorded", "constant", "cosine", "linear") or (final and kind not in ("cosine", "linear")):
         raise RunError(
             f"--schedule: got {schedule!r}, expected recorded, constant, cosine[:FINAL], linear[:FINAL], none or a CSV "
@@ -122,9 +131,9 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
             f"--schedule {kind}: {run.name} has no learning rates to go on from; give a CSV file with columns step, lr"
         )
     if kind == "recorded":
-        return _recorded(run.rate_step, run.rate, end, warmup, run.name)
+        return _recorded(run.rate_step, run.rate, end, warmup, run.name, what)
     known = run.rate_step <= run.step[-1]
-    seen = _recorded(run.rate_step[known], run.rate[known], int(run.rate_step[known][-1]), warmup, run.name)
+    seen, level = _seen_rates(run.rate_step[known], run.rate[known], warmup, run.name)
     fraction = (np.arange(len(seen), end) + 1 - len(seen)) / max(end - len(seen), 1)
     try:
         target = float(final or 0.0)
@@ -133,14 +142,21 @@ def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int |
             f"--schedule: got {schedule!r}, expected a number after the colon, such as {kind}:3e-5"
         ) from None
     fall = {"constant": 0 * fraction, "cosine": (1 - np.cos(np.pi * fraction)) / 2, "linear": fraction}[kind]
-    return np.concatenate([seen, seen[-1] + (target - seen[-1]) * fall])[:end]
+    return np.concatenate([seen, level + (target - level) * fall])[:end]
 
 
-def _recorded(step: Any, rate: Any, end: int, warmup: int | None, name: str) -> np.ndarray:
+def _seen_rates(step: np.ndarray, rate: np.ndarray, warmup: int | None, name: str) -> tuple[np.ndarray, float]:
+    """Rates up to the last record, or to the end of a warm-up that it lies in, and the rate there."""
+    if warmup and 0 < step[-1] < warmup:
+        step, rate = np.append(step, warmup), np.append(rate, rate[-1] * warmup / step[-1])
+    return _recorded(step, rate, int(step[-1]), warmup, name), float(rate[-1])
+
+
+def _recorded(step: Any, rate: Any, end: int, warmup: int | None, name: str, what: str = "the forecast") -> np.ndarray:
     if end > step[-1] + 1:
         raise RunError(
-            f"--until: the learning rates in {name} end at step {step[-1]:g}, the forecast at {end}; give "
-            "--schedule, or forecast less far"
+            f"the learning rates in {name} end at step {step[-1]:g}, {what} at {end}; give --schedule with rates that "
+            "reach as far, or an earlier step"
         )
     if end > step[-1]:  # rates of updates: the last record is the last update's
         step, rate = np.append(step, end), np.append(rate, rate[-1])

@@ -14,7 +14,8 @@ from .spectrum.parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_d
 from .spectrum.pulses import AlignedPulses, aligned_pulses_data, draw_aligned_pulses
 from .style import save
 from .timescale import TimescaleLine, draw_timescale, timescale_data
-from .tokens import TokenGrid, TokenPanel, draw_tokens, tokens_data
+from .token_panels import draw_tokens, plot_tokens
+from .tokens import TokenGrid, TokenPanel, tokens_data
 
 __all__ = [
     "AlignedPulses",
@@ -50,6 +51,7 @@ __all__ = [
     "group_spectra_data",
     "learning_times_data",
     "mean_loss_data",
+    "plot_tokens",
     "position_forecast_data",
     "position_law_data",
     "rank_data",

@@ -1,13 +1,13 @@
 """Mean loss of all tokens, and the mean of their fits over it."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..curves import Family
 from ..jobs import mean_curves
-from ..store import FitStore, LossStore
+from ..jobs.in_memory import fits_source
 from . import style
 
 if TYPE_CHECKING:
@@ -41,17 +41,22 @@ class MeanLoss:
     scale: str
 
 
-def mean_loss_data(losses: LossStore, fits: FitStore, *, family: Family | None = None) -> MeanLoss:
-    """Average losses and fits over a whole store, streamed; see `tsl_jax.jobs.mean_curves`.
+def mean_loss_data(
+    losses: Any, fits: Any, *, family: Family | None = None, time: Any = None, axis: str = "step"
+) -> MeanLoss:
+    """Average losses and fits over all tokens, streamed; see `tsl_jax.jobs.mean_curves`.
 
     Args:
-        losses: the loss store.
-        fits: its fit store.
-        family: needed only for a family of your own.
+        losses: a loss store, or a path of one; of a `Fit` the array (curves, checkpoints).
+        fits: its fit store, likewise, or a `Fit`.
+        family: needed only for a store of a family of your own.
+        time: (checkpoints,) axis values, needed only for a `Fit`.
+        axis: what to call them.
 
     Raises:
-        StoreError: the two stores do not belong together.
+        StoreError: the two stores do not belong together. ValueError: the arrays do not.
     """
+    fits = fits_source(fits, time, axis)
     means = mean_curves(losses, fits, family=family)
     used = np.setdiff1d(np.arange(len(means.axis)), fits.left_out_checkpoints)
     loss, fit = means.mean_loss[used], means.mean_fit[used]

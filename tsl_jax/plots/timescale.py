@@ -2,16 +2,22 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from ..temporal.clock.time_power_law import TimeLaw
+
+
+#: More rows than this are drawn as a pale crowd.
+_CROWD = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +27,12 @@ class TimescaleLine:
     Attributes:
         name: of the run.
         axis: (rows,) dynamic time or steps.
-        above: (rows,) loss above the fitted floor, nat.
-        line: (rows,) the fitted power law, nat.
+        above: (rows,) loss above the fitted floor, nat; of a law that is not determined, the loss.
+        line: (rows,) the fitted power law, nat; of a law that is not determined, empty.
         exponent: its exponent.
         lower: lower end of the exponent's interval.
         upper: upper end.
+        determined: whether the losses determine the law; else there is no floor to count from.
     """
 
     name: str
@@ -35,11 +42,7 @@ class TimescaleLine:
     exponent: float
     lower: float
     upper: float
-
-    @property
-    def determined(self) -> bool:
-        """Whether the losses bound the exponent on both sides; else there is no floor to count from."""
-        return self.lower > 0 and bool(np.isfinite(self.upper))
+    determined: bool = True
 
 
 def timescale_data(
@@ -55,11 +58,13 @@ def timescale_data(
     """
     lines = []
     for name, axis, loss, law in zip(names, axes, losses, laws, strict=True):
+        axis, loss, determined = np.asarray(axis, np.float64), np.asarray(loss, np.float64), bool(law.determined)
         values = {key: float(value) for key, value in law.params.items()}
-        axis = np.asarray(axis, np.float64)
-        line = values["coefficient"] * axis ** -values["exponent"]
+        above, line = loss, np.zeros(0)
+        if determined:
+            above, line = loss - values["floor"], values["coefficient"] * axis ** -values["exponent"]
         interval = float(law.exponent_lower), float(law.exponent_upper)
-        lines.append(TimescaleLine(name, axis, loss - values["floor"], line, values["exponent"], *interval))
+        lines.append(TimescaleLine(name, axis, above, line, values["exponent"], *interval, determined))
     return tuple(lines)
 
 
@@ -77,23 +82,37 @@ def draw_timescale(panels: dict[str, tuple[TimescaleLine, ...]]) -> "Figure":
         style.plain_axes(axes, 9)
         for k, line in enumerate(lines):
             colour = colours[k % len(colours)]
-            if not line.determined:
-                axes.plot([], [], color=colour, label=f"{line.name}: not determined")
-                continue
-            there = line.above > 0
-            axes.plot(line.axis[there], line.above[there], "o", ms=2.6, mfc="white", mec=colour, mew=0.6)
-            label = f"{line.name}: {line.exponent:.2f} ({line.lower:.2f} to {line.upper:.2f})"
-            axes.plot(line.axis, line.line, color=colour, lw=1.5, label=label)
-        axes.set_yscale("log")
+            _draw_line(axes, line, colour)
         first, last = (pick(line.axis[end] for line in lines) for pick, end in ((min, 0), (max, -1)))
         style.axis_of_fit(axes, "log", first, last)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
-        axes.tick_params(axis="y", which="minor", labelsize=8)
+        known = any(line.determined for line in lines)
+        if known:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+            axes.tick_params(axis="y", which="minor", labelsize=8)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(-0.02, -0.15))
-        axes.set_xlabel(style.axis_label(name) + "; exponents below", size=9.5)
+        axes.set_xlabel(style.axis_label(name) + "; exponents below" * known, size=9.5)
         if place == 0:
-            axes.set_ylabel("loss above the floor (nat per token)", size=10)
+            known = any(line.determined for line in chain.from_iterable(panels.values()))
+            axes.set_ylabel(f"loss {'above the floor ' * known}(nat per token)", size=10)
         title = {"lr_sum": "In dynamic time", "step": "In steps"}.get(name, style.axis_label(name))
         axes.set_title(title, size=10.5, loc="left", color=style.INK, pad=7)
     return figure
+
+
+def _draw_line(axes: "Axes", line: TimescaleLine, colour: str) -> None:
+    """Losses, and above them the law, edged in white so that it is seen in a crowd of points."""
+    from matplotlib import patheffects
+
+    there = line.above > 0
+    crowd = np.sum(there) > _CROWD
+    points: dict[str, Any] = {"ms": 1.6, "mfc": colour, "mew": 0, "alpha": 0.3, "rasterized": True}
+    if not crowd:
+        points = {"ms": 2.6, "mfc": "white", "mec": colour, "mew": 0.6}
+    label = None if line.determined else f"{line.name}: no law is determined; the losses"
+    axes.plot(line.axis[there], line.above[there], "o", color=colour, zorder=2, label=label, **points)
+    if line.determined:
+        label = f"{line.name}: {line.exponent:.2f} ({line.lower:.2f} to {line.upper:.2f})"
+        edge = [patheffects.withStroke(linewidth=4.0, foreground="white")] if crowd else None
+        axes.plot(line.axis, line.line, color=colour, lw=1.7, label=label, zorder=4, path_effects=edge)

@@ -31,7 +31,7 @@ ROWS = (
     Row("LEARNED\nloss rises,\nmedian R²", Category.LEARNED, True, 0.5),
     Row("EARLY\nmedian R²", Category.EARLY, False, 0.5),
     Row("LATE\nmedian R²", Category.LATE, False, 0.5),
-    Row("UNLEARNED\nmedian R²", Category.UNLEARNED, False, 0.5),
+    Row("UNLEARNED\nmedian R² of\nrejected curves", Category.UNLEARNED, False, 0.5),
 )
 _ONE_KIND = (Row("All fits\nmedian R²", Category.NONE, False, 0.5),)
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -42,12 +42,13 @@ def rows_of(family: Family, domains: list[Domain]) -> list[Row]:
     rows = ROWS if family.event else _ONE_KIND
     if domains:
         return list(rows)
-    every = "R² from 10th to\n90th percentile"
-    return [
-        dataclasses.replace(row, label="\n".join([row.label.split("\n")[0], *["loss rises,"] * row.rising, every]))
-        for row in rows
-        if row.quantile == 0.5
-    ]
+    return [dataclasses.replace(row, label=_every_quantile(row)) for row in rows if row.quantile == 0.5]
+
+
+def _every_quantile(row: Row) -> str:
+    rejected = ["(rejected curve)"] * (row.category == Category.UNLEARNED)
+    words = [*["loss rises,"] * row.rising, "R² from 10th to", "90th percentile", *rejected]
+    return "\n".join([row.label.split("\n")[0], *words])
 
 
 def columns_of(domains: list[Domain], quantile: float) -> list[tuple[Domain, float]]:

@@ -1,23 +1,23 @@
 """A grid of single tokens: measured losses, the fit, and when the token was learned."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+import operator
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..curves import Family
-from ..fitting import Category
+from ..fitting import Category, curve_counts
 from ..jobs import family_of, predict_store
 from ..jobs.domains import domains_of, read_domains
-from ..store import FitStore, LossStore, StoredFit
-from . import style
+from ..jobs.in_memory import MemoryFits, MemoryLosses, fits_source, losses_source
+from ..store import FitStore, LossStore
 from .token_choice import MOST_COLUMNS, MOST_TOKENS, choose, columns_of, members_of, rows_of
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 _CURVE_POINTS = 200
+#: Of so few tokens all are drawn; and no more than so many, however many are asked for.
+FEW_TOKENS, MOST_PANELS = 10, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +27,13 @@ class TokenPanel:
     Attributes:
         token: its row in the stores.
         labels: its coordinates that have a place in the title, by name, such as ``{"position": 17}``.
-        losses: measured losses, nat, NaN where missing.
+        losses: measured losses, nat, NaN where missing or not given.
         fitted: the curve or constant that counts at `TokenGrid.curve_axis`, nat.
         category: name of its `Category`.
         event: axis value of its event, NaN without one.
         event_stderr: its standard error, NaN where the data give none.
-        r2: of its fit.
+        constant: whether the constant counts, not the curve.
+        r2: of the line that is drawn; a constant's is 0.
     """
 
     token: int
@@ -42,12 +43,13 @@ class TokenPanel:
     category: str
     event: float
     event_stderr: float
+    constant: bool
     r2: float
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenGrid:
-    """Panels in rows (kinds of tokens) and columns (domains); None where there is no such token.
+    """Panels in rows (kinds of tokens, or tokens as given) and columns; None where there is no such token.
 
     Attributes:
         axis: (checkpoints used,) axis values.
@@ -55,7 +57,7 @@ class TokenGrid:
         axis_name: such as ``"step"``.
         scale: ``"log"`` or ``"linear"``.
         event: name of the parameter that is an event, None for families without.
-        row_labels: one a row.
+        row_labels: one a row; empty for tokens as given.
         panels: rows of panels.
     """
 
@@ -68,54 +70,90 @@ class TokenGrid:
     panels: tuple[tuple[TokenPanel | None, ...], ...]
 
 
-def tokens_data(losses: LossStore, fits: FitStore, *, family: Family | None = None) -> TokenGrid:
-    """Choose tokens for the grid and read them; the same store gives the same grid.
+def tokens_data(
+    losses: Any,
+    fits: Any,
+    *,
+    tokens: Sequence[int] | None = None,
+    family: Family | None = None,
+    time: Any = None,
+    axis: str = "step",
+) -> TokenGrid:
+    """Read the tokens of the grid: those given, or chosen by a rule; the same fits give the same grid.
 
     The rule: among the first `MOST_TOKENS` tokens, for every row of `ROWS` (category, sign of the drop) and
     every one of the first `MOST_COLUMNS` domains, the token whose R² is at the row's quantile. Stores without
-    domains have five quantiles of R² as columns.
+    domains have five quantiles of R² as columns. Of at most `FEW_TOKENS` tokens all are taken.
 
     Args:
-        losses: the loss store.
-        fits: its fit store.
-        family: needed only for a family of your own.
+        losses: a loss store, or a path of one; of a `Fit` the array (curves, checkpoints). None: curves alone.
+        fits: its fit store, likewise, or a `Fit`.
+        tokens: rows of the store, in the order in which they are drawn, at most `MOST_PANELS`.
+        family: needed only for a store of a family of your own.
+        time: (checkpoints,) axis values, needed only for a `Fit`.
+        axis: what to call them.
 
     Raises:
-        StoreError: the store's family is unknown and ``family`` was not given.
+        StoreError: the store's family is unknown and ``family`` was not given, or losses of other fits.
+        ValueError: there is no such token, there are too many, or losses of another shape.
     """
-    family = family or family_of(fits)
-    tokens = slice(0, min(MOST_TOKENS, fits.num_tokens))
-    stored = fits.read(tokens)
-    codes = read_domains(fits, tokens)
+    source = fits_source(fits, time, axis)
+    family = family or family_of(source)
+    used = np.setdiff1d(np.arange(source.num_checkpoints), source.left_out_checkpoints)
+    times = source.axis()[used]
+    curve_axis = (np.geomspace if source.scale == "log" else np.linspace)(times[0], times[-1], _CURVE_POINTS)
+    measured = None if losses is None else losses_source(losses, source)
+    if tokens is None and source.num_tokens <= FEW_TOKENS:
+        tokens = range(source.num_tokens)
+    labels, grid = _chosen(source, family) if tokens is None else _in_rows(tokens, source.num_tokens)
+    panels = tuple(
+        tuple(None if t is None else _panel(measured, source, family, t, used, curve_axis) for t in row) for row in grid
+    )
+    return TokenGrid(times, curve_axis, source.axis_name, source.scale, family.event, labels, panels)
+
+
+#: Rows of tokens of the grid; None where there is no such token.
+_Rows = list[list[int | None]]
+
+
+def _in_rows(tokens: Sequence[int], number: int) -> tuple[tuple[str, ...], _Rows]:
+    rows = [operator.index(token) for token in tokens]
+    if not 0 < len(rows) <= MOST_PANELS:
+        raise ValueError(f"tokens: got {len(rows)} tokens, expected 1 to {MOST_PANELS}")
+    for token in rows:
+        if not 0 <= token < number:
+            raise ValueError(f"tokens: got {token}, expected numbers from 0 to {number - 1}")
+    grid: _Rows = [list(rows[first : first + MOST_COLUMNS]) for first in range(0, len(rows), MOST_COLUMNS)]
+    return ("",) * len(grid), grid
+
+
+def _chosen(fits: FitStore | MemoryFits, family: Family) -> tuple[tuple[str, ...], _Rows]:
+    first = slice(0, min(MOST_TOKENS, fits.num_tokens))
+    stored, codes = fits.read(first), read_domains(fits, first)
     domains = domains_of(fits)[:MOST_COLUMNS]
-    used = np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
-    axis = fits.axis()[used]
-    space = np.geomspace if fits.scale == "log" else np.linspace
-    curve_axis = space(axis[0], axis[-1], _CURVE_POINTS)
-    rows, panels = [], []
+    labels, grid = [], []
     for row in rows_of(family, domains):
-        chosen = [
-            choose(members_of(stored, row) & domain.rows(codes, len(stored.r2)), stored.r2, quantile)
+        members = members_of(stored, row)
+        tokens = [
+            choose(members & domain.rows(codes, len(stored.r2)), stored.r2, quantile)
             for domain, quantile in columns_of(domains, row.quantile)
         ]
-        if any(token is not None for token in chosen):
-            rows.append(row.label)
-            panels.append(
-                tuple(None if t is None else _panel(losses, fits, family, stored, t, used, curve_axis) for t in chosen)
-            )
-    return TokenGrid(axis, curve_axis, fits.axis_name, fits.scale, family.event, tuple(rows), tuple(panels))
+        if any(token is not None for token in tokens):
+            labels.append(row.label)
+            grid.append(tokens)
+    return tuple(labels), grid
 
 
 def _panel(
-    losses: LossStore,
-    fits: FitStore,
+    losses: LossStore | MemoryLosses | None,
+    fits: FitStore | MemoryFits,
     family: Family,
-    stored: StoredFit,
     token: int,
     used: np.ndarray,
     curve_axis: np.ndarray,
 ) -> TokenPanel:
     one = slice(token, token + 1)
+    stored = fits.read(one)
     labels: dict[str, int | str] = {}
     for name in ("domain", "token_id", "position"):
         if name in fits.token_coordinates:
@@ -124,118 +162,19 @@ def _panel(
         if domain.code == labels["domain"]:
             labels["domain"] = domain.name
     event, stderr = np.nan, np.nan
-    if family.event and stored.category[token] in (Category.LEARNED, Category.EARLY, Category.LATE):
-        event = float(stored.params[family.event][token])
-        stderr = float(stored.stderr[family.event][token])
+    if family.event and stored.category[0] in (Category.LEARNED, Category.EARLY, Category.LATE):
+        event = float(stored.params[family.event][0])
+        stderr = float(stored.stderr[family.event][0])
+    counts = bool(curve_counts(stored.status, stored.category)[0])
+    measured = np.full(len(used), np.nan) if losses is None else losses.read(one)[0, used].astype(np.float64)
     return TokenPanel(
         token=token,
         labels=labels,
-        losses=losses.read(one)[0, used].astype(np.float64),
+        losses=measured,
         fitted=predict_store(fits, curve_axis, one, family=family)[0],
-        category=Category(stored.category[token]).name,
+        category=Category(stored.category[0]).name,
         event=event,
         event_stderr=stderr,
-        r2=float(stored.r2[token]),
+        constant=not counts,
+        r2=float(stored.r2[0]) if counts else 0.0 + 0 * float(stored.constant[0]),
     )
-
-
-def draw_tokens(data: TokenGrid) -> "Figure":
-    """Draw the grid: dots for losses, a line for the fit, a band for the event and its standard error."""
-    columns = max((len(row) for row in data.panels), default=1)
-    rows = max(1, len(data.panels))
-    figure = style.new_figure(10.4, 1.06 + 1.42 * rows)
-    height = figure.get_figheight()
-    grid = figure.add_gridspec(
-        rows,
-        columns,
-        left=0.15,
-        right=0.992,
-        top=1 - 0.76 / height,
-        bottom=0.55 / height,
-        hspace=0.5,
-        wspace=0.07,
-    )
-    for i, (label, panels) in enumerate(zip(data.row_labels, data.panels, strict=True)):
-        first = None
-        top = max([_top(panel) for panel in panels if panel is not None])
-        for j, panel in enumerate(panels):
-            axes = figure.add_subplot(grid[i, j])
-            _draw_panel(axes, data, panel, top)
-            axes.tick_params(labelbottom=i == rows - 1, labelleft=j == 0)
-            first = first or axes
-        if first is not None:
-            _label_row(first, label)
-    words: dict[str, Any] = {"color": style.INK, "va": "top"}
-    figure.text(0.01, 1 - 0.12 / height, "Single tokens and their fits", size=12, weight="bold", **words)
-    figure.text(0.992, 1 - 0.1 / height, _key(data.event), size=8, ha="right", linespacing=1.35, **words)
-    figure.text(0.57, 0.08 / height, style.axis_label(data.axis_name), size=9.5, ha="center", color=style.INK)
-    return figure
-
-
-def _top(panel: TokenPanel) -> float:
-    return 1.1 * float(max(np.nanmax(panel.losses), np.nanmax(panel.fitted), 1.0))
-
-
-def _label_row(axes: "Axes", label: str) -> None:
-    head, _, rest = label.partition("\n")
-    box = axes.get_position()
-    middle = 0.48 + 0.065 * (rest.count("\n") + 1)
-    left = (0.009 - box.x0) / box.width
-    style.write(axes, left, middle + 0.02, head, size=8.5, weight="bold", va="bottom")
-    style.write(axes, left, middle, rest, size=8, va="top", linespacing=1.25)
-    axes.set_ylabel("loss (nat)", size=8, labelpad=3)
-
-
-def _key(event: str | None) -> str:
-    if event is None:
-        return "dots: measured loss    line: fit"
-    word = event.replace("_", " ")
-    return (
-        f"dots: measured loss    line: fit    vertical line and band: {word} ± standard error\n"
-        f"arrow: {word} before the first or after the last checkpoint"
-    )
-
-
-def _draw_panel(axes: "Axes", data: TokenGrid, panel: TokenPanel | None, top: float) -> None:
-    if panel is None:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "no such token", size=7, color=style.GREY, ha="center", transform=axes.transAxes)
-        return
-    colour = style.CATEGORY_COLOURS[panel.category]
-    style.plain_axes(axes, 7.5)
-    style.axis_of_fit(axes, data.scale, data.axis[0], data.axis[-1], minor=False)
-    axes.plot(data.axis, panel.losses, ".", ms=3.2, color=style.INK, alpha=0.5, mew=0, zorder=2)
-    axes.plot(data.curve_axis, panel.fitted, "-", lw=1.5, color=colour, zorder=3)
-    axes.set_ylim(0, top)
-    axes.set_title(_title(panel), size=7, color=style.INK, pad=3, linespacing=1.15)
-    _mark_event(axes, data, panel, colour)
-
-
-def _mark_event(axes: "Axes", data: TokenGrid, panel: TokenPanel, colour: str) -> None:
-    first, last = data.axis[0], data.axis[-1]
-    if first <= panel.event <= last:
-        axes.axvline(panel.event, lw=0.8, color=colour, zorder=1)
-        if np.isfinite(panel.event_stderr):
-            low = max(panel.event - panel.event_stderr, np.nextafter(0, 1))
-            band = np.clip([low, panel.event + panel.event_stderr], *axes.get_xlim())
-            axes.axvspan(band[0], band[1], color=colour, alpha=0.18, lw=0, zorder=0)
-    elif np.isfinite(panel.event):
-        before = panel.event < first
-        axes.annotate(
-            "",
-            xy=(0.0 if before else 1.0, 0.08),
-            xytext=(0.14 if before else 0.86, 0.08),
-            xycoords="axes fraction",
-            arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 0},
-        )
-
-
-def _title(panel: TokenPanel) -> str:
-    place = [str(panel.labels["domain"])] if "domain" in panel.labels else []
-    place.append(f"token {panel.token:,}")
-    details = [
-        f"{word} {panel.labels[name]:,}"
-        for name, word in (("token_id", "id"), ("position", "position"))
-        if name in panel.labels
-    ]
-    return " · ".join(place) + "\n" + " · ".join([*details, f"R² {panel.r2:.2f}"])

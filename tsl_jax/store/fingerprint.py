@@ -3,9 +3,10 @@
 Shapes, axes, coordinates and attributes are kept whole (or as a hash) in the fit store's attribute ``input``. The
 losses and token coordinates are told by three numbers a block, made while the block is in memory and kept in the
 ledger (`InputDigest`). A resumed run makes the digest of some rows (of up to three pieces) again for up to
-`SAMPLED_BLOCKS` finished blocks; and where what the store says of a block's objects (sizes, times, ETags) is no longer
-what it was, or it says nothing, the whole block is read and its checksum compared. A copy or another compression of
-the same losses is the same input.
+`SAMPLED_BLOCKS` finished blocks. The whole block is read and its checksum compared where that digest is another (in
+another layout the pieces lie elsewhere), where what the store says of the block's objects (sizes, times, ETags) is no
+longer what it was, and where it says nothing. A copy, another compression and another layout of the same losses are the
+same input.
 """
 
 import hashlib
@@ -109,7 +110,11 @@ def changed_blocks(losses: LossStore, ledger: Ledger, objects: Objects | None = 
     finished = np.flatnonzero(ledger.states == BlockState.FINISHED)
     picks = np.unique(np.linspace(0, len(finished) - 1, SAMPLED_BLOCKS).astype(int)) if len(finished) else []
     picked = [int(block) for block in finished[picks]]
-    same = at_once(losses.location, lambda block: _same_sample(losses, ledger, block), picked)
+    same = at_once(
+        losses.location,
+        lambda block: _same_sample(losses, ledger, block) or _same_whole(losses, ledger, block),
+        picked,
+    )
     changed = {block for block, is_same in zip(picked, same, strict=True) if not is_same}
     if not changed:
         doubtful = [int(block) for block in finished if _may_have_changed(losses, ledger, int(block), objects)]

@@ -125,11 +125,22 @@ def header_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     """What differs between two headers, one sentence each; of the noise model as a whole."""
     names = ("noise_source", "noise")
     old, new = ({name: value for name, value in side.items() if name not in names} for side in (stored, now))
-    changes = differences(old, new)
+    changes = [_in_words(change) for change in differences(old, new)]
     same = [stored.get(name) for name in names] == [now.get(name) for name in names]
     if same or any(change.startswith(("options.noise:", "tsl_version:")) for change in changes):
         return changes
     return [*changes, f"noise: was {_said_of_noise(stored)}, now {_said_of_noise(now)}"]
+
+
+def _in_words(change: str) -> str:
+    """What is kept as a hash says by itself only that it differs."""
+    name, _, values = change.partition(": ")
+    if name == "input.attributes":
+        return "attributes of the losses (title, units, domains, ...): other than when the fits were begun"
+    coordinate = name.removeprefix("input.checkpoint_coordinates.")
+    if coordinate != name and "absent" not in values:
+        return f"checkpoint coordinate {coordinate!r} of the losses: other values than when the fits were begun"
+    return change
 
 
 def _said_of_noise(header: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from ..presentation import Presented, presented
 from .absent import absent_chunks
 from .access import TokenStore
 from .arrays import storing_all
@@ -39,9 +40,12 @@ class StoredFit:
     second_event: np.ndarray | None
 
 
-@dataclasses.dataclass(frozen=True)
-class FitStore(TokenStore):
+@dataclasses.dataclass(frozen=True, repr=False)
+class FitStore(TokenStore, Presented):
     """An open fit store, of tokens that are fitted or not yet; arrays are read when asked for.
+
+    ``len(fits)`` is the number of tokens; ``fits[3]``, ``fits[:10]`` and ``fits[mask]`` read them as a
+    `tsl_jax.Fit`. ``fits.to_pandas()`` and ``fits.to_xarray()`` read all, ``fits.plot(losses)`` draws curves.
 
     Attributes:
         location: where it is.
@@ -54,6 +58,24 @@ class FitStore(TokenStore):
 
     arrays: Mapping[str, zarr.Array]
     ledger: Ledger
+
+    def __len__(self) -> int:
+        return self.num_tokens
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, index: Any) -> Any:
+        return presented("load", self, index)
+
+    def __repr__(self) -> str:
+        done = "complete" if self.complete else "unfinished"
+        what = f"{self.num_tokens:,} tokens x {self.num_checkpoints} checkpoints"
+        return f"FitStore({self.name!r}, {what}, {self.family} over {self.axis_name} ({self.scale}), {done})"
+
+    def plot(self, losses: Any = None, *, tokens: Any = None, family: Any = None) -> Any:
+        """Draw losses and curves of some tokens: `tsl_jax.plots.plot_tokens`; by default some of every kind."""
+        return presented("plot", self, losses, tokens=tokens, family=family)
 
     @property
     def main_array(self) -> zarr.Array:

@@ -1,7 +1,7 @@
 """Reading ahead: a few blocks are read by threads before they are asked for."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -34,3 +34,9 @@ def read_ahead(readers: ThreadPoolExecutor, read: Callable[[Part], Read], parts:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+def in_order(read: Callable[[Part], Read], parts: Sequence[Part]) -> Iterator[tuple[Part, Read]]:
+    """Each part with what is read of it, in order; a few are read before they are asked for."""
+    with pool(READERS, "tsl-read") as readers:
+        yield from zip(parts, read_ahead(readers, read, parts), strict=True)

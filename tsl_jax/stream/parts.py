@@ -1,10 +1,25 @@
 """Parts of a store, and which of their tokens form a sequence."""
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
 from ..store import FitStore, LossStore
+
+
+class HasTokens(Protocol):
+    """What has tokens: an open store, or arrays in memory."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens."""
+        ...
+
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens in the smallest piece that can be read."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +44,7 @@ class Part:
         return slice(self.start, self.stop)
 
 
-def parts_of(store: LossStore | FitStore, rows: int) -> list[Part]:
+def parts_of(store: HasTokens, rows: int) -> list[Part]:
     """All tokens of a store in parts of ``rows`` tokens; whole chunks where that many fit."""
     rows = max(rows // store.chunk_tokens, 1) * store.chunk_tokens if store.chunk_tokens <= rows else rows
     return [Part(start, min(start + rows, store.num_tokens)) for start in range(0, store.num_tokens, rows)]

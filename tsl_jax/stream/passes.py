@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from .ahead import READERS, pool, read_ahead
+from .ahead import in_order
 from .parts import Part
 from .workers import merged, workers_of
 
@@ -85,11 +85,10 @@ def run_pass(
 def add_up(job: Pass[Any, State, Any], parts: Sequence[Part], report: Callable[[int], None] | None = None) -> State:
     """The state of a task's tokens; a few parts are read before they are added."""
     state = job.start()
-    with pool(READERS, "tsl-read") as readers:
-        for part, block in zip(parts, read_ahead(readers, job.read, parts), strict=True):
-            state = job.add(state, block)
-            if report is not None:
-                report(part.stop - part.start)
+    for part, block in in_order(job.read, parts):
+        state = job.add(state, block)
+        if report is not None:
+            report(part.stop - part.start)
     return state
 
 

@@ -113,6 +113,14 @@ def test_real_rows_give_back_their_schedules(loss_curves):
 # Bad input
 
 
+@pytest.mark.parametrize("first", [0, 1, 20, 40, 80, 100])
+@pytest.mark.parametrize("spacing", [1, 20, 35])
+def test_a_warmup_is_as_long_as_said_wherever_the_rows_begin(first, spacing):
+    exact, rows = 1.2e-4 * np.minimum(np.arange(300) / 80, 1), np.arange(first, 300, spacing)
+    again = schedule_from_records(rows, exact[rows], warmup_steps=80)
+    np.testing.assert_allclose(again.learning_rate, exact[: rows[-1]], rtol=1e-12, atol=1e-18)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -124,7 +132,8 @@ def test_real_rows_give_back_their_schedules(loss_curves):
         (lambda: lr_sum(schedule_from_rates([0.1]), [1, 2]), "shorter than the run"),
         (lambda: lr_sum(schedule_from_rates([0.1]), -1), "expected 0 to 1"),
         (lambda: schedule_from_records([100, 200], [0.1, 0.1]), "warmup_steps: the rows begin at step 100"),
-        (lambda: schedule_from_records([100, 200], [0.1, 0.1], warmup_steps=101), "expected 0 to 100"),
+        (lambda: schedule_from_records([100, 200], [0.1, 0.1], warmup_steps=-1), "warmup_steps: got -1"),
+        (lambda: schedule_from_records([100, 200], [0.1, 0.1], warmup_steps=300), "got 300, but the rates do not rise"),
         (lambda: schedule_from_records([0, 200], [0.1, 0.1], num_steps=201), "shorter than the run"),
         (lambda: schedule_from_records([0, 200], [0.1]), "one a row"),
         (lambda: schedule_from_records([0, 200, 200], [0.1] * 3), "twice"),

@@ -24,6 +24,7 @@ from ...store.run_mark import end_runs
 from ...store.schema import MissingChunks
 from ...stream.blocks import Progress
 from ...stream.workers import workers_of
+from ..progress import shown
 from .fitter import Devices
 from .request import FitRequest
 from .running import FitJob
@@ -47,7 +48,7 @@ def fit_store(
     missing_chunks: MissingChunks = "refuse",
     deep: bool = False,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal["auto"] | None = "auto",
     client: Any = None,
     part: tuple[int, int] | None = None,
     mixed_hardware: bool = False,
@@ -81,7 +82,7 @@ def fit_store(
             otherwise only those whose stored objects are absent, empty or of another size.
         overwrite: delete the fits that are there and begin anew.
         progress: called with (tokens done, all tokens) at the start and after each block; with a client after each
-            task.
+            task. ``"auto"`` (default): a bar in notebooks and at the Python prompt, none in scripts.
         client: fit in the workers of a cluster: a `dask.distributed.Client`, or a `concurrent.futures.Executor` of
             processes. Both stores are then paths that all workers see, or URLs. Whatever dies, run it again.
         part: ``(k, n)``: fit only the k-th of n parts of the blocks, counted from 0; other processes fit the other
@@ -115,15 +116,16 @@ def fit_store(
     request = FitRequest(losses, fits, family, axis, options, noise, memory, on_bad_chunk, missing_chunks)
     _check_part(part, overwrite, client)
     job = FitJob(request, workers_of(client), devices, mixed_hardware=mixed_hardware, overwrite=overwrite)
-    store = None if overwrite else finished_fits(fits, job.source, job.header_at, job.objects, deep=deep)
-    if store is not None:  # nothing is written: the fits may be read only
-        target, run = store.location, job.run(store, Unlocked(), progress, part=part, writable=False)
-    else:
-        target = locate(fits, writable=True)
-        refuse_foreign(target, job.source, overwrite=overwrite)
-        job.plan_at(target)
-        with _alone(job, target) if part is None else _beside_others(job, target) as (store, lock):
-            run = job.run(store, lock, progress, part=part, deep=deep)
+    with shown(progress) as show:
+        store = None if overwrite else finished_fits(fits, job.source, job.header_at, job.objects, deep=deep)
+        if store is not None:  # nothing is written: the fits may be read only
+            target, run = store.location, job.run(store, Unlocked(), show, part=part, writable=False)
+        else:
+            target = locate(fits, writable=True)
+            refuse_foreign(target, job.source, overwrite=overwrite)
+            job.plan_at(target)
+            with _alone(job, target) if part is None else _beside_others(job, target) as (store, lock):
+                run = job.run(store, lock, show, part=part, deep=deep)
     return FitSummary(**job.described(target), **run, wall_seconds=time.perf_counter() - begun)
 
 

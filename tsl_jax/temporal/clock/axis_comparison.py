@@ -3,12 +3,10 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ...jax_switches import with_own_switches
-from ..laws.residuals import independent_rows
 from .time_power_law import TimeLaw, time_law
 
 
@@ -20,8 +18,8 @@ class AxisComparison:
     Attributes:
         dynamic_time: the law in dynamic time.
         step: the law in steps.
-        delta_aic: how much better dynamic time explains the losses, ``n ln(rss_step / rss_time)`` over the effective
-            number of independent rows; positive for dynamic time, decisive beyond about 10.
+        delta_aic: how much better dynamic time explains the losses: twice the difference of the log likelihoods, each
+            with the noise that fits it best; positive for dynamic time, decisive beyond about 10.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,6 +43,7 @@ def compare_axes(
     *,
     weights: Float[Array | np.ndarray, " rows"] | None = None,
     level: float = 0.95,
+    least_floor: float | None = 0.0,
 ) -> AxisComparison:
     """The time law in dynamic time and the same law in steps: which explains the losses better.
 
@@ -54,6 +53,7 @@ def compare_axes(
         loss: (rows,) mean losses, nat.
         weights: (rows,) relative inverse variances.
         level: of the intervals.
+        least_floor: lowest floor, nat; ``None``: none.
 
     Returns:
         `AxisComparison`.
@@ -68,8 +68,7 @@ def compare_axes(
         >>> bool(compare_axes(tau, step, tau**-0.33 + 2.0).delta_aic > 10)
         True
     """
-    time, steps = (time_law(axis, loss, weights=weights, level=level) for axis in (dynamic_time, step))
-    correlated = jnp.maximum(time.autocorrelation, steps.autocorrelation)
-    rows = independent_rows(time.num_points, correlated)
-    tiny = jnp.finfo(time.rss.dtype).tiny
-    return AxisComparison(time, steps, rows * jnp.log(jnp.maximum(steps.rss, tiny) / jnp.maximum(time.rss, tiny)))
+    time, steps = (
+        time_law(axis, loss, weights=weights, level=level, least_floor=least_floor) for axis in (dynamic_time, step)
+    )
+    return AxisComparison(time, steps, 2 * (time.log_likelihood - steps.log_likelihood))

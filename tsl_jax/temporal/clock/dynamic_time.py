@@ -11,9 +11,7 @@ from jaxtyping import Array, Float
 
 from ...arguments import known_array, whole_number
 from ...jax_switches import with_own_switches
-
-#: A change between two rows is a jump when the changes before and after it are this many times smaller.
-_LONE = 8.0
+from .recorded_rates import rates_between, with_warmup
 
 
 @jax.tree_util.register_dataclass
@@ -109,14 +107,15 @@ def schedule_from_records(
     """The schedule behind recorded rows, such as a loss curve with its learning rates.
 
     Between rows the rate is linear; a lone jump (the changes before and after it are far smaller) stays a jump and
-    happens at the later row. What came before the first row must be said: ``rate_first · count / warmup_steps``
-    rising from 0, then the first row's rate.
+    happens at the later row. A warm-up rises from 0 in proportion to the count, up to ``warmup_steps``; what follows
+    it before the next row is linear too, or that row's rate where no row lies inside the warm-up. What came before the
+    first row must be said.
 
     Args:
         step: (rows,) whole numbers, increasing.
         learning_rate: (rows,) rate of the update that follows each row's step, as optax counts.
-        warmup_steps: length of the linear warm-up before the first row; 0 for none. Needed unless the first row is
-            step 0.
+        warmup_steps: length of the linear warm-up; 0 for none. Rows may lie inside it. Needed unless the first row is
+            step 0; ``None`` then: as the rows say.
         num_steps: updates to cover, at most the last row's step; by default all.
 
     Returns:
@@ -124,7 +123,7 @@ def schedule_from_records(
 
     Raises:
         ValueError: rows that are not increasing whole steps, rates that `schedule_from_rates` refuses, a warm-up
-            that is missing or longer than the gap before the first row, or a schedule shorter than ``num_steps``.
+            that is missing or along which the rates do not rise, or a schedule shorter than ``num_steps``.
 
     Example:
         >>> schedule = schedule_from_records([4, 6, 8], [0.2, 0.2, 0.1], warmup_steps=4)
@@ -135,36 +134,14 @@ def schedule_from_records(
     if rate.shape != step.shape:
         raise ValueError(f"learning_rate: got shape {rate.shape}, expected one a row, {step.shape}")
     schedule_from_rates(rate)  # its checks
-    first, last = int(step[0]), int(step[-1])
-    if first > 0 and warmup_steps is None:
-        raise ValueError(
-            f"warmup_steps: the rows begin at step {first} and do not say what came before; give the length of the "
-            "linear warm-up from 0, or 0 if the first row's rate held from the start"
-        )
-    if not 0 <= (warmup_steps or 0) <= first:
-        raise ValueError(f"warmup_steps: got {warmup_steps}, expected 0 to {first}, where the rows begin")
+    last = int(step[-1])
     if num_steps is not None and not 1 <= num_steps <= last:
         raise ValueError(
             f"num_steps: got {num_steps}, expected 1 to {last}: the recorded schedule is shorter than the run; "
             "record more of it, or give the whole schedule by schedule_from_optax or schedule_from_rates"
         )
-    count = np.arange(num_steps or max(last, 1))
-    warm = rate[0] * np.minimum(count / warmup_steps, 1.0) if warmup_steps else np.full(len(count), rate[0])
-    return schedule_from_rates(np.where(count < first, warm, _between(count, step, rate)))
-
-
-def _between(count, step, rate):
-    """Rates at counts between rows: linear, but held up to the later row over lone jumps."""
-    if len(step) == 1:
-        return np.full(len(count), rate[0])
-    change = np.abs(np.diff(rate))
-    beside = np.maximum(np.r_[0.0, change[:-1]], np.r_[change[1:], 0.0])
-    # With one neighbour (the first and last interval) nothing tells a jump from a slope that starts or ends.
-    inner = (np.arange(len(change)) > 0) & (np.arange(len(change)) < len(change) - 1)
-    jump = inner & (change > _LONE * beside)
-    row = np.clip(np.searchsorted(step, count, side="right") - 1, 0, len(step) - 2)
-    held = jump[row] & (count < step[row + 1])
-    return np.where(held, rate[row], np.interp(count, step, rate))
+    step, rate = with_warmup(step, rate, warmup_steps)
+    return schedule_from_rates(rates_between(np.arange(num_steps or max(last, 1)), step, rate))
 
 
 @with_own_switches

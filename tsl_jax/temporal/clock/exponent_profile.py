@@ -8,14 +8,19 @@ LEAST, MOST = 1e-3, 20.0
 _BISECTIONS = 40
 
 
-def profile_at(x, centred, weights, exponent):
-    """Least rss over amplitude and floor for an exponent; and those two."""
+def profile_at(x, centred, weights, lowest, exponent):
+    """Least rss over amplitude and floor for an exponent, the floor not below ``lowest``; and those two."""
     total = jnp.sum(weights)
     shape = jnp.exp(-exponent * x)
     mean = jnp.sum(weights * shape) / total
     along = jnp.sum(weights * (shape - mean) * centred) / jnp.sum(weights * (shape - mean) ** 2)
-    rss = jnp.sum(weights * (centred - along * (shape - mean)) ** 2)
-    return rss, along, -along * mean
+    floor = -along * mean
+    held = jnp.where(jnp.isfinite(lowest), lowest, 0.0)
+    along = jnp.where(floor < lowest, jnp.sum(weights * shape * (centred - held)) / jnp.sum(weights * shape**2), along)
+    # Around the mean of the shape, which float32 resolves, the floor being that at the mean.
+    level = jnp.where(floor < lowest, held + along * mean, 0.0)
+    rss = jnp.sum(weights * (centred - level - along * (shape - mean)) ** 2)
+    return rss, along, jnp.maximum(floor, lowest)
 
 
 def exponent_interval(profile, exponent, most, limit):

@@ -210,7 +210,8 @@ def forecast(
         num_seen=np.asarray(len(step)),
         scheduled=np.asarray(rates is not None),
         laws=names,
-        **_beyond(rows, slice(len(known_step)), slice(times.num_seen, None)),
+        reach=_reach(rows, slice(len(known_step)), slice(times.num_seen, None)),
+        unseen_fall=_unseen_fall(rates, step[-1], at[-1]),
         unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
     )
 
@@ -224,13 +225,18 @@ def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], p
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 
-def _beyond(rows: Rows, seen: slice, later: slice) -> dict[str, np.ndarray]:
-    """How far the forecast goes beyond what was seen, in the clock and the response of the last law."""
-    clock, response = rows.log_clock[-1], rows.response[-1, 0]
-    return {
-        "reach": np.exp(clock[later][-1] - clock[seen][-1]),
-        "unseen_fall": np.maximum(response[later].max() - response[seen].max(), 0.0),
-    }
+def _reach(rows: Rows, seen: slice, later: slice) -> np.ndarray:
+    """How far the forecast goes beyond what was seen, in the clock of the last law."""
+    clock = rows.log_clock[-1]
+    return np.exp(clock[later][-1] - clock[seen][-1])
+
+
+def _unseen_fall(rates: np.ndarray | None, last: float, end: float) -> np.ndarray:
+    """How much further the rate falls than up to the last seen step: falls count from the highest rate before them."""
+    if rates is None:
+        return np.asarray(0.0)
+    falls = [part.max() - part[int(np.argmax(part)) :].min() for part in (rates[: max(int(n), 1)] for n in (last, end))]
+    return np.asarray(max(falls[1] - falls[0], 0.0) / rates[: int(end)].max())
 
 
 def _highest(rates: np.ndarray, last: float) -> float:

@@ -30,7 +30,7 @@ _FEW_CHECKPOINTS, _MULTIPLE = 32, 128
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Evolution:
-    """Candidate forms of parameters over training; arrays begin with the axes (*batch) of the values.
+    """Candidate forms of parameters over training; arrays begin with the axes ``(*batch)`` of the values.
 
     Attributes:
         fits: by name of the form, its fit to all checkpoints from `start` on: `params` and `stderr` by name,
@@ -61,7 +61,7 @@ class Evolution:
 
     @property
     def chosen_name(self) -> np.ndarray:
-        """Names of the chosen forms, a NumPy array of shape (*batch)."""
+        """Names of the chosen forms, a NumPy array of shape ``(*batch)``."""
         return np.asarray([form.name for form in self.forms])[np.asarray(self.chosen)]
 
     @with_own_switches

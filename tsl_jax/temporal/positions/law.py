@@ -27,7 +27,7 @@ _FEWEST = 32
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PositionLaw:
-    """Hyperbolas over positions, one a checkpoint; every array begins with the axes (*runs, checkpoints).
+    """Hyperbolas over positions, one a checkpoint; every array begins with the axes ``(*runs, checkpoints)``.
 
     Errors and chi-square take the errors of the position means as independent between positions. What all positions
     of a sequence share (an easy or a hard text) moves only the floor, whose error is then too small: see

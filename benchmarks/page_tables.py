@@ -1,0 +1,125 @@
+"""Tables of the pages in docs/ that show a part of a result, or several results in one table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import record
+from .laws import forecasts
+
+
+def laws(result: dict) -> str:
+    """Laws at unseen schedules: R² and mean absolute error, means over the predicted runs of each model size."""
+    sizes = result["sizes"]
+    rows = []
+    for name in next(iter(sizes.values())):
+        cells = []
+        for entries in sizes.values():
+            runs = entries[name]["runs"].values()
+            cells.append(" / ".join(f"{np.mean([run[key] for run in runs]):.5f}" for key in ("r2", "mae")))
+        rows.append([_LAWS.get(name, name), *cells])
+    published = result["published"]
+    given = (" / ".join(map(str, published[size])) if size in published else "" for size in sizes)
+    rows.append(["*published, multi-power law*", *given])
+    return record.table(["R² / mean absolute error (nat)", *(f"{size}M" for size in sizes)], rows)
+
+
+_LAWS = {
+    "memory law": "memory law (exponential kernels, this project's own)",
+    "blend": "memory and multi-power law, half each",
+    "published parameters": "*published parameters on these files*",
+}
+
+
+def forecast_runs(result: dict) -> str:
+    """Forecasts of each group of runs, means over runs, by what was seen and by method."""
+    header = ["runs", "seen", "method", "MSE", "worst run", "MAE", "in the 50% band", "in the 90% band"]
+    rows = [
+        [_GROUPS.get(name, name), *row]
+        for name, entries in result["groups"].items()
+        for row in forecasts.summary(entries)
+    ]
+    return record.table(header, rows)
+
+
+_GROUPS = {"loss_curves": "18 of 25M and 100M", "real_lm": "small GPT"}
+
+
+def spectrum_forecast(result: dict) -> str:
+    """The mean loss continued by the tail of the spectrum, beside a power law and no change."""
+    header = ["hidden", "loss then", "at the end", "forecast (90% band)", "rms error", "of a power law", "of no change"]
+    rows = [
+        [
+            f"last {run['hidden']:.0%}",
+            *(f"{run[key]:.3f}" for key in ("loss_then", "actual")),
+            f"{run['forecast']:.3f} ({run['low']:.3f} to {run['high']:.3f})",
+            *(f"{run[key]:.3f}" for key in ("error", "power_law_error", "no_change_error")),
+        ]
+        for run in result["judged"]
+    ]
+    return record.table(header, rows)
+
+
+def reweighting(result: dict) -> str:
+    """What weights of samples save, and what they do to validation text of low, middle and high scores."""
+    rows = []
+    for name, found in result["arms"].items():
+        saved = found["speed_up_percent"]
+        low, high = saved["interval"]
+        thirds = (f"{third['mean']:.3f}" for third in found["last_loss_of_thirds_lower_by"])
+        rows.append([name, f"{saved['mean']:.1f}% ({low:.1f} to {high:.1f})", *thirds])
+    header = ["weights", "steps saved (95% interval)", "last loss lower by (nat), lowest third of scores", "middle"]
+    return record.table([*header, "highest third"], rows)
+
+
+def collect(result: dict) -> str:
+    """`tsl.collect` beside a plain evaluation loop."""
+    rows = [[name, f"{run['tokens_per_second']:,.0f}"] for name, run in result["runs"].items()]
+    return record.table(["", "tokens/s"], [*rows, ["ratio, median", f"{result['ratio']:.2f}"]])
+
+
+def headline(results: Path) -> str:
+    """The few numbers of the README, out of several results, each with its command.
+
+    Args:
+        results: folder of the JSON files, as measured on CPUs.
+    """
+
+    def read(name: str) -> dict[str, Any]:
+        return json.loads((results / f"{name}_cpu.json").read_text())
+
+    fitting, stream, memory, coverage = map(read, ("fitting", "stream", "memory", "coverage"))
+    methods = fitting["methods"]
+    ours = methods["tsl_jax"]
+    times = {name: ours["fits_per_second"] / methods[name]["fits_per_second"] for name in ("gpufit", "jaxopt", "scipy")}
+    layout = max(stream["layouts"], key=lambda entry: entry["end_to_end_per_second"])
+    largest = max(memory["stores"], key=lambda entry: entry["tokens"])
+    held = [
+        value for row in coverage["rows"] if row["checkpoints"] == 64 for value in row["model"]["coverage"].values()
+    ]
+    rows = [
+        [
+            "fits per second on one CPU core, 64 checkpoints",
+            f"{ours['fits_per_second']:,.0f}, {ours['solved']:.2%} solved",
+            "fitting",
+        ],
+        [
+            "times as fast as Cpufit, jaxopt, SciPy",
+            ", ".join(f"{times[name]:.0f}" for name in ("gpufit", "jaxopt", "scipy")),
+            "fitting",
+        ],
+        ["tokens per second from disk to disk, two cores", f"{layout['end_to_end_per_second']:,.0f}", "stream"],
+        [
+            f"memory for {largest['tokens']:,} tokens, above what the program takes",
+            f"{largest['above_baseline_bytes'] / 2**20:,.0f} MiB",
+            "memory",
+        ],
+        [
+            "90% intervals hold the truth, 64 checkpoints, noise of eight kinds",
+            f"{min(held):.0%} to {max(held):.0%}",
+            "coverage",
+        ],
+    ]
+    return record.table(["", "measured", "by"], [[*row, f"`python -m benchmarks {name}`"] for *row, name in rows])

@@ -1,0 +1,1 @@
+"""Fits as tables and data sets, in memory and as files."""

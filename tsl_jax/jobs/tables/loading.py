@@ -1,0 +1,66 @@
+"""Fits of a store as a `Fit` in memory."""
+
+from typing import Any
+
+import numpy as np
+
+from ...curves import Family
+from ...fitting import Fit
+from ...store import FitStore, StoredFit
+from ..predict import family_of
+
+#: Tokens that are read together where those wanted are far from each other.
+_READ_TOKENS = 2**18
+
+
+def load_fit(fits: FitStore, index: Any = slice(None), *, family: Family | None = None) -> Fit:
+    """Fits of some tokens of a store, in memory, as `tsl_jax.fit` returns them.
+
+    Args:
+        fits: an open store.
+        index: as of an array (tokens,): an integer, a slice, a mask, integers.
+        family: needed only for a family of your own.
+
+    Returns:
+        `Fit` with NumPy arrays. Probabilities are to the nearest 254th; tokens that are not fitted yet have
+        `Status.PENDING`.
+
+    Raises:
+        IndexError: the index lies outside, or a mask has another length.
+        StoreError: the store's family is unknown and ``family`` was not given.
+        ChunkError: a chunk of the store is corrupted.
+
+    Example:
+        >>> import numpy as np, zarr, tsl_jax as tsl
+        >>> step = np.geomspace(10, 1e4, 32)
+        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [800.0]])) ** 3)
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> fits = tsl.open_fits(target)
+        >>> len(fits), fits[1].params["learning_time"].round(1).item()
+        (2, 800.0)
+    """
+    family = family or family_of(fits)
+    if isinstance(index, slice) and index.step in (None, 1):
+        return _as_fit(fits.read(index), family)
+    rows = np.arange(fits.num_tokens)[index]
+    if rows.ndim == 0:
+        return _as_fit(fits.read(slice(int(rows), int(rows) + 1)), family)[0]
+    wanted, place = np.unique(rows, return_inverse=True)
+    pieces = []
+    for part in np.unique(wanted // _READ_TOKENS):
+        start = int(part) * _READ_TOKENS
+        inside = wanted[(wanted >= start) & (wanted < start + _READ_TOKENS)] - start
+        first, last = int(inside[0]), int(inside[-1])
+        pieces.append(_as_fit(fits.read(slice(start + first, start + last + 1)), family)[inside - first])
+    if not pieces:
+        return _as_fit(fits.read(slice(0, 0)), family)
+    import jax
+
+    whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
+    return whole[place.reshape(rows.shape)]
+
+
+def _as_fit(stored: StoredFit, family: Family) -> Fit:
+    return Fit(**vars(stored), family=family)
