@@ -1,7 +1,10 @@
 """Losses that are in no loss store yet, brought into one."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .errors import StoreError
 from .imports.bundles import Wanted
@@ -17,6 +20,9 @@ from .names import checked_names
 from .rewriting import write_trajectories
 from .schema import MissingChunks, checked_missing_chunks
 from .unfinished import BLOCK_BYTES
+
+#: Tokens that are looked at for losses that are none.
+_SEEN = 1024
 
 
 def import_losses(
@@ -119,7 +125,16 @@ def import_or_find(
     found = find_losses(
         source, Wanted(given_checkpoints(steps), *wanted), missing_chunks=missing_chunks, scratch=scratch
     )
-    return *write_trajectories(_with_given(found, tokens, attributes, missing_chunks), out, **how), found
+    made, written = write_trajectories(_with_given(found, tokens, attributes, missing_chunks), out, **how)
+    return made, written, dataclasses.replace(found, notes=(*found.notes, *_negative(made)))
+
+
+def _negative(made: LossStore) -> list[str]:
+    """What is said of losses that are log-probabilities, by the first of them."""
+    seen = made.read(slice(0, _SEEN))
+    measured = np.count_nonzero(~np.isnan(seen))
+    few = 2 * np.count_nonzero(seen < 0) <= measured
+    return [] if few else ["most losses are negative; if they are log-probabilities, import their negatives"]
 
 
 def _with_given(

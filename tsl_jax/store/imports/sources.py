@@ -107,10 +107,13 @@ def _folder(
     tables = [one for one in inside if is_table(one) and one.is_file()]
     if numbered and not any(one.stem in LOSS_NAMES for one in files):
         return losses_of_checkpoints(
-            name, [(one.name, _one(one, missing_chunks)) for one in numbered], steps_of_paths(numbered), wanted
+            name, [(f"{name}/{one.name}", _one(one, missing_chunks)) for one in numbered], steps_of_paths(numbered), wanted
         )
-    if files and (any(one.suffix == ".npy" for one in files) or len(files) == 1):
-        return losses_of_bundle(name, _named(files), wanted)
+    own = [one for one in files if one.stem in LOSS_NAMES] or files
+    if own != files and own[0].suffix != ".npy":
+        return losses_of_bundle(name, open_file(own[0]), wanted)
+    if own != files or len(files) == 1 or (files and all(one.suffix == ".npy" for one in files)):
+        return losses_of_bundle(name, _named([one for one in files if one.suffix == own[0].suffix]), wanted)
     if files:
         found = [(one.name, open_file(one)) for one in files if step_in(one.stem) is not None or wanted.checkpoints]
         if not found:
