@@ -3,11 +3,13 @@
 import time
 from typing import Annotated, Any
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from ..pace import duration
+from .console import Debug, Json, reporting, write_json
 from .fit_options import MissingChunks, MissingChunksAction
 from .options import argument, switch, unless_given
-from .progress import duration, lines
+from .progress import lines
 from .rechunk import ChunkTokens, LossDtype, LossMemory, ShardTokens
+from .streams import output_console, say, warn
 
 Sources = Annotated[
     list[str],
@@ -84,9 +86,9 @@ def import_losses(
             source, out, given=(steps, tokens, None), wanted=(array, transpose), **how
         )
         seconds = time.perf_counter() - begun
-        console = stderr_console()
+        console = output_console()
         for note in found.notes:
-            say(console, f"note: {note}", "yellow")
+            warn(f"note: {note}")
         at = made.axis() if "step" in made.axes else []
         told = f", steps {at[0]:,.0f} to {at[-1]:,.0f}" if len(at) else ""
         size = f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints"
