@@ -128,6 +128,14 @@ def _torch(names, folder):
     assert open_fits(folder / "fits.zarr").complete
 
 
+def _import(names, folder):
+    for name in ("losses", "run", "columns", "wide", "long", "array", "by_step", "frame", "data"):
+        store = open_losses(folder / f"{name}.zarr")
+        np.testing.assert_allclose(store.read(), names["losses"], rtol=1e-6)
+        assert store.axis().tolist() == names["steps"].tolist()
+    assert open_fits(folder / "fits.zarr").complete
+
+
 def _time(names, folder):
     assert names["law"].params["exponent"] == pytest.approx(0.5, abs=1e-3)
 
@@ -155,6 +163,7 @@ PROMISES = {
     "docs/start": _start,
     "docs/concepts/standard-errors": _errors,
     "docs/how-to/custom-family": _gompertz,
+    "docs/how-to/import-losses": _import,
     "docs/how-to/jax": _jax,
     "docs/how-to/pytorch": _torch,
     "docs/guides/rest-of-training": _time,

@@ -13,7 +13,7 @@ import zarr
 from tests.store.test_fits import fit_all, make_losses
 from tsl_jax.collection.job import run
 from tsl_jax.plots.style import new_figure, save
-from tsl_jax.store import ChangedError, Layout, UnfinishedLosses, open_losses, rechunk
+from tsl_jax.store import ChangedError, Layout, UnfinishedLosses, import_losses, open_losses, rechunk
 from tsl_jax.store.weights import write_weights
 
 TOKENS, STEPS = 30, (1, 2, 4)
@@ -28,6 +28,9 @@ def make_input(folder: Path) -> None:
     columns.create_array("step", data=np.array(STEPS), dimension_names=("checkpoint",))
     domain = np.arange(TOKENS, dtype="int8") % 3
     columns.create_array("domain", data=domain, chunks=(7,), dimension_names=("token",))
+    (folder / "checkpoints").mkdir()
+    for at, step in enumerate(STEPS):
+        np.savez_compressed(folder / f"checkpoints/step{step}.npz", losses=losses[:, at], token_id=np.arange(TOKENS))
 
 
 def fit(folder, out, told, **options):
@@ -74,6 +77,18 @@ class _Evaluator:
         return pending, None
 
 
+def bring_in(folder, out, told):
+    """A compressed file of each checkpoint as rows, in blocks of one shard."""
+
+    def record(self, done, real=UnfinishedLosses.record):
+        real(self, done)
+        told()
+
+    layout = {"chunk_tokens": 4, "shard_tokens": 8, "memory": 2 * 8 * len(STEPS) * 4}
+    with mock.patch.object(UnfinishedLosses, "record", record):
+        import_losses(folder / "checkpoints", out, **layout)
+
+
 def collect(folder, out, told):
     """Two checkpoints of two batches."""
     batches = [{"token_id": np.arange(12).reshape(3, 4) + at} for at in range(2)]
@@ -101,6 +116,7 @@ JOBS = {
     "fit": (fit, None),
     "fit in place of other fits": (fit_anew, other_fits),
     "rechunk": (rewrite, None),
+    "import": (bring_in, None),
     "collect": (collect, None),
     "weights": (weigh, None),
     "pictures": (draw, None),

@@ -26,7 +26,9 @@ def check_input(family: Any, time: Any, losses: Any, weights: Any, options: Any)
         ValueError: shapes disagree, the axis cannot be fitted over, or there are too few checkpoints.
     """
     if not isinstance(family, Family):
-        raise TypeError(f"family: got {family!r}, expected an instance such as tsl_jax.Sigmoid()")
+        got = f"{type(family).__name__} of shape {np.shape(family)}" if hasattr(family, "shape") else repr(family)
+        swapped = "; arguments seem to be swapped: call fit(family, time, losses)" if hasattr(family, "shape") else ""
+        raise TypeError(f"family: got {got}, expected an instance such as tsl_jax.Sigmoid(){swapped}")
     if not isinstance(options, FitOptions):
         raise TypeError(f"options: got {type(options).__name__}, expected tsl_jax.FitOptions(...)")
     a_device()
@@ -34,7 +36,7 @@ def check_input(family: Any, time: Any, losses: Any, weights: Any, options: Any)
     if losses.ndim < 1 or np.ndim(time) != 1 or losses.shape[-1] != len(time):
         raise ValueError(
             f"losses: got shape {losses.shape} with time of shape {np.shape(time)}, expected (..., checkpoints) and "
-            "(checkpoints,); transpose losses if their checkpoints come first"
+            f"(checkpoints,); {_cure_of_shapes(losses.shape, np.shape(time))}"
         )
     if weights is not None:
         weights = as_known(real_array("weights", weights, boolean=True), jnp.promote_types(losses.dtype, jnp.float32))
@@ -57,13 +59,22 @@ def check_input(family: Any, time: Any, losses: Any, weights: Any, options: Any)
     return time, losses, weights
 
 
+def _cure_of_shapes(losses: tuple[int, ...], time: tuple[int, ...]) -> str:
+    """What is likely wrong with shapes that do not fit together."""
+    if len(time) > 1 and len(losses) == 1 and losses[0] in time:
+        return "time and losses seem to be swapped: call fit(family, time, losses)"
+    if len(time) == 1 and len(losses) == 2 and losses[0] == time[0]:
+        return "losses seem to be transposed, with checkpoints first: pass losses.T"
+    return "transpose losses if their checkpoints come first"
+
+
 def checked_losses(losses: Any, name: str = "losses") -> Any:
     """Losses of a floating-point dtype that JAX has, NumPy's where they are known here.
 
     Raises:
         TypeError: they are of another dtype. ValueError: rows of different lengths.
     """
-    if isinstance(losses, np.ndarray | jax.Array) and kind_of(losses.dtype) in "iubc":
+    if isinstance(losses, np.ndarray | jax.Array) and kind_of(losses.dtype) in "iub":
         raise TypeError(
             f"{name}: got dtype {losses.dtype}, expected a floating-point dtype; convert them with "
             f"{name}.astype('float32') if they are losses in nat"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..store import CURVE_FILES, LossCurveFile, open_losses, read_rows
+from ..store.imports.files import FILES as ARRAY_FILES
 from ..store.limits import refuse_large
 from ..store.location import arrays_of
 from ..temporal.clock.dynamic_time import schedule_from_records
@@ -64,7 +65,7 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
         StoreError: what is wrong with the file or the store.
         RunError: a checkpoint of the store without any loss.
     """
-    is_file = os.path.isfile(path) and not path.lower().endswith(".zip")
+    is_file = os.path.isfile(path) and not path.lower().endswith((".zip", *ARRAY_FILES))
     if not (is_file or path.lower().endswith(CURVE_FILES) or os.path.isfile(f"{path}/trainer_state.json")):
         return _store_run(path)
     file = LossCurveFile(path, names)

@@ -64,6 +64,8 @@ def create_losses(
         >>> store.num_tokens, store.axes
         (2, ('step',))
     """
+    if hasattr(store, "dtype"):
+        raise StoreError("store: got an array, expected a path; store and losses seem to be swapped")
     with as_store_errors():
         values = None if _is_shape(losses) else known_array("losses", losses, None)
     shape, dtype = _shape_and_dtype(losses if values is None else values, dtype)
@@ -147,7 +149,10 @@ def _shape_and_dtype(losses: Any, dtype: Any) -> tuple[tuple[int, int], np.dtype
     except TypeError as error:
         raise StoreError(f"dtype: got {dtype!r}, expected {' or '.join(LOSS_DTYPES)}") from error
     if str(dtype) not in LOSS_DTYPES:
-        raise StoreError(f"losses: got dtype {dtype}, expected {' or '.join(LOSS_DTYPES)}; name one in dtype=")
+        expected = " or ".join(LOSS_DTYPES)
+        raise StoreError(
+            f"losses: got dtype {dtype}, expected {expected}; name one in dtype= if these are losses in nat"
+        )
     return (int(shape[0]), int(shape[1])), dtype
 
 
@@ -173,7 +178,10 @@ def check_coordinates(shape: tuple[int, int], tokens: Mapping[str, Any], checkpo
         for name, values in columns.items():
             if values.shape != (length,) or values.dtype.kind not in "iufb":
                 got = f"shape {values.shape} of dtype {values.dtype}"
-                raise StoreError(f"{what}[{name!r}]: got {got}, expected {length} numbers, one for each of the {what}")
+                turned = what == "checkpoints" and values.shape == shape[:1]
+                cure = "; losses seem to be transposed, with checkpoints first: pass losses.T" if turned else ""
+                expected = f"{length} numbers, one for each of the {what}"
+                raise StoreError(f"{what}[{name!r}]: got {got}, expected {expected}{cure}")
     if "step" in checkpoints and not increases(checkpoints["step"]):
         fall = first_fall(checkpoints["step"])
         raise StoreError(

@@ -1,14 +1,14 @@
 """Files of arrays: NumPy's, PyTorch's and safetensors', opened by name and read a part at a time."""
 
 import contextlib
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from ..errors import StoreError
+from .npz import open_npz
 from .source_array import Index, SourceArray, plain_dtype
 from .tensors import of_tensor
 
@@ -58,98 +58,6 @@ def _mapped(path: Path):
     if path.stat().st_size == 0:
         raise StoreError(f"{path}: is empty; write it again with numpy.save")
     yield np.load(path, mmap_mode="r")
-
-
-def _npz(path: Path) -> dict[str, SourceArray]:
-    found = {}
-    with zipfile.ZipFile(path) as file:
-        for info in file.infolist():
-            if not info.filename.endswith(".npy"):
-                continue
-            name = info.filename.removesuffix(".npy")
-            with file.open(info) as member:
-                shape, fortran, dtype = _header(member)
-            if dtype.hasobject or dtype.kind in "USV":
-                text = np.load(path)[name] if dtype.kind == "U" else None
-                if text is None:
-                    continue
-                found[name] = SourceArray(f"{path}[{name}]", shape, dtype, text.__getitem__)
-                continue
-            stored = info.compress_type == zipfile.ZIP_STORED
-            reader = _Stored(path, info, shape, fortran, dtype) if stored else _Packed(path, info, shape, fortran)
-            columns = int(fortran and len(shape) > 1)
-            found[name] = SourceArray(f"{path}[{name}]", shape, plain_dtype(dtype), reader, None, columns)
-    return found
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
-
-
-class _Stored:
-    """An array of an uncompressed file, mapped."""
-
-    def __init__(self, path: Path, info: zipfile.ZipInfo, shape: Any, fortran: bool, dtype: np.dtype) -> None:
-        with open(path, "rb") as file:
-            file.seek(info.header_offset + 26)  # a member's header ends with the lengths of its name and extra field
-            lengths = np.frombuffer(file.read(4), "<u2")
-            file.seek(info.header_offset + 30 + int(lengths.sum()))
-            _header(file)
-            self._where: dict[str, Any] = {"offset": file.tell(), "shape": shape, "order": "F" if fortran else "C"}
-        self._path, self._dtype, self._shape = path, dtype, shape
-
-    def __call__(self, index: Index) -> np.ndarray:
-        if 0 in self._shape or not self._shape:
-            with np.load(self._path) as file, contextlib.suppress(KeyError):
-                return file[ONLY][index]
-        return np.array(np.memmap(self._path, self._dtype, "r", **self._where)[index])
-
-
-class _Packed:
-    """An array of a compressed file, read from its beginning on: a part that follows the last is read at once."""
-
-    def __init__(self, path: Path, info: zipfile.ZipInfo, shape: tuple[int, ...], fortran: bool) -> None:
-        self._path, self._name, self._shape, self._fortran = path, info.filename, shape, fortran
-        self._stream: BinaryIO | None = None
-        self._row = 0
-
-    def __call__(self, index: Index) -> np.ndarray:
-        rows, others = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
-        if not self._shape or self._fortran or not isinstance(rows, slice):
-            return np.load(self._path)[self._name.removesuffix(".npy")][index]
-        start, stop, _ = rows.indices(self._shape[0])
-        values = self._rows(start, max(start, stop))
-        return values[(slice(None), *others)]
-
-    def _rows(self, start: int, stop: int) -> np.ndarray:
-        if self._stream is None or start < self._row:
-            self._open()
-        assert self._stream is not None
-        row = int(np.prod(self._shape[1:], dtype=np.int64)) * self._dtype.itemsize
-        while self._row < start:
-            skipped = min(start - self._row, max(1, 2**22 // max(1, row)))
-            self._stream.read(skipped * row)
-            self._row += skipped
-        content = self._stream.read((stop - start) * row)
-        self._row = stop
-        if stop >= self._shape[0]:
-            self._close()
-        return np.frombuffer(content, self._dtype).reshape(stop - start, *self._shape[1:])
-
-    def _open(self) -> None:
-        self._close()
-        self._file = zipfile.ZipFile(self._path)
-        self._stream = self._file.open(self._name)  # type: ignore[assignment]
-        _, _, self._dtype = _header(self._stream)
-        self._row = 0
-
-    def _close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._file.close()
-            self._stream = None
 
 
 def _safetensors(path: Path) -> dict[str, SourceArray]:
@@ -209,7 +117,7 @@ def _is_number(value: Any) -> bool:
 #: Readers of files of arrays, by ending.
 FILES: Mapping[str, Callable[[Path], dict[str, SourceArray]]] = {
     ".npy": _npy,
-    ".npz": _npz,
+    ".npz": open_npz,
     ".safetensors": _safetensors,
     ".pt": _torch,
     ".pth": _torch,
