@@ -32,7 +32,8 @@ def in_full(text: str) -> str:
     def line(match: re.Match[str]) -> str:
         return f"* `{match[1]}`: {said[match[1]]}" if match[1] in said else match[0]
 
-    return re.sub(r"^\* `(\w+)`: .*$", line, text, flags=re.MULTILINE)
+    text = re.sub(r"^\* `(\w+)`: .*$", line, text, flags=re.MULTILINE)
+    return re.sub(r"(?<![`\w-])(--[a-z][a-z-]+)(?!.*[`<])", r"`\1`", text)  # two dashes, not one long one
 
 
 def _first_paragraphs(group: Any) -> Iterator[tuple[str, str]]:
