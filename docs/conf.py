@@ -30,7 +30,6 @@ nb_merge_streams = True
 
 # Names in single backticks become links where they are documented; api_pages.py finds names from other packages.
 default_role = "py:obj"
-smartquotes = False  # they make one dash of the two of an option
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

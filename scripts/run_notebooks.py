@@ -2,8 +2,8 @@
 
     python scripts/run_notebooks.py [NAME ...]
 
-Each runs from top to bottom in an empty folder. What means nothing to a reader (times of cells, the version of the kernel,
-what libraries say on stderr) is not kept.
+Each runs from top to bottom in an empty folder. What means nothing to a reader is not kept: times of cells, the version
+of the kernel, what libraries say on stderr.
 """
 
 import sys

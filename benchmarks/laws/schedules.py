@@ -2,10 +2,10 @@
 
     python -m benchmarks laws [--data DIR] [--out FILE] [--quick]
 
-For each model size every law is fitted to three runs and predicts the other six. What a fit leaves open (how
-strongly it is regularised, the power of the memory law, the weights of the blend) is chosen by leaving out one of
-the three fitted runs at a time, jointly for both sizes; the six predicted runs take no part in any choice. All
-fits use Huber's loss of the log loss, threshold 1e-3, as the authors of the multi-power law do.
+For each model size every law is fitted to three runs and predicts the other six. What a fit leaves open (which law of
+a kind, how strongly it is regularised, which laws are averaged) is chosen by `choose_laws` on the *other* size, where
+the same three runs predict the same six: no run of the judged size takes part in any choice. All fits use Huber's
+loss of the log loss, threshold 1e-3, as the authors of the multi-power law do.
 """
 
 import argparse
@@ -19,20 +19,19 @@ import numpy as np
 
 from tsl_jax.store import read_loss_curve
 from tsl_jax.temporal import (
-    AnnealingLaw,
     History,
-    LawFit,
+    LawChoice,
     LawFitOptions,
     MemoryLaw,
     MultiPowerLaw,
     ScheduleLaw,
+    SizeRuns,
     StepPowerLaw,
-    fit_law,
-    held_out_error,
+    choose_laws,
     join_histories,
-    leave_one_run_out,
     loss_curve,
 )
+from tsl_jax.temporal.laws.selection import LAWS_TRIED, STRENGTHS, LawAverage
 
 from .. import record
 
@@ -50,35 +49,27 @@ PUBLISHED_PARAMS = {
     "100": (2.651, 0.601, 0.453, 437.946, 2.132, 0.598, 0.655),
 }
 
-STRENGTHS = (0.0, 0.001, 0.01, 0.03, 0.1, 0.3)
-BLEND_WEIGHTS = np.linspace(0.0, 1.0, 11)
-#: Laws by their name in the table; of those with several entries the one that is best on runs left out.
-CANDIDATES: dict[str, tuple[ScheduleLaw, ...]] = {
-    "power law in steps": (StepPowerLaw(),),
-    "annealing law": (AnnealingLaw(),),
-    "multi-power law": (MultiPowerLaw(),),
-    "memory law": (MemoryLaw(0.0), MemoryLaw(1.0), MemoryLaw(2.0)),
+#: What is tried: the laws of `choose_laws`, and a power law that knows no schedule.
+TRIED: tuple[ScheduleLaw, ...] = (StepPowerLaw(), *LAWS_TRIED, MemoryLaw(3.0, 0.75))
+#: Kinds of law by their name in the table.
+KINDS = {
+    "step_power_law": "power law in steps",
+    "annealing_law": "annealing law",
+    "multi_power_law": "multi-power law",
+    "memory_law": "memory law",
 }
-BLENDED = ("memory law", "multi-power law")
 
 
 class Runs(NamedTuple):
-    """The fitted runs of one model size joined, and every run alone."""
+    """All runs of one model size joined, and every run alone."""
 
-    history: History
-    loss: np.ndarray
-    run: np.ndarray
+    joined: SizeRuns
     alone: dict[str, tuple[History, np.ndarray]]
 
-
-class Choice(NamedTuple):
-    """What leaving runs out chose: the law, its regularisation, its error and its predictions of runs left out."""
-
-    law: ScheduleLaw
-    strength: float
-    error: float
-    predicted: dict[str, np.ndarray]
-    seconds: float
+    def fitted(self) -> tuple[History, np.ndarray]:
+        """The rows that fits may see."""
+        rows = np.isin(self.joined.run, self.joined.fitted or ())
+        return self.joined.history[rows], self.joined.loss[rows]
 
 
 def load(folder: Path) -> Runs:
@@ -87,62 +78,30 @@ def load(folder: Path) -> Runs:
     for name in (*FITTED, *PREDICTED):
         curve = loss_curve(*read_loss_curve(folder / f"{name}.csv"))
         alone[name] = (curve.history(warmup_steps=WARMUP_STEPS), np.asarray(curve.loss))
-    histories, losses = zip(*(alone[name] for name in FITTED), strict=True)
-    run = np.repeat(np.arange(len(FITTED)), [len(loss) for loss in losses])
-    return Runs(join_histories(histories), np.concatenate(losses), run, alone)
+    histories, losses = zip(*alone.values(), strict=True)
+    run = np.repeat(np.arange(len(alone)), [len(loss) for loss in losses])
+    fitted = tuple(range(len(FITTED)))
+    return Runs(SizeRuns(join_histories(histories), np.concatenate(losses), run, fitted), alone)
 
 
-def choose(laws: tuple[ScheduleLaw, ...], sizes: dict[str, Runs], options: LawFitOptions, strengths) -> Choice:
-    """The law and strength with the least mean error on runs left out, over all sizes."""
-    begin, found = time.perf_counter(), []
-    for law in laws:
-        tried = strengths if law.has_excess else (0.0,)
-        shrinkage = np.stack([law.shrinkage(strength) for strength in tried])
-        predicted = {
-            size: np.asarray(
-                leave_one_run_out(law, runs.history, runs.loss, runs.run, shrinkage=shrinkage, options=options)
-            )
-            for size, runs in sizes.items()
-        }
-        errors = np.mean([held_out_error(predicted[s], r.loss, r.run).mean(axis=1) for s, r in sizes.items()], axis=0)
-        best = int(np.argmin(errors))
-        found.append((errors[best], law, tried[best], {size: rows[best] for size, rows in predicted.items()}))
-    error, law, strength, predicted = min(found, key=lambda entry: entry[0])
-    return Choice(law, strength, float(error), predicted, time.perf_counter() - begin)
+def kinds(choice: LawChoice) -> dict[str, LawChoice]:
+    """Of each kind the law that is best by itself, and the best average."""
+    best = {}
+    for name, shown in KINDS.items():
+        entries = [entry for entry in choice.alone if entry[0].name == name]
+        if entries:
+            law, strength, error = min(entries, key=lambda entry: entry[2])
+            best[shown] = LawChoice((law,), (strength,), error, ())
+    return best | {"average": choice}
 
 
-def blend(choices: dict[str, Choice], sizes: dict[str, Runs]) -> tuple[float, float]:
-    """Weight of the first of `BLENDED`, and its mean error on runs left out.
-
-    Weights estimated from few errors lose to equal ones (Stock and Watson 2004); so of the weights whose error is
-    within a standard error of the least, the one nearest to a half.
-    """
-    one, other = (choices[name].predicted for name in BLENDED)
-    errors = np.concatenate(
-        [
-            held_out_error(np.stack([w * one[s] + (1 - w) * other[s] for w in BLEND_WEIGHTS]), r.loss, r.run)
-            for s, r in sizes.items()
-        ],
-        axis=1,
-    )
-    mean = errors.mean(axis=1)
-    least = int(np.argmin(mean))
-    # Of the difference to the least, run by run: runs that are hard for all weights say nothing about weights.
-    extra = errors - errors[least]
-    allowed = extra.std(axis=1, ddof=1) / np.sqrt(extra.shape[1])
-    near = np.flatnonzero(mean - mean[least] <= allowed)
-    chosen = min(near, key=lambda index: abs(BLEND_WEIGHTS[index] - 0.5))
-    return float(BLEND_WEIGHTS[chosen]), float(mean[chosen])
-
-
-def timed_fit(choice: Choice, runs: Runs, options: LawFitOptions) -> tuple[LawFit, float, float]:
-    """The chosen law fitted to all fitted runs; seconds of a fit, and of compiling it."""
+def timed_fit(choice: LawChoice, runs: Runs, options: LawFitOptions) -> tuple[LawAverage, float, float]:
+    """The chosen laws fitted to all fitted runs; seconds of a fit, and of compiling it."""
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        shrinkage = choice.law.shrinkage(choice.strength)
-        fit = fit_law(choice.law, runs.history, runs.loss, shrinkage=shrinkage, options=options)
-        jax.block_until_ready(fit.coordinates)
+        fit = choice.fit(*runs.fitted(), options=options)
+        jax.block_until_ready([each.coordinates for each in fit.fits])
         seconds.append(time.perf_counter() - begin)
     return fit, min(seconds[1:]), max(0.0, seconds[0] - min(seconds[1:]))
 
@@ -157,49 +116,57 @@ def score(predicted: np.ndarray, loss: np.ndarray) -> dict:
     }
 
 
+def judged(size: str, runs: Runs, choice: LawChoice, options: LawFitOptions) -> dict:
+    """Every kind of law, and the published parameters, on the runs of one size."""
+    entries = {}
+    for name, chosen in kinds(choice).items():
+        fit, seconds, compiling = timed_fit(chosen, runs, options)
+        predicted = {run: np.asarray(fit.predict(runs.alone[run][0])) for run in PREDICTED}
+        entries[name] = {"runs": {run: score(rows, runs.alone[run][1]) for run, rows in predicted.items()}}
+        entries[name] |= {"seconds": seconds, "compile_seconds": compiling, "chosen": describe(chosen)}
+        entries[name]["params"] = [{key: float(value) for key, value in each.params.items()} for each in fit.fits]
+    law = MultiPowerLaw()
+    printed = dict(zip(law.names, jnp.asarray(PUBLISHED_PARAMS[size]), strict=True))
+    rows = {run: np.asarray(law.predict(printed, runs.alone[run][0])) for run in PREDICTED}
+    entries["published parameters"] = {"runs": {run: score(rows[run], runs.alone[run][1]) for run in PREDICTED}}
+    return entries
+
+
+def describe(choice: LawChoice) -> dict:
+    """A choice as JSON holds it."""
+    return {
+        "laws": [repr(law) for law in choice.laws],
+        "strengths": list(choice.strengths),
+        "error_where_chosen": choice.error,
+    }
+
+
 def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print its tables, write its JSON."""
     parser = argparse.ArgumentParser("python -m benchmarks laws", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the curves of each size")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/laws_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="fewer strengths and starts")
+    parser.add_argument("--quick", action="store_true", help="fewer laws, strengths and starts")
     arguments = parser.parse_args(argv)
     options = LawFitOptions(huber=1e-3, starts=1 if arguments.quick else 4)
-    strengths = (0.001, 0.1) if arguments.quick else STRENGTHS
+    strengths = (0.01, 0.1) if arguments.quick else STRENGTHS
+    tried = (StepPowerLaw(), MultiPowerLaw(4.0), MemoryLaw()) if arguments.quick else TRIED
 
     sizes = {size: load(arguments.data / size) for size in SIZES}
-    choices = {name: choose(laws, sizes, options, strengths) for name, laws in CANDIDATES.items()}
-    weight, blend_error = blend(choices, sizes)
     result: dict = {"benchmark": "laws", "environment": record.environment(), "published": PUBLISHED, "sizes": {}}
-    result["chosen"] = {
-        name: {"law": repr(c.law), "strength": c.strength, "left_out_mae": c.error, "seconds": c.seconds}
-        for name, c in choices.items()
-    }
-    result["chosen"]["blend"] = {"weights": dict(zip(BLENDED, (weight, 1 - weight), strict=True))}
-    result["chosen"]["blend"]["left_out_mae"] = blend_error
+    result["alone"] = {}
     for size, runs in sizes.items():
-        entries = {}
-        fits = {name: timed_fit(choice, runs, options) for name, choice in choices.items()}
-        predicted = {
-            name: {run: np.asarray(fit.predict(runs.alone[run][0])) for run in PREDICTED}
-            for name, (fit, _, _) in fits.items()
-        }
-        one, other = (predicted[name] for name in BLENDED)
-        predicted["blend"] = {run: weight * one[run] + (1 - weight) * other[run] for run in PREDICTED}
-        law = MultiPowerLaw()
-        printed = dict(zip(law.names, jnp.asarray(PUBLISHED_PARAMS[size]), strict=True))
-        predicted["published parameters"] = {
-            run: np.asarray(law.predict(printed, runs.alone[run][0])) for run in PREDICTED
-        }
-        for name, rows in predicted.items():
-            entries[name] = {"runs": {run: score(rows[run], runs.alone[run][1]) for run in PREDICTED}}
-            if name in fits:
-                fit, seconds, compiling = fits[name]
-                entries[name] |= {"seconds": seconds, "compile_seconds": compiling}
-                entries[name]["params"] = {key: float(value) for key, value in fit.params.items()}
+        others = [each.joined for name, each in sizes.items() if name != size]
+        choice = choose_laws(others, laws=tried, strengths=strengths, options=options)
+        result["alone"][size] = [[repr(law), strength, error] for law, strength, error in choice.alone]
+        entries = judged(size, runs, choice, options)
         result["sizes"][size] = entries
         print(f"{size}M parameters: R² / mean absolute error / worst error (nat)\n\n{_scores(size, entries)}\n")
-    print(f"{_chosen(result)}\n\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
+        print(f"chosen on the other size:\n\n{_chosen(entries)}\n", flush=True)
+    both = choose_laws([runs.joined for runs in sizes.values()], laws=tried, strengths=strengths, options=options)
+    result["for_another_size"] = describe(both)
+    print(f"for another size, chosen on both: {result['for_another_size']}")
+    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
     if arguments.out:
         print(f"written: {record.write(arguments.out, result)}")
     return result
@@ -220,19 +187,13 @@ def _scores(size: str, entries: dict) -> str:
     return record.table(["run", *entries], [*rows, ["published", *published]])
 
 
-def _chosen(result: dict) -> str:
+def _chosen(entries: dict) -> str:
     rows = []
-    for name, entry in result["chosen"].items():
-        fits = [result["sizes"][size][name] for size in SIZES]
-        seconds = [f"{max(fit[key] for fit in fits):.2f}" if key in fits[0] else "" for key in _SECONDS]
-        what = (
-            f"{entry['law']}, strength {entry['strength']:g}"
-            if "law" in entry
-            else " + ".join(f"{weight:.1f} {part}" for part, weight in entry["weights"].items())
-        )
-        rows.append([name, what, f"{entry['left_out_mae']:.5f}", *seconds, f"{entry.get('seconds', 0):.0f}"])
-    header = ["law", "chosen on runs left out", "their mean absolute error", "fit (s)", "compile (s)", "choice (s)"]
-    return record.table(header, rows)
-
-
-_SECONDS = ("seconds", "compile_seconds")
+    for name, entry in entries.items():
+        if "chosen" in entry:
+            chosen = entry["chosen"]
+            laws = zip(chosen["laws"], chosen["strengths"], strict=True)
+            what = " + ".join(f"{law}, strength {strength:g}" for law, strength in laws)
+            seconds = (f"{entry[key]:.2f}" for key in ("seconds", "compile_seconds"))
+            rows.append([name, what, f"{chosen['error_where_chosen']:.5f}", *seconds])
+    return record.table(["law", "chosen", "mean absolute error there", "fit (s)", "compile (s)"], rows)

@@ -47,17 +47,28 @@ def test_scores_are_the_shares_of_tokens_learned_in_the_window(tmp_path, columns
 
 
 def test_losses_of_buckets_are_direct_means(tmp_path, columns, monkeypatch):
-    monkeypatch.setattr("tsl_jax.jobs.scores.weights._LOSS_BYTES", 8 * len(STEP) * 50)
+    monkeypatch.setattr("tsl_jax.jobs.scores.buckets._LOSS_BYTES", 8 * len(STEP) * 50)
     losses = planted_losses(columns)
     losses[3, 2] = np.nan
     write_fit_store(tmp_path, columns, losses=losses, coordinates={"sequence": number_of_token()})
     weights = score_store(tmp_path / "fits.zarr", WINDOW, buckets=3)
-    axis, found = bucket_losses(tmp_path / "losses.zarr", weights)
-    assert axis.tolist() == STEP.tolist()
+    found = bucket_losses(tmp_path / "losses.zarr", weights, window=(3.0, 40.0))
+    assert found.axis.tolist() == STEP.tolist()
     bucket = np.tile(weights.bucket, TOKENS)
+    stored = losses.astype("float16").astype(float)
+    falls = [
+        np.interp(np.log(3.0), np.log(STEP[1:]), row) - np.interp(np.log(40.0), np.log(STEP[1:]), row)
+        for row in stored[:, 1:]
+    ]
+    falls = np.array(falls).reshape(TOKENS, SEQUENCES)
     for k in range(3):
-        want = np.nanmean(losses.astype("float16").astype(float)[bucket == k], axis=0)
-        assert np.allclose(found[k], want, rtol=1e-6)
+        want = np.nanmean(stored[bucket == k], axis=0)
+        assert np.allclose(found.loss[k], want, rtol=1e-6)
+        # Every sequence has as many tokens, but one: the error of a mean over sequences.
+        inside = falls[:, weights.bucket == k]
+        assert np.allclose(found.fall[k], np.nanmean(inside), rtol=1e-6)
+        means = np.nanmean(inside, axis=0)
+        assert np.allclose(found.fall_stderr[k], means.std(ddof=1) / np.sqrt(len(means)), rtol=0.05)
 
 
 class _Wider:

@@ -13,7 +13,7 @@ RATES = [
     1e-3 * WARM * np.where(COUNT < 1000, 1.0, 0.2),
 ]
 STEPS = np.arange(100, 2001, 50)
-#: Parameters of every law; excess is in units of rate (nat a rate, and for the memory law 1/(nat·rate)).
+#: Parameters of every law; excess is in units of rate (nat a rate, divided by 3^power where it grows with the base).
 TRUTH = {
     "floor": 2.5,
     "coefficient": 0.8,
@@ -32,8 +32,8 @@ TRUTH = {
 def planted(law, noise=0.0, seed=0, number=None):
     """``history, losses, run, truth`` of three runs; losses (number, rows) if a number is given."""
     truth = {name: TRUTH[name] for name in law.names}
-    if law.name == "memory_law":
-        truth["excess"] /= 3.0**2
+    if law.has_excess:
+        truth["excess"] /= 3.0**law.noise_power
     seen = join_histories([history(schedule_from_rates(rates), STEPS) for rates in RATES])
     clean = np.asarray(law.predict(truth, seen), np.float64)
     shape = clean.shape if number is None else (number, *clean.shape)

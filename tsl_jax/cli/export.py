@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument
 from .output_files import check_file
 from .progress import lines
+from .streams import output_console, say, warn
 
 
 def export(
@@ -30,12 +31,12 @@ def export(
         from ..store import open_fits
 
         check_file(table, TABLE_FILES, "TABLE")
-        store, console = open_fits(fits), stderr_console()
+        store, console = open_fits(fits), output_console()
         rows = export_fits(store, table, progress=lines("export"))
         pending = store.num_tokens - sum(store.ledger.status_counts().values())
         if pending:
             words = f"{pending:,} tokens are not fitted yet: their status is PENDING. Run the fit again to go on."
-            say(console, words, "yellow")
+            warn(words)
         say(console, f"Written: {table}, {rows:,} rows", "green")
         if as_json:
             write_json({"fits": fits, "table": str(table), "rows": rows, "pending": pending})

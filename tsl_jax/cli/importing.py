@@ -9,7 +9,7 @@ from .fit_options import MissingChunks, MissingChunksAction
 from .options import argument, switch, unless_given
 from .progress import lines
 from .rechunk import ChunkTokens, LossDtype, LossMemory, ShardTokens
-from .streams import output_console, say, stderr_console
+from .streams import output_console, say, warn
 
 Sources = Annotated[
     list[str],
@@ -86,9 +86,9 @@ def import_losses(
             source, out, given=(steps, tokens, None), wanted=(array, transpose), **how
         )
         seconds = time.perf_counter() - begun
-        for note in found.notes:
-            say(stderr_console(), f"note: {note}", "yellow")
         console = output_console()
+        for note in found.notes:
+            warn(f"note: {note}")
         at = made.axis() if "step" in made.axes else []
         told = f", steps {at[0]:,.0f} to {at[-1]:,.0f}" if len(at) > 1 else "".join(f", step {one:,.0f}" for one in at)
         size = f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoint{'s' * (made.num_checkpoints != 1)}"

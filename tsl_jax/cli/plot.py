@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import parsing
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, unless_given
 from .output_files import check_picture
+from .streams import output_console, say
 
 if TYPE_CHECKING:
     from ..store import FitStore, LossStore
@@ -55,7 +56,7 @@ def plot(
             del files["learning_times"]
         draw(*opened, files, tokens)
         written = [str(path) for path in files.values()]
-        say(stderr_console(), "Written: " + ", ".join(written), "green")
+        say(output_console(), "Written: " + ", ".join(written), "green")
         if as_json:
             write_json({"losses": losses, "fits": fits, "pictures": written})
 

@@ -19,7 +19,7 @@ Warmup = Annotated[
     unless_given(
         "as recorded",
         "Length of the linear warm-up from 0, in steps, wherever the file begins; 0: none. Needed where the file has "
-        "learning rates and does not begin at step 0.",
+        "learning rates and does not begin at step 0 or 1.",
     ),
 ]
 ScheduleOption = Annotated[

@@ -130,9 +130,12 @@ def _follow(losses, found, window, axis_name, scale, picture: Path | None) -> di
     from ..plots.buckets import buckets_data, draw_buckets
     from ..plots.style import save
 
-    axis, loss = bucket_losses(losses, found, axis=axis_name)
-    data = buckets_data(axis_name, scale, axis, loss, window, found.bucket, found.score, found.weight)
-    said: dict[str, Any] = {"fall_within_window": data.fall.tolist()}
+    curves = bucket_losses(losses, found, axis=axis_name, window=window, scale=scale)
+    data = buckets_data(axis_name, scale, window, found, curves)
+    said: dict[str, Any] = {
+        "fall_within_window": data.fall.tolist(),
+        "fall_stderr": data.fall_stderr.tolist(),
+    }
     if picture is not None:
         save(draw_buckets(data), picture)
         said["picture"] = str(picture)
@@ -158,7 +161,8 @@ def _print(said: dict[str, Any]) -> None:
     for k, row in enumerate(said["buckets"]):
         cells = [str(row["bucket"]), f"{row['sequences']:,}"]
         cells += [f"{row[name]:.4f}" for name in ("lowest_score", "mean_score", "highest_score")]
-        cells += [f"{row['weight']:.3f}", *([f"{falls[k]:.4f}"] if falls else [])]
+        cells += [f"{row['weight']:.3f}"]
+        cells += [f"{falls[k]:.4f} ± {said['fall_stderr'][k]:.4f}"] if falls else []
         table.add_row(*cells)
     console.print(table)
     fraction = said["effective_sample_size"] / said["sequences"]

@@ -8,7 +8,8 @@ from .fit.speed import Speed, measure_speed
 from .fit.summary import FitSummary, describe_tokens
 from .positions import PositionLosses, position_losses
 from .predict import MeanCurves, family_of, mean_curves, predict_store
-from .scores.weights import SampleWeights, bucket_losses, score_store
+from .scores.buckets import BucketCurves, bucket_losses
+from .scores.weights import SampleWeights, score_store
 from .simulate import planted_tokens, simulate_store
 from .spectrum.analysis import analyse
 from .spectrum.curves import coarse_lags
@@ -24,6 +25,7 @@ __all__ = [
     "TABLE_FILES",
     "Analysis",
     "AnalysisOptions",
+    "BucketCurves",
     "FitSummary",
     "Grouping",
     "LossSums",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..jobs import BucketCurves, SampleWeights
 from . import style
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class BucketsData:
         score: (buckets,) mean score of the sequences in each.
         weight: (buckets,) their weight.
         fall: (buckets,) mean loss at the window's start less that at its end, nat.
+        fall_stderr: (buckets,) its standard error over sequences.
     """
 
     axis_name: str
@@ -34,44 +36,32 @@ class BucketsData:
     score: np.ndarray
     weight: np.ndarray
     fall: np.ndarray
+    fall_stderr: np.ndarray
 
 
 def buckets_data(
-    axis_name: str,
-    scale: str,
-    axis: np.ndarray,
-    loss: np.ndarray,
-    window: tuple[float, float],
-    bucket: np.ndarray,
-    score: np.ndarray,
-    weight: np.ndarray,
+    axis_name: str, scale: str, window: tuple[float, float], weights: SampleWeights, curves: BucketCurves
 ) -> BucketsData:
-    """Curves of the buckets, and the fall of each within the window (between checkpoints by a straight line in u).
+    """Put together what is drawn; on a log scale a checkpoint at 0 is left out.
 
     Args:
         axis_name: name of the axis.
         scale: of the fits.
-        axis: (checkpoints,) axis values.
-        loss: (buckets, checkpoints) mean losses, nat.
         window: start and end, axis units.
-        bucket: (sequences,) of each sequence.
-        score: (sequences,) its score.
-        weight: (sequences,) its weight.
+        weights: of `tsl_jax.score_store`.
+        curves: of `tsl_jax.jobs.bucket_losses` with this window.
     """
-    axis = np.asarray(axis, np.float64)
-    kept = axis > 0 if scale == "log" else np.ones(len(axis), bool)
-    axis, loss = axis[kept], loss[:, kept]
-    u = np.log if scale == "log" else np.asarray
-    ends = u(np.clip(window, axis[0], axis[-1]))
-    at_ends = np.array([np.interp(ends, u(axis), row) for row in loss])
-    means = [[values[bucket == k].mean() for k in range(len(loss))] for values in (score, weight)]
-    return BucketsData(
-        axis_name, scale, axis, loss, window, np.array(means[0]), np.array(means[1]), at_ends[:, 0] - at_ends[:, 1]
-    )
+    kept = curves.axis > 0 if scale == "log" else np.ones(len(curves.axis), bool)
+    means = [
+        np.array([values[weights.bucket == k].mean() for k in range(len(curves.loss))])
+        for values in (weights.score, weights.weight)
+    ]
+    falls = curves.fall, curves.fall_stderr
+    return BucketsData(axis_name, scale, curves.axis[kept], curves.loss[:, kept], window, *means, *falls)
 
 
 def draw_buckets(data: BucketsData) -> "Figure":
-    """Draw the curves, dark for high scores, and the falls."""
+    """Draw the curves, dark for high scores, and the falls with their standard errors."""
     from matplotlib import colormaps
 
     figure = style.new_figure(8.4, 4.0)
@@ -90,9 +80,11 @@ def draw_buckets(data: BucketsData) -> "Figure":
     curves.legend(frameon=False, fontsize=8.5, loc="lower left")
     falls = figure.add_subplot(grid[1])
     style.plain_axes(falls, 9)
-    falls.bar(np.arange(1, len(data.fall) + 1), data.fall, color=colours, width=0.8)
-    falls.set_xticks(np.arange(1, len(data.fall) + 1))
+    places = np.arange(1, len(data.fall) + 1)
+    falls.bar(places, data.fall, color=colours, width=0.8)
+    falls.errorbar(places, data.fall, data.fall_stderr, fmt="none", ecolor=style.INK, elinewidth=1, capsize=2.5)
+    falls.set_xticks(places)
     falls.set_xlabel("bucket, by score", size=9.5)
     falls.set_ylabel("fall of the mean loss (nat per token)", size=9.5)
-    falls.set_title("Within the window", size=10.5, loc="left", color=style.INK, pad=7)
+    falls.set_title("Within the window ± error", size=10.5, loc="left", color=style.INK, pad=7)
     return figure

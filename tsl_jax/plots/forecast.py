@@ -8,6 +8,7 @@ import numpy as np
 from . import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from ..temporal.forecasts.mean_loss import Forecast
@@ -82,15 +83,46 @@ def forecast_data(
 
 
 def draw_forecast(data: ForecastCurves) -> "Figure":
-    """Draw losses and bands, and the learning rate below where it is known."""
-    scheduled = data.rate.size > 0
-    figure = style.new_figure(7.4, 5.0 if scheduled else 4.2)
-    heights = (4.2, 1) if scheduled else (1,)
-    grid = figure.add_gridspec(
-        len(heights), 1, height_ratios=heights, left=0.1, right=0.98, top=0.925, bottom=0.11, hspace=0.09
-    )
-    axes = figure.add_subplot(grid[0])
+    """Draw losses and bands, and the learning rate below where it is known.
+
+    Where early losses lie so high that the bands would be flat beside them, a panel on the left has all of them.
+    """
+    scheduled, (low, high) = data.rate.size > 0, _limits(data)
+    early = bool(np.any(data.seen_loss > high)) and bool(np.any(data.seen_step > 0))
+    figure = style.new_figure(9.6 if early else 7.4, 5.0 if scheduled else 4.2)
+    ends = {"left": 0.075 if early else 0.1, "right": 0.98, "top": 0.925, "bottom": 0.11}
+    shape = {"height_ratios": (4.2, 1) if scheduled else (1,), "width_ratios": (1, 2.4) if early else (1,)}
+    grid = figure.add_gridspec(1 + scheduled, 1 + early, hspace=0.09, wspace=0.14, **shape, **ends)
+    axes = figure.add_subplot(grid[0, -1])
     style.plain_axes(axes, 9)
+    _draw_bands(axes, data)
+    axes.set_ylim(low, high)
+    handles, labels = axes.get_legend_handles_labels()
+    kept = [k for k, label in enumerate(labels) if label != "hidden losses" or data.hidden_step.size]
+    order = [k for name in ("seen", "forecast", "50", "90", "hidden") for k in kept if labels[k].startswith(name)]
+    axes.legend([handles[k] for k in order], [labels[k] for k in order], frameon=False, fontsize=9.5, loc="upper right")
+    axes.set_title(_title(data), size=10.5, loc="left", color=style.INK, pad=7)
+    last = axes
+    if scheduled:
+        last = figure.add_subplot(grid[1, -1], sharex=axes)
+        style.plain_axes(last, 9)
+        last.plot(data.rate_step, data.rate, color=style.GREY, lw=1.4)
+        last.axvline(data.seen_step[-1], color=style.GREY, lw=0.8, ls=":")
+        last.set_ylim(0, 1.08)
+        last.set_ylabel("rate / peak", size=10)
+        axes.tick_params(labelbottom=False)
+    end = max(data.step[-1], data.seen_step[-1])
+    style.axis_of_fit(last, "linear", 0.0, end)
+    last.set_xlabel(style.axis_label("step"), size=10)
+    if early:
+        _draw_all(figure.add_subplot(grid[:, 0]), data, end)
+    else:
+        axes.set_ylabel("mean loss (nat per token)", size=10)
+        figure.align_ylabels()
+    return figure
+
+
+def _draw_bands(axes: "Axes", data: ForecastCurves) -> None:
     for k, (alpha, level) in reversed(list(enumerate(((0.35, 50), (0.16, 90))))):
         axes.fill_between(
             data.step, data.lower[k], data.upper[k], color=style.BLUE, alpha=alpha, lw=0, label=f"{level}% band"
@@ -99,32 +131,24 @@ def draw_forecast(data: ForecastCurves) -> "Figure":
     axes.plot(data.hidden_step, data.hidden_loss, ".", ms=3, color=style.VERMILION, label="hidden losses")
     axes.plot(data.seen_step, data.seen_loss, "o", ms=3, mfc="white", mec=style.INK, mew=0.7, label="seen losses")
     axes.axvline(data.seen_step[-1], color=style.GREY, lw=0.8, ls=":")
-    axes.set_ylim(*_limits(data))
+
+
+def _draw_all(axes: "Axes", data: ForecastCurves, end: float) -> None:
+    """All losses over the logarithm of the step, those at step 0 beside the first one."""
+    style.plain_axes(axes, 9)
+    _draw_bands(axes, data)
+    first = float(data.seen_step[data.seen_step > 0].min())
+    style.axis_of_fit(axes, "log", first, end)
+    axes.set_xlabel(style.axis_label("step") + " (logarithmic)", size=10)
     axes.set_ylabel("mean loss (nat per token)", size=10)
-    handles, labels = axes.get_legend_handles_labels()
-    kept = [k for k, label in enumerate(labels) if label != "hidden losses" or data.hidden_step.size]
-    order = [k for name in ("seen", "forecast", "50", "90", "hidden") for k in kept if labels[k].startswith(name)]
-    axes.legend([handles[k] for k in order], [labels[k] for k in order], frameon=False, fontsize=9.5, loc="upper right")
-    axes.set_title(_title(data), size=10.5, loc="left", color=style.INK, pad=7)
-    last = axes
-    if scheduled:
-        last = figure.add_subplot(grid[1], sharex=axes)
-        style.plain_axes(last, 9)
-        last.plot(data.rate_step, data.rate, color=style.GREY, lw=1.4)
-        last.axvline(data.seen_step[-1], color=style.GREY, lw=0.8, ls=":")
-        last.set_ylim(0, 1.08)
-        last.set_ylabel("rate / peak", size=10)
-        axes.tick_params(labelbottom=False)
-    style.axis_of_fit(last, "linear", 0.0, max(data.step[-1], data.seen_step[-1]))
-    last.set_xlabel(style.axis_label("step"), size=10)
-    figure.align_ylabels()
-    return figure
+    axes.set_title("All losses", size=10.5, loc="left", color=style.INK, pad=7)
 
 
 def _limits(data: ForecastCurves) -> tuple[float, float]:
-    """What matters is the forecast: a high beginning of the seen losses may leave the picture."""
+    """What matters is the forecast: a high beginning of the seen losses may leave its panel."""
     low = min(data.lower.min(), data.seen_loss.min(), data.hidden_loss.min(initial=np.inf))
-    high = max(data.upper.max(), data.seen_loss[len(data.seen_loss) // 5 :].max())
+    recent = data.seen_loss[data.seen_step >= data.seen_step[-1] / 5]
+    high = max(data.upper.max(), recent.max())
     room = 0.06 * (high - low)
     return low - room, high + 2 * room
 

@@ -34,6 +34,7 @@ class PositionPanels:
         axis: (checkpoints,) axis values.
         axis_name: such as ``"step"``.
         params: (checkpoints,) amplitude, rate and floor, by name; NaN where the data do not determine one.
+        errors: (checkpoints,) their standard errors, by name.
         course: (checkpoints,) their chosen forms, by name; NaN before the form's start.
         form: names of those forms.
         r2: (checkpoints,) of the hyperbola over positions.
@@ -52,6 +53,7 @@ class PositionPanels:
     axis: np.ndarray
     axis_name: str
     params: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
     course: dict[str, np.ndarray]
     form: dict[str, str]
     r2: np.ndarray
@@ -95,12 +97,13 @@ def position_law_data(
     total = weight @ into
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled, error = (weight * np.where(known, mean, 0)) @ into / total, 1 / np.sqrt(total)
-    params, course = {}, {}
+    params, errors, course = {}, {}, {}
     for name in _PARAMETERS:
         found = courses[name]
         # Where the rate lies on its bound, the amplitude is only that of this bound.
         determined = np.isfinite(np.asarray(law.stderr["floor" if name == "floor" else "rate"]))
         params[name] = np.where(determined, np.asarray(law.params[name]), np.nan)[kept]
+        errors[name] = np.where(determined, np.asarray(law.stderr[name]), np.nan)[kept]
         course[name] = np.where(axis >= float(found.start), np.asarray(found.predict(axis)), np.nan)
     places = np.geomspace(table.position[0], table.position[-1], _PLACES)
     point = (np.nan,) * 3
@@ -116,6 +119,7 @@ def position_law_data(
         axis=axis,
         axis_name=table.axis_name,
         params=params,
+        errors=errors,
         course=course,
         form={name: str(courses[name].chosen_name).replace("_", " ") for name in _PARAMETERS},
         r2=np.asarray(law.r2)[kept],
@@ -163,21 +167,33 @@ def _draw_course(axes: "Axes", data: PositionPanels, name: str) -> None:
         axes.axvspan(lower, upper, color=style.PALE, alpha=0.7, lw=0)
         axes.axvline(point, color=style.GREY, lw=1)
     values, course = data.params[name], data.course[name]
-    axes.plot(data.axis, values, "o", ms=2.6, mfc="white", mec=style.BLUE, mew=0.6)
-    axes.plot(data.axis, course, color=style.VERMILION, lw=1.6)
+    bars = {
+        "ms": 2.6,
+        "mfc": "white",
+        "mec": style.BLUE,
+        "mew": 0.6,
+        "ecolor": style.SKY,
+        "elinewidth": 0.6,
+        "alpha": 0.8,
+    }
+    error = data.errors[name]
+    if name != "floor":  # on a logarithmic axis: a bar from 0 or below would hide its upper end, too
+        error = np.stack([np.minimum(error, values * (1 - 1e-6)), error])
+    axes.errorbar(data.axis, values, error, fmt="o", zorder=2, **bars)
+    axes.plot(data.axis, course, color=style.VERMILION, lw=1.6, zorder=3)
     late = data.axis >= data.axis[-1] / 16
     seen = np.concatenate([values[late & np.isfinite(values)], course[late & np.isfinite(course)]])
     if name != "floor" and seen.size and seen.min() > 0:
         axes.set_yscale("log")
         axes.set_ylim(max(seen.min() / 2, 1e-3), seen.max() * 2)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        style.log_ticks(axes.yaxis)
     style.axis_of_fit(axes, "log", max(data.axis[0], data.axis[-1] / 64), data.axis[-1])
     unit = {"rate": "1/position"}.get(name, "nat")
     axes.set_title(f"{name} ({unit}): {data.form[name]}", size=10, loc="left", color=style.INK, pad=5)
     if name != "floor" and np.isfinite(point):
         words = f"constant from {style.number(point)} on" if data.reached else "not yet constant"
-        style.write(axes, 0.93, 0.96, words, fontsize=8.5, ha="right", va="top")
+        box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.5}
+        style.write(axes, 0.93, 0.96, words, fontsize=8.5, ha="right", va="top", bbox=box, zorder=4)
     if name == "floor":
         axes.set_xlabel(style.axis_label(data.axis_name), size=9.5)
 

@@ -62,11 +62,14 @@ def rank_data(names: Sequence[str], found: "Ranking") -> RankBars:
 
 def draw_rank(data: RankBars) -> "Figure":
     """Draw one line a run: its bands on the left, when it was the choice on the right."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     number = len(data.names)
-    figure = style.new_figure(7.4, 1.6 + 0.42 * number)
-    bottom, top = 0.62 / figure.get_figheight(), 1 - 0.45 / figure.get_figheight()
-    left = min(0.38, 0.03 + 0.0115 * max(map(len, data.names)))
-    grid = figure.add_gridspec(1, 2, width_ratios=(2.6, 1), left=left, right=0.985, top=top, bottom=bottom, wspace=0.24)
+    figure = style.new_figure(7.8, 1.95 + 0.42 * number)
+    height = figure.get_figheight()
+    left = min(0.38, 0.03 + 0.011 * max(map(len, data.names)))
+    ends = {"left": left, "right": 0.97, "top": 1 - 0.45 / height, "bottom": 0.97 / height}
+    grid = figure.add_gridspec(1, 2, width_ratios=(2.2, 1), wspace=0.3, **ends)
     bars, choices = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     places = np.arange(number)
     for axes in (bars, choices):
@@ -76,6 +79,7 @@ def draw_rank(data: RankBars) -> "Figure":
     bars.hlines(places, data.lower[0], data.upper[0], color=style.BLUE, lw=6, alpha=0.5, label="50% band")
     bars.plot(data.mean, places, "o", ms=5, mfc="white", mec=style.INK, label="expected")
     bars.set_yticks(places, data.names)
+    bars.xaxis.set_major_locator(MaxNLocator(5))
     for place, probability in enumerate(data.probability):
         bars.annotate(
             f"{probability:.0%}",
@@ -87,11 +91,16 @@ def draw_rank(data: RankBars) -> "Figure":
         )
     bars.set_xlabel(f"loss at step {data.step:,.0f} (nat per token)", size=10)
     bars.set_title("Forecast, and probability of being best", size=10.5, loc="left", color=style.INK, pad=7)
+    handles, labels = bars.get_legend_handles_labels()
+    # Below both panels: above them it would cover the bands of a run.
+    place = {"loc": "lower left", "bbox_to_anchor": (left - 0.012, 0.02 / height)}
+    figure.legend(handles, labels, ncols=3, frameon=False, fontsize=9, **place)
     there = data.choice >= 0
     choices.plot(data.fractions[there], data.choice[there], "s", ms=7, color=style.VERMILION)
     choices.set_yticks(places, [""] * number)
     choices.set_xlim(min(data.fractions.min() - 0.05, 0.25), 1.05)
-    choices.set_xlabel("share of what was seen", size=10)
+    choices.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    choices.set_xlabel("part of what was seen", size=10)
     choices.set_title("Choice", size=10.5, loc="left", color=style.INK, pad=7)
     choices.grid(axis="y", color=style.PALE, lw=0.7)
     return figure

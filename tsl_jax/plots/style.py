@@ -10,6 +10,7 @@ from ..store.user_files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 DPI = 150
@@ -72,30 +73,52 @@ def axis_of_fit(
     axes: "Axes", scale: str, first: float, last: float, *, margin: float = 0.02, minor: bool = True
 ) -> None:
     """The horizontal axis from ``first`` to ``last`` on the scale of the fit, with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter
 
     if scale == "log":
         axes.set_xscale("log")
         ratio = (last / first) ** margin
         axes.set_xlim(first / ratio, last * ratio)
-        axes.xaxis.set_major_locator(LogLocator(10, numticks=8))
-        axes.xaxis.set_minor_locator(LogLocator(10, subs=range(2, 10), numticks=99) if minor else NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.xaxis, minor=minor)
     else:
         axes.set_xlim(first - margin * (last - first), last + margin * (last - first))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+
+
+def log_ticks(axis: "Axis", *, minor: bool = True) -> None:
+    """Numbers on a logarithmic axis whose limits are set: at decades, or closer where they would be fewer than two."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    low, high = sorted(axis.get_view_interval())
+    major = ticks_between(float(low), float(high))
+    axis.set_major_locator(LogLocator(10, numticks=8) if major is None else FixedLocator(major))
+    axis.set_minor_locator(LogLocator(10, subs=range(2, 10), numticks=99) if minor else NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+
+
+def ticks_between(low: float, high: float) -> list[float] | None:
+    """Where a logarithmic axis has numbers; None: at its decades, of which there are two at least."""
+    from matplotlib.ticker import MaxNLocator
+
+    if not 0 < low < high < np.inf:
+        return None
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    if sum(low <= 10.0**power <= high for power in decades) > 1:
+        return None
+    for steps in ((1, 3), (1, 2, 5)):
+        ticks = [step * 10.0**power for power in decades for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) > 2:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
 
 
 def same_vertical_axis(axes: "Axes") -> None:
     """Make the vertical axis that of `axis_of_fit`, too."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     axes.set_yscale(axes.get_xscale())
     axes.set_ylim(axes.get_xlim())
     if axes.get_xscale() == "log":
-        axes.yaxis.set_major_locator(LogLocator(10, numticks=8))
-        axes.yaxis.set_minor_locator(LogLocator(10, subs=range(2, 10), numticks=99))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.yaxis)
     axes.yaxis.set_major_formatter(axes.xaxis.get_major_formatter())
 
 

@@ -74,7 +74,7 @@ def draw_timescale(panels: dict[str, tuple[TimescaleLine, ...]]) -> "Figure":
     space = (height - 4.0 + 0.05) / height
     figure = style.new_figure(4.0 * len(panels) + 0.4, height)
     grid = figure.add_gridspec(
-        1, len(panels), left=0.16 / len(panels), right=0.985, top=0.92, bottom=0.16 + space, wspace=0.24
+        1, len(panels), left=0.16 / len(panels), right=0.965, top=0.92, bottom=0.16 + space, wspace=0.24
     )
     colours = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
     for place, (name, lines) in enumerate(panels.items()):
@@ -88,9 +88,7 @@ def draw_timescale(panels: dict[str, tuple[TimescaleLine, ...]]) -> "Figure":
         known = any(line.determined for line in lines)
         if known:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
-            axes.tick_params(axis="y", which="minor", labelsize=8)
+            style.log_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(-0.02, -0.15))
         axes.set_xlabel(style.axis_label(name) + "; exponents below" * known, size=9.5)
         if place == 0:

@@ -21,6 +21,7 @@ from .laws.schedule_laws import (
     StepPowerLaw,
     TimePowerLaw,
 )
+from .laws.selection import LawAverage, LawChoice, SizeRuns, choose_laws
 from .positions.bins import log_bins
 from .positions.courses import Evolution, evolution
 from .positions.even_fall import Evenness, evenness
@@ -43,6 +44,8 @@ __all__ = [
     "Form",
     "Growth",
     "History",
+    "LawAverage",
+    "LawChoice",
     "LawFit",
     "LawFitOptions",
     "LossCurve",
@@ -54,9 +57,11 @@ __all__ = [
     "Schedule",
     "ScheduleLaw",
     "Separation",
+    "SizeRuns",
     "StepPowerLaw",
     "TimeLaw",
     "TimePowerLaw",
+    "choose_laws",
     "collapse",
     "compare_axes",
     "evenness",

@@ -113,6 +113,10 @@ def test_real_rows_give_back_their_schedules(loss_curves):
 # Bad input
 
 
+def test_rows_from_step_1_say_enough():
+    np.testing.assert_array_equal(schedule_from_records([1, 2, 3], [0.1, 0.2, 0.3]).learning_rate, [0.1, 0.1, 0.2])
+
+
 @pytest.mark.parametrize("first", [0, 1, 20, 40, 80, 100])
 @pytest.mark.parametrize("spacing", [1, 20, 35])
 def test_a_warmup_is_as_long_as_said_wherever_the_rows_begin(first, spacing):

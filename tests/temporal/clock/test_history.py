@@ -21,6 +21,7 @@ LAWS = [
     (MultiPowerLaw(), {"speed": 2.0, "slowness": 0.6, "rate_exponent": 0.6}),
     (MultiPowerLaw(), {"speed": 0.1, "slowness": 0.2, "rate_exponent": 1.2}),
     (MemoryLaw(), {"fast_memory": 5.0, "slow_memory": 800.0, "fast_share": 0.6}),
+    (MemoryLaw(2.0, 0.0), {"fast_memory": 5.0, "slow_memory": 800.0, "fast_share": 0.6}),
 ]
 COUNT = np.arange(3000)
 SCHEDULES = {
@@ -43,7 +44,8 @@ def naive(law, shape, rates, step):
     if isinstance(law, AnnealingLaw):
         relaxed = 1 - np.exp(-updates / shape["memory"])
     elif isinstance(law, MemoryLaw):
-        fast, slow = np.exp(-updates / shape["fast_memory"]), np.exp(-updates / shape["slow_memory"])
+        pace = np.maximum(time / updates / rates.max(), 1e-9) ** law.rate_power
+        fast, slow = (np.exp(-updates * pace / shape[name]) for name in ("fast_memory", "slow_memory"))
         relaxed = 1 - shape["fast_share"] * fast - (1 - shape["fast_share"]) * slow
     else:
         with np.errstate(divide="ignore", invalid="ignore"):

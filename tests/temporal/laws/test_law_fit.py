@@ -33,7 +33,7 @@ def fitted(law, seen, losses, strength=0.0):
 # Planted truth
 
 
-@pytest.mark.parametrize("law", [AnnealingLaw(), MultiPowerLaw(), MemoryLaw()], ids=lambda law: law.name)
+@pytest.mark.parametrize("law", [AnnealingLaw(), MultiPowerLaw(), MultiPowerLaw(4.0), MemoryLaw()], ids=repr)
 def test_parameters_come_back_from_losses_without_noise(law):
     seen, losses, _, truth = planted(law)
     fit = fit_law(law, seen, losses)

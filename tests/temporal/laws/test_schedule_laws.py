@@ -93,7 +93,7 @@ def test_memory_laws_rate_is_two_moving_averages(seen):
         means = keep * means + (1 - keep) * rate
         averages.append(means @ [PARAMS["fast_share"], 1 - PARAMS["fast_share"]])
     lagged = np.array(averages)[STEPS - 1]
-    law = MemoryLaw()
+    law = MemoryLaw(2.0, 0.0)
     np.testing.assert_allclose(law.lagged_rate(params_of(law), seen), lagged, rtol=2e-4)
     base = 2.5 + 0.6 * np.cumsum(RATES)[STEPS - 1] ** -0.45
     got = law.predict(params_of(law) | {"excess": 40.0}, seen)
@@ -141,8 +141,8 @@ def test_the_lagged_rate_lies_between_zero_and_the_highest_and_ends_at_the_last(
 
 
 def test_laws_are_static():
-    assert hash(MemoryLaw()) == hash(MemoryLaw(2.0))
-    assert MemoryLaw() == MemoryLaw(2.0)
+    assert hash(MemoryLaw()) == hash(MemoryLaw(3.0))
+    assert MemoryLaw() == MemoryLaw(3.0, 0.5)
     assert MemoryLaw() != MemoryLaw(1.0)
     assert MultiPowerLaw() != AnnealingLaw()
     with pytest.raises(NotImplementedError, match="has no excess"):

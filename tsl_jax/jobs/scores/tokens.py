@@ -1,4 +1,4 @@
-"""The passes behind scores: what each sequence holds to be learned, and the mean loss of each bucket."""
+"""The pass behind scores: what each sequence holds to be learned."""
 
 import dataclasses
 import functools
@@ -12,9 +12,8 @@ import numpy as np
 from ...curves.parts import in_parts, is_wider
 from ...fitting import Status, degrees_of_freedom, has_parameters
 from ...reshape import SequenceScores, event_probability, merge_scores, score_sequences
-from ...store import PROBABILITY_ARRAYS, FitStore, LossStore, StoreError, decode_probability
+from ...store import PROBABILITY_ARRAYS, FitStore, StoreError, decode_probability
 from ...stream.parts import Part, sequence_numbers
-from ..group_sums import GroupSums
 
 _UNLEARNED = PROBABILITY_ARRAYS["unlearned"]
 _ARRAYS = (
@@ -86,45 +85,6 @@ class ScorePass:
     def finish(self, sums: ScoreSums) -> tuple[SequenceScores, float]:
         """Scores of all sequences, and the events within the measured part of the window."""
         return merge_scores(sums.parts), sums.seen
-
-
-@dataclasses.dataclass(frozen=True)
-class BucketLosses:
-    """The pass over a loss store that finds the mean loss of every bucket, (buckets, checkpoints), nat.
-
-    Attributes:
-        losses: an open loss store.
-        sequence: (sequences,) numbers, increasing.
-        bucket: (sequences,) theirs.
-    """
-
-    losses: LossStore
-    sequence: np.ndarray
-    bucket: np.ndarray
-
-    def read(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Losses and sequences of some tokens."""
-        return self.losses.read(part.tokens), sequence_numbers(self.losses, part)
-
-    def start(self) -> GroupSums:
-        """Sums of no tokens."""
-        return GroupSums.zeros(int(self.bucket.max()) + 1, self.losses.num_checkpoints)
-
-    def add(self, sums: GroupSums, block: tuple[np.ndarray, np.ndarray]) -> GroupSums:
-        """Sums with more tokens; those of other sequences are left out."""
-        values, sequence = block
-        place = np.minimum(np.searchsorted(self.sequence, sequence), len(self.sequence) - 1)
-        known = self.sequence[place] == sequence
-        sums.add(values[known], self.bucket[place[known]])
-        return sums
-
-    def merge(self, one: GroupSums, other: GroupSums) -> GroupSums:
-        """Sums of both."""
-        return one.merge(other)
-
-    def finish(self, sums: GroupSums) -> np.ndarray:
-        """The means."""
-        return sums.mean()
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

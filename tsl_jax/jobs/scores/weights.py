@@ -14,22 +14,14 @@ from ...reshape import (
     effective_sample_size,
 )
 from ...runs import RunComponents
-from ...store import (
-    FitStore,
-    LossStore,
-    StoreError,
-    StoreLike,
-    open_fits,
-    open_losses,
-)
+from ...store import FitStore, StoreError, StoreLike, open_fits
 from ...stream.parts import sequence_parts, sequence_source
 from ...stream.passes import run_pass
 from ..compare.runs import comparison_coordinates
 from .doubts import doubts_of
-from .tokens import BucketLosses, ScorePass, Widening
+from .tokens import ScorePass, Widening
 
 _BLOCK_TOKENS = 2**20
-_LOSS_BYTES = 2**26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,31 +131,8 @@ def score_store(
     return SampleWeights(scores.sequence[kept], scores.tokens[kept], events, score, bucket, weight, warnings)
 
 
-def bucket_losses(
-    losses: StoreLike | LossStore, weights: SampleWeights, *, axis: str = "step"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss of every bucket over training, streamed.
-
-    Args:
-        losses: the losses that were fitted.
-        weights: of `score_store`.
-        axis: which checkpoint coordinate to hand on.
-
-    Returns:
-        (checkpoints,) the axis and (buckets, checkpoints) mean losses, nat, NaN where there are none.
-
-    Raises:
-        StoreError: no loss store, or none that knows its sequences.
-    """
-    losses = losses if isinstance(losses, LossStore) else open_losses(losses)
-    if sequence_source(losses) == "token":
-        raise StoreError(f"{losses.name}: {_NO_SEQUENCES}")
-    rows = max(1, _LOSS_BYTES // (8 * losses.num_checkpoints))
-    job = BucketLosses(losses, weights.sequence, weights.bucket)
-    return losses.axis(axis), run_pass(job, sequence_parts(losses, rows))
-
-
-_NO_SEQUENCES = (
+#: Why a store cannot be scored.
+NO_SEQUENCES = (
     "its tokens have neither 'sequence' nor 'position', so nothing says which of them form a sequence; write one with "
     "create_losses(..., tokens={'sequence': ...}) and fit again"
 )
@@ -173,6 +142,6 @@ def _check(fits: FitStore) -> None:
     if fits.family != Sigmoid.name:
         raise StoreError(f"{fits.name}: family {fits.family!r} has no event to score by; expected {Sigmoid.name!r}")
     if sequence_source(fits) == "token":
-        raise StoreError(f"{fits.name}: {_NO_SEQUENCES}")
+        raise StoreError(f"{fits.name}: {NO_SEQUENCES}")
     if fits.num_tokens == 0:
         raise StoreError(f"{fits.name}: it has no tokens, so there is nothing to score; fit a loss store that has some")

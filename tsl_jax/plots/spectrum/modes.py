@@ -74,28 +74,28 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     """Draw energy shares on a log scale, and the modes."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-    figure = style.new_figure(10.4, 4.3)
-    cells = figure.add_gridspec(1, 2, left=0.075, right=0.985, top=0.79, bottom=0.135, wspace=0.2)
+    figure = style.new_figure(10.4, 4.9)
+    cells = figure.add_gridspec(1, 2, left=0.09, right=0.985, top=0.815, bottom=0.245, wspace=0.2)
     left, right = (figure.add_subplot(cells[i]) for i in range(2))
     for axes in (left, right):
         style.plain_axes(axes, 9)
-    lowest = 1e-4
+    lowest = _lowest(data)
     for shift, (kind, (colour, marker, words)) in zip((-0.12, 0, 0.12), _LOOKS.items(), strict=True):
         fraction = data.energy[kind]
         rank = np.arange(1, len(fraction.value) + 1) + shift
         label = words.format(data.analysis.options.pulse_groups) + f" ({fraction.value[0]:.1%} in the first)"
-        left.plot(rank, np.maximum(fraction.value, lowest / 10), marker, ms=5, color=colour, label=label)
+        left.plot(rank, np.maximum(fraction.value, lowest), marker, clip_on=False, ms=5, color=colour, label=label)
         if np.isfinite(fraction.low).any():
-            left.vlines(rank, np.maximum(fraction.low, lowest / 10), fraction.high, color=colour, lw=1.6)
+            left.vlines(rank, np.maximum(fraction.low, lowest), np.maximum(fraction.high, lowest), color=colour, lw=1.6)
     left.set_yscale("log")
-    left.set_ylim(lowest, 60)
-    left.yaxis.set_major_locator(FixedLocator([10.0**power for power in range(-4, 1)]))
+    left.set_ylim(lowest, 1.6)
+    left.yaxis.set_major_locator(FixedLocator([10.0**power for power in range(round(np.log10(lowest)), 1)]))
     left.yaxis.set_minor_locator(NullLocator())
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("mode", size=10)
     left.set_ylabel("share of the energy", size=10)
-    left.legend(loc="upper right", frameon=False, fontsize=8.5, borderaxespad=0)
+    left.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.15), frameon=False, fontsize=8.5, borderaxespad=0)
     title(left, "a", "Singular spectrum of the aligned pulses")
     grid, name = data.analysis.read.spectrum.grid, data.analysis.read.axis_name
     x = lag_values(grid, data.lags)
@@ -112,5 +112,12 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     figure.text(0.012, 0.97, text, size=12.5, weight="bold", va="top", color=style.INK)
     width = grid.unit / (len(data.lags) // 2)
     what = f"pulses in bins of {style.number(width)} in {per_u(grid, name)}, one {len(data.lags) // 2}th of the window"
-    figure.text(0.012, 0.90, f"{what}; {band_words(data.analysis)}", size=9.5, va="top", color=style.GREY)
+    figure.text(0.012, 0.915, f"{what}; {band_words(data.analysis)}", size=9.5, va="top", color=style.GREY)
     return figure
+
+
+def _lowest(data: SingularSpectrum) -> float:
+    """The decade in which the smallest share lies, from a hundred-thousandth to a hundredth."""
+    shares = np.concatenate([fraction.value for fraction in data.energy.values()])
+    least = np.min(shares, where=shares > 0, initial=1e-1)
+    return float(10.0 ** np.clip(np.floor(np.log10(least)), -5, -2))

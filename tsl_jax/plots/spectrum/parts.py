@@ -171,10 +171,20 @@ def _draw_density(axes: "Axes", data: SpectrumParts) -> None:
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="upper right", frameon=False, fontsize=8.5, borderaxespad=0)
     highest = np.nanmax([np.nanmax(data.density.value), np.nanmax(np.nan_to_num(data.density.high))])
-    axes.set_ylim(0, 1.22 * highest)
+    if len(data.tail_curve[0]):  # a power law is a straight line where both axes are logarithmic
+        axes.set_yscale("log")
+        axes.set_ylim(_least_shown(data, highest), 3 * highest)
+        style.log_ticks(axes.yaxis)
+    else:
+        axes.set_ylim(0, 1.22 * highest)
     grid = data.analysis.read.spectrum.grid
     axes.set_ylabel(f"density per unit of {per_u(grid, data.analysis.read.axis_name)}", size=10)
     title(axes, "a", "Spectrum p: when events happen")
+
+
+def _least_shown(data: SpectrumParts, highest: float) -> float:
+    """The least density that matters beside a tail: a third of the tail's own least, or a thousandth of the highest."""
+    return float(max(min(np.min(data.tail_curve[1]) / 3, highest / 30), highest / 1000))
 
 
 def _draw_pulse(axes: "Axes", data: SpectrumParts) -> None:

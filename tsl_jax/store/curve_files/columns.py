@@ -55,9 +55,15 @@ def find_columns(
             continue
         group, found = _known(table.header, name)
         if len(found) > 1:
+            same = [table.header[place] for place in found]
+            run = (
+                f", or the run: {OPTIONS['run']} {run_of(same[0])!r}"
+                if len(set(map(run_of, same))) == len(same)
+                else ""
+            )
             raise LossCurveError(
-                f"{table.path}: columns {_listed([table.header[place] for place in found])} all could be the {name}; "
-                f"keep one of them, or name it: {OPTIONS[name]} {table.header[found[0]]!r}"
+                f"{table.path}: columns {_listed(same)} all could be the {name}; keep one of them, or name it: "
+                f"{OPTIONS[name]} {same[0]!r}{run}"
             )
         if found:
             places[name] = found[0]
@@ -69,6 +75,7 @@ def find_columns(
             raise LossCurveError(
                 f"{table.path}: no column {spelling(name)!r} among {_listed(table.header)}, expected a header line "
                 f"such as {expected!r}; add it, or name the column that holds the {name}: {OPTIONS[name]} NAME"
+                + (f" (or {OPTIONS['run']} NAME, where each run has a column)" if name == "loss" else "")
             )
     return places, notes
 
@@ -101,11 +108,51 @@ def _candidates(header: Sequence[str], name: str) -> list[list[int]]:
 
 def _plain(column: str) -> str:
     """A name without what frameworks write differently: capitals, blanks, dots, and the run before it in wandb's."""
-    column = column.strip()
+    column = re.sub(r"\s*[(\[][^()\[\]]*[)\]]$", "", column.strip())  # a unit
     if column.endswith(("__MIN", "__MAX")):
         return ""
     metric = re.fullmatch(r".+ - (.+)", column, re.DOTALL)
     return (metric[1] if metric else column).lower().replace(" ", "_").replace(".", "/")
+
+
+def run_of(column: str) -> str:
+    """The run before a metric's name in a column of wandb; empty where there is none."""
+    return column.strip().rpartition(" - ")[0]
+
+
+def columns_of_run(table: Table, name: str | None) -> Table:
+    """Without the columns of other runs, in tables with a column a run: ``a - train/loss``, or ``a``.
+
+    Raises:
+        LossCurveError: it has columns of runs, and none of this name.
+    """
+    if name is None:
+        return table
+    runs = list(dict.fromkeys(filter(None, map(run_of, table.header))))
+    kept = [place for place, column in enumerate(table.header) if run_of(column) in ("", name)]
+    header = [table.header[place] for place in kept]
+    if runs and name not in runs:
+        raise LossCurveError(
+            f"{table.path}: no run {name!r} among its columns, {_listed(runs)}; {OPTIONS['run']} takes one of these"
+        )
+    if not runs and name in header and not _known(header, "loss")[1]:
+        header[header.index(name)] = spelling("loss")
+    return table._replace(header=header, rows=[[row[place] for place in kept] for row in table.rows])
+
+
+def by_tag(table: Table) -> Table:
+    """A table with a row for each tag and step, as TensorBoard's data frames, with a column for each tag instead."""
+    columns = [_plain(column) for column in table.header]
+    if not {"tag", "step", "value"} <= set(columns):
+        return table
+    tag, value = columns.index("tag"), columns.index("value")
+    names = list(dict.fromkeys(str(row[tag]).strip() for row in table.rows))
+    kept = [place for place in range(len(columns)) if place not in (tag, value)]
+    rows = [
+        [row[place] for place in kept] + [row[value] if str(row[tag]).strip() == name else None for name in names]
+        for row in table.rows
+    ]
+    return table._replace(header=[table.header[place] for place in kept] + names, rows=rows)
 
 
 def rows_of_run(table: Table, name: str | None) -> Table:
@@ -114,6 +161,7 @@ def rows_of_run(table: Table, name: str | None) -> Table:
     Raises:
         LossCurveError: it holds several and none is named, or none of this name.
     """
+    table = by_tag(table)
     for place, column in enumerate(table.header):
         if column.strip().lower().replace(" ", "_") in _RUN_COLUMNS:
             of_rows = ["" if row[place] is None else str(row[place]).strip() for row in table.rows]
@@ -132,7 +180,8 @@ def rows_of_run(table: Table, name: str | None) -> Table:
                 kept = [number for number, run in enumerate(of_rows) if run == name]
                 rows, places = ([values[number] for number in kept] for values in (table.rows, table.places))
                 return table._replace(rows=rows, places=places)
-    return table
+            return table
+    return columns_of_run(table, name)
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

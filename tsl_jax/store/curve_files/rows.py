@@ -10,6 +10,9 @@ from .tables import LossCurveError, Table
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?", re.ASCII)
+#: Steps in groups of thousands, by the character between them: ``12,000``; ``12.000`` where commas are decimal.
+_SPACES = " \u00a0\u202f'_"
+_GROUPS = {mark: re.compile(rf"[0-9]{{1,3}}(?:[{mark}][0-9]{{3}})+", re.ASCII) for mark in (",", ".", _SPACES)}
 _OF_STEPS = re.compile(r"([0-9]+)/[0-9]+", re.ASCII)  # ``step:10/3242``
 _MISSING = {"", "nan", "+nan", "-nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity"}
 #: Steps above are no longer all whole numbers in float64.
@@ -27,11 +30,12 @@ def numbers(table: Table, name: str, place: int) -> tuple[np.ndarray, int]:
         LossCurveError: a cell holds something else, or a number that this column cannot have.
     """
     values, gaps = np.full(len(table.rows), np.nan), 0
+    commas = table.decimal_comma and _has_decimal_commas(table)
     for row, cells in enumerate(table.rows):
         cell = cells[place]
         if cell is None:
             continue  # there is no such cell, and so nothing is missing
-        value = _number(cell, name, table.decimal_comma)
+        value = _number(cell, name, table.decimal_comma, commas)
         wrong = None if value is None else _wrong(value, name)
         if value is None or wrong:
             raise LossCurveError(
@@ -43,7 +47,13 @@ def numbers(table: Table, name: str, place: int) -> tuple[np.ndarray, int]:
     return values, gaps
 
 
-def _number(cell: Any, name: str, decimal_comma: bool) -> float | None:
+def _has_decimal_commas(table: Table) -> bool:
+    """Whether a cell holds a number with a decimal comma that separates no thousands."""
+    cells = (cell.strip() for row in table.rows for cell in row if isinstance(cell, str))
+    return any(_DECIMAL_COMMA.fullmatch(cell) and not _GROUPS[","].fullmatch(cell) for cell in cells)
+
+
+def _number(cell: Any, name: str, decimal_comma: bool, commas: bool) -> float | None:
     """The number of a cell, NaN where it says that there is none, None where it is something else."""
     if isinstance(cell, bool) or not isinstance(cell, str | int | float):
         return None
@@ -54,6 +64,8 @@ def _number(cell: Any, name: str, decimal_comma: bool) -> float | None:
         return np.nan
     if name == "step" and (part := _OF_STEPS.fullmatch(text)):
         text = part[1]
+    if name == "step" and any(_GROUPS[mark].fullmatch(text) for mark in ("." if commas else ",", _SPACES)):
+        text = re.sub(r"[^0-9]", "", text)
     if decimal_comma and name != "step" and _DECIMAL_COMMA.fullmatch(text):
         text = text.replace(",", ".")
     return _as_float(text) if _NUMBER.fullmatch(text) else None

@@ -1,21 +1,22 @@
 """Files of loss curves as tables of cells: delimited text, JSON, JSON lines, key:value logs and Parquet."""
 
+import decimal
 import io
 import json
+import lzma
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
+from .raw_text import bare_rows, log_records, records_of, whole
 
 #: Endings by which a name that is no store is taken for a curve, even before it is looked at.
 CURVE_FILES = (".csv", ".tsv", ".txt", ".log", ".json", ".jsonl", ".ndjson", ".parquet")
-#: Lines of llm.c (``s:10 trl:5.1 lr:0.0006``) and of modded-nanogpt (``step:10/3242 train_loss:5.1``).
-_LOG_LINE = re.compile(r"^(?:s|step):\d+\S*(?:[ \t]|$).*$", re.MULTILINE)
 #: Said of a file that is being written, or was cut off.
 _CUT = "left out the last line, which is not whole"
-_PAIR = re.compile(r"([A-Za-z_][\w/-]*):(\S+)")
 
 
 class LossCurveError(StoreError):
@@ -52,26 +53,29 @@ def read_table(path: str | Path) -> Table:
     try:
         if path.exists() and not path.is_file():
             raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
-        content = path.read_bytes()
+        content = whole(path.read_bytes())
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise LossCurveError(f"{path}: is compressed, and damaged ({error}); restore the file") from error
     except OSError as error:
         raise LossCurveError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from error
     except ValueError as error:
         raise LossCurveError(f"{str(path)!r}: is no path ({error})") from error
     if content[:4] == b"PAR1":
-        return _parquet(path)
+        return _parquet(path, content)
     text = _decoded(path, content)
     if not text.strip():
         raise LossCurveError(f"{path}: is empty, expected a header line such as 'step,lr,loss' and a row a checkpoint")
     if text.lstrip()[0] in "{[":
         return _json(path, text)
-    if lines := [(match.group(), text.count("\n", 0, match.start()) + 1) for match in _LOG_LINE.finditer(text)]:
-        records = [dict(_PAIR.findall(line)) for line, _ in lines]
-        return _of_records(path, records, [f"line {number}" for _, number in lines])
+    if records := log_records(text):
+        return _of_records(path, list(records.values()), [f"line {number}" for number in records])
     return _delimited(path, text)
 
 
 def _decoded(path: Path, content: bytes) -> str:
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if len(content) > 3 and not any(content[1:64:2]) and all(content[:64:2]):
+        encoding = "utf-16-le"  # without its mark
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -86,10 +90,11 @@ def _delimited(path: Path, text: str) -> Table:
     """Comma, semicolon, tab, bar or blanks between cells; a line that was not written to its end is left out."""
     import pandas
 
+    text, said = bare_rows(text)
     before = len(text) - len(text.lstrip("\n \t"))
     first = text.count("\n", 0, before)
     head = re.sub(r'"[^"\n]*"', "", text[before:].partition("\n")[0])
-    separator = max(",;\t|", key=head.count)
+    separator = said or max(",;\t|", key=head.count)
     options: dict[str, Any] = {"sep": separator if separator in head else r"\s+"}
     try:
         frame = pandas.read_csv(
@@ -122,7 +127,10 @@ def _delimited(path: Path, text: str) -> Table:
             f"{path}, {places[min(short)]}: has fewer cells than the header, expected {len(header)}; repair or delete "
             "the line"
         )
-    rows, kept = [cells[k] for k in filled[1:]], [places[k] for k in filled[1:]]
+    body = [k for k in filled[1:] if [cell.strip() for cell in cells[k]] != header]
+    if len(body) < len(filled) - 1:
+        notes += ("left out header lines that come again",)
+    rows, kept = [cells[k] for k in body], [places[k] for k in body]
     return Table(str(path), header, rows, kept, notes, decimal_comma=separator != "," and separator in head)
 
 
@@ -141,14 +149,7 @@ def _json(path: Path, text: str) -> Table:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return _json_lines(path, text)
-    if isinstance(found, Mapping):
-        columns = {name: values for name, values in found.items() if isinstance(values, list)}
-        if isinstance(found.get("log_history"), list):
-            found = found["log_history"]
-        elif columns and len({len(values) for values in columns.values()}) == 1:
-            found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        else:
-            found = [found]
+    found = records_of(found)
     if not all(isinstance(record, Mapping) for record in found):
         raise LossCurveError(
             f"{path}: holds JSON, but no records, expected a list of records such as {{'step': 1, 'loss': 5.0}}, one a "
@@ -193,23 +194,38 @@ def _flat(record: Mapping[str, Any], before: str = "", depth: int = 3) -> dict[s
     return cells
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, content: bytes) -> Table:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise LossCurveError(f"{path}: Parquet files need pyarrow: pip install 'tsl_jax[parquet]'") from error
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
     except (ValueError, OSError, pyarrow.ArrowException) as error:
         raise LossCurveError(f"{path}: cannot be read as Parquet ({str(error)[:200]}); restore the file") from error
     names = [name for name in table.column_names if _is_simple(table.schema.field(name).type)]
-    columns = [["" if cell is None else cell for cell in table.column(name).to_pylist()] for name in names]
+    columns = [[_simple(cell) for cell in table.column(name).to_pylist()] for name in names]
+    for index in (table.schema.pandas_metadata or {}).get("index_columns", ()):
+        if isinstance(index, dict) and index.get("kind") == "range" and index.get("name"):
+            names.append(str(index["name"]))
+            columns.append(list(range(index["start"], index["stop"], index["step"])))
     rows = [list(row) for row in zip(*columns, strict=True)]
     return Table(str(path), names, rows, [f"row {number}" for number in range(1, len(rows) + 1)])
+
+
+def _simple(cell: Any) -> Any:
+    if cell is None:
+        return ""
+    return float(cell) if isinstance(cell, decimal.Decimal) else cell
 
 
 def _is_simple(kind: Any) -> bool:
     import pyarrow.types as types
 
-    return types.is_floating(kind) or types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)
+    if types.is_dictionary(kind):  # pandas' categories
+        return _is_simple(kind.value_type)
+    return any(
+        is_kind(kind)
+        for is_kind in (types.is_floating, types.is_integer, types.is_decimal, types.is_string, types.is_large_string)
+    )

@@ -115,7 +115,7 @@ def schedule_from_records(
         step: (rows,) whole numbers, increasing.
         learning_rate: (rows,) rate of the update that follows each row's step, as optax counts.
         warmup_steps: length of the linear warm-up; 0 for none. Rows may lie inside it. Needed unless the first row is
-            step 0; ``None`` then: as the rows say.
+            step 0 or 1; ``None`` then: as the rows say.
         num_steps: updates to cover, at most the last row's step; by default all.
 
     Returns:

@@ -16,6 +16,8 @@ def with_warmup(step: np.ndarray, rate: np.ndarray, length: int | None) -> tuple
     """
     first = int(step[0])
     if length is None:
+        if first == 1:  # one update, whose rate is next to nothing of any sum
+            return np.r_[0, step], np.r_[rate[0], rate]
         if first > 0:
             raise ValueError(
                 f"warmup_steps: the rows begin at step {first} and do not say what came before; give the length of the "

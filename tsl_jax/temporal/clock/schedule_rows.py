@@ -34,6 +34,7 @@ class History:
         step: (rows,) updates done.
         dynamic_time: (rows,) sum of the learning rates.
         learning_rate: (rows,) rate of the last update.
+        peak: (rows,) highest rate of the whole schedule.
         rise: (rows, groups) sum of the changes ``η_k - η_(k-1)`` in a group; 0 where a row has fewer groups.
         log_rate: (rows, groups) ln of the rate changed to, ``η_k``.
         log_time: (rows, groups) ln of the dynamic time since, ``η_k + ... + η_t``.
@@ -49,6 +50,7 @@ class History:
     step: Float[Array | np.ndarray, " rows"]
     dynamic_time: Float[Array | np.ndarray, " rows"]
     learning_rate: Float[Array | np.ndarray, " rows"]
+    peak: Float[Array | np.ndarray, " rows"]
     rise: Float[Array | np.ndarray, "rows groups"]
     log_rate: Float[Array | np.ndarray, "rows groups"]
     log_time: Float[Array | np.ndarray, "rows groups"]
@@ -110,7 +112,7 @@ def history(schedule: Schedule, step: ArrayLike, *, resolution: float = 0.25) ->
         name: np.stack([np.pad(row[i], (0, widest - len(row[i])), constant_values=value) for row in rows])
         for i, (name, value) in enumerate(_PADDING.items())
     }
-    return History(step.astype(np.float64), time, rate[step - 1], **groups)
+    return History(step.astype(np.float64), time, rate[step - 1], np.full(len(step), rate.max()), **groups)
 
 
 def join_histories(histories: Sequence[History]) -> History:

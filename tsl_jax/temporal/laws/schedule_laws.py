@@ -92,6 +92,7 @@ class MultiPowerLaw(ScheduleLaw):
     Attributes:
         parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (nat a unit of rate), ``speed``,
             ``slowness``, ``rate_exponent``.
+        power: of the base loss that the excess grows with; 0 is the published law.
 
     Example:
         >>> from tsl_jax.temporal import history, schedule_from_rates
@@ -100,6 +101,8 @@ class MultiPowerLaw(ScheduleLaw):
         >>> [f"{rate:.2f}" for rate in MultiPowerLaw().lagged_rate(shape, seen)]
         ['0.20', '0.15', '0.10']
     """
+
+    power: float = 0.0
 
     name: ClassVar[str] = "multi_power_law"
     parameters: ClassVar[tuple[Parameter, ...]] = (
@@ -113,6 +116,10 @@ class MultiPowerLaw(ScheduleLaw):
     }
     typical: ClassVar[dict[str, float]] = {"speed": 1.0, "slowness": 0.5, "rate_exponent": 0.5}
 
+    @property
+    def noise_power(self):
+        return self.power
+
     def relaxed(self, params, history):
         scaled = jnp.log(params["speed"]) - params["rate_exponent"] * history.log_rate + history.log_time
         return -jnp.expm1(-params["slowness"] * jax.nn.softplus(scaled))
@@ -120,32 +127,36 @@ class MultiPowerLaw(ScheduleLaw):
 
 @dataclasses.dataclass(frozen=True)
 class MemoryLaw(ScheduleLaw):
-    """Changes relax exponentially in updates n, a fraction fast and the rest slowly, and the excess grows with base²:
+    """Changes relax exponentially, a fraction fast and the rest slowly, and the excess grows with a power of the base:
 
-        ``relaxed = 1 - fast_share · exp(-n / fast_memory) - (1 - fast_share) · exp(-n / slow_memory)``
+        ``relaxed = 1 - fast_share · exp(-m / fast_memory) - (1 - fast_share) · exp(-m / slow_memory)``,
+        ``m = n · (mean rate since the change / peak rate)^rate_power``, n the updates since
 
-    The lagged rate is so a mixture of two moving averages of the learning rate. As many parameters as the multi-power
-    law; preferred to it, and the power 2 to 0 and 1, by the leave-one-run-out errors on the training curves of
-    arXiv 2503.12811 (``python -m benchmarks laws``).
+    The lagged rate is so a mixture of two moving averages of the learning rate. The lower the rate, the slower the loss
+    follows, though less than in proportion. As many parameters as the multi-power law; both powers are chosen by what
+    `choose_laws` finds on sizes that are not judged (``python -m benchmarks laws``).
 
     Attributes:
         power: of the base loss that the excess grows with.
-        parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (1/(nat·rate) at power 2),
-            ``fast_memory``, ``slow_memory`` (updates), ``fast_share``.
+        rate_power: of the learning rate that the memory's pace goes with: 0, updates whatever the rate; 1, dynamic
+            time.
+        parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (nat^(1 - power) a unit of rate),
+            ``fast_memory``, ``slow_memory`` (updates at the peak rate), ``fast_share``.
 
     Example:
         >>> from tsl_jax.temporal import history, schedule_from_rates
         >>> seen = history(schedule_from_rates([0.2] * 100 + [0.1] * 400), [100, 101, 500])
         >>> shape = dict(fast_memory=1.0, slow_memory=10.0, fast_share=0.5)
-        >>> [f"{rate:.2f}" for rate in MemoryLaw().lagged_rate(shape, seen)]
+        >>> [f"{rate:.2f}" for rate in MemoryLaw(rate_power=0.0).lagged_rate(shape, seen)]
         ['0.20', '0.16', '0.10']
     """
 
-    power: float = 2.0
+    power: float = 3.0
+    rate_power: float = 0.5
 
     name: ClassVar[str] = "memory_law"
     parameters: ClassVar[tuple[Parameter, ...]] = (
-        *(FLOOR, COEFFICIENT, EXPONENT, Parameter("excess", "1/(nat·rate)")),
+        *(FLOOR, COEFFICIENT, EXPONENT, Parameter("excess", "nat^(1-power)/rate")),
         *(Parameter("fast_memory", "updates"), Parameter("slow_memory", "updates"), Parameter("fast_share", "1")),
     )
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {
@@ -162,6 +173,9 @@ class MemoryLaw(ScheduleLaw):
 
     def relaxed(self, params, history):
         updates = jnp.asarray(history.updates)
+        if self.rate_power:
+            mean_rate = history.log_time - jnp.log(updates) - jnp.log(jnp.asarray(history.peak))[:, None]
+            updates = updates * jnp.exp(self.rate_power * mean_rate)
         fast, slow = (-jnp.expm1(-updates / params[name]) for name in ("fast_memory", "slow_memory"))
         return params["fast_share"] * fast + (1 - params["fast_share"]) * slow
 
