@@ -119,6 +119,10 @@ def import_or_find(
         raise StoreError(
             f"out: got {type(out).__name__}, expected a path or a Zarr store: {swapped}call import_losses(losses, path)"
         )
+    if isinstance(source, LossStore):
+        raise StoreError(
+            f"{source.name}: is a loss store already, which every function takes; rechunk writes it in another layout"
+        )
     steps, tokens, attributes = given
     location = locate(out, writable=True)
     scratch = location.directory.parent if location.directory is not None else None
