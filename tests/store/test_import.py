@@ -368,6 +368,7 @@ def wrong(tmp_path_factory):
         ("empty.csv", {}, r"is empty, expected a header"),
         ("curve.csv", {}, r"expected one that numbers the tokens"),
         ("bad.csv", {}, r"column 'step_2' holds 'x' \(row 0\), expected numbers"),
+        ("twice.csv", {"steps": [7]}, r"column step has 1 steps, 5 to 5, and others were given"),
         ("twice.csv", {}, r"token 1 has two losses at step 5"),
         ("domains.csv", {}, r"domain of its token is another than at other steps"),
         ("transposed.csv", {}, r"a row a step and a column a token, transpose it"),
