@@ -52,12 +52,12 @@ def buckets_data(
         curves: of `tsl_jax.jobs.bucket_losses` with this window.
     """
     kept = curves.axis > 0 if scale == "log" else np.ones(len(curves.axis), bool)
-    means = [
+    score, weight = (
         np.array([values[weights.bucket == k].mean() for k in range(len(curves.loss))])
         for values in (weights.score, weights.weight)
-    ]
+    )
     falls = curves.fall, curves.fall_stderr
-    return BucketsData(axis_name, scale, curves.axis[kept], curves.loss[:, kept], window, *means, *falls)
+    return BucketsData(axis_name, scale, curves.axis[kept], curves.loss[:, kept], window, score, weight, *falls)
 
 
 def draw_buckets(data: BucketsData) -> "Figure":
