@@ -42,8 +42,8 @@ def read_long(
     given = wanted.checkpoints.get("step", at_step)
     if not np.array_equal(given, at_step):
         raise StoreError(
-            f"{frames.name}: its column {step} has {len(at_step)} steps, {at_step[0]} to {at_step[-1]}, and others were "
-            f"given ({given.size}); leave out --steps (steps=)"
+            f"{frames.name}: its column {step} has {len(at_step)} steps, {at_step[0]} to {at_step[-1]}, and others "
+            f"were given ({given.size}); leave out --steps (steps=)"
         )
     assert dtype is not None
     dtype = np.dtype(np.float32) if frames.text or dtype.kind != "f" else dtype
