@@ -20,6 +20,7 @@ ROOT = Path(tsl_jax.__file__).parent
 
 PUBLIC = {
     "Category",
+    "ChinchillaLaw",
     "FAMILIES",
     "Family",
     "Fit",
@@ -43,6 +44,7 @@ PUBLIC = {
     "decompose",
     "evolution",
     "fit",
+    "fit_size_law",
     "fit_store",
     "forecast",
     "least_squares",

@@ -39,6 +39,7 @@ def test_the_commands_are_these(tsl):
         "forecast",
         "timescale",
         "rank",
+        "scaling",
         "score",
         "simulate",
         "bench",

@@ -21,6 +21,7 @@ from . import (
     positions,
     rank,
     rechunk,
+    scaling,
     score,
     simulate,
     spectrum,
@@ -49,6 +50,7 @@ app.command("positions")(positions.positions)
 app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
+app.command("scaling")(scaling.scaling)
 app.command("score")(score.score)
 app.command("simulate")(simulate.simulate)
 app.command("bench")(bench.bench)

@@ -21,6 +21,8 @@ from .laws.schedule_laws import (
     StepPowerLaw,
     TimePowerLaw,
 )
+from .laws.size_fit import ComputeOptimum, SizeLawFit, fit_size_law
+from .laws.size_laws import SIZE_LAWS, ChinchillaLaw, KaplanLaw, SizeLaw
 from .positions.bins import log_bins
 from .positions.courses import Evolution, evolution
 from .positions.even_fall import Evenness, evenness
@@ -33,9 +35,12 @@ from .positions.separation_point import Separation, separation
 __all__ = [
     "FORMS",
     "SCHEDULE_LAWS",
+    "SIZE_LAWS",
     "AnnealingLaw",
     "AxisComparison",
+    "ChinchillaLaw",
     "Collapse",
+    "ComputeOptimum",
     "Evenness",
     "Evolution",
     "Forecast",
@@ -43,6 +48,7 @@ __all__ = [
     "Form",
     "Growth",
     "History",
+    "KaplanLaw",
     "LawFit",
     "LawFitOptions",
     "LossCurve",
@@ -54,6 +60,8 @@ __all__ = [
     "Schedule",
     "ScheduleLaw",
     "Separation",
+    "SizeLaw",
+    "SizeLawFit",
     "StepPowerLaw",
     "TimeLaw",
     "TimePowerLaw",
@@ -62,6 +70,7 @@ __all__ = [
     "evenness",
     "evolution",
     "fit_law",
+    "fit_size_law",
     "forecast",
     "forecast_positions",
     "growth_exponent",
