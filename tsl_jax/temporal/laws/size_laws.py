@@ -51,7 +51,11 @@ class SizeLaw(abc.ABC):
 class ChinchillaLaw(SizeLaw):
     """``L = floor + size_coefficient · N^-size_exponent + data_coefficient · D^-data_exponent``.
 
-    E, A, α, B and β of arXiv 2203.15556, fitted as there by `tsl_jax.temporal.fit_size_law`.
+    E, A, α, B and β of arXiv 2203.15556, fitted as there by `tsl_jax.fit_size_law`.
+
+    Attributes:
+        name: ``"chinchilla"``.
+        parameters: the five, with their units.
 
     Example:
         >>> import numpy as np, tsl_jax as tsl
@@ -103,6 +107,10 @@ class KaplanLaw(SizeLaw):
     """``L = ((size_scale / N)^(size_exponent / data_exponent) + data_scale / D)^data_exponent``, without a floor.
 
     Equation 1.5 of arXiv 2001.08361: N_c, α_N, D_c and α_D.
+
+    Attributes:
+        name: ``"kaplan"``.
+        parameters: the four, with their units.
 
     Example:
         >>> import numpy as np
