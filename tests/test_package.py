@@ -235,7 +235,7 @@ def test_what_a_docstring_lacks_is_seen():
 
 
 @pytest.mark.parametrize(
-    "package", ["tsl_jax.curves", "tsl_jax.fitting", "tsl_jax.store", "tsl_jax.stream", "tsl_jax.jobs"]
+    "package", ["tsl_jax.curves", "tsl_jax.fitting", "tsl_jax.store", "tsl_jax.stream", "tsl_jax.jobs", "tsl_jax.plots"]
 )
 def test_what_packages_offer_is_documented(package):
     module = importlib.import_module(package)

@@ -108,6 +108,26 @@ def test_the_tail_drawn_has_the_area_of_the_events_in_it(analysis, columns):
     assert np.trapezoid(law, np.log(axis)) == pytest.approx(inside.sum() / learned.sum(), rel=0.02)
 
 
+def test_a_tail_is_a_straight_line_on_logarithmic_axes(analysis):
+    data = spectrum_parts_data(analysis)
+    axes = draw_spectrum_parts(data).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    (line,) = (each for each in axes.get_lines() if len(each.get_xdata()) == len(data.tail_curve[0]))
+    slopes = np.diff(np.log(line.get_ydata())) / np.diff(np.log(line.get_xdata()))
+    np.testing.assert_allclose(slopes, 1 - data.tail[0], atol=1e-3)
+    low, high = axes.get_ylim()
+    assert low < line.get_ydata().min()
+    assert np.nanmax(data.density.high) < high
+
+
+def test_shares_of_energy_fill_their_axis(analysis):
+    data = singular_spectrum_data(analysis)
+    low, high = draw_singular_spectrum(data).axes[0].get_ylim()
+    least = min(fraction.value.min() for fraction in data.energy.values())
+    assert high < 2
+    assert low <= max(least, 1e-5) < 10 * low or low == 1e-2
+
+
 def test_pulses_by_learning_time_have_the_drops_of_their_events(analysis, columns):
     data = aligned_pulses_data(analysis)
     learned = columns["category"] == Category.LEARNED

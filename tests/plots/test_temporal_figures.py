@@ -34,6 +34,11 @@ def test_the_law_is_drawn_as_it_is(planted):
     data = position_law_data(*planted, point, curves=3, bins=6)
     np.testing.assert_allclose(data.axis, STEP)  # the checkpoint at 0 is left out
     np.testing.assert_allclose(data.params["amplitude"], AMPLITUDE[:, 0], rtol=1e-3)
+    for name in ("amplitude", "rate", "floor"):
+        np.testing.assert_array_equal(data.errors[name], np.asarray(planted[1].stderr[name])[1:])
+        (bars,) = draw_position_law(data).axes[1 + ("amplitude", "rate", "floor").index(name)].containers
+        ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
+        np.testing.assert_allclose(ends[:, 1], data.params[name] + data.errors[name], rtol=1e-6)
     assert data.shown[-1] == STEP[-1]
     assert len(data.shown) == 3
     rows = np.searchsorted(STEP, data.shown)

@@ -30,6 +30,16 @@ def picture_of(what: str) -> Any:
     return unless_given("none", f"Draw {what} into this file.")
 
 
+def _format(text: Any) -> str:
+    return str(text).removeprefix(".")
+
+
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format", help="What Matplotlib writes: png, svg, pdf, jpg, webp, ...", metavar="FORMAT", callback=_format
+    ),
+]
 SigmoidFits = Annotated[str, argument("FITS", "Fit store of sigmoids: a directory, a zip file or a URL.")]
 Replicates = Annotated[int, typer.Option(min=20, help="Replicates of the bootstrap over sequences.")]
 BootstrapSeed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]

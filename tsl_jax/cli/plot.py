@@ -7,7 +7,7 @@ import typer
 
 from . import parsing
 from .console import Debug, Json, reporting, write_json
-from .options import argument, unless_given
+from .options import Format, argument, unless_given
 from .output_files import check_picture
 from .streams import output_console, say
 
@@ -33,9 +33,7 @@ def plot(
     out: Annotated[
         Path, typer.Option(help=f"Folder for the pictures ({', '.join(PICTURES)}); it is made if it is absent.")
     ] = Path("pictures"),
-    ending: Annotated[
-        str, typer.Option("--format", help="What Matplotlib writes: png, svg, pdf, jpg, webp, ...", metavar="FORMAT")
-    ] = "png",
+    ending: Format = "png",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -48,7 +46,7 @@ def plot(
     with reporting(as_json, debug):
         from ..store import open_fits, open_losses
 
-        files = {name: out / f"{name}.{ending.removeprefix('.')}" for name in PICTURES}
+        files = {name: out / f"{name}.{ending}" for name in PICTURES}
         for path in files.values():
             check_picture(path, "--format, --out")
         opened = open_losses(losses), open_fits(fits)

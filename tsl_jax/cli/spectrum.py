@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Debug, Json, reporting, write_json
-from .options import BootstrapSeed, Replicates, SigmoidFits, unless_given
+from .options import BootstrapSeed, Format, Replicates, SigmoidFits, unless_given
+from .output_files import check_picture
 from .spectrum_numbers import describe
 from .spectrum_words import print_description
 from .streams import output_console, say
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..jobs import Analysis
     from ..store import FitStore
 
-PICTURES = ("spectrum.png", "pulses.png", "modes.png")
+PICTURES = ("spectrum", "pulses", "modes")
 #: Token coordinates that are grouped by where nothing is asked for and the store has them.
 _USUAL = ("domain", "token_frequency", "position", "dependency_length")
 
@@ -59,7 +60,7 @@ _Level = Annotated[float, typer.Option(help="Share of the replicates inside a ba
 _Out = Annotated[
     Path | None,
     typer.Option(
-        help=f"Directory for the pictures ({', '.join(PICTURES)}, and groups_NAME.png for each coordinate); by default "
+        help=f"Directory for the pictures ({', '.join(PICTURES)}, and groups_NAME for each coordinate); by default "
         "none are drawn."
     ),
 ]
@@ -77,6 +78,7 @@ def spectrum(
     level: _Level = 0.9,
     seed: BootstrapSeed = 0,
     out: _Out = None,
+    ending: Format = "png",
     workers: Workers = None,
     scheduler: Scheduler = None,
     as_json: Json = False,
@@ -102,6 +104,7 @@ def spectrum(
             field, _, rest = str(error).removeprefix("AnalysisOptions.").partition(": ")
             raise typer.BadParameter(rest, param_hint=f"--{field}") from None
         if out is not None:
+            check_picture(out / f"{PICTURES[0]}.{ending}", "--format, --out")
             with writing(str(out), "a directory of this name", kept="Nothing was read."):
                 out.mkdir(parents=True, exist_ok=True)
         console = output_console()
@@ -111,7 +114,7 @@ def spectrum(
             read = read_spectrum(store, losses, other_run=other_run, by=groups, bins=bins, client=client)
         analysis = analyse(read, options)
         said = {"fits": fits, "losses": losses, "other_run": other_run} | describe(analysis)
-        said["pictures"] = draw(analysis, out) if out is not None and analysis.events else []
+        said["pictures"] = draw(analysis, out, ending) if out is not None and analysis.events else []
         print_description(console, said)
         if said["pictures"]:
             say(console, "Written: " + ", ".join(said["pictures"]), "green")
@@ -126,7 +129,7 @@ def coordinates(store: "FitStore", by: list[str] | None) -> list[str]:
     return [] if by == ["none"] else by
 
 
-def draw(analysis: "Analysis", out: Path) -> list[str]:
+def draw(analysis: "Analysis", out: Path, ending: str = "png") -> list[str]:
     """Write the pictures into a directory and return their paths."""
     from .. import plots
 
@@ -138,7 +141,8 @@ def draw(analysis: "Analysis", out: Path) -> list[str]:
     names: list[str] = list(PICTURES)
     for name in analysis.groups:
         figures.append(plots.draw_group_spectra(plots.group_spectra_data(analysis, name)))
-        names.append(f"groups_{name}.png")
-    for figure, name in zip(figures, names, strict=True):
-        plots.save(figure, out / name)
-    return [str(out / name) for name in names]
+        names.append(f"groups_{name}")
+    files = [out / f"{name}.{ending}" for name in names]
+    for figure, path in zip(figures, files, strict=True):
+        plots.save(figure, path)
+    return [str(path) for path in files]

@@ -1,4 +1,25 @@
-"""Pictures of fits and forecasts: for each first the data that would be drawn, then the drawing."""
+"""Pictures of fits and forecasts: for each first the data that would be drawn, then the drawing, then a file.
+
+``NAME_data(...)`` returns plain arrays in a frozen dataclass, ``draw_NAME(data)`` a figure of Matplotlib, `save` writes
+it as the ending of its file says. No global state of Matplotlib is read or changed.
+
+`tokens_data`, `learning_times_data` and `mean_loss_data` take open stores, their paths, or fits in memory with their
+axis (``time=``); `plot_tokens` reads and draws at once. Pictures of a spectrum take what `tsl_jax.jobs.analyse` returns
+for a store, those of laws and forecasts what `tsl_jax.temporal` returns, that of runs what `tsl_jax.compare` does.
+
+Example:
+    >>> import jax.numpy as jnp, tempfile, pathlib, tsl_jax as tsl
+    >>> step = jnp.geomspace(1.0, 1000.0, 40)
+    >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [100.0], [110.0]])) ** 2)
+    >>> fit = tsl.fit(tsl.Sigmoid(), step, losses)
+    >>> times = learning_times_data(fit, time=step, bins=4)
+    >>> times.groups[0].falling.tolist(), round(times.groups[0].median)
+    ([0, 1, 2, 0], 100)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(draw_learning_times(times), f"{folder}/pictures/times.svg")
+    ...     [path.name for path in pathlib.Path(folder, "pictures").iterdir()]
+    ['times.svg']
+"""
 
 from ..jobs.learning_times import DomainTimes, LearningTimes, learning_times_data
 from .forecast import ForecastCurves, draw_forecast, forecast_data

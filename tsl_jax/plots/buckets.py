@@ -52,12 +52,18 @@ def buckets_data(
         curves: of `tsl_jax.jobs.bucket_losses` with this window.
     """
     kept = curves.axis > 0 if scale == "log" else np.ones(len(curves.axis), bool)
-    means = [
-        np.array([values[weights.bucket == k].mean() for k in range(len(curves.loss))])
-        for values in (weights.score, weights.weight)
-    ]
-    falls = curves.fall, curves.fall_stderr
-    return BucketsData(axis_name, scale, curves.axis[kept], curves.loss[:, kept], window, *means, *falls)
+    members = [weights.bucket == bucket for bucket in range(len(curves.loss))]
+    return BucketsData(
+        axis_name=axis_name,
+        scale=scale,
+        axis=curves.axis[kept],
+        loss=curves.loss[:, kept],
+        window=window,
+        score=np.array([weights.score[inside].mean() for inside in members]),
+        weight=np.array([weights.weight[inside].mean() for inside in members]),
+        fall=curves.fall,
+        fall_stderr=curves.fall_stderr,
+    )
 
 
 def draw_buckets(data: BucketsData) -> "Figure":

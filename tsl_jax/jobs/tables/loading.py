@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ...curves import Family
+from ...curves import FAMILIES, Family
 from ...fitting import Fit
-from ...store import FitStore, StoredFit
+from ...store import FitStore, StoredFit, StoreError
 from ..predict import family_of
 
 #: Tokens that are read together where those wanted are far from each other.
@@ -41,6 +41,9 @@ def load_fit(fits: FitStore, index: Any = slice(None), *, family: Family | None 
         >>> len(fits), fits[1].params["learning_time"].round(1).item()
         (2, 800.0)
     """
+    if family is None and fits.family not in FAMILIES:
+        how = "tsl_jax.jobs.load_fit(fits, index, family=...)"
+        raise StoreError(f"{fits.name}: family {fits.family!r} is none of {', '.join(FAMILIES)}; read rows with {how}")
     family = family or family_of(fits)
     if isinstance(index, slice) and index.step in (None, 1):
         return _as_fit(fits.read(index), family)
