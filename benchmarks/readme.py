@@ -18,8 +18,8 @@ from . import page_tables, record
 from .cluster import costs, distributed
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
-from .stream import end_to_end as stream
 from .spectrum import law as spectrum_law
+from .stream import end_to_end as stream
 from .stream import memory, memory_plot
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -9,11 +9,15 @@ and `p * g` with the measured derivative; and splits what `p * g` misses by caus
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from .. import record
 
+Scale = Literal["log", "linear"]
+Noise = Literal["independent", "correlated"]
+
 #: Columns of the table: scale of the sigmoids, and what is taken for their noise.
-FITS = (("log", "independent"), ("linear", "independent"), ("log", "correlated"))
+FITS: tuple[tuple[Scale, Noise], ...] = (("log", "independent"), ("linear", "independent"), ("log", "correlated"))
 _SCORES = {
     "mean fit of mean loss": "mean of the fits against the mean loss, R²",
     "implied of observed": "implied derivative (all tokens' own pulses) against the observed one, R²",
@@ -46,7 +50,7 @@ def main(argv: list[str] | None = None) -> dict:
     return result
 
 
-def _compared(losses: str, scale: str, noise: str, replicates: int) -> dict:
+def _compared(losses: str, scale: Scale, noise: Noise, replicates: int) -> dict:
     import tsl_jax as tsl
     from tsl_jax.jobs import AnalysisOptions, analyse, read_spectrum
 
