@@ -24,6 +24,7 @@ BENCHMARKS = {
     "simulation": "laws.simulation",
     "spectrum": "spectrum.speed",
     "spectrum_forecast": "spectrum.forecast",
+    "spectrum_law": "spectrum.law",
     "stream": "stream.end_to_end",
 }
 

@@ -18,6 +18,7 @@ from . import page_tables, record
 from .cluster import costs, distributed
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
+from .spectrum import law as spectrum_law
 from .stream import end_to_end as stream
 from .stream import memory, memory_plot
 
@@ -106,6 +107,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "laws": page_tables.laws,
     "forecasts": page_tables.forecast_runs,
     "spectrum_forecast": page_tables.spectrum_forecast,
+    "spectrum_law": spectrum_law.table,
     "reweighting": page_tables.reweighting,
     "collect": page_tables.collect,
 }
