@@ -41,6 +41,7 @@ def test_the_commands_are_these(tsl):
         "rank",
         "score",
         "simulate",
+        "report",
         "bench",
         "collect",
     ]

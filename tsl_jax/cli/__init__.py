@@ -21,6 +21,7 @@ from . import (
     positions,
     rank,
     rechunk,
+    report,
     score,
     simulate,
     spectrum,
@@ -50,6 +51,7 @@ app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
 app.command("score")(score.score)
 app.command("simulate")(simulate.simulate)
+app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.add_typer(collect.app)
 
