@@ -1,5 +1,5 @@
 from . import data, plots, reshape, simulate
-from .collection import collect
+from .collection import LossWriter, collect
 from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
 from .fitting import (
     Category,
@@ -36,6 +36,7 @@ __all__ = [
     "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
+    "LossWriter",
     "NoiseModel",
     "Parameter",
     "PowerLaw",

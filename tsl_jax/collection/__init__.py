@@ -4,5 +4,15 @@ from .budgets import frontier
 from .checkpoints import Checkpoint, orbax_checkpoints
 from .hf import collect_hf
 from .job import CheckpointReport, collect
+from .loss_writer import LossWriter, RestartWarning
 
-__all__ = ["Checkpoint", "CheckpointReport", "collect", "collect_hf", "frontier", "orbax_checkpoints"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointReport",
+    "LossWriter",
+    "RestartWarning",
+    "collect",
+    "collect_hf",
+    "frontier",
+    "orbax_checkpoints",
+]

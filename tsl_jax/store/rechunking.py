@@ -16,6 +16,7 @@ from .lock import writer_lock
 from .losses import LossStore, open_losses_at
 from .own_files import remove_partial_files
 from .presence import list_objects
+from .rank_columns import find_rank_columns
 from .reading import Absent, read_rows
 from .resumption import resumed_losses
 from .schema import MissingChunks, checked_missing_chunks
@@ -54,7 +55,8 @@ def rechunk(
     layout goes on where it was, if the source still begins and goes on the same there; else it begins anew.
 
     Args:
-        source: a loss store, of any chunks; or one array a checkpoint, see `find_checkpoint_arrays`.
+        source: a loss store, of any chunks; or one array a checkpoint, see `find_checkpoint_arrays`; or what
+            `tsl.LossWriter` wrote.
         target: where to write; a path, a URL or a Zarr store that holds no store yet.
         dtype: float16, float32 or float64; that of the source by default.
         chunk_tokens: tokens in a chunk; by default chunks take about 1 MiB.
@@ -102,7 +104,7 @@ def rechunk_or_find(
 ) -> tuple[LossStore, bool]:
     """`rechunk`, and whether anything was written: not where the target held just that already."""
     checked_missing_chunks(missing_chunks)
-    found = source if isinstance(source, LossStore) else find_checkpoint_arrays(source, missing_chunks)
+    found = source if isinstance(source, LossStore) else _columns(source, missing_chunks)
     found = found or _open_encoded(cast(StoreLike, source), missing_chunks)
     location = locate(target, writable=True)
     losses = found if isinstance(found, CheckpointArrays) else found.losses
@@ -211,6 +213,11 @@ def _goes_on(
         if not np.array_equal(now, written, equal_nan=True):
             return False
     return True
+
+
+def _columns(source: StoreLike, missing_chunks: MissingChunks) -> CheckpointArrays | None:
+    """Losses by checkpoint: those of a training loop, or one array each."""
+    return find_rank_columns(source) or find_checkpoint_arrays(source, missing_chunks)
 
 
 def _open_encoded(source: StoreLike, missing_chunks: MissingChunks) -> LossStore:

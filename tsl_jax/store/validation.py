@@ -1,5 +1,6 @@
 """The two schemas on disk, checked: every violation at once, as data."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,12 +9,13 @@ import zarr
 
 from .dimension_checks import check_lengths
 from .encodings import check_encoding
-from .errors import NOT_STORED_COORDINATE_CURE, ChunkError, InvalidStoreError, Violation
+from .errors import NOT_STORED_COORDINATE_CURE, ChunkError, InvalidStoreError, StoreError, Violation
 from .fit_validation import check_fits
 from .limits import check_sizes
 from .location import Location, arrays_of
 from .reading import Absent, read_rows
 from .schema import (
+    BY_CHECKPOINT,
     CHECKPOINT,
     KNOWN_AXES,
     LOSS_DTYPES,
@@ -91,9 +93,25 @@ def raise_if_invalid(
     location: Location, group: zarr.Group, kind: str, absent: Absent = "refuse", *, encoded: bool = False
 ) -> None:
     """Raise one error that lists every violation; see `check`."""
+    if kind == "losses" and group.attrs.get("tsl_kind") == BY_CHECKPOINT:
+        words = f"{shlex.quote(location.name)} {shlex.quote(whole_name(location.name))}"
+        raise StoreError(
+            f"{location.name}: holds losses by checkpoint, as LossWriter writes them while a model trains; write them "
+            f"as whole trajectories first: tsl rechunk {words}"
+        )
     errors = [violation for violation in check(group, kind, absent, encoded=encoded) if violation.level == "error"]
     if errors:
         raise InvalidStoreError(location.name, kind, errors)
+
+
+def whole_name(name: str) -> str:
+    """A name for the loss store that is made of losses by checkpoint.
+
+    Example:
+        >>> whole_name("run/by_step.zarr"), whole_name("run")
+        ('run/by_step_whole.zarr', 'run_whole.zarr')
+    """
+    return f"{name.rstrip('/').removesuffix('.zarr')}_whole.zarr"
 
 
 def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
