@@ -5,6 +5,7 @@ from .checkpoints import Checkpoint, orbax_checkpoints
 from .hf import collect_hf
 from .job import CheckpointReport, collect
 from .loss_writer import LossWriter, RestartWarning
+from .token_losses import token_nll
 
 __all__ = [
     "Checkpoint",
@@ -15,4 +16,5 @@ __all__ = [
     "collect_hf",
     "frontier",
     "orbax_checkpoints",
+    "token_nll",
 ]
