@@ -11,7 +11,7 @@ from ..store import LossStore, StoreError, StoreLike
 from .checkpoints import Checkpoint
 from .hf_folders import quiet_transformers, trainer_checkpoints
 from .hf_losses import TorchEvaluator
-from .hf_text import Tokenize, read_texts, rows_of, steps_of, token_ids
+from .hf_text import first_id_of, read_texts, rows_of, steps_of, token_ids, tokenize_with
 from .job import Report, run
 
 _BLOCK_BYTES = 2**28
@@ -87,8 +87,8 @@ def collect_hf(
         texts = read_texts([text] if isinstance(text, str | Path) else text)
         sources = {revision: _source(model, revision) for revision in revisions}
         tokenizers = {name: _tokenizer(model, name, *source, tokenizer) for name, source in sources.items()}
-        first_id = _first_id(next(iter(tokenizers.values())))
-        ids = token_ids(texts, {revision: _tokenize(found) for revision, found in tokenizers.items()})
+        first_id = first_id_of(next(iter(tokenizers.values())))
+        ids = token_ids(texts, {revision: tokenize_with(found) for revision, found in tokenizers.items()})
         checkpoints = _checkpoints(model, zip(numbers, revisions, strict=True), sources, getattr(torch, precision))
         where = list(devices or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"])
         return run(
@@ -165,13 +165,3 @@ def _from(kind: str, model: str, revision: str, name: str, keywords: dict[str, A
             f"revisions: {revision!r} of {model} cannot be loaded ({kind}: {reason}). Check the names of the model "
             f"and of the revision, and the connection{_OWN_TOKENIZER if kind == 'AutoTokenizer' else ''}."
         ) from error
-
-
-def _tokenize(tokenizer: Any) -> Tokenize:
-    return lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-
-
-def _first_id(tokenizer: Any) -> int | None:
-    """What the tokenizer puts before a text by itself, if it does."""
-    ids = tokenizer("a")["input_ids"]
-    return ids[0] if ids and tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None
