@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tsl_jax.collection import LossWriter, RestartWarning
-from tsl_jax.collection.numbered import dealt, numbered
+from tsl_jax.collection.validation_batches import dealt, numbered
 from tsl_jax.curves import Sigmoid
 from tsl_jax.jobs import fit_store
 from tsl_jax.store import StoreError, open_fits, rechunk

@@ -96,7 +96,7 @@ def sglang(*triples, **about):
         (
             losses_of_sglang,
             [sglang((None, 3, None), (None, 4, None))],
-            r"\[1\]: got None, .*the first token has none",
+            r"\[1\]: got None, .*the first token alone has none",
         ),
         (losses_of_sglang, [sglang((-1.0, 3, None), prompt_tokens=9)], "of 1 tokens of 9; ask for all"),
     ],

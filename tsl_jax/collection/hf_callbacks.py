@@ -11,8 +11,8 @@ from .final_loss import FinalLoss
 from .hf_losses import batch_losses
 from .host_arrays import rank_and_ranks
 from .loss_writer import LossWriter
-from .numbered import dealt, numbered
 from .torch_schedules import rates_of_scheduler
+from .validation_batches import dealt, numbered
 
 try:
     from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
@@ -57,13 +57,18 @@ class LossCallback(TrainerCallback):
         """Open the output; measure the model before its first update."""
         rank, ranks = rank_and_ranks()
         start = state.global_step or None
+        if str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
+            warnings.warn(
+                "LossCallback: measures at evaluations, and there are none; set eval_strategy and eval_steps",
+                stacklevel=2,
+            )
         self.writer = LossWriter(self._out, rank, ranks, start, **self._options)
         if start is None:
             self._measure(args, state, given["model"])
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Measure."""
-        if self.writer is not None:
+        """Measure, once a step however many evaluation sets there are."""
+        if self.writer is not None and state.global_step not in self.writer.steps:
             self._measure(args, state, given["model"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:

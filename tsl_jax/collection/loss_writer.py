@@ -32,7 +32,8 @@ class LossWriter:
     all ranks have written it, and one that a kill left half-written never does. Rows are ordered by sequence and
     position whatever the order they come in, and a digest of them sees to it that all checkpoints have the same tokens.
     What is written is not changed: after a restart from an earlier checkpoint the later ones are set aside, which a
-    `RestartWarning` says, and kept on disk. `tsl rechunk` (or `to_store`) makes the loss store that `tsl fit` takes.
+    `RestartWarning` says, and kept on disk; for that, make the writers of all ranks before training goes on. `tsl
+    rechunk` (or `to_store`) makes the loss store that `tsl fit` takes.
 
     Args:
         out: where: a path, a URL or a Zarr store; the same for all ranks.

@@ -129,7 +129,8 @@ def _losses(name: str, values: list[Any]) -> list[float]:
         known = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not known or math.isnan(value) or not _ZERO < value < 1e-6:
             raise StoreError(
-                f"{name}[{place}]: got {value!r}, expected a finite log-probability, at most 0; only the first token has none"
+                f"{name}[{place}]: got {value!r}, expected a finite log-probability, at most 0; the first token alone "
+                "has none"
             )
     return [max(0.0, -float(value)) for value in values]
 
