@@ -1,5 +1,6 @@
 """The estimate of the final loss beside a run: what is asked, when, and what comes of it."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -67,13 +68,24 @@ def test_what_is_asked_and_what_comes_back(worker):
     assert question["step"] == list(range(10, 110, 10))
     assert question["last_step"] == 1000
     np.testing.assert_array_equal(question["learning_rate"], rates)
-    worker().answer = answer(question, None)
+    numbers = {"step": 1000.0, "seen": 100.0, "mean": 3.0, "low": 2.0, "high": 4.0, "scheduled": True}
+    worker().answer = {"estimate": numbers}
     estimate = final.poll()
-    assert estimate.low < estimate.mean < estimate.high
-    assert (estimate.seen, estimate.step, estimate.scheduled) == (100, 1000, False)
+    assert dataclasses.asdict(estimate) == numbers
     assert sorted(estimate.logged()) == ["final_loss", "final_loss_high", "final_loss_low"]
     assert "learning_rate" not in worker().questions[1]  # it knows them
     assert final.poll() is None
+
+
+def test_the_other_process_forecasts():
+    final = fed(FinalLoss(10_000, every=0), range(100, 2000, 50))
+    assert final.poll() is None
+    final.wait(300)
+    estimate = final.poll()
+    assert abs(estimate.mean - 3.2) < 0.05
+    assert estimate.low < estimate.mean < estimate.high
+    assert (estimate.seen, estimate.step, estimate.scheduled) == (1950, 10_000, False)
+    final.close()
 
 
 def test_a_run_that_goes_back_forgets_what_came_after(worker):
