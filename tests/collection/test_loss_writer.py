@@ -284,6 +284,8 @@ def test_a_store_in_memory(tmp_path):
 def test_the_commands_name_the_step_that_makes_a_loss_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write("by_step.zarr", (10, 20, 40, 80, 160, 320))
+    validated = CliRunner().invoke(app, ["validate", "by_step.zarr"])
+    assert "make a loss store of it with tsl rechunk" in validated.stdout + validated.stderr
     refused = CliRunner().invoke(app, ["fit", "by_step.zarr", "fits.zarr"])
     assert refused.exit_code == 1
     command = refused.stderr.strip().replace("\n", " ").partition(" first: ")[2]

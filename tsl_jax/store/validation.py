@@ -41,14 +41,9 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
         encoded: whether numbers may be stored in the ways of netCDF, as the caller decodes them.
     """
     if kind not in ("losses", "fits"):
-        return [
-            Violation(
-                "attribute tsl_kind",
-                f"got {kind!r}",
-                "'losses' or 'fits'",
-                "Set the group attribute: zarr.open_group(store, mode='r+').attrs['tsl_kind'] = 'losses'.",
-            )
-        ]
+        cure = "Set the group attribute: zarr.open_group(store, mode='r+').attrs['tsl_kind'] = 'losses'."
+        cure = "LossWriter wrote it: make a loss store of it with tsl rechunk." if kind == BY_CHECKPOINT else cure
+        return [Violation("attribute tsl_kind", f"got {kind!r}", "'losses' or 'fits'", cure)]
     other = group.attrs.get("tsl_kind")
     if other != kind and other in ("losses", "fits"):  # a sound store in the wrong place: nothing else is of use
         return [
