@@ -139,10 +139,12 @@ class _Worker:
 
     def __init__(self) -> None:
         # No GPU: JAX would take most of the memory of one that training needs.
-        here = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-        own = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": here}
+        own = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+        # -P: no module of the working directory, where training scripts lie, takes the place of a library's.
+        here = str(Path(__file__).parents[2])
+        code = f"import sys; sys.path.append({here!r}); import {_MODULE} as worker; worker.main()"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE],
+            [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
