@@ -80,6 +80,7 @@ class Forecast:
         gain_known: how much of the gain's uncertainty the seen part has removed: 0 says that the forecast of what
             annealing brings is the prior's.
         reach: the last clock of the forecast over the last one seen.
+        seen_fall: how far the learning rate has fallen from its highest value before, as a fraction of its highest.
         unseen_fall: how much further the learning rate falls than was seen, as a fraction of its highest value.
         unseen_rise: how much higher the learning rate gets than was seen, as a fraction of the highest seen.
         num_seen: rows that were seen.
@@ -96,6 +97,7 @@ class Forecast:
     rolling_error: Float[np.ndarray, " laws"]
     gain_known: Float[np.ndarray, ""]
     reach: Float[np.ndarray, ""]
+    seen_fall: Float[np.ndarray, ""]
     unseen_fall: Float[np.ndarray, ""]
     unseen_rise: Float[np.ndarray, ""]
     num_seen: Float[np.ndarray, ""]
@@ -111,7 +113,7 @@ class Forecast:
                 f"the forecast reaches {float(self.reach):.0f} times as far as the seen part: trust the bands, not "
                 "the line"
             )
-        if float(self.unseen_fall) > 0.05 and float(self.gain_known) < 0.5:
+        if float(self.unseen_fall) > 0.05 and (float(self.gain_known) < 0.5 or float(self.seen_fall) < 0.05):
             said.append(
                 f"the learning rate will fall by {float(self.unseen_fall):.0%} of its highest value more than was "
                 "seen: what that brings is a prior, not data"
@@ -211,7 +213,7 @@ def forecast(
         scheduled=np.asarray(rates is not None),
         laws=names,
         reach=_reach(rows, slice(len(known_step)), slice(times.num_seen, None)),
-        unseen_fall=_unseen_fall(rates, step[-1], at[-1]),
+        **_falls(rates, step[-1], at[-1]),
         unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
     )
 
@@ -231,12 +233,13 @@ def _reach(rows: Rows, seen: slice, later: slice) -> np.ndarray:
     return np.exp(clock[later][-1] - clock[seen][-1])
 
 
-def _unseen_fall(rates: np.ndarray | None, last: float, end: float) -> np.ndarray:
-    """How much further the rate falls than up to the last seen step: falls count from the highest rate before them."""
+def _falls(rates: np.ndarray | None, last: float, end: float) -> dict[str, np.ndarray]:
+    """How far the rate falls up to the last seen step, and how much further: from the highest rate before each fall."""
     if rates is None:
-        return np.asarray(0.0)
+        return {"seen_fall": np.asarray(0.0), "unseen_fall": np.asarray(0.0)}
     falls = [part.max() - part[int(np.argmax(part)) :].min() for part in (rates[: max(int(n), 1)] for n in (last, end))]
-    return np.asarray(max(falls[1] - falls[0], 0.0) / rates[: int(end)].max())
+    seen, whole = np.array(falls) / rates[: int(end)].max()
+    return {"seen_fall": np.asarray(seen), "unseen_fall": np.asarray(max(whole - seen, 0.0))}
 
 
 def _highest(rates: np.ndarray, last: float) -> float:
