@@ -20,6 +20,7 @@ ROOT = Path(tsl_jax.__file__).parent
 
 PUBLIC = {
     "Category",
+    "ChinchillaLaw",
     "FAMILIES",
     "Family",
     "Fit",
@@ -44,6 +45,7 @@ PUBLIC = {
     "evolution",
     "export_fits",
     "fit",
+    "fit_size_law",
     "fit_store",
     "forecast",
     "import_losses",

@@ -21,13 +21,24 @@ from .jobs import FitSummary, combine_fits, compare, export_fits, fit_store, pre
 from .runs import with_run_components
 from .spectrum import Spectrum, decompose
 from .store import create_losses, import_losses, open_fits, open_losses, validate
-from .temporal import evolution, forecast, lr_sum, position_law, rank, separation, time_law
+from .temporal import (
+    ChinchillaLaw,
+    evolution,
+    fit_size_law,
+    forecast,
+    lr_sum,
+    position_law,
+    rank,
+    separation,
+    time_law,
+)
 
 __version__: str
 
 __all__ = [
     "FAMILIES",
     "Category",
+    "ChinchillaLaw",
     "Family",
     "Fit",
     "FitOptions",
@@ -52,6 +63,7 @@ __all__ = [
     "evolution",
     "export_fits",
     "fit",
+    "fit_size_law",
     "fit_store",
     "forecast",
     "import_losses",

@@ -105,7 +105,7 @@ def test_commands_on_curves_name_it_too(tsl, folder, words):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["losses.npy", "x.zarr"], 1, "give them with --steps 0,100,1000 or --steps FILE"),
+        (["losses.npy", "x.zarr"], 1, "give steps with --steps 0,100,1000 or --steps FILE"),
         (["losses.npy", "x.zarr", "--steps", "1,2,x"], 1, "no such file as 1,2,x"),
         (["nowhere.npy", "x.zarr"], 1, "nowhere.npy: no such file or folder"),
         (["named.npz", "x.zarr", "--array", "loss"], 1, "has no array 'loss' but losses (40, 5) float16"),

@@ -37,9 +37,10 @@ def test_an_axis_has_two_numbers_at_least(low, high):
     assert len({axes.xaxis.get_major_formatter()(tick, None) for tick in shown}) == len(shown)
 
 
-def forecast(first_loss, scheduled):
+def forecast(first_loss, scheduled, first_step=10.0):
     step = np.arange(10.0, 510, 10)
     loss = 3 + (first_loss - 3) * (step / 10) ** -1.5
+    step[0] = first_step
     ahead = np.array([500.0, 700, 1000])
     band = np.array([0.02, 0.05])[:, None] * np.array([0, 1, 2])
     rate = np.linspace(1, 0, 40) if scheduled else np.zeros(0)
@@ -62,6 +63,18 @@ def test_all_losses_are_within_a_panel_of_a_forecast(tmp_path, first_loss, panel
     if panels == 2:
         assert losses[0].get_ylim()[1] < data.seen_loss.max()
         assert losses[-1].get_xscale() == "log"
+    save(figure, tmp_path / "a.png")
+    assert texts_overlap(figure) == ([], [])
+
+
+def test_a_loss_at_step_0_is_drawn_left_of_the_others(tmp_path):
+    data = forecast(11.0, False, first_step=0.0)
+    figure = draw_forecast(data)
+    axes = next(axes for axes in figure.axes if axes.get_xscale() == "log")
+    drawn = np.concatenate([line.get_xydata() for line in axes.get_lines() if len(line.get_xdata()) == 1])
+    np.testing.assert_array_equal(drawn, [[10, 11.0]])  # half of 20, the first step that has a logarithm
+    assert axes.get_xlim()[0] < 10
+    assert axes.get_ylim()[1] > 11
     save(figure, tmp_path / "a.png")
     assert texts_overlap(figure) == ([], [])
 

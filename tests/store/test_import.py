@@ -165,6 +165,11 @@ def folder_of_zarr(path):
     return path / "run", {}
 
 
+def zarr_of_urls(path):
+    folder_of_zarr(path)
+    return [f"file://{path}/run/step_{step}.zarr" for step in STEPS[::-1]], {}
+
+
 def zarr_of_xarray(path):
     array = xarray.DataArray(LOSSES.T, dims=("step", "token"), coords={"step": list(STEPS)}, name="loss")
     array.to_dataset().to_zarr(path / "a.zarr", zarr_format=3, consolidated=False)
@@ -228,7 +233,7 @@ WAYS = [
     *(npy, npy_by_columns, npy_big_endian, npy_transposed, npz, npz_compressed, sequences),
     *(folder_of_npy, files_of_npy, folder_of_matrix, folder_of_npz, folder_of_sequences, folder_of_pt),
     *(tensor_in_a_file, folder_of_safetensors, folders),
-    *(zarr_array, zarr_arrays, zarr_groups, folder_of_zarr, zarr_of_xarray),
+    *(zarr_array, zarr_arrays, zarr_groups, folder_of_zarr, zarr_of_urls, zarr_of_xarray),
     *(wide_csv, wide_tsv, wide_parquet, long_csv, long_parquet, long_of_sequences, table_of_each_checkpoint),
     *(data_array, data_set),
     lambda path: (LOSSES, {"steps": STEPS}),
@@ -363,6 +368,7 @@ def wrong(tmp_path_factory):
         ("empty.csv", {}, r"is empty, expected a header"),
         ("curve.csv", {}, r"expected one that numbers the tokens"),
         ("bad.csv", {}, r"column 'step_2' holds 'x' \(row 0\), expected numbers"),
+        ("twice.csv", {"steps": [7]}, r"column step has 1 steps, 5 to 5, and others were given"),
         ("twice.csv", {}, r"token 1 has two losses at step 5"),
         ("domains.csv", {}, r"domain of its token is another than at other steps"),
         ("transposed.csv", {}, r"a row a step and a column a token, transpose it"),

@@ -24,6 +24,7 @@ from . import (
     positions,
     rank,
     rechunk,
+    scaling,
     score,
     simulate,
     spectrum,
@@ -52,6 +53,7 @@ app.command("positions")(positions.positions)
 app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
+app.command("scaling")(scaling.scaling)
 app.command("score")(score.score)
 app.command("plot")(plot.plot)
 app.command("export")(export.export)

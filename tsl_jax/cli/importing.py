@@ -90,8 +90,8 @@ def import_losses(
         for note in found.notes:
             warn(f"note: {note}")
         at = made.axis() if "step" in made.axes else []
-        told = f", steps {at[0]:,.0f} to {at[-1]:,.0f}" if len(at) else ""
-        size = f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints"
+        told = f", steps {at[0]:,.0f} to {at[-1]:,.0f}" if len(at) > 1 else "".join(f", step {one:,.0f}" for one in at)
+        size = f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoint{'s' * (made.num_checkpoints != 1)}"
         say(console, f"{size}{told}, {made.losses.dtype}, {duration(seconds)}")
         if made.token_coordinates:
             say(console, f"Known of each token: {', '.join(made.token_coordinates)}")

@@ -29,6 +29,7 @@ from .position_forecast import PositionForecastCurves, draw_position_forecast, p
 from .position_law import PositionPanels, draw_position_law, position_law_data
 from .rank import RankBars, draw_rank, rank_data
 from .run_comparison import RunComparisonData, draw_run_comparison, run_comparison_data
+from .scaling import ScalingCurves, draw_scaling, scaling_data
 from .spectrum.groups import GroupSpectra, draw_group_spectra, group_spectra_data
 from .spectrum.modes import SingularSpectrum, draw_singular_spectrum, singular_spectrum_data
 from .spectrum.parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_data
@@ -49,6 +50,7 @@ __all__ = [
     "PositionPanels",
     "RankBars",
     "RunComparisonData",
+    "ScalingCurves",
     "SingularSpectrum",
     "SpectrumParts",
     "TimescaleLine",
@@ -64,6 +66,7 @@ __all__ = [
     "draw_position_law",
     "draw_rank",
     "draw_run_comparison",
+    "draw_scaling",
     "draw_singular_spectrum",
     "draw_spectrum_parts",
     "draw_timescale",
@@ -78,6 +81,7 @@ __all__ = [
     "rank_data",
     "run_comparison_data",
     "save",
+    "scaling_data",
     "singular_spectrum_data",
     "spectrum_parts_data",
     "timescale_data",

@@ -134,11 +134,16 @@ def _draw_bands(axes: "Axes", data: ForecastCurves) -> None:
 
 
 def _draw_all(axes: "Axes", data: ForecastCurves, end: float) -> None:
-    """All losses over the logarithm of the step, those at step 0 beside the first one."""
+    """All losses over the logarithm of the step; one at step 0, which has none, left of the others."""
     style.plain_axes(axes, 9)
     _draw_bands(axes, data)
     first = float(data.seen_step[data.seen_step > 0].min())
-    style.axis_of_fit(axes, "log", first, end)
+    at_zero = data.seen_loss[data.seen_step == 0]
+    if at_zero.size:
+        first /= 2
+        axes.plot(np.full(len(at_zero), first), at_zero, "<", ms=4, mfc="white", mec=style.INK, mew=0.7)
+        axes.text(1.25 * first, at_zero[0], "at step 0", size=8.5, va="center", color=style.INK)
+    style.axis_of_fit(axes, "log", first, end, margin=0.04)
     axes.set_xlabel(style.axis_label("step") + " (logarithmic)", size=10)
     axes.set_ylabel("mean loss (nat per token)", size=10)
     axes.set_title("All losses", size=10.5, loc="left", color=style.INK, pad=7)

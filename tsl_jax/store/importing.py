@@ -1,7 +1,10 @@
 """Losses that are in no loss store yet, brought into one."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .errors import StoreError
 from .imports.bundles import Wanted
@@ -17,6 +20,9 @@ from .names import checked_names
 from .rewriting import write_trajectories
 from .schema import MissingChunks, checked_missing_chunks
 from .unfinished import BLOCK_BYTES
+
+#: Tokens that are looked at for losses that are none.
+_SEEN = 1024
 
 
 def import_losses(
@@ -113,13 +119,26 @@ def import_or_find(
         raise StoreError(
             f"out: got {type(out).__name__}, expected a path or a Zarr store: {swapped}call import_losses(losses, path)"
         )
+    if isinstance(source, LossStore):
+        raise StoreError(
+            f"{source.name}: is a loss store already, which every function takes; rechunk writes it in another layout"
+        )
     steps, tokens, attributes = given
     location = locate(out, writable=True)
     scratch = location.directory.parent if location.directory is not None else None
     found = find_losses(
         source, Wanted(given_checkpoints(steps), *wanted), missing_chunks=missing_chunks, scratch=scratch
     )
-    return *write_trajectories(_with_given(found, tokens, attributes, missing_chunks), out, **how), found
+    made, written = write_trajectories(_with_given(found, tokens, attributes, missing_chunks), out, **how)
+    return made, written, dataclasses.replace(found, notes=(*found.notes, *_negative(made)))
+
+
+def _negative(made: LossStore) -> list[str]:
+    """What is said of losses that are log-probabilities, by the first of them."""
+    seen = made.read(slice(0, _SEEN))
+    measured = np.count_nonzero(~np.isnan(seen))
+    few = 2 * np.count_nonzero(seen < 0) <= measured
+    return [] if few else ["most losses are negative; if they are log-probabilities, import their negatives"]
 
 
 def _with_given(

@@ -22,6 +22,8 @@ from .laws.schedule_laws import (
     TimePowerLaw,
 )
 from .laws.selection import LawAverage, LawChoice, SizeRuns, choose_laws
+from .laws.size_fit import ComputeOptimum, SizeLawFit, fit_size_law
+from .laws.size_laws import SIZE_LAWS, ChinchillaLaw, KaplanLaw, SizeLaw
 from .positions.bins import log_bins
 from .positions.courses import Evolution, evolution
 from .positions.even_fall import Evenness, evenness
@@ -34,9 +36,12 @@ from .positions.separation_point import Separation, separation
 __all__ = [
     "FORMS",
     "SCHEDULE_LAWS",
+    "SIZE_LAWS",
     "AnnealingLaw",
     "AxisComparison",
+    "ChinchillaLaw",
     "Collapse",
+    "ComputeOptimum",
     "Evenness",
     "Evolution",
     "Forecast",
@@ -44,6 +49,7 @@ __all__ = [
     "Form",
     "Growth",
     "History",
+    "KaplanLaw",
     "LawAverage",
     "LawChoice",
     "LawFit",
@@ -57,6 +63,8 @@ __all__ = [
     "Schedule",
     "ScheduleLaw",
     "Separation",
+    "SizeLaw",
+    "SizeLawFit",
     "SizeRuns",
     "StepPowerLaw",
     "TimeLaw",
@@ -67,6 +75,7 @@ __all__ = [
     "evenness",
     "evolution",
     "fit_law",
+    "fit_size_law",
     "forecast",
     "forecast_positions",
     "growth_exponent",

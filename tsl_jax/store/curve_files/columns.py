@@ -27,11 +27,35 @@ _SPELLINGS: Mapping[str, Sequence[Sequence[str]]] = {
         ("train/learning_rate", "train/lr", "train_lr", "optim/lr", "optim/learning_rate", "optimizer/lr"),
         ("lr/group_0", "optim/learning_rate_group0", "learning_rate/group_0", "lr-adam", "lr-adamw", "lr-sgd"),
     ),
+    "final_loss": (
+        ("final_loss", "loss_final", "best_loss", "min_loss", "last_loss"),
+        ("loss", "l"),
+        ("val_loss", "eval_loss", "validation_loss", "valid_loss", "test_loss", "eval/loss", "val/loss"),
+        ("train_loss", "training_loss", "train/loss", "training/loss"),
+    ),
+    "size": (
+        ("n", "size", "model_size", "num_params", "n_params", "params", "parameters", "num_parameters", "model_params"),
+        ("non_embedding_params", "non-embedding_params", "n_non_embedding", "params_non_embedding", "total_params"),
+    ),
+    "tokens": (
+        ("d", "tokens", "training_tokens", "train_tokens", "num_tokens", "n_tokens", "tokens_seen", "data"),
+        ("data_size", "dataset_tokens", "total_tokens"),
+    ),
+    "flops": (("c", "flops", "flop", "training_flops", "training_flop", "train_flops", "compute", "total_flops"),),
 }
 #: Names that say which of several runs a row belongs to.
 _RUN_COLUMNS = ("run", "run_id", "runid", "run_name", "run_name_or_id", "experiment", "seed", "trial")
 #: The command's options, by what they name.
-OPTIONS = {"step": "--step-column", "loss": "--loss-column", "learning_rate": "--lr-column", "run": "--run"}
+OPTIONS = {
+    "step": "--step-column",
+    "loss": "--loss-column",
+    "learning_rate": "--lr-column",
+    "run": "--run",
+    "final_loss": "--loss-column",
+    "size": "--size-column",
+    "tokens": "--tokens-column",
+    "flops": "--flops-column",
+}
 
 
 def spelling(name: str) -> str:

@@ -124,7 +124,7 @@ def loss_name(name: str, bundle: Bundle, array: str | None, *, needed: bool = Tr
         return real[0]
     if not needed:
         return None
-    if len(bundle) == 1:
+    if len(bundle) == 1 and next(iter(bundle.values())).ndim:
         check_losses(next(iter(bundle.values())))
     raise StoreError(
         f"{name}: which array holds the losses? It has {shown or 'none'}; name it with --array NAME (array='NAME'), or "

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     import pandas
 
 
-def real_column(table: str, frame: "pandas.DataFrame", name: str) -> np.ndarray:
+#: The way out for a cell that is no number.
+_REPAIR = "expected numbers; repair the cell, or leave it empty if the loss was not measured"
+
+
+def real_column(table: str, frame: "pandas.DataFrame", name: str, cure: str = _REPAIR) -> np.ndarray:
     """A column of real numbers; empty cells are NaN.
 
     Raises:
@@ -26,8 +30,7 @@ def real_column(table: str, frame: "pandas.DataFrame", name: str) -> np.ndarray:
     if bad.size:
         cell = column.iloc[int(bad[0])]
         raise StoreError(
-            f"{table}: column {name!r} holds {str(cell)[:40]!r} (row {column.index[int(bad[0])]}), expected numbers; "
-            "repair the cell, or leave it empty if the loss was not measured"
+            f"{table}: column {name!r} holds {str(cell)[:40]!r} (row {numbers.index[int(bad[0])]}), {cure}"
         )
     return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -38,7 +41,8 @@ def whole_column(table: str, frame: "pandas.DataFrame", name: str) -> np.ndarray
     Raises:
         StoreError: a cell is none.
     """
-    values = real_column(table, frame, name)
+    cure = "expected whole numbers, such as the number of each token in the data and the training step"
+    values = real_column(table, frame, name, cure)
     if values.dtype.kind in "iub":
         return values.astype(np.int64)
     bad = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))

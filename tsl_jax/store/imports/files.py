@@ -1,6 +1,8 @@
 """Files of arrays: NumPy's, PyTorch's and safetensors', opened by name and read a part at a time."""
 
 import contextlib
+import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,19 +97,32 @@ def _torch(path: Path) -> dict[str, SourceArray]:
         import torch
     except ImportError as error:
         raise StoreError(f"{path}: needs PyTorch. Install it with: pip install torch") from error
-    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
-    try:
-        held = torch.load(path, mmap=True, **options)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        held = torch.load(path, **options)  # files of PyTorch before 1.6 cannot be mapped
+    held = _loaded(torch, path)
     if not isinstance(held, Mapping):
         held = {ONLY: held}
     tensors = {str(name): torch.as_tensor(value) for name, value in held.items() if _is_number(value)}
     if not tensors:
         raise StoreError(f"{path}: holds no tensors, expected one of losses or a dictionary of them by name")
     return {name: of_tensor(f"{path}[{name}]", value) for name, value in tensors.items()}
+
+
+def _loaded(torch: Any, path: Path) -> Any:
+    """What a file holds, its tensors mapped where it is of a kind that can be."""
+    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files of other programs, which are refused below
+        try:
+            try:
+                return torch.load(path, mmap=True, **options)
+            except RuntimeError as error:
+                if "mmap" not in str(error):
+                    raise
+                return torch.load(path, **options)  # files of PyTorch before 1.6 cannot be mapped
+        except pickle.UnpicklingError as error:
+            raise StoreError(
+                f"{path}: holds Python objects, which are not loaded, as they may run code; write tensors alone: "
+                "torch.save({'losses': losses}, path)"
+            ) from error
 
 
 def _is_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from ..errors import StoreError
+from ..schema import LEDGER
 from .bundles import LOSS_NAMES, Wanted
 from .files import FILES
 from .sources import find_losses
@@ -25,6 +26,8 @@ def import_command(path: Path, name: str) -> str | None:
     if path.is_file() and is_table(path):
         return _of_table(path, name)
     if path.is_file() and path.suffix.lower() not in FILES:
+        return None
+    if (path / LEDGER).exists():  # fits whose metadata are lost
         return None
     try:
         find_losses(path, Wanted({}))

@@ -39,6 +39,12 @@ def read_long(
         steps.add(whole_column(frames.name, frame, step))
         dtype = dtype or real_column(frames.name, frame, loss).dtype
     known, at_step = tokens.values(), steps.values()
+    given = wanted.checkpoints.get("step", at_step)
+    if not np.array_equal(given, at_step):
+        raise StoreError(
+            f"{frames.name}: its column {step} has {len(at_step)} steps, {at_step[0]} to {at_step[-1]}, and others "
+            f"were given ({given.size}); leave out --steps (steps=)"
+        )
     assert dtype is not None
     dtype = np.dtype(np.float32) if frames.text or dtype.kind != "f" else dtype
     with Scratch(frames.scratch, dtype) as scratch:

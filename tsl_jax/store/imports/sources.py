@@ -51,6 +51,9 @@ def find_losses(
         return losses_of_object(source, wanted, scratch)
     if len(paths) == 1 and isinstance(paths[0], str):
         return _zarr(paths[0], paths[0], wanted, missing_chunks)
+    if any(isinstance(path, str) for path in paths):
+        found = [(str(path), _zarr_bundle(path, missing_chunks)) for path in paths]
+        return losses_of_checkpoints(f"{paths[0]} and {len(paths) - 1} more", found, _steps_of_urls(paths), wanted)
     local = [path for path in map(Path, paths) if _there(path)]
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     if all(map(is_table, local)):
@@ -92,7 +95,7 @@ def _place(
         if len(bundle) == 1 and "losses" in bundle and bundle["losses"].ndim == 1:
             return losses_of_checkpoints(name, [(path.stem, bundle)], steps_of_paths([path]), wanted)
         return losses_of_bundle(name, bundle, wanted)
-    if path.is_file() or any((path / one).exists() for one in _ZARR):
+    if path.is_file() or _is_zarr(path):
         return _zarr(path, name, wanted, missing_chunks)
     return _folder(path, name, wanted, missing_chunks, scratch)
 
@@ -107,10 +110,16 @@ def _folder(
     tables = [one for one in inside if is_table(one) and one.is_file()]
     if numbered and not any(one.stem in LOSS_NAMES for one in files):
         return losses_of_checkpoints(
-            name, [(one.name, _one(one, missing_chunks)) for one in numbered], steps_of_paths(numbered), wanted
+            name,
+            [(f"{name}/{one.name}", _one(one, missing_chunks)) for one in numbered],
+            steps_of_paths(numbered),
+            wanted,
         )
-    if files and (any(one.suffix == ".npy" for one in files) or len(files) == 1):
-        return losses_of_bundle(name, _named(files), wanted)
+    own = [one for one in files if one.stem in LOSS_NAMES] or files
+    if own != files and own[0].suffix != ".npy":
+        return losses_of_bundle(name, open_file(own[0]), wanted)
+    if own != files or len(files) == 1 or (files and all(one.suffix == ".npy" for one in files)):
+        return losses_of_bundle(name, _named([one for one in files if one.suffix == own[0].suffix]), wanted)
     if files:
         found = [(one.name, open_file(one)) for one in files if step_in(one.stem) is not None or wanted.checkpoints]
         if not found:
@@ -129,11 +138,8 @@ def _one(path: Path, missing_chunks: MissingChunks) -> Bundle:
         if is_table(path):
             raise StoreError(f"{path}: is a table among files of arrays; import tables and arrays apart")
         return open_file(path)
-    if path.is_file() or any((path / one).exists() for one in _ZARR):
-        found = open_zarr(path, missing_chunks)
-        if not isinstance(found, dict):
-            raise StoreError(f"{path}: holds no arrays, expected those of one checkpoint")
-        return found
+    if path.is_file() or _is_zarr(path):
+        return _zarr_bundle(path, missing_chunks)
     files = [one for one in _visible(path) if one.suffix.lower() in FILES and one.is_file()]
     losses = [one for one in files if one.stem in LOSS_NAMES]
     zarrs = [one for one in _visible(path) if one.is_dir() and one.name.partition(".")[0] in LOSS_NAMES]
@@ -166,6 +172,18 @@ def _has_arrays(path: Path) -> bool:
 
 def _is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / one).exists() for one in _ZARR)
+
+
+def _zarr_bundle(place: StoreLike, missing_chunks: MissingChunks) -> Bundle:
+    """The arrays of one checkpoint in Zarr."""
+    found = open_zarr(place, missing_chunks)
+    if not isinstance(found, dict):
+        raise StoreError(f"{place}: holds no Zarr arrays, expected those of one checkpoint; check the path or URL")
+    return found
+
+
+def _steps_of_urls(paths: Sequence[Any]) -> list[int | None]:
+    return steps_of_paths([Path(str(path)) for path in paths])
 
 
 def _zarr(place: StoreLike, name: str, wanted: Wanted, missing_chunks: MissingChunks) -> IncomingLosses:

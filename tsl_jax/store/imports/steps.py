@@ -17,7 +17,7 @@ _NAMED = re.compile(r"(?:global_?step|step|checkpoint|ckpt|iteration|iter|update
 #: Coordinates of checkpoints, by the names that files have for them.
 STEP_NAMES = ("step", "steps", "global_step", "_step", "training_step", "iteration", "iter")
 #: The way to give steps, in words of the command and of Python.
-GIVE_STEPS = "give them with --steps 0,100,1000 or --steps FILE (steps=[0, 100, 1000])"
+GIVE_STEPS = "give steps with --steps 0,100,1000 or --steps FILE (steps=[0, 100, 1000])"
 
 Steps = Sequence[float] | np.ndarray | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -79,7 +79,10 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in re.split(r"[\s,;]+", text.strip(" \n\t,;")) if part]
     except ValueError as error:
-        raise StoreError(f"steps: got {text[:80]!r} ({error}), expected numbers such as 0,100,1000") from error
+        raise StoreError(
+            f"steps: got {text[:80]!r} ({error}), expected numbers such as 0,100,1000, one a line in a file, or a "
+            "table with a column step"
+        ) from error
 
 
 def _of_file(path: Path) -> Any:
@@ -97,7 +100,8 @@ def _of_file(path: Path) -> Any:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise StoreError(f"steps: {path} is no text, expected a number a line") from error
-        if not re.search(r"[A-Za-z_]{2,}", text):
+        first = text.strip().partition("\n")[0]
+        if not re.search(r"[A-Za-z_]{2,}", first):
             return _numbers(text.strip().strip("[]"))
         table = _columns(path)
     name = next((name for name in STEP_NAMES if name in table), None)

@@ -1,0 +1,170 @@
+"""`tsl scaling`: a law of the final loss over model and data size, and what to train for a budget."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .options import argument, picture_of, unless_given
+from .output_files import check_picture
+from .runs import LossColumn, by_option
+
+if TYPE_CHECKING:
+    from ..temporal.laws.size_fit import SizeLawFit
+
+#: How the literature calls the parameters.
+_SYMBOLS = {
+    "floor": "E",
+    "size_coefficient": "A",
+    "size_exponent": "α",
+    "data_coefficient": "B",
+    "data_exponent": "β",
+}
+#: Budgets beyond the largest run by more than this factor are said to be far.
+_FAR = 10.0
+
+_Table = Annotated[
+    str,
+    argument("TABLE", "A row a run: parameters N, tokens D or operations C, and the final loss (CSV, Parquet, ...)."),
+]
+_SizeColumn = Annotated[str | None, unless_given("known names", "Column with the parameters N.", metavar="NAME")]
+_TokensColumn = Annotated[str | None, unless_given("known names", "Column with the tokens D.", metavar="NAME")]
+_FlopsColumn = Annotated[
+    str | None, unless_given("known names", "Column with the operations C = 6ND, instead of tokens.", metavar="NAME")
+]
+_Budget = Annotated[
+    list[float] | None,
+    unless_given(
+        "none",
+        "Find the best N and D for so many operations, such as 1e21; may be given several times.",
+        metavar="FLOPS",
+    ),
+]
+
+
+def scaling(
+    table: _Table,
+    law: Annotated[str, typer.Option(help="chinchilla: E + A/N^α + B/D^β; or kaplan: ((Nc/N)^(αN/αD) + Dc/D)^αD.")] = (
+        "chinchilla"
+    ),
+    budget: _Budget = None,
+    size_column: _SizeColumn = None,
+    tokens_column: _TokensColumn = None,
+    flops_column: _FlopsColumn = None,
+    loss_column: LossColumn = None,
+    huber: Annotated[float, typer.Option(help="Residuals of ln loss beyond this count in proportion only.")] = 1e-3,
+    replicates: Annotated[int, typer.Option(min=0, help="Replicates of the bootstrap over runs.")] = 1000,
+    level: Annotated[float, typer.Option(help="Of the intervals, between 0 and 1.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    picture: Annotated[Path | None, picture_of("losses, law and best sizes")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a law of the final losses of many runs over model and data size, and say what to train for a budget.
+
+    Huber's loss of ln L is minimised from many starts; intervals come from a bootstrap over runs.
+
+    Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
+    """
+    with reporting(as_json, debug), by_option(huber="--huber", flops="--budget"):
+        import jax
+
+        from ..store.curve_files.size_table import read_sizes
+        from ..temporal.laws.size_fit import fit_size_law
+
+        check_picture(picture)
+        given = {"size": size_column, "tokens": tokens_column, "flops": flops_column, "final_loss": loss_column}
+        rows = read_sizes(table, {name: column for name, column in given.items() if column is not None})
+        if rows.notes:
+            say(stderr_console(), f"{table}: {'; '.join(rows.notes)}", "yellow")
+        options: dict[str, Any] = {"huber": huber, "replicates": replicates, "level": level}
+        found = fit_size_law(_law(law), *rows[:3], **options, key=jax.random.key(seed))
+        said = _describe(table, found, rows, budget or [])
+        _print(said)
+        if picture is not None:
+            from ..plots.scaling import draw_scaling, scaling_data
+            from ..plots.style import save
+
+            save(draw_scaling(scaling_data(*rows[:3], found, budget or [])), picture)
+            say(stderr_console(), f"Written: {picture}", "green")
+            said["picture"] = str(picture)
+        if as_json:
+            write_json(said)
+
+
+def _law(name: str) -> Any:
+    from ..temporal.laws.size_laws import SIZE_LAWS
+    from .runs import OptionError
+
+    if name not in SIZE_LAWS:
+        raise OptionError(f"--law: got {name!r}, expected {' or '.join(SIZE_LAWS)}")
+    return SIZE_LAWS[name]
+
+
+def _describe(table: str, found: "SizeLawFit", rows: Any, budgets: list[float]) -> dict[str, Any]:
+    """A fit as JSON can hold it."""
+    import numpy as np
+
+    largest = 6 * float((rows.size * rows.tokens).max())
+    said: dict[str, Any] = {
+        "table": table,
+        "law": found.law.name,
+        "runs": len(rows.loss),
+        "level": found.level,
+        "params": found.params,
+        "lower": found.lower,
+        "upper": found.upper,
+        "objective": found.objective,
+        "error": found.error,
+        "largest_run": {"flops": largest, "size": float(rows.size.max()), "tokens": float(rows.tokens.max())},
+        "budgets": [],
+    }
+    best = found.optimum(np.array(budgets)) if budgets else None
+    for k, flops in enumerate(budgets if best is not None else []):
+        assert best is not None
+        said["budgets"].append(
+            {
+                "flops": flops,
+                "size": best.size[k],
+                "tokens": best.tokens[k],
+                "loss": best.loss[k],
+                "size_interval": best.size_interval[:, k].tolist(),
+                "tokens_interval": best.tokens_interval[:, k].tolist(),
+                "loss_interval": best.loss_interval[:, k].tolist(),
+                "beyond_largest_run": flops / largest,
+            }
+        )
+    return said
+
+
+def _print(said: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = stderr_console()
+    percent = f"{said['level']:.0%} interval"
+    say(console, f"{said['runs']} runs; root mean square of ln L around the law: {said['error']:.4f}.")
+    table = Table(box=None, pad_edge=False)
+    for name in ("parameter", "value", percent):
+        table.add_column(name, justify="left" if name == "parameter" else "right", no_wrap=True)
+    for name, value in said["params"].items():
+        symbol = f"{_SYMBOLS[name]} " if name in _SYMBOLS else ""
+        ends = _interval(said["lower"][name], said["upper"][name])
+        table.add_row(f"{symbol}({name})" if symbol else name, f"{value:.5g}", ends)
+    console.print(table)
+    for budget in said["budgets"]:
+        say(
+            console,
+            f"{budget['flops']:.3g} operations: N = {budget['size']:.3g} ({_interval(*budget['size_interval'])}), "
+            f"D = {budget['tokens']:.3g} ({_interval(*budget['tokens_interval'])}), "
+            f"{budget['tokens'] / budget['size']:.1f} tokens a parameter, loss {budget['loss']:.3f} nat "
+            f"({_interval(*budget['loss_interval'])})",
+            "bold",
+        )
+        if budget["beyond_largest_run"] > _FAR:
+            far = f"{budget['beyond_largest_run']:.0f} times the largest run"
+            say(console, f"Outside the data: this budget is {far}; trust the intervals, not the numbers.", "yellow")
+
+
+def _interval(lower: float, upper: float) -> str:
+    return "not known" if lower != lower else f"{lower:.3g} to {upper:.3g}"
