@@ -67,7 +67,7 @@ PUBLIC = {
     "with_run_components",
 }
 #: Packages that ``import tsl_jax; tsl_jax.data`` finds.
-PACKAGES = {"data", "plots", "reshape", "simulate"}
+PACKAGES = {"data", "plots", "report", "reshape", "simulate"}
 
 #: What they share: checks of arguments, JAX's switches, what devices there are, how to find who presents results.
 SHARED = {"arguments", "jax_switches", "devices", "presentation"}

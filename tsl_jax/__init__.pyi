@@ -1,4 +1,4 @@
-from . import data, plots, reshape, simulate
+from . import data, plots, report, reshape, simulate
 from .collection import collect
 from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
 from .fitting import (
@@ -78,6 +78,7 @@ __all__ = [
     "predict_store",
     "profile_interval",
     "rank",
+    "report",
     "reshape",
     "score_store",
     "separation",

@@ -45,6 +45,7 @@ def test_the_commands_are_these(tsl):
         "plot",
         "export",
         "simulate",
+        "report",
         "bench",
         "collect",
     ]

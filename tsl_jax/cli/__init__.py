@@ -24,6 +24,7 @@ from . import (
     positions,
     rank,
     rechunk,
+    report,
     scaling,
     score,
     simulate,
@@ -58,6 +59,7 @@ app.command("score")(score.score)
 app.command("plot")(plot.plot)
 app.command("export")(export.export)
 app.command("simulate")(simulate.simulate)
+app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.add_typer(collect.app)
 

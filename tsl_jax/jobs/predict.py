@@ -90,7 +90,7 @@ def predict_store(
     """
     fits = fits_source(fits)
     time = fits.axis() if time is None else np.asarray(time)
-    return np.asarray(_predict(family or family_of(fits), time, fits.read(tokens), kind))
+    return np.asarray(predict_stored(family or family_of(fits), time, fits.read(tokens), kind))
 
 
 def mean_curves(
@@ -160,7 +160,7 @@ class MeansOfFits:
     def add(self, sums: TwoSums, block: tuple[np.ndarray, StoredFit]) -> TwoSums:
         """Sums with more tokens."""
         measured, stored = block
-        fitted = np.asarray(_predict(self.family, self.fits.axis(), stored, "counted"))
+        fitted = np.asarray(predict_stored(self.family, self.fits.axis(), stored, "counted"))
         pairs, one_group = np.isfinite(measured) & np.isfinite(fitted), np.zeros(len(measured), np.int64)
         for total, values in zip(sums, (measured, fitted), strict=True):
             total.add(np.where(pairs, values, np.nan), one_group)
@@ -175,7 +175,8 @@ class MeansOfFits:
         return MeanCurves(self.fits.axis(), sums[0].mean()[0], sums[1].mean()[0], sums[0].count[0])
 
 
-def _predict(family: Family, time: np.ndarray, stored: StoredFit, kind: str) -> jax.Array:
+def predict_stored(family: Family, time: np.ndarray, stored: StoredFit, kind: str) -> jax.Array:
+    """Losses (tokens, times) of fits that were read, nat; ``kind`` as in `predict_store`."""
     params, low = split_event(family, stored.params)
     fits = params, stored.status, stored.category, stored.constant
     return _predict_jitted(family, time if low is None else in_parts(time), *fits, kind, low)

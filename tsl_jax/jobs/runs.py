@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..store import CURVE_FILES, LossCurveFile, open_losses, read_rows
+from ..store import CURVE_FILES, LossCurveFile, LossStore, open_losses, read_rows
 from ..store.imports.files import FILES as ARRAY_FILES
 from ..store.limits import refuse_large
 from ..store.location import arrays_of
@@ -67,7 +67,7 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
     """
     is_file = os.path.isfile(path) and not path.lower().endswith((".zip", *ARRAY_FILES))
     if not (is_file or path.lower().endswith(CURVE_FILES) or os.path.isfile(f"{path}/trainer_state.json")):
-        return _store_run(path)
+        return run_of_losses(open_losses(path))
     file = LossCurveFile(path, names)
     columns, notes = file.columns(("step", "loss"))
     rates: dict[str, Any] = {}
@@ -77,25 +77,36 @@ def read_run(path: str, names: Mapping[str, str] | None = None) -> Run:
     return Run(path, columns["step"], columns["loss"], rates.get("step"), rates.get("learning_rate"), notes=notes)
 
 
-def _store_run(path: str) -> Run:
-    store = open_losses(path)
-    step, positions = store.axis("step"), None
-    if "position" in store.token_coordinates:
+def run_of_losses(store: LossStore, positions: PositionLosses | None = None) -> Run:
+    """The run of an open loss store.
+
+    Args:
+        store: the losses.
+        positions: its losses per position over the axis ``step``, where they are known already.
+
+    Raises:
+        StoreError: the store has no axis ``step``.
+        RunError: a checkpoint without any loss.
+    """
+    step = store.axis("step")
+    if positions is None and "position" in store.token_coordinates:
         positions = position_losses(store)
+    if positions is not None:
         counts = positions.count
         total = np.where(counts > 0, positions.mean * counts, 0.0).sum(axis=1)
         loss = total / np.maximum(counts.sum(axis=1), 1)
     else:
         loss = mean_losses(store)
     if not np.all(np.isfinite(loss)):
-        raise RunError(f"{path}: checkpoint {int(np.argmin(np.isfinite(loss)))} has no loss; leave it out of the store")
+        first = int(np.argmin(np.isfinite(loss)))
+        raise RunError(f"{store.name}: checkpoint {first} has no loss; leave it out of the store")
     rate_step = rate = None
     arrays = arrays_of(store.location.open_group())
     if "learning_rate" in arrays and arrays["learning_rate"].ndim == 1:
-        refuse_large(path, arrays["learning_rate"])
+        refuse_large(store.name, arrays["learning_rate"])
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)
-    return Run(path, step, loss, rate_step, rate, positions)
+    return Run(store.name, step, loss, rate_step, rate, positions)
 
 
 def rates_until(

@@ -1,0 +1,109 @@
+"""A sample of single tokens, spread evenly over a store of any size: their fits, coordinates and losses."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..curves import Family
+from ..store import FitStore, LossStore, StoredFit
+from .predict import family_of, predict_stored
+
+#: Tokens come from at most so many places, of at most so many rows each: a store of any size costs a second.
+_PLACES, _ROWS = 32, 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledTokens:
+    """Tokens by the rows of their store.
+
+    Attributes:
+        token: (tokens,) their rows, increasing.
+        tokens: how many the store has.
+        fits: theirs.
+        coordinates: (tokens,) token coordinates by name.
+        axis: (checkpoints used,) axis values.
+        losses: (tokens, checkpoints used) measured, nat; None without losses.
+        fitted: (tokens, checkpoints used) the curve or the constant that counts, nat.
+    """
+
+    token: np.ndarray
+    tokens: int
+    fits: StoredFit
+    coordinates: dict[str, np.ndarray]
+    axis: np.ndarray
+    losses: np.ndarray | None
+    fitted: np.ndarray
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all tokens of the store."""
+        return len(self.token) == self.tokens
+
+
+def sample_tokens(
+    fits: FitStore, losses: LossStore | None = None, *, most: int = 1024, family: Family | None = None
+) -> SampledTokens:
+    """Take tokens at places spread evenly over a store, the same ones each time; all tokens of a small store.
+
+    Args:
+        fits: an open fit store.
+        losses: its loss store.
+        most: tokens at most.
+        family: needed only for a family of your own.
+
+    Raises:
+        StoreError: the store's family is unknown and ``family`` was not given.
+        ChunkError: a chunk is corrupted.
+    """
+    family = family or family_of(fits)
+    used = np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
+    picked = _places(fits.num_tokens, most)
+    parts, coordinates, measured = [], [], []
+    for rows in picked:
+        first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        span, within = slice(first, last), rows - first
+        parts.append(_take(fits.read(span), within))
+        coordinates.append({name: fits.read_coordinate(name, span)[within] for name in fits.token_coordinates})
+        if losses is not None:
+            measured.append(losses.read(span)[within][:, used].astype(np.float32))
+    stored = _joined(parts)
+    return SampledTokens(
+        token=np.concatenate(picked),
+        tokens=fits.num_tokens,
+        fits=stored,
+        coordinates={name: np.concatenate([part[name] for part in coordinates]) for name in fits.token_coordinates},
+        axis=fits.axis()[used],
+        losses=np.concatenate(measured) if measured else None,
+        fitted=np.asarray(predict_stored(family, fits.axis()[used], stored, "counted")),
+    )
+
+
+def _places(tokens: int, most: int) -> list[np.ndarray]:
+    """Rows by place, each increasing; one place, which may be empty, where all tokens are taken."""
+    if tokens <= most:
+        return [np.arange(tokens)]
+    places = min(_PLACES, most)
+    each, room = most // places, tokens // places
+    rows = min(max(_ROWS, each), room)
+    starts = np.linspace(0, tokens - rows, places).astype(np.int64)
+    return [start + np.linspace(0, rows - 1, each).astype(np.int64) for start in starts]
+
+
+def _take(stored: StoredFit, rows: np.ndarray) -> StoredFit:
+    def of(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: array[rows] for name, array in value.items()}
+        return None if value is None else value[rows]  # type: ignore[index]
+
+    return StoredFit(**{field.name: of(getattr(stored, field.name)) for field in dataclasses.fields(StoredFit)})  # type: ignore[arg-type]
+
+
+def _joined(parts: Sequence[StoredFit]) -> StoredFit:
+    def of(values: list) -> object:
+        if isinstance(values[0], dict):
+            return {name: np.concatenate([value[name] for value in values]) for name in values[0]}
+        return None if values[0] is None else np.concatenate(values)
+
+    names = [field.name for field in dataclasses.fields(StoredFit)]
+    return StoredFit(**{name: of([getattr(part, name) for part in parts]) for name in names})  # type: ignore[arg-type]

@@ -1,0 +1,180 @@
+"""All that a report says, computed by the jobs: each a result, or the reason why there is none."""
+
+import dataclasses
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..jobs import (
+    Analysis,
+    AnalysisOptions,
+    analyse,
+    compare,
+    describe_tokens,
+    mean_curves,
+    position_losses,
+    read_spectrum,
+)
+from ..jobs.learning_times import LearningTimes, learning_times_data
+from ..jobs.position_analysis import PositionAnalysis, analyse_positions
+from ..jobs.predict import MeanCurves
+from ..jobs.runs import Run, rates_until, run_of_losses
+from ..jobs.token_sample import SampledTokens, sample_tokens
+from ..runs import RunComparison
+from ..store import ChunkError, FitStore, LossStore
+from ..temporal import forecast
+from ..temporal.forecasts.mean_loss import Forecast
+from ..temporal.forecasts.ranking import seen_part
+
+#: Token coordinates that `tsl spectrum` groups by where the store has them.
+GROUPED_BY = ("domain", "token_frequency", "position", "dependency_length")
+#: The part of a run that its forecast sees; the rest judges it.
+SEEN = 0.5
+_POINTS = 60
+#: Fields of `Findings` that are sections of their own.
+PARTS = ("times", "spectrum", "positions", "forecast", "comparison", "tokens")
+Found = TypeVar("Found")
+NO_LOSSES = "It needs the losses that were fitted: give --losses LOSSES (losses=)."
+
+
+@dataclasses.dataclass(frozen=True)
+class Unavailable:
+    """No result: ``reason`` says why in a sentence; ``damaged``: what should be there cannot be read."""
+
+    reason: str
+    damaged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutForecast:
+    """A forecast from the beginning of a run, beside the losses that came.
+
+    Attributes:
+        seen: the part that the forecast saw.
+        hidden_step: steps of the other losses.
+        hidden_loss: those, nat.
+        rates: learning rates that the forecast knew, by update; None: unknown.
+        found: the forecast.
+    """
+
+    seen: Run
+    hidden_step: np.ndarray
+    hidden_loss: np.ndarray
+    rates: np.ndarray | None
+    found: Forecast
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What the sections are made of; `Unavailable` stands for what cannot be had.
+
+    Attributes:
+        fits: the store.
+        losses: those that were fitted, where they were given.
+        told: what `tsl info` says of all tokens.
+        means: mean loss and mean of the fits, for families without a spectrum.
+        times: events by domain and time.
+        spectrum: the spectrum, with its checks.
+        positions: the position law.
+        forecast: from the first half of the run.
+        comparison: with another run; None where none was given.
+        tokens: a sample of them.
+    """
+
+    fits: FitStore
+    losses: LossStore | None
+    told: dict[str, Any]
+    means: MeanCurves | Unavailable
+    times: LearningTimes | Unavailable
+    spectrum: Analysis | Unavailable
+    positions: PositionAnalysis | Unavailable
+    forecast: HeldOutForecast | Unavailable
+    comparison: RunComparison | Unavailable | None
+    tokens: SampledTokens | Unavailable
+
+
+def find(
+    fits: FitStore,
+    losses: LossStore | None,
+    other: FitStore | None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Findings:
+    """Run the jobs over the stores, one after the other, each in bounded memory.
+
+    Args:
+        fits: of one run.
+        losses: those that were fitted.
+        other: fits of the same tokens in another run.
+        progress: called with the name of each part before it begins.
+    """
+
+    def part(name: str, make: Callable[[], Found]) -> Found | Unavailable:
+        progress(name)
+        return _result_or_reason(make)
+
+    spectrum = part("spectrum", lambda: _spectrum(fits, losses))
+    compared = isinstance(spectrum, Analysis) and spectrum.curves.value.comparison is not None
+    needs_means = losses is not None and not compared
+    means = part("mean loss", lambda: mean_curves(losses, fits)) if needs_means else Unavailable(NO_LOSSES)  # type: ignore[arg-type]
+    by_position = part("positions", lambda: _position_losses(losses))
+    analysed = by_position
+    if not isinstance(by_position, Unavailable):
+        analysed = part("position law", lambda: analyse_positions(by_position))
+    known = None if isinstance(by_position, Unavailable) else by_position
+    return Findings(
+        fits=fits,
+        losses=losses,
+        told=describe_tokens(fits),
+        means=means,
+        times=part("learning times", lambda: learning_times_data(fits)),
+        spectrum=spectrum,
+        positions=analysed,  # type: ignore[arg-type]
+        forecast=part("forecast", lambda: _forecast(losses, known)),
+        comparison=None if other is None else part("comparison", lambda: compare(fits, other)),
+        tokens=part("tokens", lambda: sample_tokens(fits, losses)),
+    )
+
+
+class _NotThere(ValueError):
+    """A result that cannot be made of what was given."""
+
+
+def _result_or_reason(make: Callable[[], Found]) -> Found | Unavailable:
+    """A result, or the message of an error that the package raised; errors of libraries are mistakes and go on."""
+    try:
+        return make()
+    except ValueError as error:
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if not str(frames[-1][0].f_globals.get("__name__", "")).startswith("tsl_jax."):
+            raise
+        return Unavailable(str(error), isinstance(error, ChunkError))
+
+
+def _spectrum(fits: FitStore, losses: LossStore | None) -> Analysis:
+    by = [name for name in GROUPED_BY if name in fits.token_coordinates]
+    return analyse(read_spectrum(fits, losses, by=by), AnalysisOptions())
+
+
+def _position_losses(losses: LossStore | None) -> Any:
+    if losses is None:
+        raise _NotThere(NO_LOSSES)
+    return position_losses(losses)
+
+
+def _forecast(losses: LossStore | None, positions: Any) -> HeldOutForecast:
+    if losses is None:
+        raise _NotThere(NO_LOSSES)
+    run = run_of_losses(losses, positions)
+    seen = run.until(run.step[seen_part(run.step, SEEN)][-1])
+    hidden = slice(len(seen.step), None)
+    if not len(run.step[hidden]):
+        raise _NotThere("Too few checkpoints: none is left to judge a forecast by.")
+    last = float(run.step[-1])
+    rates = rates_until(seen, last)
+    # The steps of `tsl forecast`: bands come from drawn paths, which depend on all of them.
+    between = np.geomspace(seen.step[-1] + 1, max(last, seen.step[-1] + 1), _POINTS).round()
+    at = np.union1d(between[between > seen.step[-1]], run.step[hidden])
+    found = forecast(seen.step, seen.loss, at, learning_rate=rates)
+    return HeldOutForecast(seen, run.step[hidden], run.loss[hidden], rates, found)

@@ -1,0 +1,1 @@
+"""One section of the page a file: of what was found its words, tables and figures."""
