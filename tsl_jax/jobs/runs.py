@@ -30,6 +30,7 @@ class Run:
         rate_step: (records,) steps of the recorded learning rates; ``None``: not recorded.
         rate: (records,) rate of the update that follows each of them.
         positions: losses per position, of a loss store that has positions.
+        size: parameters of the model, of a loss store with an attribute of this name.
         notes: what was left out or mended of a file, sentences.
     """
 
@@ -39,6 +40,7 @@ class Run:
     rate_step: np.ndarray | None = None
     rate: np.ndarray | None = None
     positions: PositionLosses | None = None
+    size: float | None = None
     notes: tuple[str, ...] = ()
 
     def until(self, last: float) -> "Run":
@@ -94,7 +96,9 @@ def _store_run(path: str) -> Run:
         refuse_large(path, arrays["learning_rate"])
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)
-    return Run(path, step, loss, rate_step, rate, positions)
+    size = store.attributes.get("size")
+    known = isinstance(size, int | float) and not isinstance(size, bool) and 0 < size < np.inf
+    return Run(path, step, loss, rate_step, rate, positions, float(size) if known else None)
 
 
 def rates_until(run: Run, last: float, schedule: str = "recorded", warmup: int | None = None) -> np.ndarray | None:
