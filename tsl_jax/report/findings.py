@@ -161,10 +161,13 @@ def _of_losses(
     """What needs no fits: the position law and the forecast."""
     if losses is None:
         return Unavailable(NO_LOSSES), Unavailable(NO_LOSSES)
-    means = part("positions", lambda: position_losses(losses))
+    axis = "step" if "step" in losses.axes else next(iter(losses.axes))
+    means = part("positions", lambda: position_losses(losses, axis=axis))
     if isinstance(means, Unavailable):
         return means, part("forecast", lambda: _forecast(losses, None))
-    return part("position law", lambda: analyse_positions(means)), part("forecast", lambda: _forecast(losses, means))
+    law = part("position law", lambda: analyse_positions(means))
+    known = means if axis == "step" else None
+    return law, part("forecast", lambda: _forecast(losses, known))
 
 
 class _NotThere(ValueError):
