@@ -160,3 +160,16 @@ def test_a_size_moves_the_forecast(tmp_path):
         assert done.exit_code == 0, done.output
         ends.append(json.loads(done.stdout)["end"]["loss"])
     assert ends[1] < ends[0] - 0.05
+
+
+def test_runs_of_unlike_lengths_keep_their_laws(tmp_path):
+    """Hardly any rows lie over the same steps: no common curve, which is said beside each run's own law."""
+    late = [f"{step},0.001,{3 + 20 * step**-0.5:.6f}" for step in range(4100, 8001, 100)]
+    runs = curve(tmp_path / "early.csv"), curve(tmp_path / "late.csv", rows=late)
+    done = run("timescale", *runs, "--warmup", 0, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert [law["run"] for law in said["runs"]] == [str(path) for path in runs]
+    assert said["collapse"] == {"lr_sum": None, "step": None}
+    assert "expected 8 or more; compare runs over the same part of training" in said["no_collapse"]["step"]
+    assert "No common curve over steps" in done.stderr
