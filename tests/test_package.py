@@ -36,6 +36,7 @@ PUBLIC = {
     "Sigmoid",
     "Spectrum",
     "Status",
+    "best_schedule",
     "collect",
     "combine_fits",
     "compare",
