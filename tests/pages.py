@@ -87,6 +87,9 @@ def usage_error(line: list[str]) -> str | None:
         command, rest = command.commands[rest[0]], rest[1:]
     if not rest:  # named in prose, without its arguments
         return None
+    if len(rest) == 1 and rest[0].startswith("--"):  # an option of it is named in prose
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        return None if rest[0] in known else f"no such option: {rest[0]}"
     try:
         command.make_context(line[1], rest)
     except Exception as error:  # click's own, which typer keeps in another place from version to version

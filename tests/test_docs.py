@@ -66,7 +66,7 @@ def run(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setitem(sys.modules, "page", type(sys)("page"))  # where dataclasses look for annotations
     for number, (kind, text) in enumerate(page.blocks):
-        if kind == "python":
+        if kind == "python" and not text.startswith(">>>"):  # those run below
             exec(compile(text, f"{page.name}, block {number}", "exec"), names)
         for line in map(words, text.splitlines()):
             if kind == "sh" and line[:1] == ["tsl"] and "guides" not in page.name:

@@ -30,6 +30,7 @@ PUBLIC = {
     "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
+    "LossWriter",
     "NoiseModel",
     "Parameter",
     "PowerLaw",
@@ -101,7 +102,7 @@ MAY_IMPORT = {
         ),
         *SHARED,
     },
-    "collection": {"store", "stream", "curves", "fitting"},
+    "collection": {"store", "stream", "curves", "fitting", "temporal", "arguments"},
 }
 NUMERICAL = ("curves", "linalg", "fitting", "spectrum", "temporal", "reshape", "simulate", "runs")
 #: Of the numerical packages this alone touches files: it builds the kernel in C++, and keeps it.

@@ -43,7 +43,9 @@ def test_commands_are_found():
     ) >= 5
 
 
-@pytest.mark.parametrize("line", ["tsl fti a b", "tsl fit a", "tsl fit a b --no-such 1", "tsl fit a b --memory 3XB"])
+@pytest.mark.parametrize(
+    "line", ["tsl fti a b", "tsl fit a", "tsl fit a b --no-such 1", "tsl fit a b --memory 3XB", "tsl fit --no-such"]
+)
 def test_a_command_that_does_not_exist_would_be_seen(line):
     assert usage_error(words(line)) is not None
 

@@ -1,5 +1,5 @@
 from . import data, plots, report, reshape, simulate
-from .collection import collect
+from .collection import LossWriter, collect
 from .curves import FAMILIES, Family, Hyperbola, Parameter, PowerLaw, Sigmoid
 from .fitting import (
     Category,
@@ -48,6 +48,7 @@ __all__ = [
     "Interval",
     "LeastSquaresFit",
     "LeastSquaresOptions",
+    "LossWriter",
     "NoiseModel",
     "Parameter",
     "PowerLaw",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tsl_jax.fitting import Category, Status
+from tsl_jax.jobs.learning_times import CountEvents
 from tsl_jax.plots import learning_times_data, mean_loss_data, tokens_data
 from tsl_jax.plots.style import number
 from tsl_jax.plots.token_choice import ROWS, choose
@@ -55,15 +56,15 @@ def test_tokens_of_pending_blocks_are_not_counted(tmp_path, write):
 
 def test_an_event_on_the_edge_of_the_window_counts_in_the_bin_at_its_end(tmp_path, write, monkeypatch):
     some = write(tmp_path)
-    read = type(some.fits).read
+    read = CountEvents.read
 
-    def at_the_ends(self, tokens=slice(None)):
-        stored = read(self, tokens)
-        stored.category[:] = Category.LEARNED
-        stored.params["learning_time"][:] = np.where(np.arange(len(stored.r2)) % 2, 128 * (1 + 1e-6), 1 - 1e-7)
-        return stored
+    def at_the_ends(self, part):
+        block = read(self, part)
+        block.category[:] = Category.LEARNED
+        block.event[:] = np.where(np.arange(len(block.event)) % 2, 128 * (1 + 1e-6), 1 - 1e-7)
+        return block
 
-    monkeypatch.setattr(type(some.fits), "read", at_the_ends)
+    monkeypatch.setattr(CountEvents, "read", at_the_ends)
     everyone = learning_times_data(some.fits, bins=4).groups[0]
     assert (everyone.falling + everyone.rising).tolist() == [115, 0, 0, 115]
 

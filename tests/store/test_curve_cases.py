@@ -10,6 +10,7 @@ import pytest
 
 from tests.needed import missing
 from tsl_jax.store import LossCurveFile, StoreError
+from tsl_jax.store.curve_files import raw_text
 
 CASES = {
     "curves/begins_in_warmup.csv": (10, (20, 8.5), 3e-5, ""),
@@ -126,12 +127,17 @@ def test_of_several_runs_one_is_named_however_they_are_kept(tmp_path, text, run,
     assert columns["loss"].tolist() == [loss]
 
 
-def test_runs_that_are_not_there_and_damaged_files_are_refused(tmp_path):
+def test_runs_that_are_not_there_and_damaged_files_are_refused(tmp_path, monkeypatch):
     (tmp_path / "curve").write_text("Step,a - loss,b - loss\n1,5,6\n")
     with pytest.raises(StoreError, match=r"no run 'c' among its columns, \['a', 'b'\]"):
         LossCurveFile(tmp_path / "curve", {"run": "c"})
-    (tmp_path / "curve").write_bytes(gzip.compress(b"step,loss\n1,5\n")[:-9])
-    with pytest.raises(StoreError, match="is compressed, and damaged"):
+    for damaged in (gzip.compress(b"step,loss\n1,5\n")[:-9], b"\x1f\x8bstep", b"BZhloss", b"\xfd7zXZ\x00x"):
+        (tmp_path / "curve").write_bytes(damaged)
+        with pytest.raises(StoreError, match="is compressed, and damaged"):
+            LossCurveFile(tmp_path / "curve")
+    monkeypatch.setattr(raw_text, "_MOST_BYTES", 1000)
+    (tmp_path / "curve").write_bytes(gzip.compress(b"step,loss\n1,5\n" + b"\n" * 1000))
+    with pytest.raises(StoreError, match="more than 1,000 bytes"):
         LossCurveFile(tmp_path / "curve")
 
 

@@ -13,6 +13,9 @@ from tests.kills import Killed, tree
 from tests.needed import missing
 from tsl_jax import import_losses
 from tsl_jax.store import StoreError, UnfinishedLosses, create_losses, open_losses, validate
+from tsl_jax.store.importing import LossImportWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore::tsl_jax.store.importing.LossImportWarning")
 
 TOKENS, WIDTH, STEPS = 12, 4, (0, 20, 100, 900)
 LOSSES = np.random.default_rng(0).normal(4, 1, (TOKENS, len(STEPS))).astype("float32")
@@ -436,3 +439,10 @@ def test_a_killed_import_does_not_begin_anew(tmp_path, monkeypatch):
     )
     import_losses(source, tmp_path / "out", **options, **ROWS)
     assert written == [8]
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    frame = pandas.DataFrame({"token": [0, 0, 1], "step": [1, 2, 1], "loss": [5.0, 4.0, 6.0]})
+    with pytest.warns(LossImportWarning, match="the data frame: 1 of 4 losses are not in the table"):
+        store = import_losses(frame, tmp_path / "losses.zarr")
+    assert np.isnan(store.read()).tolist() == [[False, False], [False, True]]

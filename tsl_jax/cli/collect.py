@@ -6,6 +6,7 @@ import typer
 
 from .console import Debug, Json, reporting, write_json
 from .options import argument, needed, switch, unless_given
+from .progress import token_bar
 from .streams import output_console, say, stderr_console
 
 if TYPE_CHECKING:
@@ -20,8 +21,21 @@ app = typer.Typer(
 )
 
 
-_Model = Annotated[str, argument("MODEL", "Name on the Hugging Face Hub, or a folder with one folder a revision.")]
-_Revisions = Annotated[str, needed("A,B,...", "Revisions in order of training: step1000,step2000.")]
+_Model = Annotated[
+    str,
+    argument("MODEL", "Name on the Hugging Face Hub, a folder with one folder a revision, or the folder of a Trainer."),
+]
+_Revisions = Annotated[
+    str | None,
+    unless_given(
+        "all checkpoint-* in MODEL, the folder of a Trainer",
+        "Revisions in order of training: step1000,step2000.",
+        metavar="A,B,...",
+    ),
+]
+_Tokenizer = Annotated[
+    str | None, unless_given("that of the model", "Name or folder of the tokenizer.", metavar="TOKENIZER")
+]
 _Steps = Annotated[
     str | None, unless_given("the number in its name", "Training step of each revision.", metavar="A,B,...")
 ]
@@ -33,10 +47,11 @@ _Out = Annotated[str, needed("LOSSES", "Loss store to write.")]
 @app.command("hf")
 def hf(
     model: _Model,
-    revisions: _Revisions,
     text: Annotated[list[str], needed("FILE", "Text to measure on; again for more domains.")],
     out: _Out,
+    revisions: _Revisions = None,
     steps: _Steps = None,
+    tokenizer: _Tokenizer = None,
     context: Annotated[int, typer.Option(min=1, help="Tokens that the model reads at most for one loss.")] = 1024,
     batch: Annotated[int, typer.Option(min=1, help="Rows of --context tokens computed at a time.")] = 8,
     precision: _Precision = "float32",
@@ -63,21 +78,27 @@ def hf(
     with reporting(as_json, debug):
         from ..collection import collect_hf
 
+        console = stderr_console()
+
         def tell(report: "CheckpointReport") -> None:
             reports.append(report)
-            say(stderr_console(), words_of(report))
+            say(console, words_of(report))
 
-        store = collect_hf(
-            *(model, [name.strip() for name in revisions.split(",") if name.strip()], text, out),
-            steps=numbers,
-            context=context,
-            batch=batch,
-            precision=precision,  # pyright: ignore[reportArgumentType]
-            dtype=dtype,
-            logits=logits,
-            overwrite=overwrite,
-            progress=tell,
-        )
+        names = None if revisions is None else [name.strip() for name in revisions.split(",") if name.strip()]
+        with token_bar(console) as advance:
+            store = collect_hf(
+                *(model, names, text, out),
+                steps=numbers,
+                tokenizer=tokenizer,
+                context=context,
+                batch=batch,
+                precision=precision,  # pyright: ignore[reportArgumentType]
+                dtype=dtype,
+                logits=logits,
+                overwrite=overwrite,
+                progress=tell,
+                advance=advance,
+            )
         say(
             output_console(),
             f"Written: {out}, {store.num_tokens:,} tokens, {store.num_checkpoints} checkpoints",

@@ -31,6 +31,24 @@ def lines(name: str) -> ShowProgress:
 
 
 @contextlib.contextmanager
+def token_bar(console: "Console") -> Iterator[ShowProgress | None]:
+    """A function that shows on a terminal how many tokens are done; None elsewhere, where lines say it."""
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("loading", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, total=total, completed=done, description=f"{done:,} of {total:,} losses")
+
+        yield show
+
+
+@contextlib.contextmanager
 def showing_progress(
     console: "Console | None" = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[ShowProgress]:

@@ -86,7 +86,7 @@ class BatchReader:
         """
         sequences = 0
         for index, batch in enumerate(self._batches() if callable(self._batches) else self._batches):
-            tokens = _tokens(index, batch, sequences)
+            tokens = tokens_of(index, batch, sequences)
             sequences += tokens.shape[0]
             yield tokens
 
@@ -126,7 +126,17 @@ def changed_batches(stored: np.ndarray, now: np.ndarray) -> list[str]:
     return found[:5] + ([f"and {len(found) - 5} more batches"] if len(found) > 5 else [])
 
 
-def _tokens(index: int, batch: Any, sequences: int) -> Tokens:
+def tokens_of(index: int, batch: Any, sequences: int) -> Tokens:
+    """The tokens of a batch that count.
+
+    Args:
+        index: of the batch, for messages.
+        batch: arrays by name.
+        sequences: how many were in the batches before: the number of its first, where it gives none.
+
+    Raises:
+        StoreError: an array is absent or has another shape. TypeError: the batch is no mapping.
+    """
     if not isinstance(batch, Mapping):
         raise TypeError(
             f"batches[{index}]: got {type(batch).__name__}, expected a mapping of arrays by name with 'token_id', the "

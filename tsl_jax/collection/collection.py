@@ -7,7 +7,6 @@ killed run left half-written has none, and is written anew.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import zarr
 
 from ..store import Location, LossPlan, LossStore, StoreError, begin_losses, copy_tokens
 from ..store.arrays import WholeWrites, storing_all
+from ..store.checkpoint_ledger import as_integers, row_checksum
 from ..store.errors import writing
 from .output import remove
 
@@ -97,7 +97,7 @@ class Collection:
             LossPlan(
                 (self.losses.shape[0], self.losses.shape[1]),
                 self.losses.dtype,
-                checkpoints={name: _as_integers(column) for name, column in columns.items()},
+                checkpoints={name: as_integers(column) for name, column in columns.items()},
                 tokens={name: (array.dtype, {}) for name, array in tokens.items()},
                 attributes=attributes,
             ),
@@ -111,7 +111,7 @@ class Collection:
         kept = "The checkpoints before are kept."
         with writing(self.location.name, f"the record of checkpoint {column}", kept=kept):
             ledger.resize((column + 1, len(self.entries) + 1))
-            ledger[column] = [*row, checksum(column, row)]
+            ledger[column] = [*row, row_checksum(column, row)]
         self.rows = np.concatenate([self.rows, row[None]])
 
 
@@ -140,14 +140,3 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return storing_all(array)
-
-
-def _as_integers(column: np.ndarray) -> np.ndarray:
-    """Whole numbers as integers, as steps are."""
-    whole = np.all(np.isfinite(column)) and np.all(column == np.round(column)) and np.all(np.abs(column) < 2**53)
-    return column.astype(np.int64) if whole else column
-
-
-def checksum(column: int, row: np.ndarray) -> int:
-    """Of a row of the ledger; never 0, which is what an unwritten one holds."""
-    return 1 + zlib.crc32(np.array([column, *row], "<f8").tobytes())

@@ -1,7 +1,7 @@
 """Losses of one checkpoint, computed a few batches ahead of where they are written."""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,39 @@ from .jax_losses import Evaluator
 _AHEAD = 2
 
 
-class Column:
-    """Losses of one checkpoint, computed a few batches ahead while it is iterated; then `summary`."""
+class Count:
+    """How many tokens are done, of all checkpoints.
 
-    def __init__(self, evaluator: Evaluator, params: Any, reader: BatchReader) -> None:
+    Args:
+        advance: called with them and their total.
+        total: of all checkpoints.
+    """
+
+    def __init__(self, advance: Callable[[int, int], None] | None = None, total: int = 0) -> None:
+        self._advance, self._total, self._done = advance, total, 0
+
+    def add(self, tokens: int) -> None:
+        """Note that more are done."""
+        self._done += tokens
+        if self._advance is not None:
+            self._advance(self._done, self._total)
+
+
+class Column:
+    """Losses of one checkpoint, computed a few batches ahead while it is iterated; then `summary`.
+
+    Args:
+        evaluator: computes them.
+        params: of the model at the checkpoint.
+        reader: the batches.
+        advance: called with the tokens of each batch when they are done.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, params: Any, reader: BatchReader, advance: Callable[[int], None] | None = None
+    ) -> None:
         self._evaluator, self._params, self._reader = evaluator, params, reader
+        self._advance = advance
         self._loss, self._measured, self._tokens, self._logits = 0.0, 0, 0, None
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -46,4 +74,6 @@ class Column:
         self._tokens += len(flat)
         if logits is not None:
             self._logits = logits + (0.0 if self._logits is None else self._logits)
+        if self._advance is not None:
+            self._advance(len(flat))
         return flat

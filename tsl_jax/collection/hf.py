@@ -1,7 +1,7 @@
 """Per-token losses of the revisions of a causal language model in `transformers`."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,20 +9,23 @@ import numpy as np
 
 from ..store import LossStore, StoreError, StoreLike
 from .checkpoints import Checkpoint
+from .hf_folders import quiet_transformers, trainer_checkpoints
 from .hf_losses import TorchEvaluator
-from .hf_text import Tokenize, read_texts, rows_of, steps_of, token_ids
+from .hf_text import first_id_of, read_texts, rows_of, steps_of, token_ids, tokenize_with
 from .job import Report, run
 
 _BLOCK_BYTES = 2**28
+_OWN_TOKENIZER = "; a tokenizer that lies elsewhere is given with tokenizer= (--tokenizer)"
 
 
 def collect_hf(
     model: str,
-    revisions: Sequence[str],
+    revisions: Sequence[str] | None,
     text: str | Path | Sequence[str | Path],
     out: StoreLike,
     *,
     steps: Sequence[int] | None = None,
+    tokenizer: str | None = None,
     context: int = 1024,
     batch: int = 8,
     precision: Literal["float32", "bfloat16", "float16"] = "float32",
@@ -32,6 +35,7 @@ def collect_hf(
     block_bytes: int = _BLOCK_BYTES,
     overwrite: bool = False,
     progress: Report | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> LossStore:
     """Measure every token's loss at every revision of a Hugging Face model, and write a loss store.
 
@@ -41,11 +45,13 @@ def collect_hf(
     Args:
         model: name on the Hugging Face Hub, or a local folder that holds one folder a revision, each as
             ``save_pretrained`` writes it: ``MODEL/step1000/config.json`` and so on. A tokenizer may lie in each of
-            them, or once in the folder itself.
-        revisions: branches, tags or commits on the Hub, folders in a local one, in order of training.
+            them, or once in the folder itself. The folder of a ``Trainer`` is one.
+        revisions: branches, tags or commits on the Hub, folders in a local one, in order of training; None for all
+            ``checkpoint-*`` that a ``Trainer`` saved in a folder, by step.
         text: text files (UTF-8) to measure on; each is a domain, called as the file.
         out: where the loss store goes: a path, a URL or a Zarr store.
         steps: training step of each revision; by default the number in its name, as in ``step1000``.
+        tokenizer: name or folder of the tokenizer, where the model comes without one; by default that of the model.
         context: tokens that the model reads at most for one loss.
         batch: rows computed at a time, over all devices.
         precision: of the model's weights and products; the log-softmax is float32 always, in blocks of tokens, so that
@@ -56,6 +62,7 @@ def collect_hf(
         block_bytes: float32 logits in memory at a time.
         overwrite: delete losses that are there and begin anew.
         progress: called with a `CheckpointReport` after each revision.
+        advance: called with the tokens done and those of all revisions, after each batch.
 
     Returns:
         The open loss store, with token coordinates `sequence`, `position`, `token_id`, `domain`.
@@ -73,29 +80,31 @@ def collect_hf(
     for name, value in (("context", context), ("batch", batch)):
         if value < 1:
             raise StoreError(f"{name}: got {value}, expected at least 1")
+    revisions = trainer_checkpoints(model) if revisions is None else revisions
     numbers = steps_of(revisions, steps)
     torch, _ = _import()
-    texts = read_texts([text] if isinstance(text, str | Path) else text)
-    sources = {revision: _source(model, revision) for revision in revisions}
-    tokenizers = {revision: _tokenizer(model, revision, *source) for revision, source in sources.items()}
-    first_id = _first_id(next(iter(tokenizers.values())))
-    ids = token_ids(texts, {revision: _tokenize(tokenizer) for revision, tokenizer in tokenizers.items()})
-    checkpoints = _checkpoints(model, zip(numbers, revisions, strict=True), sources, getattr(torch, precision))
-    where = list(devices or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"])
-    identity = {"model": model, "context": context, "precision": precision}
-    return run(
-        TorchEvaluator(where, logits, block_bytes),
-        checkpoints,
-        rows_of(ids, context, batch, first_id),
-        out,
-        coordinates=None,
-        logits=logits,
-        dtype=dtype,
-        attributes={"domains": list(texts), "revisions": list(revisions)},
-        overwrite=overwrite,
-        progress=progress,
-        identity=identity,
-    )
+    with quiet_transformers():
+        texts = read_texts([text] if isinstance(text, str | Path) else text)
+        sources = {revision: _source(model, revision) for revision in revisions}
+        tokenizers = {name: _tokenizer(model, name, *source, tokenizer) for name, source in sources.items()}
+        first_id = first_id_of(next(iter(tokenizers.values())))
+        ids = token_ids(texts, {revision: tokenize_with(found) for revision, found in tokenizers.items()})
+        checkpoints = _checkpoints(model, zip(numbers, revisions, strict=True), sources, getattr(torch, precision))
+        where = list(devices or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"])
+        return run(
+            TorchEvaluator(where, logits, block_bytes),
+            checkpoints,
+            rows_of(ids, context, batch, first_id),
+            out,
+            coordinates=None,
+            logits=logits,
+            dtype=dtype,
+            attributes={"domains": list(texts), "revisions": list(revisions)},
+            overwrite=overwrite,
+            progress=progress,
+            advance=advance,
+            identity={"model": model, "context": context, "precision": precision},
+        )
 
 
 def _checkpoints(
@@ -137,7 +146,9 @@ def _source(model: str, revision: str) -> tuple[str, dict[str, Any]]:
     return str(folder / revision), {}
 
 
-def _tokenizer(model: str, revision: str, name: str, keywords: dict[str, Any]) -> Any:
+def _tokenizer(model: str, revision: str, name: str, keywords: dict[str, Any], other: str | None) -> Any:
+    if other is not None:
+        return _from("AutoTokenizer", model, revision, other, {})
     lies_there = keywords or (Path(name) / "tokenizer_config.json").is_file()
     return _from("AutoTokenizer", model, revision, name if lies_there else model, keywords)
 
@@ -152,15 +163,5 @@ def _from(kind: str, model: str, revision: str, name: str, keywords: dict[str, A
         reason = str(error).partition("\n")[0].rstrip(".")
         raise StoreError(
             f"revisions: {revision!r} of {model} cannot be loaded ({kind}: {reason}). Check the names of the model "
-            "and of the revision, and the connection."
+            f"and of the revision, and the connection{_OWN_TOKENIZER if kind == 'AutoTokenizer' else ''}."
         ) from error
-
-
-def _tokenize(tokenizer: Any) -> Tokenize:
-    return lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-
-
-def _first_id(tokenizer: Any) -> int | None:
-    """What the tokenizer puts before a text by itself, if it does."""
-    ids = tokenizer("a")["input_ids"]
-    return ids[0] if ids and tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None

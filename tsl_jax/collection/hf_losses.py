@@ -9,6 +9,7 @@ import numpy as np
 from ..store import StoreError
 from .batches import Tokens
 from .jax_losses import Measured
+from .token_losses import token_nll
 
 
 class TorchEvaluator:
@@ -101,3 +102,36 @@ def _head(model: Any, ids: np.ndarray) -> Any:
         parts = head(states)
         same = parts.shape == whole.shape and torch.allclose(parts, whole, rtol=1e-5, atol=1e-5)
     return head if same else None
+
+
+def batch_losses(model: Any, batch: Any, block_bytes: int) -> np.ndarray:
+    """Losses (sequences, positions) of a batch by a model that is being trained: it is left in the mode it was in.
+
+    Args:
+        model: causal language model of `transformers`, or a module whose output has ``logits``.
+        batch: ``input_id`` and ``token_id``, the tokens that follow, (sequences, positions).
+        block_bytes: float32 logits in memory at a time.
+
+    Raises:
+        StoreError: the batch has no ``input_id``.
+    """
+    import torch  # pyright: ignore[reportMissingImports]
+
+    if "input_id" not in batch:
+        raise StoreError(f"batches: have {', '.join(batch)}, expected input_id too, what the model reads")
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            device = next(model.parameters()).device
+            ids, targets = (torch.as_tensor(batch[name], device=device).long() for name in ("input_id", "token_id"))
+            head = _head(model, batch["input_id"][:1, :16]) if hasattr(model, "get_output_embeddings") else None
+            if head is None:
+                found = token_nll(model(input_ids=ids).logits, lambda logits: logits, targets, block_bytes=block_bytes)
+            else:
+                states = model.base_model(ids)[0]
+                own = head.weight if getattr(head, "bias", None) is None else head
+                found = token_nll(states, own, targets, block_bytes=block_bytes)
+        return found.cpu().numpy()
+    finally:
+        model.train(training)

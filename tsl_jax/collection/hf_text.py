@@ -137,3 +137,36 @@ def steps_of(revisions: Sequence[str], steps: Sequence[int] | None = None) -> li
             raise StoreError(f"revisions: no step in the name {revision!r}; give the steps too, one a revision")
         found.append(int(match[1]))
     return found
+
+
+def text_batches(
+    text: str | Path | Sequence[str | Path], tokenizer: Any, *, context: int = 1024, batch: int = 8
+) -> list[dict[str, Any]]:
+    """Text files as batches for `tsl_jax.collection.hf_callbacks.LossCallback`: each token is predicted once.
+
+    Args:
+        text: text files (UTF-8); each is a domain, and rows do not cross from one to the next.
+        tokenizer: of `transformers`.
+        context: tokens that the model reads at most for one loss.
+        batch: rows computed at a time.
+
+    Returns:
+        Batches of ``input_id``, ``token_id``, ``mask``, (batch, context), and ``domain``, (batch,).
+
+    Raises:
+        StoreError: a text cannot be read, is empty, or holds no two tokens.
+    """
+    texts = read_texts([text] if isinstance(text, str | Path) else text)
+    ids = token_ids(texts, {"the tokenizer": tokenize_with(tokenizer)})
+    return rows_of(ids, context, batch, first_id_of(tokenizer))
+
+
+def tokenize_with(tokenizer: Any) -> Tokenize:
+    """From a text to its token ids, without those that begin or end one."""
+    return lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def first_id_of(tokenizer: Any) -> int | None:
+    """What the tokenizer puts before a text by itself, if it does."""
+    ids = tokenizer("a")["input_ids"]
+    return ids[0] if ids and tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..store.unfinished import checked_dtype
 from .batches import Batches, BatchReader
 from .checkpoints import Checkpoint, in_order
 from .collection import Collection
-from .column import Column
+from .column import Column, Count
 from .jax_losses import Evaluator, JaxEvaluator
 from .opening import Given, open_collection
 from .output import PLACE, clear, is_finished, mark, remove
@@ -125,8 +125,12 @@ def run(
     overwrite: bool,
     progress: Report | None,
     identity: Mapping[str, Any] | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> LossStore:
-    """`collect` with any way to compute losses; a resumed run must have the same ``identity``."""
+    """`collect` with any way to compute losses; a resumed run must have the same ``identity``.
+
+    ``advance`` is called with the tokens of all checkpoints that are done, and how many there are.
+    """
     location = locate(out, writable=True)
     is_finished(location)  # refuses what is foreign before anything is computed
     reader = BatchReader(batches)
@@ -138,7 +142,8 @@ def run(
         mark(location)
         store = open_losses(location.open_group()) if is_finished(location) else None
         given = Given(reader, summary, checked_dtype(dtype), dict(identity or {}))
-        job = _Job(evaluator, given, location, store, logits, coordinates, progress)
+        count = Count(advance, summary.tokens * len(checkpoints)) if isinstance(checkpoints, Sequence) else Count()
+        job = _Job(evaluator, given, location, store, logits, coordinates, progress, count)
         for checkpoint in in_order(checkpoints):
             job.add(checkpoint)
         return job.finish(attributes or {})
@@ -147,10 +152,11 @@ def run(
 class _Job:
     """One run over the checkpoints."""
 
-    def __init__(self, evaluator, given, location, store, logits, coordinates, progress) -> None:
+    def __init__(self, evaluator, given, location, store, logits, coordinates, progress, count) -> None:
         self._evaluator, self._location, self._logits = evaluator, location, logits
         self._coordinates, self._progress = coordinates, progress
         self._given: Given = given
+        self._count: Count = count
         self._collection: Collection | None = None
         self._store: LossStore | None = store
         self._told = {"batches": len(given.summary.digests), "tokens": given.summary.tokens}
@@ -166,6 +172,7 @@ class _Job:
         values = {"step": float(checkpoint.step)}
         done, means = self._done()
         if values["step"] in done:
+            self._count.add(self._given.summary.tokens)
             return self._tell(checkpoint, means[done.index(values["step"])])
         if done and values["step"] < done[-1]:
             raise StoreError(
@@ -179,7 +186,7 @@ class _Job:
             self._collection = open_collection(self._location, self._given, entries, self._store)
             return self.add(checkpoint)  # which may be done
         params = self._evaluator.prepare(checkpoint.load(), next(iter(self._given.reader)))
-        begun, column = time.perf_counter(), Column(self._evaluator, params, self._given.reader)
+        begun, column = time.perf_counter(), Column(self._evaluator, params, self._given.reader, self._count.add)
         self._collection.append(column, lambda: values | column.summary())
         return self._tell(checkpoint, column.summary()["mean_loss"], time.perf_counter() - begun)
 

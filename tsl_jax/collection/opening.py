@@ -8,14 +8,15 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ..store import ChangedError, Location, LossStore, StoreNotFoundError, list_objects, read_rows_with_gaps
+from ..store import ChangedError, Location, LossStore, StoreNotFoundError, list_objects
 from ..store.arrays import bitshuffled, create_array
+from ..store.checkpoint_ledger import finished_rows
 from ..store.errors import writing
 from ..store.event_loop import wait_for
 from ..store.fingerprint import differences
 from ..store.presence import chunk_keys
 from .batches import RECORDED, BatchReader, Summary, changed_batches
-from .collection import SHARD_TOKENS, Collection, array_of, checksum, in_blocks
+from .collection import SHARD_TOKENS, Collection, array_of, in_blocks
 from .output import COLUMNS
 
 KIND = "losses being collected"
@@ -87,13 +88,10 @@ def _resumed(location: Location, entries: tuple[str, ...]) -> Collection | None:
         return None
     if group.attrs.get("tsl_kind") != KIND or "ledger" not in group:
         return None
-    ledger = array_of(group, "ledger")
-    table, _ = read_rows_with_gaps(ledger, 0, ledger.shape[0], absent="fill")
-    good = [checksum(at, row[:-1]) == row[-1] for at, row in enumerate(table)]
-    count = good.index(False) if False in good else len(good)
+    rows = finished_rows(array_of(group, "ledger"))
     losses = array_of(group, "losses")
-    count = min([count, *_lost_columns(losses)])
-    return Collection(location, group, losses, entries, table[:count, :-1])
+    count = min([len(rows), *_lost_columns(losses)])
+    return Collection(location, group, losses, entries, rows[:count])
 
 
 def _lost_columns(losses: zarr.Array) -> list[int]:
@@ -113,20 +111,26 @@ def _create(location: Location, given: Given, described: Mapping[str, Any]) -> C
         group = zarr.create_group(
             place.store, path=place.path, attributes={"tsl_kind": KIND, **described}, zarr_format=3
         )
-        losses = _over_tokens(group, "losses", (num_tokens, 0), given.dtype)
+        losses = over_tokens(group, "losses", (num_tokens, 0), given.dtype)
         create_array(group, "batches", values=given.summary.digests, dimension_names=("batch", "entry"))
         for name in given.summary.names:
-            array, start = _over_tokens(group, name, (num_tokens,), RECORDED[name]), 0
+            array, start = over_tokens(group, name, (num_tokens,), RECORDED[name]), 0
             for block in in_blocks((tokens.columns[name] for tokens in given.reader), SHARD_TOKENS):
                 array[start : start + len(block)] = block
                 start += len(block)
-        shape = (0, len(entries) + 1)
-        own = {"compressors": [Crc32cCodec()], "chunks": (1, shape[1]), "fill_value": 0}
-        create_array(group, "ledger", shape=shape, dtype="float64", **own)
+        create_ledger(group, entries)
     return Collection(location, group, losses, entries, np.empty((0, len(entries))))
 
 
-def _over_tokens(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
+def create_ledger(group: zarr.Group, entries: tuple[str, ...]) -> None:
+    """An empty ledger: a row a checkpoint, of its entries and their checksum."""
+    shape = (0, len(entries) + 1)
+    own = {"compressors": [Crc32cCodec()], "chunks": (1, shape[1]), "fill_value": 0}
+    create_array(group, "ledger", shape=shape, dtype="float64", **own)
+
+
+def over_tokens(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
+    """An array (token,) or (token, checkpoint) whose chunks hold one checkpoint."""
     return create_array(
         group,
         name,

@@ -1,14 +1,14 @@
 """Counts of events by domain and learning time."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..curves import Family
 from ..fitting import Category, Status
 from ..spectrum.pulses import level_reached
-from ..store import FitStore, StoredFit, StoreError
+from ..store import FitStore, StoreError
 from ..stream.parts import Part, parts_of
 from ..stream.passes import run_pass
 from .domains import ALL_TOKENS, Domain, domains_of, read_domains
@@ -106,6 +106,16 @@ class EventCounts:
     tokens: np.ndarray
 
 
+class EventBlock(NamedTuple):
+    """What is counted of some tokens: their events, drops where the family has any, codes, and domains."""
+
+    event: np.ndarray
+    drop: np.ndarray | None
+    status: np.ndarray
+    category: np.ndarray
+    domain: np.ndarray | None
+
+
 @dataclasses.dataclass(frozen=True)
 class CountEvents:
     """The pass over a fit store that counts events by domain and time.
@@ -122,9 +132,17 @@ class CountEvents:
     fine: np.ndarray
     groups: tuple[Domain, ...]
 
-    def read(self, part: Part) -> tuple[StoredFit, np.ndarray | None]:
-        """Fits of some tokens, and their domains."""
-        return self.fits.read(part.tokens), read_domains(self.fits, part.tokens)
+    def read(self, part: Part) -> EventBlock:
+        """What is counted of some tokens; no other array is read."""
+        assert self.family.event is not None
+
+        def column(name: str) -> np.ndarray:
+            array: Any = self.fits.arrays[name]
+            return self.fits.read_array(array, part.start, part.stop)
+
+        drop = column("loss_drop") if "loss_drop" in self.fits.parameters else None
+        event = column(self.family.event).astype(np.float64)
+        return EventBlock(event, drop, column("status"), column("category"), read_domains(self.fits, part.tokens))
 
     def start(self) -> EventCounts:
         """Counts of no tokens."""
@@ -132,21 +150,19 @@ class CountEvents:
         shapes = (number, 2, len(self.fine) - 1), (number, len(Category)), (number,)
         return EventCounts(*(np.zeros(shape, np.int64) for shape in shapes))
 
-    def add(self, counts: EventCounts, block: tuple[StoredFit, np.ndarray | None]) -> EventCounts:
+    def add(self, counts: EventCounts, block: EventBlock) -> EventCounts:
         """Counts with more tokens."""
-        stored, codes = block
-        assert self.family.event is not None
-        tried, event = stored.status != Status.PENDING, stored.params[self.family.event].astype(np.float64)
-        rises = stored.params["loss_drop"] < 0 if "loss_drop" in stored.params else np.zeros(len(event), bool)
+        tried = block.status != Status.PENDING
+        rises = block.drop < 0 if block.drop is not None else np.zeros(len(tried), bool)
+        # An event that float32 put a hair outside the window still counts in the bin at its end.
+        event = np.clip(block.event, self.fine[0], self.fine[-1])
+        learned = block.category == Category.LEARNED
         for index, group in enumerate(self.groups):
-            rows = group.rows(codes, len(event)) & tried
+            rows = group.rows(block.domain, len(event)) & tried
             counts.tokens[index] += rows.sum()
-            counts.categories[index] += [np.sum(stored.category[rows] == category) for category in Category]
-            learned = rows & (stored.category == Category.LEARNED)
-            for kind, members in enumerate((learned & ~rises, learned & rises)):
-                # An event that float32 put a hair outside the window still counts in the bin at its end.
-                inside = np.clip(event[members], self.fine[0], self.fine[-1])
-                counts.times[index, kind] += np.histogram(inside, self.fine)[0]
+            counts.categories[index] += np.bincount(block.category[rows], minlength=256)[list(Category)]
+            for kind, members in enumerate((rows & learned & ~rises, rows & learned & rises)):
+                counts.times[index, kind] += np.histogram(event[members], self.fine)[0]
         return counts
 
     def merge(self, one: EventCounts, other: EventCounts) -> EventCounts:

@@ -1,6 +1,7 @@
 """Losses that are in no loss store yet, brought into one."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,11 @@ from .names import checked_names
 from .rewriting import write_trajectories
 from .schema import MissingChunks, checked_missing_chunks
 from .unfinished import BLOCK_BYTES
+
+
+class LossImportWarning(UserWarning):
+    """Something in a source of losses was left out, or looks like no losses."""
+
 
 #: Tokens that are looked at for losses that are none.
 _SEEN = 1024
@@ -71,6 +77,9 @@ def import_losses(
     Returns:
         The open loss store; if ``out`` holds just that already, nothing is written.
 
+    Warns:
+        LossImportWarning: something in the source was left out, or looks like no losses.
+
     Raises:
         StoreError: the source cannot be read, its losses, steps or tokens are not clear, or something is at ``out``.
 
@@ -81,7 +90,7 @@ def import_losses(
         >>> store.num_tokens, store.axis().tolist()
         (2, [1.0, 10.0, 100.0])
     """
-    return import_or_find(
+    made, _, found = import_or_find(
         source,
         out,
         given=(steps, tokens, attributes),
@@ -91,7 +100,10 @@ def import_losses(
         memory=memory,
         missing_chunks=missing_chunks,
         progress=progress,
-    )[0]
+    )
+    for note in found.notes:
+        warnings.warn(f"{found.name}: {note}", LossImportWarning, stacklevel=2)
+    return made
 
 
 def import_or_find(

@@ -12,7 +12,7 @@ from .errors import ChunkError, InvalidStoreError, Violation
 from .location import Location, StoreLike, arrays_of, locate
 from .presence import Objects, lost_chunks
 from .reading import Absent, read_rows
-from .schema import CHECKPOINT, TOKEN, MissingChunks, checked_missing_chunks, coordinates, increases
+from .schema import BY_CHECKPOINT, CHECKPOINT, TOKEN, MissingChunks, checked_missing_chunks, coordinates, increases
 from .validation import raise_if_invalid
 
 
@@ -128,10 +128,13 @@ def refuse_foreign_losses(location: Location, group: zarr.Group) -> None:
     Raises:
         InvalidStoreError: it is one.
     """
-    hint = location.import_hint() if "tsl_kind" not in group.attrs else None
+    kind = group.attrs.get("tsl_kind")
+    hint = location.import_hint() if kind in (None, BY_CHECKPOINT) else None
     if hint is not None:
         raise InvalidStoreError(
-            location.name, "losses", [Violation("attribute tsl_kind", "there is none", "'losses'", f"{hint}.")]
+            location.name,
+            "losses",
+            [Violation("attribute tsl_kind", f"got {kind!r}" if kind else "there is none", "'losses'", f"{hint}.")],
         )
 
 

@@ -37,6 +37,8 @@ PROBABILITY_STEPS, NO_PROBABILITY = 254, 255
 LEDGER = "ledger"
 #: What a loss store is called while it is being written: no reader takes it for one.
 UNFINISHED = "unfinished losses"
+#: What the losses are called that a training loop appends, one column a checkpoint, in a group for each of its ranks.
+BY_CHECKPOINT = "losses by checkpoint"
 #: What a chunk that is not stored means: an error; losses that were not measured; and, beside that, coordinates that
 #: hold the array's fill value, as writers mean it that leave out chunks of zeros.
 MissingChunks = Literal["refuse", "as-nan", "as-fill"]

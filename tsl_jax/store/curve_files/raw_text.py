@@ -2,17 +2,20 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 #: Compressed files by how they begin.
-_COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\xfd7zXZ\x00": lzma.decompress,
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
 }
+#: No log is longer than this; what expands to more is made to fill a machine's memory.
+_MOST_BYTES = 1 << 30
 #: Lines of llm.c's main.log (``s:10 trl:5.1 lr:0.0006``) and of modded-nanogpt (``step:10/3242 train_loss:5.1``).
 _PAIRS_LINE = re.compile(r"^(?:s|step):\d+\S*(?:[ \t]|$).*$", re.MULTILINE)
 _PAIR = re.compile(r"([A-Za-z_][\w/-]*):(\S+)")
@@ -24,10 +27,17 @@ _RULE = re.compile(r"[-|:+ \t]*-[-|:+ \t]*")
 
 
 def whole(content: bytes) -> bytes:
-    """What a file holds, out of gzip, bzip2 or xz where it is compressed so."""
-    for start, expand in _COMPRESSED.items():
+    """What a file holds, out of gzip, bzip2 or xz where it is compressed so.
+
+    Raises:
+        EOFError, zlib.error, lzma.LZMAError, OSError: it is damaged, or holds more than a log can.
+    """
+    for start, opened in _COMPRESSED.items():
         if content.startswith(start):
-            return expand(content)
+            found = opened(io.BytesIO(content)).read(_MOST_BYTES + 1)
+            if len(found) > _MOST_BYTES:
+                raise EOFError(f"more than {_MOST_BYTES:,} bytes")
+            return found
     return content
 
 

@@ -53,13 +53,15 @@ def read_table(path: str | Path) -> Table:
     try:
         if path.exists() and not path.is_file():
             raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
-        content = whole(path.read_bytes())
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise LossCurveError(f"{path}: is compressed, and damaged ({error}); restore the file") from error
+        content = path.read_bytes()
     except OSError as error:
         raise LossCurveError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from error
     except ValueError as error:
         raise LossCurveError(f"{str(path)!r}: is no path ({error})") from error
+    try:
+        content = whole(content)
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise LossCurveError(f"{path}: is compressed, and damaged ({error}); restore the file") from error
     if content[:4] == b"PAR1":
         return _parquet(path, content)
     text = _decoded(path, content)

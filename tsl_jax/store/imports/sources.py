@@ -17,7 +17,7 @@ from .objects import is_path, losses_of_object
 from .steps import step_in, steps_of_paths
 from .table_losses import Frames, losses_of_tables
 from .tables import TABLES, is_table
-from .zarr_places import open_zarr
+from .zarr_places import open_by_rank, open_zarr
 
 #: What makes a folder a Zarr array or group.
 _ZARR = ("zarr.json", ".zarray", ".zgroup")
@@ -187,6 +187,13 @@ def _steps_of_urls(paths: Sequence[Any]) -> list[int | None]:
 
 
 def _zarr(place: StoreLike, name: str, wanted: Wanted, missing_chunks: MissingChunks) -> IncomingLosses:
+    by_rank = open_by_rank(place)
+    if by_rank is not None:
+        if wanted != Wanted({}):
+            raise StoreError(
+                f"{name}: LossWriter recorded steps and arrays; leave out steps, array and transpose, expected none"
+            )
+        return by_rank
     found = open_zarr(place, missing_chunks)
     if found is None:
         raise StoreError(f"{name}: no Zarr array or group here; check the path or URL")

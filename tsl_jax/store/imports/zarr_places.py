@@ -11,9 +11,11 @@ from ..encodings import encoding_of
 from ..errors import StoreError, storage_errors
 from ..limits import check_sizes
 from ..location import Location, StoreLike, arrays_of, locate
+from ..rank_columns import losses_of_ranks
 from ..reading import Absent, read_rows
-from ..schema import UNFINISHED, MissingChunks
+from ..schema import BY_CHECKPOINT, UNFINISHED, MissingChunks
 from .files import ONLY
+from .incoming import IncomingLosses
 from .source_array import Index, SourceArray, plain_dtype
 from .steps import step_in
 
@@ -41,6 +43,15 @@ def open_zarr(
         found = [(name, _arrays(location, arrays_of(group), missing_chunks)) for name, group in groups.items()]
         return found or None
     return _arrays(location, arrays, missing_chunks)
+
+
+def open_by_rank(place: StoreLike) -> IncomingLosses | None:
+    """What `LossWriter` wrote while a model trained; None if it is something else."""
+    location = locate(place)
+    node = _node(location)
+    if not isinstance(node, zarr.Group) or node.attrs.get("tsl_kind") != BY_CHECKPOINT:
+        return None
+    return losses_of_ranks(location, node)
 
 
 def _node(location: Location) -> zarr.Array | zarr.Group | None:

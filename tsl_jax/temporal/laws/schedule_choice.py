@@ -26,7 +26,7 @@ from .selection import LawChoice, SizeRuns
 
 #: What is averaged unless laws are given, and how strongly fits are shrunk.
 DEFAULT_LAWS: tuple[ScheduleLaw, ...] = (MultiPowerLaw(4.0), MemoryLaw())
-STRENGTH = 0.03
+STRENGTH = 0.01
 #: The schedules that the choice is compared with: both end at the lowest rate.
 BASELINES: dict[str, tuple[str, dict[str, float]]] = {"cosine": ("cosine", {}), "wsd": ("wsd-linear", {"start": 0.8})}
 
@@ -180,7 +180,7 @@ def best_schedule(
         {name: float(lower[k]) for name, k in named.items()},
         {name: float(upper[k]) for name, k in named.items()},
         level,
-        {name: float(np.nanstd(drawn[:, 1 + k] - drawn[:, 0])) for name, k in named.items()},
+        {name: float(np.std(drawn[:, 1 + k] - drawn[:, 0])) for name, k in named.items()},
         misfit,
         outside(schedules[0], warmup_steps, seen, bounds),
         fits,

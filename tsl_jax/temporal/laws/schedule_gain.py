@@ -20,8 +20,8 @@ from .selection import SizeRuns
 _LAST = 3
 #: Runs whose lengths agree to this much are compared at their ends.
 _ALIKE = 0.1
-#: Draws of parameters, and how many standard deviations each is drawn within.
-_DRAWS, _WITHIN = 2000, 3.0
+#: Draws of parameters, and how far each may go in coordinates (logarithms): beyond, the data do not limit them.
+_DRAWS, _REACH = 2000, 3.0
 
 
 class EndErrors(NamedTuple):
@@ -72,11 +72,13 @@ def drawn_losses(
         # Parameters without an error (on a bound) are taken as known.
         covariance = jnp.where(jnp.isfinite(fit.covariance), fit.covariance, 0.0) * wider
         size, axes = jnp.linalg.eigh(covariance)
-        normal = jax.random.truncated_normal(own, -_WITHIN, _WITHIN, (_DRAWS, len(size)), covariance.dtype)
-        drawn = fit.coordinates + (normal * jnp.sqrt(jnp.maximum(size, 0.0))) @ axes.T
+        normal = jax.random.normal(own, (_DRAWS, len(size)), covariance.dtype)
+        away = (normal * jnp.sqrt(jnp.maximum(size, 0.0))) @ axes.T
+        drawn = fit.coordinates + jnp.clip(away, -_REACH, _REACH)
         law = fit.law
         total = total + jax.jit(jax.vmap(lambda point, law=law: law.predict(law.named(point), ends)))(drawn)
-    return np.asarray(total) / len(fits)
+    losses = np.asarray(total) / len(fits)
+    return losses[np.all(np.isfinite(losses), axis=1)]
 
 
 def gain_intervals(
@@ -85,4 +87,4 @@ def gain_intervals(
     """Ends of the interval of what the first schedule gains over each other one, nat."""
     gains = losses[:, 1:] - losses[:, :1]
     gains = gains + misfit * np.asarray(jax.random.normal(key, gains.shape, gains.dtype))
-    return np.nanquantile(gains, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.quantile(gains, [(1 - level) / 2, (1 + level) / 2], axis=0)
