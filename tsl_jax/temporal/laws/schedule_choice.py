@@ -53,10 +53,6 @@ class ScheduleChoice:
             other runs, nat; a part of the intervals.
         warnings: where the choice lies outside what the runs have shown, sentences.
         fits: the laws, whose losses are averaged.
-
-    Example:
-        >>> ScheduleChoice.__dataclass_fields__["level"].type
-        <class 'float'>
     """
 
     learning_rate: Float[np.ndarray, " updates"]
