@@ -64,7 +64,7 @@ def schedule_data(found: "ScheduleChoice") -> ScheduleCurves:
 def draw_schedule(data: ScheduleCurves) -> "Figure":
     """Draw the rates on the left, the predicted losses of the second half on the right."""
     figure = style.new_figure(8.6, 3.9)
-    grid = figure.add_gridspec(1, 2, left=0.085, right=0.985, top=0.83, bottom=0.135, wspace=0.25)
+    grid = figure.add_gridspec(1, 2, left=0.085, right=0.97, top=0.83, bottom=0.135, wspace=0.25)
     rates, losses = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     looks = ((style.BLUE, 2.0, "-"), (style.ORANGE, 1.4, "--"), (style.GREEN, 1.4, "-."))
     for k, name in enumerate(data.names):

@@ -93,6 +93,23 @@ def test_a_law_that_is_blind_to_the_rate_gives_all_schedules_one_loss():
     np.testing.assert_allclose(losses, 2.5 + 0.8 * NUM_STEPS**-0.4, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "printed",
+    [(3.040, 0.525, 0.508, 363.788, 2.066, 0.583, 0.641), (2.651, 0.601, 0.453, 437.946, 2.132, 0.598, 0.655)],
+    ids=["25M", "100M"],
+)
+def test_the_multi_power_law_prefers_a_stable_phase_and_a_power_decay(printed):
+    """arXiv 2503.12811 with its printed parameters: stable, then a decay of power about 1.5, well below cosine."""
+    law = MultiPowerLaw()
+    known, grid, bounds = Known(law), update_grid(24_000, 2160), Bounds(3e-4, 3e-7, 128)
+    known.params = dict(zip(law.names, printed, strict=True))
+    found = {name: best_of_shape(SCHEDULE_SHAPES[name], [known], grid, bounds) for name in ("cosine", "wsd-power")}
+    values = found["wsd-power"][0]
+    assert 0.8 < values["start"] < 0.95
+    assert 1.2 < values["power"] < 2.0
+    assert found["cosine"][2] - found["wsd-power"][2] > 0.03
+
+
 def test_free_rates_are_as_good_as_scipys_and_keep_the_bounds():
     known, grid = Known(AnnealingLaw()), update_grid(NUM_STEPS, WARMUP)
     starts = [1e-3 - 9e-4 * grid.progress, 1e-3 * np.where(grid.progress < 0.8, 1.0, 0.1)]
