@@ -20,6 +20,7 @@ BENCHMARKS = {
     "readme": "readme",
     "reweighting": "reweighting.training",
     "scaling": "fitting.scaling",
+    "schedule_choice": "laws.schedule_choice",
     "seeds": "seeds.holding",
     "simulation": "laws.simulation",
     "spectrum": "spectrum.speed",

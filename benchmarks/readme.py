@@ -18,6 +18,7 @@ from . import page_tables, record
 from .cluster import costs, distributed
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
+from .laws import schedule_choice
 from .spectrum import law as spectrum_law
 from .stream import end_to_end as stream
 from .stream import memory, memory_plot
@@ -105,6 +106,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "stream": stream.table,
     "memory": lambda result: memory.table(result["stores"]),
     "laws": page_tables.laws,
+    "schedule_choice": schedule_choice.table,
     "forecasts": page_tables.forecast_runs,
     "gemstones": page_tables.gemstones,
     "spectrum_forecast": page_tables.spectrum_forecast,

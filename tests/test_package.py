@@ -37,6 +37,7 @@ PUBLIC = {
     "Sigmoid",
     "Spectrum",
     "Status",
+    "best_schedule",
     "collect",
     "combine_fits",
     "compare",

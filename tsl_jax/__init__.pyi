@@ -23,6 +23,7 @@ from .spectrum import Spectrum, decompose
 from .store import create_losses, import_losses, open_fits, open_losses, validate
 from .temporal import (
     ChinchillaLaw,
+    best_schedule,
     evolution,
     fit_size_law,
     forecast,
@@ -54,6 +55,7 @@ __all__ = [
     "Sigmoid",
     "Spectrum",
     "Status",
+    "best_schedule",
     "collect",
     "combine_fits",
     "compare",

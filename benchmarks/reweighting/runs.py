@@ -38,9 +38,14 @@ class Training:
 
 def begin(seed: int, training: Training):
     """Parameters and the optimizer's state, and the key that sequences are drawn with."""
-    first, draws = jax.random.split(jax.random.key(seed))
-    params = init_transformer(first, training.size, BYTES)
+    params, draws = begin_params(seed, training.size)
     return (params, training.rule.init(params)), draws
+
+
+def begin_params(seed: int, size: Transformer):
+    """Parameters, and the key that sequences are drawn with."""
+    first, draws = jax.random.split(jax.random.key(seed))
+    return init_transformer(first, size, BYTES), draws
 
 
 def losses(params, before, target, size: Transformer):

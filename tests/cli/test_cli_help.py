@@ -40,6 +40,7 @@ def test_the_commands_are_these(tsl):
         "forecast",
         "timescale",
         "rank",
+        "schedule",
         "scaling",
         "score",
         "plot",

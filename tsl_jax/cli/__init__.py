@@ -26,6 +26,7 @@ from . import (
     rechunk,
     report,
     scaling,
+    schedule,
     score,
     simulate,
     spectrum,
@@ -54,6 +55,7 @@ app.command("positions")(positions.positions)
 app.command("forecast")(forecast.forecast)
 app.command("timescale")(timescale.timescale)
 app.command("rank")(rank.rank)
+app.command("schedule")(schedule.schedule)
 app.command("scaling")(scaling.scaling)
 app.command("score")(score.score)
 app.command("plot")(plot.plot)

@@ -30,6 +30,7 @@ from .position_law import PositionPanels, draw_position_law, position_law_data
 from .rank import RankBars, draw_rank, rank_data
 from .run_comparison import RunComparisonData, draw_run_comparison, run_comparison_data
 from .scaling import ScalingCurves, draw_scaling, scaling_data
+from .schedule import ScheduleCurves, draw_schedule, schedule_data
 from .spectrum.groups import GroupSpectra, draw_group_spectra, group_spectra_data
 from .spectrum.modes import SingularSpectrum, draw_singular_spectrum, singular_spectrum_data
 from .spectrum.parts import SpectrumParts, draw_spectrum_parts, spectrum_parts_data
@@ -51,6 +52,7 @@ __all__ = [
     "RankBars",
     "RunComparisonData",
     "ScalingCurves",
+    "ScheduleCurves",
     "SingularSpectrum",
     "SpectrumParts",
     "TimescaleLine",
@@ -67,6 +69,7 @@ __all__ = [
     "draw_rank",
     "draw_run_comparison",
     "draw_scaling",
+    "draw_schedule",
     "draw_singular_spectrum",
     "draw_spectrum_parts",
     "draw_timescale",
@@ -82,6 +85,7 @@ __all__ = [
     "run_comparison_data",
     "save",
     "scaling_data",
+    "schedule_data",
     "singular_spectrum_data",
     "spectrum_parts_data",
     "timescale_data",

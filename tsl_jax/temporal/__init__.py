@@ -14,6 +14,7 @@ from .forecasts.ranking import Ranking, rank
 from .laws.cross_validation import held_out_error, leave_one_run_out
 from .laws.interface import ScheduleLaw
 from .laws.law_fit import LawFit, LawFitOptions, fit_law
+from .laws.schedule_choice import ScheduleChoice, best_schedule
 from .laws.schedule_laws import (
     SCHEDULE_LAWS,
     AnnealingLaw,
@@ -22,6 +23,7 @@ from .laws.schedule_laws import (
     StepPowerLaw,
     TimePowerLaw,
 )
+from .laws.schedule_shapes import SCHEDULE_SHAPES, ScheduleShape
 from .laws.selection import LawAverage, LawChoice, SizeRuns, choose_laws
 from .laws.size_fit import ComputeOptimum, SizeLawFit, fit_size_law
 from .laws.size_laws import SIZE_LAWS, ChinchillaLaw, KaplanLaw, SizeLaw
@@ -37,6 +39,7 @@ from .positions.separation_point import Separation, separation
 __all__ = [
     "FORMS",
     "SCHEDULE_LAWS",
+    "SCHEDULE_SHAPES",
     "SIZE_LAWS",
     "AnnealingLaw",
     "AxisComparison",
@@ -62,7 +65,9 @@ __all__ = [
     "PositionLaw",
     "Ranking",
     "Schedule",
+    "ScheduleChoice",
     "ScheduleLaw",
+    "ScheduleShape",
     "Separation",
     "SizeLaw",
     "SizeLawFit",
@@ -70,6 +75,7 @@ __all__ = [
     "StepPowerLaw",
     "TimeLaw",
     "TimePowerLaw",
+    "best_schedule",
     "choose_laws",
     "collapse",
     "compare_axes",
