@@ -28,23 +28,31 @@ def laws(result: dict) -> str:
 
 _LAWS = {
     "memory law": "memory law (exponential kernels, this project's own)",
-    "blend": "memory and multi-power law, half each",
+    "average": "average of two laws, chosen on the other size",
     "published parameters": "*published parameters on these files*",
 }
 
 
 def forecast_runs(result: dict) -> str:
     """Forecasts of each group of runs, means over runs, by what was seen and by method."""
-    header = ["runs", "seen", "method", "MSE", "worst run", "MAE", "in the 50% band", "in the 90% band"]
     rows = [
         [_GROUPS.get(name, name), *row]
         for name, entries in result["groups"].items()
         for row in forecasts.summary(entries)
     ]
-    return record.table(header, rows)
+    return record.table(["runs", *forecasts.HEADER], rows)
 
 
-_GROUPS = {"loss_curves": "18 of 25M and 100M", "real_lm": "small GPT"}
+_GROUPS = {
+    "left out": "18 of 25M and 100M, the other size known",
+    "both": "the same, both sizes known",
+    "real_lm": "small GPT",
+}
+
+
+def gemstones(result: dict) -> str:
+    """Forecasts of models of another family, means over runs."""
+    return record.table(forecasts.HEADER, forecasts.summary(result["entries"]))
 
 
 def spectrum_forecast(result: dict) -> str:

@@ -106,6 +106,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "memory": lambda result: memory.table(result["stores"]),
     "laws": page_tables.laws,
     "forecasts": page_tables.forecast_runs,
+    "gemstones": page_tables.gemstones,
     "spectrum_forecast": page_tables.spectrum_forecast,
     "spectrum_law": spectrum_law.table,
     "reweighting": page_tables.reweighting,

@@ -2,7 +2,7 @@
 
 Pages of guides stand where a reader does who has stores: `here`. All others begin in an empty folder, with a part of
 the sample in place of all of it. Commands of guides are run by tests/cli, those of the cluster by
-tests/test_cluster_page.py.
+tests/test_cluster_page.py, the pages of losses while training by tests/test_training_pages.py.
 """
 
 import doctest
@@ -23,7 +23,7 @@ from tsl_jax.store import create_losses, open_fits, open_losses
 TOKENS = 12 * 256
 #: Pages that begin with stores.
 STANDING = ("docs/guides/", "docs/how-to/fit-a-store")
-ELSEWHERE = ("docs/how-to/cluster",)
+ELSEWHERE = ("docs/how-to/cluster", "docs/how-to/hugging-face", "docs/how-to/while-training")
 CODE = [page for page in pages().values() if re.search(r"^```python\n(?!>>>)", page.text, re.MULTILINE)]
 NEEDS = {"docs/how-to/pytorch": "torch"}
 

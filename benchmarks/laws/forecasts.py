@@ -1,9 +1,9 @@
 """Forecasts from the first 10 to 40% of real training runs, beside simpler ones: errors and coverage of the bands.
 
-Forecasts of a run of arXiv 2503.12811 use the prior that finished runs of the other model size give, with the options
-that the other size chose (`benchmarks forecast_prior`): nothing of the judged size. Those of real_lm use the default
-prior, which has seen neither it nor anything like it. Rows of a run are correlated and several runs share their young
-part, so that coverages are rough.
+Forecasts of a run of arXiv 2503.12811 use the prior that finished runs of the other model size give ("left out"), or
+those of both sizes, its own run among them, as a user has it who trains one more ("both"). Those of real_lm use the
+default prior, which has seen neither it nor anything like it. Rows of a run are correlated and several runs share their
+young part, so that coverages are rough.
 """
 
 import argparse
@@ -21,8 +21,7 @@ from .. import record
 from .prior import SIZES, learned, runs_of
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4)
-#: Options of the prior that forecasts of each size use, chosen on the other by ``python -m benchmarks forecast_prior``.
-CHOSEN = {"25": {"share": 0.15, "drift": 0.001}, "100": {"share": 0.15, "drift": 0.003}}
+HEADER = ["seen", "method", "MSE", "worst run", "MAE", "in 50% band", "in 90% band", "error / width of 50%"]
 METHODS = ("tsl", "two-stage (2404.17785)", "power law with offset", "last value")
 #: The same at single positions.
 POSITION_METHODS = ("tsl, single positions", "two-stage, single positions")
@@ -50,7 +49,9 @@ def errors(mean: Any, loss: np.ndarray, found: Any = None) -> dict[str, float]:
     out = {"mse": float(np.mean(np.square(error))), "mae": float(np.mean(np.abs(error)))}
     if found is not None:
         inside = [np.mean((loss >= low) & (loss <= high)) for low, high in zip(found.lower, found.upper, strict=True)]
+        width = np.mean(np.asarray(found.upper[0]) - np.asarray(found.lower[0]))
         out |= {"coverage50": float(inside[0]), "coverage90": float(inside[1])}
+        out |= {"bias": float(np.mean(error)), "width50": float(width)}
     return out
 
 
@@ -87,7 +88,9 @@ def summary(entries: list[dict[str, Any]]) -> list[list[str]]:
             mean = {key: float(np.mean([cell[key] for cell in cells])) for key in cells[0]}
             cover = [f"{100 * mean[key]:.0f}%" if key in mean else "" for key in ("coverage50", "coverage90")]
             worst = max(cell["mse"] for cell in cells)
-            rows.append([f"{fraction:.0%}", name, f"{mean['mse']:.5f}", f"{worst:.5f}", f"{mean['mae']:.4f}", *cover])
+            centred = f"{mean['bias'] / mean['width50']:+.2f}" if "bias" in mean else ""
+            errors_of = f"{mean['mse']:.6f}", f"{worst:.5f}", f"{mean['mae']:.4f}"
+            rows.append([f"{fraction:.0%}", name, *errors_of, *cover, centred])
     return rows
 
 
@@ -100,12 +103,16 @@ def main(argv: list[str] | None = None) -> dict:
     options = parser.parse_args(argv)
     groups: dict[str, list[dict[str, Any]]] = {}
     sizes = {size: runs_of(options.data / "loss_curves" / size) for size in SIZES}
-    for size, other in zip(SIZES, SIZES[::-1], strict=True):
-        prior = learned(sizes[other], **CHOSEN[size])
-        for name, (run, rates) in list(sizes[size].items())[: 1 if options.quick else None]:
-            print(f"{size}/{name}", file=sys.stderr, flush=True)
-            entries = [judge(run, rates, fraction, prior) for fraction in FRACTIONS]
-            groups.setdefault("loss_curves", []).extend(entry | {"run": f"{size}/{name}"} for entry in entries)
+    for size in SIZES:
+        others = {name: runs for name, runs in sizes.items() if name != size}
+        for group, known in (("left out", others), ("both", sizes)):
+            prior = learned(known, SIZES[size])
+            for name, (run, rates) in list(sizes[size].items())[: 1 if options.quick else None]:
+                print(f"{group}: {size}/{name}", file=sys.stderr, flush=True)
+                entries = [judge(run, rates, fraction, prior) for fraction in FRACTIONS]
+                groups.setdefault(group, []).extend(entry | {"run": f"{size}/{name}"} for entry in entries)
+            if options.quick:
+                break
         if options.quick:
             break
     if not options.quick:
@@ -113,10 +120,9 @@ def main(argv: list[str] | None = None) -> dict:
         rates = rates_until(run, run.step[-1])
         entries = [judge(run, rates, fraction, ForecastPrior()) for fraction in FRACTIONS]
         groups["real_lm"] = [entry | {"run": "real_lm/constant"} for entry in entries]
-    header = ["seen", "method", "MSE", "worst run", "MAE", "in 50% band", "in 90% band"]
     for name, entries in groups.items():
         print(f"\n{name}: {len({entry['run'] for entry in entries})} runs\n")
-        print(record.table(header, summary(entries)))
+        print(record.table(HEADER, summary(entries)))
     result = {"benchmark": "forecasts", "environment": record.environment(), "groups": groups}
     print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
     if options.out:

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tsl_jax.cli import forecast, rank, timescale
+from tsl_jax.cli import forecast, like, rank, timescale
 from tsl_jax.store import create_losses
 
 pytestmark = pytest.mark.usefixtures("optimised")
@@ -140,3 +140,36 @@ def test_rank_and_timescale_refuse_too(tmp_path, command, loss, says):
     done = run(command[0], *files, *command[1:], "--json")
     assert done.exit_code == 1, done.output
     assert says in json.loads(done.stdout)["error"]["message"]
+
+
+def test_sizes_of_runs_are_read():
+    assert like.parameters("25M") == like.parameters("25e6") == 25e6
+    assert like.parameters("1.3B") == 1.3e9
+    assert like.with_size("old.csv:25M") == ("old.csv", 25e6)
+    assert like.with_size("old.csv") == ("old.csv", None)
+    assert like.with_size("s3://bucket/old.zarr") == ("s3://bucket/old.zarr", None)
+    with pytest.raises(typer.BadParameter, match="expected a number of parameters"):
+        like.parameters("many")
+
+
+def test_a_size_moves_the_forecast(tmp_path):
+    lines = [f"{step},{0.001 if step <= 2000 else 0.0001},{3 + 20 * step**-0.5:.6f}" for step in STEP]
+    path, ends = curve(tmp_path / "a.csv", rows=lines), []
+    for size in ("1M", "10B"):
+        done = run("forecast", path, "--until", 4000, "--fraction", 0.4, "--warmup", 0, "--size", size, "--json")
+        assert done.exit_code == 0, done.output
+        ends.append(json.loads(done.stdout)["end"]["loss"])
+    assert ends[1] < ends[0] - 0.05
+
+
+def test_runs_of_unlike_lengths_keep_their_laws(tmp_path):
+    """Hardly any rows lie over the same steps: no common curve, which is said beside each run's own law."""
+    late = [f"{step},0.001,{3 + 20 * step**-0.5:.6f}" for step in range(4100, 8001, 100)]
+    runs = curve(tmp_path / "early.csv"), curve(tmp_path / "late.csv", rows=late)
+    done = run("timescale", *runs, "--warmup", 0, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert [law["run"] for law in said["runs"]] == [str(path) for path in runs]
+    assert said["collapse"] == {"lr_sum": None, "step": None}
+    assert "expected 8 or more; compare runs over the same part of training" in said["no_collapse"]["step"]
+    assert "No common curve over steps" in done.stderr

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from tests.planted_store import STEP, planted_columns, write_fit_store
 from tsl_jax.cli import app
+from tsl_jax.fitting import Category
 from tsl_jax.report import write_report
 
 
@@ -67,16 +68,34 @@ def test_without_losses_sections_say_what_they_need(alone):
     assert "Derivative of the mean loss" in alone.text
 
 
-def test_an_unfinished_store_of_another_law(tmp_path):
+@pytest.fixture
+def hyperbolas(tmp_path):
+    """A fit store of a law without events, of which the first blocks are fitted."""
     columns = {name: planted_columns(300)[name] for name in ("constant", "status", "category")}
     columns |= {name: np.ones(300, "float32") for name in ("amplitude", "rate", "floor")}
     units = {"parameters": {"amplitude": "nat", "rate": "1/axis", "floor": "nat"}, "event": None}
-    columns["category"][:] = 0
+    columns["category"][:] = Category.NONE
     law = {"family": "hyperbola", "family_fields": {}, "scale": "linear", "left_out_checkpoints": ()}
     write_fit_store(tmp_path, columns, losses=np.ones((300, len(STEP))), finished=False, **units, **law)
-    found = write_report(tmp_path / "fits.zarr", tmp_path / "page.html", losses=tmp_path / "losses.zarr")
-    text = (tmp_path / "page.html").read_text("utf-8")
-    assert "200 tokens are not fitted yet" in text
+    return tmp_path
+
+
+def test_an_unfinished_store_of_another_law(hyperbolas):
+    page = hyperbolas / "page.html"
+    found = write_report(hyperbolas / "fits.zarr", page, losses=hyperbolas / "losses.zarr")
+    assert "200 tokens are not fitted yet" in page.read_text("utf-8")
     assert "single event a curve" in found.spectrum.reason
     assert "position" in found.positions.reason
     assert len(found.tokens.token) == 300
+
+
+def test_damage_stands_among_the_warnings(hyperbolas):
+    chunk = next(path for path in (hyperbolas / "losses.zarr" / "losses" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(b"damaged")
+    page = hyperbolas / "page.html"
+    found = write_report(hyperbolas / "fits.zarr", page, losses=hyperbolas / "losses.zarr")
+    assert found.means.damaged
+    assert found.tokens.damaged
+    warnings = page.read_text("utf-8").partition('<section id="warnings">')[2].partition("</section>")[0]
+    assert "Restore the chunk" in warnings
+    assert found.means.reason in found.tokens.reason

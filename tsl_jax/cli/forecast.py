@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from .console import Debug, Json, reporting, write_json
 from .forecast_words import describe, describe_positions, judge, print_forecast
+from .like import Like, SizeOption, parameters, prior_of
 from .options import argument, needed, picture_of, switch, unless_given
 from .output_files import check_picture
 from .runs import (
@@ -41,15 +42,6 @@ _Fraction = Annotated[
         "See only this first part of the recorded steps, between 0 and 1, and compare the rest with the forecast.",
     ),
 ]
-_Like = Annotated[
-    list[str] | None,
-    unless_given(
-        "published values",
-        "A finished run of the same family, a file with lr or a store, to learn from what annealing brings; may be "
-        "given several times.",
-        metavar="RUN",
-    ),
-]
 _Positions = Annotated[
     bool,
     switch("--positions", "Forecast the loss at every position too (loss stores), and draw it beside --picture."),
@@ -66,7 +58,8 @@ def forecast(
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
     run_name: RunOption = None,
-    like: _Like = None,
+    like: Like = None,
+    size: SizeOption = None,
     positions: _Positions = False,
     picture: Annotated[Path | None, picture_of("the forecast")] = None,
     as_json: Json = False,
@@ -89,7 +82,7 @@ def forecast(
         _check_until(seen, until, fraction)
         at, hidden = _steps(run, seen, until)
         rates = rates_until(seen, until, schedule, warmup)
-        prior = _prior(like or [], warmup, names)
+        prior = prior_of(like, parameters(size) if size else run.size, warmup, names)
         by_position = _by_position(seen, at, rates, prior) if positions else None
         found = by_position.total if by_position else _of_mean(seen, at, rates, prior)
         said = describe(run.name, seen, found, fraction) | {"schedule": schedule if rates is not None else "unknown"}
@@ -127,21 +120,6 @@ def _steps(run: "Run", seen: "Run", until: float) -> "tuple[np.ndarray, np.ndarr
     between = np.geomspace(min(seen.step[-1] + 1, until), until, _POINTS).round()
     at = np.union1d(between[(between > seen.step[-1]) & (between < until)], [until])
     return np.union1d(at, run.step[hidden]), hidden
-
-
-def _prior(like: list[str], warmup: int | None, names: dict[str, str]) -> "ForecastPrior":
-    from ..jobs.runs import rates_until
-    from ..temporal.forecasts.mean_loss import ForecastPrior
-    from ..temporal.forecasts.prior import prior_from_runs
-
-    if not like:
-        return ForecastPrior()
-    runs = []
-    for path in like:
-        run = read_run(path, names)
-        rates = rates_until(run, run.step[-1], "recorded", warmup)
-        runs.append({"step": run.step, "loss": run.loss, "learning_rate": rates})
-    return prior_from_runs(runs)
 
 
 def _of_mean(seen: "Run", at: "np.ndarray", rates: Any, prior: "ForecastPrior") -> "Forecast":

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .console import Debug, Json, reporting, write_json
+from .like import Like, SizeOption, parameters, prior_of
 from .options import argument, needed, picture_of, unless_given
 from .output_files import check_picture
 from .runs import (
@@ -42,6 +43,8 @@ def rank(
     loss_column: LossColumn = None,
     lr_column: RateColumn = None,
     run_name: RunOption = None,
+    like: Like = None,
+    size: SizeOption = None,
     picture: Annotated[Path | None, picture_of("the comparison")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -56,12 +59,12 @@ def rank(
 
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
-        given = []
+        given, prior = [], prior_of(like, parameters(size) if size else None, warmup, names)
         for path in runs:
             seen = first_part(read_run(path, names), fraction)
             rates = rates_until(seen, at, schedule, warmup)
             given.append({"step": seen.step, "loss": seen.loss, "learning_rate": rates})
-        found = rank_runs(given, at)
+        found = rank_runs(given, at, prior=prior)
         said = describe(runs, found)
         _print(said)
         if picture is not None:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Debug, Json, reporting, say, stderr_console, write_json
+from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, unless_given
 from .output_files import check_picture
 from .runs import LossColumn, by_option
+from .streams import output_console, say, warn
 
 if TYPE_CHECKING:
     from ..temporal.laws.size_fit import SizeLawFit
@@ -77,7 +78,7 @@ def scaling(
         given = {"size": size_column, "tokens": tokens_column, "flops": flops_column, "final_loss": loss_column}
         rows = read_sizes(table, {name: column for name, column in given.items() if column is not None})
         if rows.notes:
-            say(stderr_console(), f"{table}: {'; '.join(rows.notes)}", "yellow")
+            warn(f"{table}: {'; '.join(rows.notes)}")
         options: dict[str, Any] = {"huber": huber, "replicates": replicates, "level": level}
         found = fit_size_law(_law(law), *rows[:3], **options, key=jax.random.key(seed))
         said = _describe(table, found, rows, budget or [])
@@ -87,7 +88,7 @@ def scaling(
             from ..plots.style import save
 
             save(draw_scaling(scaling_data(*rows[:3], found, budget or [])), picture)
-            say(stderr_console(), f"Written: {picture}", "green")
+            say(output_console(), f"Written: {picture}", "green")
             said["picture"] = str(picture)
         if as_json:
             write_json(said)
@@ -141,7 +142,7 @@ def _describe(table: str, found: "SizeLawFit", rows: Any, budgets: list[float]) 
 def _print(said: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console = stderr_console()
+    console = output_console()
     percent = f"{said['level']:.0%} interval"
     say(console, f"{said['runs']} runs; root mean square of ln L around the law: {said['error']:.4f}.")
     table = Table(box=None, pad_edge=False)
@@ -163,7 +164,7 @@ def _print(said: dict[str, Any]) -> None:
         )
         if budget["beyond_largest_run"] > _FAR:
             far = f"{budget['beyond_largest_run']:.0f} times the largest run"
-            say(console, f"Outside the data: this budget is {far}; trust the intervals, not the numbers.", "yellow")
+            warn(f"Outside the data: this budget is {far}; trust the intervals, not the numbers.")
 
 
 def _interval(lower: float, upper: float) -> str:

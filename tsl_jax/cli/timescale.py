@@ -57,8 +57,6 @@ def timescale(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug), by_option():
-        from ..temporal.clock.common_curve import collapse
-
         check_picture(picture)
         names = named_columns(step_column, loss_column, lr_column, run_name)
         parts = [_part(read_run(path, names), start, schedule, warmup) for path in runs]
@@ -66,10 +64,7 @@ def timescale(
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
         axes = [name for name in ("lr_sum", "step") if all(name in part for part in parts)]
         if len(runs) > 1:
-            said["collapse"] = {
-                name: float(collapse([part[name] for part in parts], [part["loss"] for part in parts]).spread)
-                for name in axes
-            }
+            said |= _collapsed(parts, axes)
         _print(said)
         if picture is not None:
             from ..plots.style import save
@@ -161,7 +156,24 @@ def _print(said: dict[str, Any]) -> None:
         if "delta_aic" not in run:
             warn(f"{name}: no learning rates, so no dynamic time.")
     for axis, spread in said.get("collapse", {}).items():
-        say(console, f"All runs on one curve over {AXES[axis]}: {spread:.4f} nat of spread are left.")
+        if spread is not None:
+            say(console, f"All runs on one curve over {AXES[axis]}: {spread:.4f} nat of spread are left.")
+    for axis, reason in said.get("no_collapse", {}).items():
+        warn(f"No common curve over {AXES[axis]}: {reason}.")
+
+
+def _collapsed(parts: list[dict[str, Any]], axes: list[str]) -> dict[str, Any]:
+    """How far apart the runs lie on one curve, by axis; where they do not lie over the same part of one, why not."""
+    from ..temporal.clock.common_curve import collapse
+
+    spreads: dict[str, float | None] = dict.fromkeys(axes)
+    reasons = {}
+    for name in axes:
+        try:
+            spreads[name] = float(collapse([part[name] for part in parts], [part["loss"] for part in parts]).spread)
+        except ValueError as error:
+            reasons[name] = str(error).removeprefix("axes: ")
+    return {"collapse": spreads} | ({"no_collapse": reasons} if reasons else {})
 
 
 def _cells(law: dict[str, Any]) -> tuple[str, str, str, str, str]:

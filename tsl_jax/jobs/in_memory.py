@@ -79,9 +79,23 @@ class MemoryFits(_Rows):
         """Of the family."""
         return self.fit.family.scale
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the family's parameters."""
+        return tuple(self.fit.params)
+
+    @property
+    def arrays(self) -> Mapping[str, Any]:
+        """(tokens,) parameters, status and category by name."""
+        return {**self.fit.params, "status": self.fit.status, "category": self.fit.category}
+
     def axis(self) -> np.ndarray:
         """The axis values."""
         return self.time
+
+    def read_array(self, array: Any, start: int, stop: int) -> np.ndarray:
+        """Some values of one of the arrays."""
+        return array[start:stop]
 
     def read(self, tokens: slice = slice(None)) -> StoredFit:
         """Some curves."""

@@ -137,7 +137,8 @@ class CountEvents:
         assert self.family.event is not None
 
         def column(name: str) -> np.ndarray:
-            return self.fits.read_array(self.fits.arrays[name], part.start, part.stop)
+            array: Any = self.fits.arrays[name]
+            return self.fits.read_array(array, part.start, part.stop)
 
         drop = column("loss_drop") if "loss_drop" in self.fits.parameters else None
         event = column(self.family.event).astype(np.float64)

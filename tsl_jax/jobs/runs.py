@@ -31,6 +31,7 @@ class Run:
         rate_step: (records,) steps of the recorded learning rates; ``None``: not recorded.
         rate: (records,) rate of the update that follows each of them.
         positions: losses per position, of a loss store that has positions.
+        size: parameters of the model, of a loss store with an attribute of this name.
         notes: what was left out or mended of a file, sentences.
     """
 
@@ -40,6 +41,7 @@ class Run:
     rate_step: np.ndarray | None = None
     rate: np.ndarray | None = None
     positions: PositionLosses | None = None
+    size: float | None = None
     notes: tuple[str, ...] = ()
 
     def until(self, last: float) -> "Run":
@@ -106,7 +108,13 @@ def run_of_losses(store: LossStore, positions: PositionLosses | None = None) -> 
         refuse_large(store.name, arrays["learning_rate"])
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)
-    return Run(store.name, step, loss, rate_step, rate, positions)
+    return Run(store.name, step, loss, rate_step, rate, positions, _size_of(store.attributes.get("size")))
+
+
+def _size_of(size: Any) -> float | None:
+    """A number of parameters out of an attribute; None where it is none."""
+    known = isinstance(size, int | float) and not isinstance(size, bool) and 0 < size < np.inf
+    return float(size) if known else None
 
 
 def rates_until(

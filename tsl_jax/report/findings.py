@@ -3,6 +3,7 @@
 import dataclasses
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..jobs import (
 )
 from ..jobs.learning_times import LearningTimes, learning_times_data
 from ..jobs.position_analysis import PositionAnalysis, analyse_positions
+from ..jobs.positions import PositionLosses
 from ..jobs.predict import MeanCurves
 from ..jobs.runs import Run, rates_until, run_of_losses
 from ..jobs.token_sample import SampledTokens, sample_tokens
@@ -101,55 +103,75 @@ def find(
     other: FitStore | None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Findings:
-    """Run the jobs over the stores, one after the other, each in bounded memory.
+    """Run the jobs over the stores, each in bounded memory: what needs fits beside what needs losses alone.
 
     Args:
         fits: of one run.
         losses: those that were fitted.
         other: fits of the same tokens in another run.
-        progress: called with the name of each part before it begins.
+        progress: called with the name of each part before it begins, by two threads.
     """
-
-    def part(name: str, make: Callable[[], Found]) -> Found | Unavailable:
-        progress(name)
-        return _result_or_reason(make)
-
-    spectrum = part("spectrum", lambda: _spectrum(fits, losses))
-    compared = isinstance(spectrum, Analysis) and spectrum.curves.value.comparison is not None
-    needs_means = losses is not None and not compared
-    means = part("mean loss", lambda: mean_curves(losses, fits)) if needs_means else Unavailable(NO_LOSSES)  # type: ignore[arg-type]
-    by_position = part("positions", lambda: _position_losses(losses))
-    analysed = by_position
-    if not isinstance(by_position, Unavailable):
-        analysed = part("position law", lambda: analyse_positions(by_position))
-    known = None if isinstance(by_position, Unavailable) else by_position
+    part = _Parts(progress)
+    with ThreadPoolExecutor(1, "tsl-report") as beside:
+        later = beside.submit(_of_losses, part, losses)
+        spectrum = part("spectrum", lambda: _spectrum(fits, losses))
+        compared = isinstance(spectrum, Analysis) and spectrum.curves.value.comparison is not None
+        means: MeanCurves | Unavailable = Unavailable(NO_LOSSES)
+        if losses is not None and not compared:
+            means = part("mean loss", lambda: mean_curves(losses, fits))
+        times = part("learning times", lambda: learning_times_data(fits))
+        comparison = None if other is None else part("comparison", lambda: compare(fits, other))
+        tokens = part("tokens", lambda: sample_tokens(fits, losses))
+        positions, predicted = later.result()
     return Findings(
         fits=fits,
         losses=losses,
         told=describe_tokens(fits),
         means=means,
-        times=part("learning times", lambda: learning_times_data(fits)),
+        times=times,
         spectrum=spectrum,
-        positions=analysed,  # type: ignore[arg-type]
-        forecast=part("forecast", lambda: _forecast(losses, known)),
-        comparison=None if other is None else part("comparison", lambda: compare(fits, other)),
-        tokens=part("tokens", lambda: sample_tokens(fits, losses)),
+        positions=positions,
+        forecast=predicted,
+        comparison=comparison,
+        tokens=tokens,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """Makes one part after the other, and says which."""
+
+    progress: Callable[[str], None]
+
+    def __call__(self, name: str, make: Callable[[], Found]) -> Found | Unavailable:
+        """A result, or the message of an error that the package raised; errors of libraries are mistakes and go on."""
+        self.progress(name)
+        try:
+            return make()
+        except ValueError as error:
+            frames = list(traceback.walk_tb(error.__traceback__))
+            if not str(frames[-1][0].f_globals.get("__name__", "")).startswith("tsl_jax."):
+                raise
+            return Unavailable(str(error), isinstance(error, ChunkError))
+
+
+def _of_losses(
+    part: _Parts, losses: LossStore | None
+) -> tuple[PositionAnalysis | Unavailable, HeldOutForecast | Unavailable]:
+    """What needs no fits: the position law and the forecast."""
+    if losses is None:
+        return Unavailable(NO_LOSSES), Unavailable(NO_LOSSES)
+    axis = "step" if "step" in losses.axes else next(iter(losses.axes))
+    means = part("positions", lambda: position_losses(losses, axis=axis))
+    if isinstance(means, Unavailable):
+        return means, part("forecast", lambda: _forecast(losses, None))
+    law = part("position law", lambda: analyse_positions(means))
+    known = means if axis == "step" else None
+    return law, part("forecast", lambda: _forecast(losses, known))
 
 
 class _NotThere(ValueError):
     """A result that cannot be made of what was given."""
-
-
-def _result_or_reason(make: Callable[[], Found]) -> Found | Unavailable:
-    """A result, or the message of an error that the package raised; errors of libraries are mistakes and go on."""
-    try:
-        return make()
-    except ValueError as error:
-        frames = list(traceback.walk_tb(error.__traceback__))
-        if not str(frames[-1][0].f_globals.get("__name__", "")).startswith("tsl_jax."):
-            raise
-        return Unavailable(str(error), isinstance(error, ChunkError))
 
 
 def _spectrum(fits: FitStore, losses: LossStore | None) -> Analysis:
@@ -157,15 +179,7 @@ def _spectrum(fits: FitStore, losses: LossStore | None) -> Analysis:
     return analyse(read_spectrum(fits, losses, by=by), AnalysisOptions())
 
 
-def _position_losses(losses: LossStore | None) -> Any:
-    if losses is None:
-        raise _NotThere(NO_LOSSES)
-    return position_losses(losses)
-
-
-def _forecast(losses: LossStore | None, positions: Any) -> HeldOutForecast:
-    if losses is None:
-        raise _NotThere(NO_LOSSES)
+def _forecast(losses: LossStore, positions: PositionLosses | None) -> HeldOutForecast:
     run = run_of_losses(losses, positions)
     seen = run.until(run.step[seen_part(run.step, SEEN)][-1])
     hidden = slice(len(seen.step), None)

@@ -7,8 +7,9 @@ from .clock.growth import Growth, growth_exponent
 from .clock.measured_curve import LossCurve, loss_curve
 from .clock.schedule_rows import History, history, join_histories
 from .clock.time_power_law import TimeLaw, time_law
-from .forecasts.mean_loss import Forecast, ForecastPrior, forecast
-from .forecasts.prior import prior_from_runs
+from .forecasts.mean_loss import Forecast, forecast
+from .forecasts.prior import default_prior, prior_from_runs
+from .forecasts.prior_numbers import ForecastPrior
 from .forecasts.ranking import Ranking, rank
 from .laws.cross_validation import held_out_error, leave_one_run_out
 from .laws.interface import ScheduleLaw
@@ -72,6 +73,7 @@ __all__ = [
     "choose_laws",
     "collapse",
     "compare_axes",
+    "default_prior",
     "evenness",
     "evolution",
     "fit_law",

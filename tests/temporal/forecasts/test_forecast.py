@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positions, prior_from_runs, rank
+from tsl_jax.temporal.forecasts.calibration import DOUBT, KEPT, MISFIT, calibrated, early_paths
 from tsl_jax.temporal.forecasts.mean_loss import _arrays
 from tsl_jax.temporal.forecasts.mixture import mixed_forecast
 from tsl_jax.temporal.forecasts.ranking import seen_part
 from tsl_jax.temporal.forecasts.rows import LAWS, Times, law_rows, responses
+from tsl_jax.temporal.forecasts.too_early import slope_ratio
 
 STEP = np.arange(100.0, 2001.0, 50.0)
 LATER = np.array([3000.0, 5000.0, 8000.0])
@@ -129,7 +131,7 @@ def test_laws_are_named():
     with pytest.raises(ValueError, match="expected some of"):
         forecast(STEP, -STEP, LATER, laws=("no law",))
     with pytest.raises(ValueError, match="needs the schedule"):
-        forecast(STEP, -STEP, LATER, laws=("annealing law",))
+        forecast(STEP, -STEP, LATER, laws=("memory law",))
     with pytest.raises(ValueError, match="at least 2"):
         rank([{"step": STEP, "loss": STEP}], 4000.0)
     with pytest.raises(ValueError, match="gain_std"):
@@ -142,11 +144,12 @@ def test_responses_are_sums_over_all_changes(law):
     rise, step, direct = np.diff(rates, prepend=0), [40, 100, 300, 550], []
     for t in step:
         n = t - np.arange(t)  # updates since each change
-        if law == "annealing law":
-            share = 1 - np.exp(-n / 100)
+        if law == "memory law":
+            pace = n * np.sqrt(np.maximum(np.cumsum(rates[:t][::-1])[::-1] / n, 1e-9))
+            share = 1 - 0.66 * np.exp(-pace / 84) - 0.34 * np.exp(-pace / 2140)
         else:
             since = np.cumsum(rates[:t][::-1])[::-1]
-            share = 1 - (1 + np.maximum(rates[:t], 1e-9) ** -0.65 * since / 3) ** -0.4
+            share = 1 - (1 + np.maximum(rates[:t], 1e-9) ** -0.534 * since * 0.0232) ** -0.522
         direct.append(1 - rise[:t] @ share)
     assert np.allclose(responses(law, np.array(step), rates)[0], direct, atol=2e-3)
 
@@ -202,13 +205,13 @@ def test_the_forecast_follows_the_prior_gain_where_nothing_is_seen():
     rates = constant_then(0.2)
     loss = planted(STEP, rates)
     low, high = (
-        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_std=0.001))
+        forecast(STEP, loss, LATER, learning_rate=rates, prior=ForecastPrior(gain=gain, gain_std=0.001, gain_power=0.0))
         for gain in (0.0, 0.2)
     )
     # What each shape of each law says of the fall since the last seen loss.
     answers = np.stack([np.diff(responses(law, np.r_[STEP[-1], LATER], rates)[:, [0, -1]])[:, 0] for law in LAWS[2:]])
     least, most = (0.2 * high.weight[2:] @ side for side in (answers.min(axis=1), answers.max(axis=1)))
-    assert 0.03 < least < low.mean[-1] - high.mean[-1] < 1.1 * most < 0.2 * 0.8
+    assert 0.03 < least < low.mean[-1] - high.mean[-1] < 1.1 * most < 1.1 * 0.2 * 0.8
     assert abs(low.mean[0] - high.mean[0]) < 0.005
 
 
@@ -225,3 +228,31 @@ def test_a_forecast_is_a_pytree(planted_forecasts):
     again = jax.tree.map(np.asarray, found)
     assert isinstance(again, Forecast)
     assert again.laws == found.laws
+
+
+def test_a_run_that_has_not_slowed_down_is_too_early_to_tell():
+    step = np.arange(20.0, 161.0, 10.0)
+    young = forecast(step, 9 - 0.7 * np.log(step), np.array([400.0, 1600.0]))
+    assert bool(young.too_early)
+    assert any("too early to tell" in text for text in young.warnings)
+    straight = 9 - 0.7 * np.log(1600)
+    assert young.lower[1, -1] < straight < young.upper[1, -1]
+    slowed = forecast(STEP, planted(STEP, constant_then(1.0)), LATER)
+    assert not bool(slowed.too_early)
+    assert slowed.upper[1, 0] - slowed.lower[1, 0] < young.upper[1, 0] - young.lower[1, 0]
+
+
+def test_the_slopes_ratio_is_that_of_a_power_law():
+    x = np.linspace(0, np.log(8), 30)
+    assert slope_ratio(x, 3 + np.exp(-0.1 * x)) == pytest.approx(8**-0.1, rel=0.01)
+    assert np.isnan(slope_ratio(x[:3], 3 - x[:3]))
+
+
+def test_calibration_keeps_the_middle_and_narrows_the_rest():
+    paths = np.random.default_rng(0).normal([3.0, 2.5], [0.01, 0.1], (4001, 2))
+    kept = calibrated(paths, np.array([1.0, np.e]), jax.random.key(0))
+    wide = early_paths(paths, 3.5, jax.random.key(0))
+    assert wide.std(axis=0)[1] == pytest.approx(np.hypot(0.1, DOUBT * 1.0), rel=0.05)
+    np.testing.assert_allclose(np.median(kept, axis=0), np.median(paths, axis=0), atol=2e-3)
+    expected = np.hypot(KEPT * np.array([0.01, 0.1]), MISFIT * np.array([0.0, 1.0]))
+    np.testing.assert_allclose(kept.std(axis=0), expected, rtol=0.05)

@@ -15,7 +15,7 @@ from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open
 
 #: Bytes of losses and fits that are read at once, and of those that a CPU adds at once: its caches hold them, and so
 #: does the allocator, which makes the sums six times as fast as from fresh memory.
-_LOSS_BYTES, _CPU_BYTES = 2**26, 2**22
+_LOSS_BYTES, _CPU_BYTES = 2**26, 2**24
 #: A second event is likely above this probability.
 _LIKELY = 0.5
 #: Coordinates that tokens of two runs share.
@@ -142,13 +142,18 @@ def add_losses(
         for first in range(start, stop, piece):
             number = min(piece, stop - first)
             there, here = slice(first - start, first - start + number), slice(first - part.start, stop - part.start)
-            padded = [np.pad(values[here][:number], (0, piece - number)) for values in columns_of_tokens]
-            losses_there = tuple(
-                np.pad(values[there], ((0, piece - number), (0, 0)), constant_values=np.nan) for values in measured
-            )
+            padded = [_padded(values[here][:number], piece, 0) for values in columns_of_tokens]
+            losses_there = tuple(_padded(values[there], piece, np.nan) for values in measured)
             added = _loss_sums(family, len(sums.loss), time, losses_there, *padded)
             for total, values in zip(sums.present().values(), added, strict=True):
                 total += np.asarray(values, np.float64)
+
+
+def _padded(values: np.ndarray, rows: int, filled: float) -> np.ndarray:
+    missing = rows - len(values)
+    if not missing:
+        return values
+    return np.pad(values, ((0, missing), *((0, 0),) * (values.ndim - 1)), constant_values=filled)
 
 
 def _sums(

@@ -1,5 +1,6 @@
 """What was fitted, and how well."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def fit_section(found: Findings) -> ReportSection:
             ),
         ],
         figures=_figures(found),
-        warnings=list(_warnings(found.fits, told)),
+        warnings=[*_damage(found), *_warnings(found.fits, told)],
     )
 
 
@@ -88,6 +89,12 @@ def _figures(found: Findings) -> list[ReportFigure]:
     which = "all tokens" if found.tokens.whole else f"a sample of {count(len(found.tokens.token))} tokens"
     caption = f"Of {which} with a fit; those below 0 count at 0. Median {np.median(r2):.3f}."
     return [ReportFigure("How well the law follows single tokens", figure, caption)]
+
+
+def _damage(found: Findings) -> list[str]:
+    """What should be there and cannot be read, once each."""
+    parts = (getattr(found, field.name) for field in dataclasses.fields(found))
+    return list(dict.fromkeys(one.reason for one in parts if isinstance(one, Unavailable) and one.damaged))
 
 
 def _warnings(fits: FitStore, told: dict[str, Any]) -> Any:

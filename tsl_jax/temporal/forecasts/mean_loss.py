@@ -7,12 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ...arguments import real_number, whole_number
+from ...arguments import whole_number
 from ...jax_switches import with_own_switches
 from ..checks import random_key
+from .calibration import calibrated, early_paths
 from .law_posterior import PriorNumbers, Rows
 from .mixture import mixed_forecast
+from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
 from .rows import PRIOR_WEIGHTS, Times, checked_curve, chosen_laws, law_rows, origins_of, rates_of, thinned
+from .too_early import SLOWED, slope_ratio
 
 #: Levels of the bands.
 LEVELS = (0.5, 0.9)
@@ -20,48 +23,8 @@ LEVELS = (0.5, 0.9)
 STARTS = (0.0, 0.125, 0.25, 0.5)
 #: Rolling origins within the seen part.
 _ORIGINS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class ForecastPrior:
-    """What is taken for likely before the run was seen: mean and standard deviation of normal distributions.
-
-    Args:
-        exponent: α of the falling power law; the default lies above theory's 1/3 in dynamic time, as fits to whole
-            runs do.
-        exponent_std: of ln α; the default is a choice, wide enough for runs of another kind.
-        gain: fall of the loss (nat) when the learning rate goes from its highest value to 0 and stays there long:
-            the only thing that speaks of annealing as long as the run has not seen any. Defaults of exponent, gain
-            and gain_std are `prior_from_runs` of the 18 runs of 25M and 100M parameters of arXiv 2503.12811; learn
-            them from your own.
-        gain_std: its standard deviation, nat.
-        transient: standard deviation of a deviation at the first row that dies with the square of the clock, nat.
-        drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat; the default
-            has the best score on runs of the size that it was not learned from
-            (``python -m benchmarks forecast_prior``).
-        drift_std: of its logarithm.
-        noise: scatter of the measured losses, nat.
-        noise_std: of its logarithm.
-    """
-
-    exponent: float = 0.447
-    exponent_std: float = 0.35
-    gain: float = 0.127
-    gain_std: float = 0.042
-    transient: float = 0.05
-    drift: float = 0.003
-    drift_std: float = 1.0
-    noise: float = 2e-3
-    noise_std: float = 1.0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
-            if not (value > 0 or field.name == "gain"):
-                raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
-
-
-DEFAULT_PRIOR = ForecastPrior()
+#: The prior of a run that has not slowed down yet: almost straight over the logarithm of the clock.
+_UNKNOWN_COURSE = {"exponent": 0.2, "exponent_std": 0.5, "drift": 0.03}
 
 
 @jax.tree_util.register_dataclass
@@ -85,6 +48,8 @@ class Forecast:
         unseen_rise: how much higher the learning rate gets than was seen, as a fraction of the highest seen.
         num_seen: rows that were seen.
         scheduled: whether the schedule was known.
+        too_early: whether the loss still falls as steeply, in an e-fold of training, as at the beginning, so that no
+            law says where it will end.
         laws: names of the laws (static).
     """
 
@@ -102,12 +67,18 @@ class Forecast:
     unseen_rise: Float[np.ndarray, ""]
     num_seen: Float[np.ndarray, ""]
     scheduled: Bool[np.ndarray, ""]
+    too_early: Bool[np.ndarray, ""]
     laws: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """In which ways the forecast lies outside what the data support; empty where it does not."""
         said = []
+        if bool(self.too_early):
+            said.append(
+                "too early to tell: over the logarithm of training the loss falls as steeply as at the beginning, so "
+                "that where it ends is open; the line goes on almost straight, trust the bands alone"
+            )
         if float(self.reach) > 10:
             said.append(
                 f"the forecast reaches {float(self.reach):.0f} times as far as the seen part: trust the bands, not "
@@ -148,7 +119,7 @@ def forecast(
         ``loss = floor + A·clock^-α - gain·response + drift + noise``
 
     Four laws of this form are averaged: a power law of the step, which knows no schedule; the same law of dynamic
-    time; the annealing law and the multi-power law, whose response says what falls of the learning rate have
+    time; the memory law and the multi-power law, whose response says what falls of the learning rate have
     brought. Of each the exponent, the answer's kernel and three sizes of noise lie on a grid; everything else is
     integrated in closed form. A slope that drifts over the logarithm of the clock stands for what no law knows: the
     bands widen with the distance. How much each law counts, and which early rows count, is decided by its
@@ -193,12 +164,19 @@ def forecast(
     names = chosen_laws(laws, rates is not None)
     known_step, known_loss = thinned(step, loss)
     times = Times.of(known_step, at)
-    rows = law_rows(names, times.step, rates)
+    rows = law_rows(names, times.step, rates, known_loss, prior)
+    at_peak = known_loss + prior.gain * rows.response[-1, 0, : len(known_loss)]
+    steepness = slope_ratio(rows.log_clock[-1, : len(known_loss)], at_peak)
+    early = steepness > SLOWED
+    if early:
+        prior = dataclasses.replace(prior, **_UNKNOWN_COURSE)
     key = random_key("key", key)
     own_key = random_key("own_key", own_key, jax.random.fold_in(key, 1))
     found = mixed_forecast(*_arrays(rows, known_loss, times, names, prior), key, own_key, paths, times.num_seen)
     nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
     drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found.paths)[:, ends]])
+    off = jax.random.fold_in(own_key, 1)
+    drawn = early_paths(drawn, loss[-1], off) if early else calibrated(drawn, at / step[-1], off)
     lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
     return Forecast(
         step=at,
@@ -211,6 +189,7 @@ def forecast(
         gain_known=np.asarray(found.gain_known),
         num_seen=np.asarray(len(step)),
         scheduled=np.asarray(rates is not None),
+        too_early=np.asarray(early),
         laws=names,
         reach=_reach(rows, slice(len(known_step)), slice(times.num_seen, None)),
         **_falls(rates, step[-1], at[-1]),
@@ -223,7 +202,7 @@ def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], p
     masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
     log_laws = np.log([PRIOR_WEIGHTS[law] for law in laws])
     padded = np.pad(loss, (0, len(times.step) - len(loss)))
-    arrays = rows, padded, masks, log_laws, PriorNumbers(**dataclasses.asdict(prior))
+    arrays = rows, padded, masks, log_laws, PriorNumbers(*(getattr(prior, name) for name in PriorNumbers._fields))
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
 
 

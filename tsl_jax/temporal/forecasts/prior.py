@@ -2,117 +2,202 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ...arguments import real_number
 from ...jax_switches import with_own_switches
-from .law_posterior import EXPONENTS, PriorNumbers, Rows, posterior
-from .mean_loss import DEFAULT_PRIOR, ForecastPrior
-from .rows import LAWS, Times, checked_curve, law_rows, rates_of, thinned
+from ..clock.dynamic_time import schedule_from_rates
+from ..clock.schedule_rows import History, history, join_histories
+from ..laws.law_fit import LawFit, LawFitOptions, fit_law
+from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
+from .rows import KINDS, checked_curve, rates_of, thinned
 
-#: Least standard deviations that a few runs can give, as shares of the mean (gain) and of 1 (logarithm of the
-#: exponent): the next run may be of another size or schedule.
-_LEAST_GAIN, _LEAST_EXPONENT = 0.15, 0.15
-#: Standard deviations with which the finished runs are fitted, so wide that each says what it shows and nothing else,
-#: and how much their slope may drift (nat): no law is exact, and a run whose law has no room to err claims too much of
-#: its gain.
-_WIDE_GAIN, _WIDE_EXPONENT, _WIDE_DRIFT = 0.5, 1.0, 0.01
+#: Strength of each law's shrinkage in the fits of finished runs, as `choose_laws` finds it on runs left out.
+_STRENGTHS = {"memory law": 0.01, "multi-power law": 0.1}
+_OPTIONS = LawFitOptions(huber=1e-3)
+#: What sizes do to the logarithms of gain, exponent and noise: standard deviation of the level, of the slope over
+#: ln(size), and of what a size is off that line.
+_SPREAD = {"gain": (0.5, 0.3, 0.1), "exponent": (0.35, 0.1, 0.15), "noise": (1.0, 0.3, 0.5)}
+#: Of `default_prior`: the size at which the default holds, and the slope of ln gain over ln size.
+_MIDDLE, _SLOPE = 5e7, 0.13
+
+
+class _OfSize(NamedTuple):
+    """What the runs of one size show: ln of each quantity with its variance, and the shapes of the laws."""
+
+    values: dict[str, tuple[float, float]]
+    shapes: dict[str, dict[str, float]]
 
 
 @with_own_switches
-def prior_from_runs(runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DEFAULT_PRIOR) -> ForecastPrior:
-    """Replaces the prior of the gain and of the exponent by what other, finished runs show.
+def prior_from_runs(
+    runs: Sequence[Mapping[str, Any]], prior: ForecastPrior = DEFAULT_PRIOR, *, size: float | None = None
+) -> ForecastPrior:
+    """Replaces the prior of gain, exponent, noise and the laws' shapes by what other, finished runs show.
 
-    Each run is fitted by the multi-power law. Runs count as draws from a family with a scatter of its own (random
-    effects), which is the standard deviation of the next run's gain and exponent.
+        ``ln gain(size) = level + slope · ln(size) + deviation``, and so for the exponent and the noise
+
+    The memory law and the multi-power law are fitted to all runs of a size at once. Level and slope have wide normal
+    priors, the level's being ``prior``: one size says nothing about the slope, so that the spread grows with the
+    distance of the size that is asked for; two or more sizes say where it goes (hierarchical shrinkage).
 
     Args:
-        runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates.
-        prior: of these fits, and of everything that is not replaced.
+        runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates, and, where it
+            is known, ``size``, the number of its parameters.
+        prior: what the levels are drawn to, and everything that is not replaced.
+        size: parameters of the model to be forecast; ``None``: as the runs' in the mean.
 
     Returns:
         `ForecastPrior`.
 
     Raises:
-        ValueError: no run, or one without learning rates or that `forecast` would refuse.
+        ValueError: no run, one without learning rates or that `forecast` would refuse, or a size that is not positive.
 
     Example:
         >>> import numpy as np
         >>> from tsl_jax.temporal import ForecastPrior, prior_from_runs
         >>> step = np.arange(50.0, 2001.0, 50.0)
         >>> rate = np.where(np.arange(2000) < 1000, 1.0, 0.1)
-        >>> loss = 3 + 20 * (np.cumsum(rate)[step.astype(int) - 1]) ** -0.5 - 0.2 * 0.9 * (step > 1000)
+        >>> loss = 3 + 20 * (np.cumsum(rate)[step.astype(int) - 1]) ** -0.5 - 0.4 * 0.9 * (step > 1000)
         >>> prior = prior_from_runs([{"step": step, "loss": loss, "learning_rate": rate}])
-        >>> prior.gain > ForecastPrior().gain
+        >>> prior.gain > 0.2
         True
     """
     if not runs:
         raise ValueError("runs: got none, expected at least one finished run")
-    stds = {"gain_std": _WIDE_GAIN, "exponent_std": _WIDE_EXPONENT, "drift": _WIDE_DRIFT}
-    wide = dataclasses.replace(prior, **stds)
-    found = [_fitted(run, number, wide) for number, run in enumerate(runs)]
-    (gain, gain_std), (exponent, exponent_std) = (_pooled(np.asarray(each)) for each in zip(*found, strict=True))
-    return dataclasses.replace(
-        prior,
-        gain=float(gain),
-        gain_std=float(np.hypot(gain_std, _LEAST_GAIN * abs(gain))),
-        exponent=float(np.exp(exponent)),
-        exponent_std=float(np.hypot(exponent_std, _LEAST_EXPONENT)),
-    )
+    checked = [_checked(run, number) for number, run in enumerate(runs)]
+    sizes = [_size(f"runs[{k}]['size']", run.get("size")) for k, run in enumerate(runs)]
+    known = [np.log(each) for each in sizes if each is not None]
+    middle = float(np.mean(known)) if known else 0.0
+    reference = float(np.median([rates.sum() / rates.max() for _, _, rates in checked]))
+    places = np.array([middle if each is None else np.log(each) for each in sizes])
+    found, distance = [], []
+    for place in np.unique(places):
+        of_size = [run for run, where in zip(checked, places, strict=True) if where == place]
+        found.append(_of_size(of_size, prior, reference))
+        distance.append(place - middle)
+    asked = _size("size", size)
+    at = 0.0 if asked is None or not known else np.log(asked) - middle
+    replaced = {}
+    for name in _SPREAD:
+        values = [each.values[name] for each in found]
+        places, level = np.array(distance), np.log(max(getattr(prior, name), 1e-3))
+        mean, std = _trend(places, np.array(values), level, at, *_SPREAD[name])
+        if asked is None:  # it may be of any of these sizes
+            std = np.hypot(std, np.std([_trend(places, np.array(values), level, x, *_SPREAD[name])[0] for x in places]))
+        replaced[name] = float(np.exp(mean))
+        replaced[f"{name}_std"] = float(std * (replaced[name] if name == "gain" else 1.0))
+    nearest = np.argsort(np.abs(np.array(distance) - at))
+    shapes = tuple((law, tuple(tuple(found[k].shapes[law].items()) for k in nearest[:4])) for law in _STRENGTHS)
+    return dataclasses.replace(prior, gain_time=reference, shapes=shapes, **replaced)
 
 
-def _fitted(run: Mapping[str, Any], number: int, prior: ForecastPrior):
-    """Mean and standard deviation of the gain and of the logarithm of the exponent in one run."""
+def default_prior(size: float | None = None) -> ForecastPrior:
+    """The prior of a family that is not known, for a model of a size.
+
+    ``gain(size) = default · (size / 50M)^0.13``, the trend between the runs of 25M and 100M parameters of arXiv
+    2503.12811; the spread stays that of a family that is not known.
+
+    Args:
+        size: parameters of the model; ``None``: unknown.
+
+    Returns:
+        `ForecastPrior`.
+
+    Raises:
+        ValueError: a size that is not positive.
+
+    Example:
+        >>> from tsl_jax.temporal import default_prior
+        >>> default_prior(1e9).gain > default_prior().gain
+        True
+    """
+    parameters = _size("size", size)
+    if parameters is None:
+        return DEFAULT_PRIOR
+    return dataclasses.replace(DEFAULT_PRIOR, gain=DEFAULT_PRIOR.gain * (parameters / _MIDDLE) ** _SLOPE)
+
+
+def _size(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    size = real_number(name, value, "the number of parameters")
+    if not size > 0:
+        raise ValueError(f"{name}: got {value!r}, expected the number of parameters, such as 25e6")
+    return size
+
+
+def _checked(run: Mapping[str, Any], number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, losses and rates of one run."""
     if run.get("learning_rate") is None:
         raise ValueError(f"runs[{number}]: has no learning rates, expected a run whose schedule is known")
     last = float(np.max(np.asarray(run["step"], np.float64)))
     step, loss, _ = checked_curve(run["step"], run["loss"], np.asarray([last + 1]))
-    step, loss = thinned(step, loss)
-    times = Times.of(step, np.asarray([last]))
-    rows = law_rows(LAWS[-1:], times.step[: times.num_seen], rates_of(run["learning_rate"], last))
-    values = np.pad(loss, (0, times.num_seen - len(loss)))
-    as_floats = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (rows, values, times.seen[: times.num_seen]))
-    of_prior = PriorNumbers(**{name: jnp.float32(value) for name, value in dataclasses.asdict(prior).items()})
-    return _moments(*as_floats, of_prior)
+    rates: Any = rates_of(run["learning_rate"], last)
+    kept = step > np.argmax(rates > 0)
+    return step[kept], loss[kept], rates
 
 
-@jax.jit
-def _moments(rows: Rows, loss, known, prior: PriorNumbers):
-    found = posterior(jax.tree.map(lambda a: a[0], rows), loss, known, prior)
-    fraction = jnp.exp(found.log_weight)
-    gain = found.mean[..., 3]
-    exponent = jnp.log(jnp.asarray(EXPONENTS, loss.dtype))[:, None, None]
+def _of_size(runs: list[tuple[np.ndarray, np.ndarray, np.ndarray]], prior: ForecastPrior, reference: float) -> _OfSize:
+    seen, losses, noises = [], [], []
+    peak = max(rates.max() for _, _, rates in runs)
+    for step, loss, rates in runs:
+        noises.append(_scatter(loss))
+        step, loss = thinned(step, loss)
+        seen.append(_rows(step, rates))
+        losses.append(loss)
+    rows, loss = join_histories(seen), np.concatenate(losses)
+    fits = {}
+    for name, strength in _STRENGTHS.items():
+        law = KINDS[name](prior.gain_power)
+        fits[name] = fit_law(law, rows, loss, shrinkage=law.shrinkage(strength), options=_OPTIONS)
+    gains = [_log_gain(fit, peak, reference) for fit in fits.values()]
+    spread = float(np.var([gain for gain, _ in gains]))
+    exponents = [float(np.log(fit.params["exponent"])) for fit in fits.values()]
+    values = {
+        "gain": (float(np.mean([gain for gain, _ in gains])), float(np.mean([v for _, v in gains])) + spread),
+        "exponent": (float(np.mean(exponents)), float(np.var(exponents))),
+        "noise": (float(np.mean(np.log(noises))), 0.0),
+    }
+    return _OfSize(values, {name: _shape(fit, peak) for name, fit in fits.items()})
 
-    def moments(value, variance):
-        mean = jnp.sum(fraction * value)
-        return mean, jnp.sqrt(jnp.sum(fraction * (variance + jnp.square(value - mean))))
 
-    return moments(gain, jnp.sum(jnp.square(found.factor[..., 3, :]), axis=-1)), moments(exponent + 0 * gain, 0.0)
+def _rows(step: np.ndarray, rates: np.ndarray) -> History:
+    whole, place = np.unique(np.maximum(np.round(step), 1), return_inverse=True)
+    return history(schedule_from_rates(rates), whole)[place]
 
 
-def _pooled(each: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the next run's value, from (runs, 2) means and standard errors.
+def _scatter(loss: np.ndarray) -> float:
+    """Standard deviation of the noise from second differences, which a smooth course hardly has."""
+    second = loss[2:] - 2 * loss[1:-1] + loss[:-2]
+    return max(float(np.median(np.abs(second))) / 0.6745 / np.sqrt(6.0), 1e-4)
 
-    The scatter between runs is the one at which the weighted squares add up to their degrees of freedom.
 
-    Source: R. C. Paule and J. Mandel, J. Res. Natl. Bur. Stand. 87 (1982).
-    """
-    value, error = each.T
-    low, high = 0.0, float(np.ptp(value)) ** 2
+def _log_gain(fit: LawFit, peak: float, reference: float) -> tuple[float, float]:
+    """ln of the fall from the peak rate to 0 after the reference's time at the peak, and its variance."""
+    k = fit.law.names.index("excess")
+    value = {name: float(number) for name, number in fit.params.items()}
+    base = value["floor"] + value["coefficient"] * (reference * peak) ** -value["exponent"]
+    gain = value["excess"] * peak * base**fit.law.noise_power
+    variance = float(fit.covariance[k, k])
+    return float(np.log(max(gain, 1e-6))), variance if np.isfinite(variance) else 1.0
 
-    def at(between: float) -> tuple[float, float]:
-        weight = 1 / (np.square(error) + between)
-        mean = np.sum(weight * value) / np.sum(weight)
-        return float(mean), float(np.sum(weight * np.square(value - mean)))
 
-    if at(low)[1] > len(value) - 1:
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if at(middle)[1] > len(value) - 1 else (low, middle)
-    else:
-        high = 0.0
-    mean = at(high)[0]
-    return mean, float(np.sqrt(high + 1 / np.sum(1 / (np.square(error) + high))))
+def _shape(fit: LawFit, peak: float) -> dict[str, float]:
+    """The shape for a highest rate of 1, as forecasts take it."""
+    shape = {name: float(fit.params[name]) for name in fit.law.shapes}
+    if "speed" in shape:
+        shape["speed"] *= float(peak) ** (1 - shape["rate_exponent"])
+    return shape
+
+
+def _trend(x: np.ndarray, values: np.ndarray, level: float, at: float, level_std, slope_std, off_std):
+    """Mean and standard deviation at a place of a line through values with variances, all normal."""
+    columns = np.stack([np.ones_like(x), x], axis=1)
+    precise = 1 / (values[:, 1] + off_std**2)
+    inverse = np.diag([level_std**-2, slope_std**-2]) + columns.T @ (columns * precise[:, None])
+    right = columns.T @ (precise * values[:, 0]) + np.array([level * level_std**-2, 0.0])
+    mean, there = np.linalg.solve(inverse, right), np.array([1.0, at])
+    return float(there @ mean), float(np.sqrt(there @ np.linalg.solve(inverse, there) + off_std**2))

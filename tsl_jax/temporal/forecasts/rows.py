@@ -7,28 +7,38 @@ import numpy as np
 from ...arguments import known_array
 from ..clock.dynamic_time import schedule_from_rates
 from ..clock.schedule_rows import history
-from ..laws.interface import ScheduleLaw
-from ..laws.schedule_laws import AnnealingLaw, MultiPowerLaw
+from ..laws.schedule_laws import MemoryLaw, MultiPowerLaw
 from .law_posterior import Rows
+from .peak_course import relative_course
+from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
 
 #: Laws that a forecast averages, the first of which needs no schedule.
-LAWS = ("step power law", "time power law", "annealing law", "multi-power law")
+LAWS = ("step power law", "time power law", "memory law", "multi-power law")
 #: How likely each is before any data: that annealing lowers the loss is the common finding, and a run that has not
 #: annealed yet cannot tell the laws apart.
-PRIOR_WEIGHTS = {"step power law": 0.04, "time power law": 0.08, "annealing law": 0.44, "multi-power law": 0.44}
+PRIOR_WEIGHTS = {"step power law": 0.005, "time power law": 0.005, "memory law": 0.495, "multi-power law": 0.495}
 
-#: Shapes of the two laws that a forecast tries, for a highest rate of 1: a forecast's few rows cannot determine them.
-#: Those of the multi-power law lie around its published exponents.
-_SHAPES: dict[str, tuple[ScheduleLaw, tuple[dict[str, Any], ...]]] = {
-    "annealing law": (AnnealingLaw(), tuple({"memory": updates} for updates in (100.0, 400.0, 1000.0, 3000.0))),
-    "multi-power law": (
-        MultiPowerLaw(),
-        tuple(
-            {"speed": 1 / updates, "slowness": slowness, "rate_exponent": 0.65}
-            for updates, slowness in ((3.0, 0.4), (10.0, 0.6), (100.0, 0.4), (100.0, 0.8))
-        ),
+#: Laws whose response to the learning rate a forecast tries, by name.
+KINDS: dict[str, type] = {"memory law": MemoryLaw, "multi-power law": MultiPowerLaw}
+#: Their shapes, for a highest rate of 1: a forecast's few rows cannot determine them. The first two of each are those
+#: of the laws fitted to the runs of 25M and 100M parameters of arXiv 2503.12811, the others quicker or slower.
+SHAPES: dict[str, tuple[dict[str, float], ...]] = {
+    "memory law": tuple(
+        {"fast_memory": fast, "slow_memory": slow, "fast_share": share}
+        for fast, slow, share in ((84.0, 2140.0, 0.66), (83.0, 1650.0, 0.62), (30.0, 500.0, 0.5), (300.0, 3000.0, 0.5))
+    ),
+    "multi-power law": tuple(
+        {"speed": speed, "slowness": slowness, "rate_exponent": power}
+        for speed, slowness, power in (
+            (0.0232, 0.522, 0.534),
+            (0.0213, 0.52, 0.524),
+            (0.33, 0.4, 0.65),
+            (0.01, 0.8, 0.65),
+        )
     ),
 }
+#: Shapes of each law, padded to one number.
+_MOST_SHAPES = 4
 #: What is compiled is compiled for few sizes: seen rows are padded to one of these, and averaged in neighbouring pairs,
 #: threes, ... beyond the last; forecasts are made at this many steps, and paths are straight between them.
 _SIZES, _LATER = (64,), 96
@@ -122,21 +132,35 @@ def rates_of(learning_rate: Any, last: float) -> np.ndarray | None:
     return rates
 
 
-def law_rows(laws: tuple[str, ...], step: np.ndarray, rates: np.ndarray | None) -> Rows:
-    """Clocks and responses of all laws at these steps, shapes padded with ones of weight 0."""
-    number = max(len(_SHAPES[law][1]) if law in _SHAPES else 1 for law in laws)
+def law_rows(
+    laws: tuple[str, ...],
+    step: np.ndarray,
+    rates: np.ndarray | None,
+    loss: np.ndarray | None = None,
+    prior: ForecastPrior = DEFAULT_PRIOR,
+) -> Rows:
+    """Clocks and responses of all laws at these steps, shapes padded with ones of weight 0.
+
+    With the losses of the first rows, responses go with the power of the loss that the prior says.
+    """
+    shapes = SHAPES if prior.shapes is None else {law: [dict(each) for each in of_law] for law, of_law in prior.shapes}
+    number = max(_MOST_SHAPES if rates is not None and law in shapes else 1 for law in laws)
     clocks, answers, weights = [], [], []
     passed = None if rates is None else np.concatenate([[0.0], np.cumsum(rates / rates.max())])
     for law in laws:
         clock = step if law == LAWS[0] or passed is None else np.interp(step, np.arange(len(passed)), passed)
-        answer = np.zeros((1, len(step))) if rates is None or law not in _SHAPES else responses(law, step, rates)
+        answer = np.zeros((1, len(step)))
+        if rates is not None and law in shapes:
+            answer = responses(law, step, rates, shapes[law])
         clocks.append(np.log(np.maximum(clock, 1e-3)))
+        if loss is not None and answer.any():
+            answer = answer * relative_course(clocks[-1], loss, answer.mean(axis=0), prior)
         answers.append(np.pad(answer, ((0, number - len(answer)), (0, 0))))
         weights.append(np.where(np.arange(number) < len(answer), -np.log(len(answer)), -np.inf))
     return Rows(np.stack(clocks), np.stack(answers), np.stack(weights))
 
 
-def responses(law: str, step: np.ndarray, rates: np.ndarray) -> np.ndarray:
+def responses(law: str, step: np.ndarray, rates: np.ndarray, shapes: Any = None) -> np.ndarray:
     """(shapes, rows) what the learning rate's falls have brought by each step, for each shape of a law.
 
     ``1 - lagged_rate/highest``: 1 when a rate that fell from its highest value to 0 long ago has had its full effect.
@@ -145,7 +169,7 @@ def responses(law: str, step: np.ndarray, rates: np.ndarray) -> np.ndarray:
     least = int(np.argmax(rates > 0)) + 1  # before it nothing has happened
     whole, place = np.unique(np.maximum(np.round(step), least), return_inverse=True)
     seen = history(schedule, whole)
-    of_law, shapes = _SHAPES[law]
+    of_law, shapes = KINDS[law](), SHAPES[law] if shapes is None else shapes
     return np.stack([1 - np.asarray(of_law.lagged_rate(shape, seen), np.float64)[place] for shape in shapes])
 
 

@@ -1,0 +1,56 @@
+"""What is taken for likely of a run before it was seen."""
+
+import dataclasses
+
+from ...arguments import real_number
+
+#: Of each law by name, parameters of its shapes for a highest rate of 1.
+Shapes = tuple[tuple[str, tuple[tuple[tuple[str, float], ...], ...]], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastPrior:
+    """What is taken for likely before the run was seen: mean and standard deviation of normal distributions.
+
+    Args:
+        exponent: α of the falling power law; the default lies above theory's 1/3 in dynamic time, as fits to whole
+            runs do.
+        exponent_std: of ln α.
+        gain: fall of the loss (nat) when the learning rate goes from its highest value to 0 and stays there long:
+            the only thing that speaks of annealing as long as the run has not seen any. Default: the runs of 25M and
+            100M parameters of arXiv 2503.12811; learn yours from your own by `prior_from_runs`.
+        gain_std: its standard deviation, nat.
+        gain_power: power of the loss at the highest rate that the gain goes with.
+        gain_time: updates at the highest rate after which the gain is what is said; ``None``: at the last seen loss.
+        transient: standard deviation of a deviation at the first row that dies with the square of the clock, nat.
+        drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat.
+        drift_std: of its logarithm.
+        noise: scatter of the measured losses, nat.
+        noise_std: of its logarithm.
+        shapes: of each law by name the shapes that its response may have, for a highest rate of 1; ``None``: published
+            and some quicker and slower ones.
+    """
+
+    exponent: float = 0.55
+    exponent_std: float = 0.25
+    gain: float = 0.13
+    gain_std: float = 0.06
+    gain_power: float = 3.0
+    gain_time: float | None = None
+    transient: float = 0.05
+    drift: float = 0.003
+    drift_std: float = 1.0
+    noise: float = 3e-3
+    noise_std: float = 1.0
+    shapes: Shapes | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name == "shapes" or (field.name == "gain_time" and self.gain_time is None):
+                continue
+            value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
+            if not (value > 0 or field.name in ("gain", "gain_power")):
+                raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
+
+
+DEFAULT_PRIOR = ForecastPrior()
