@@ -10,6 +10,7 @@ import numpy as np
 from ...arguments import kind_of
 from ..errors import StoreError
 from ..schema import KNOWN_AXES
+from .files import ONLY
 from .incoming import CheckpointColumns, FlatColumn, IncomingLosses, LossMatrix, counted
 from .source_array import SourceArray, check_losses
 from .steps import GIVE_STEPS, STEP_NAMES, one_step, step_in
@@ -61,10 +62,6 @@ def losses_of_bundle(name: str, bundle: Bundle, wanted: Wanted) -> IncomingLosse
     if array.ndim == 1 and (step is not None or len(wanted.checkpoints.get("step", ())) == 1):
         return losses_of_checkpoints(name, [(key, bundle)], [step], wanted)
     return _matrix(name, key, bundle, wanted)
-
-
-#: What the losses of a checkpoint are called where arrays are named by steps.
-ONLY = "losses"
 
 
 def losses_of_checkpoints(

@@ -55,16 +55,11 @@ def one_step(name: str, value: Any) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-def steps_of_names(names: Sequence[str]) -> list[int | None]:
-    """The step in each name."""
-    return [step_in(name) for name in names]
-
-
 def steps_of_paths(paths: Sequence[Path]) -> list[int | None]:
     """The step of each path: in its name, or in that of its folder where the names alone do not tell them apart."""
     found: list[int | None] = [None] * len(paths)
     for names in ([path.stem for path in paths], [path.parent.name for path in paths]):
-        steps = steps_of_names(names)
+        steps = [step_in(name) for name in names]
         if None not in steps and len(set(steps)) == len(steps):
             return steps
         if None not in steps and None in found:
