@@ -71,6 +71,11 @@ def test_help_shows_every_option_with_its_default(tsl, name):
             assert documented, f"{parameter.opts[0]} does not say its default"
 
 
+@pytest.mark.parametrize(("name", "extra"), [("report", "report"), ("fit", "dask")])
+def test_help_names_the_extra_that_a_command_needs(tsl, name, extra):
+    assert f"tsl_jax[{extra}]" in tsl(name, "--help").out
+
+
 def test_every_command_has_json_and_debug():
     for command in COMMANDS.values():
         assert {"--json", "--debug"} <= {word for parameter in command.params for word in parameter.opts}

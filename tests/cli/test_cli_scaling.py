@@ -33,7 +33,9 @@ def table(tmp_path_factory):
 
 def test_a_law_and_the_best_sizes_of_a_budget(table, tmp_path):
     picture = tmp_path / "scaling.png"
-    done = run(table, "--budget", 1e21, "--budget", 5.76e23, "--replicates", 100, "--picture", picture, "--json")
+    done = run(
+        table, "--budget", 1e21, "--budget", 5.76e23, "--budget", 1, "--replicates", 100, "--picture", picture, "--json"
+    )
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert (said["law"], said["runs"]) == ("chinchilla", 64)
@@ -45,7 +47,18 @@ def test_a_law_and_the_best_sizes_of_a_budget(table, tmp_path):
     assert "E (floor)" in done.stderr
     assert "tokens are operations / (6 * size)" in done.stderr
     assert "Outside the data: this budget is 192 times the largest run" in done.stderr
+    assert "Outside the data: this budget is 1/3e+17 of the smallest run" in done.stderr
+    assert said["status"] == "CONVERGED"
     assert picture.stat().st_size > 10_000
+
+
+def test_equal_losses_and_folders_are_refused(table, tmp_path):
+    path = tmp_path / "equal.csv"
+    path.write_text("N,D,loss\n" + "".join(f"{n},{d},3\n" for n in (1e7, 1e8, 1e9) for d in (1e9, 1e10, 1e11)))
+    done = run(path)
+    assert done.exit_code == 1
+    assert "loss: got 1 different value(s), expected at least 3" in done.output
+    assert f"error: {tmp_path}: is no file" in " ".join(run(tmp_path).output.split())
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ def test_rows_are_those_of_the_arrays(fit, index):
         np.testing.assert_array_equal(mine, np.asarray(whole)[index])
 
 
+@pytest.mark.parametrize("index", [True, np.True_, False, None])
+def test_a_truth_is_no_row(fit, index):
+    assert fit[index].status.shape == np.zeros(6)[index].shape
+
+
 def test_length_is_that_of_the_arrays(fit):
     assert len(fit) == len(fit.rss) == 6
     assert len(fit[:2]) == 2

@@ -102,6 +102,13 @@ def test_stores_of_no_and_of_one_token(tokens):
     check_equal(target, in_memory(job.values(), Sigmoid(), OPTIONS))
 
 
+@pytest.mark.parametrize("progress", [True, False, "bar", 1])
+def test_progress_is_a_function(job, tmp_path, progress):
+    with pytest.raises(TypeError, match=r"progress: got .*expected 'auto', None for no bar, or a function"):
+        job.fit(tmp_path / "fits", progress=progress)
+    assert not (tmp_path / "fits").exists()
+
+
 def test_the_summary_tells_of_the_whole_store(job, tmp_path):
     calls = []
     summary = job.fit(tmp_path / "fits", progress=lambda done, total: calls.append((done, total)))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_drawing import texts_overlap
 
+import tsl_jax as tsl
 from tsl_jax.plots import (
     draw_tokens,
     learning_times_data,
@@ -91,6 +92,9 @@ def test_refusals(stores, memory, tmp_path, write):
         tokens_data(stores.losses, stores.fits, tokens=[230])
     with pytest.raises(ValueError, match="tokens: got 0 tokens"):
         tokens_data(stores.losses, stores.fits, tokens=[])
+    for tokens in (1, "a", [1.0]):
+        with pytest.raises(TypeError, match=r"tokens: got .*expected rows of the store, whole numbers"):
+            tokens_data(stores.losses, stores.fits, tokens=tokens)
     with pytest.raises(ValueError, match="are time and losses swapped"):
         fit.plot(losses, time)
     with pytest.raises(ValueError, match=r"losses: got shape \(3, 8\), expected 230 curves of 8 checkpoints"):
@@ -101,6 +105,18 @@ def test_refusals(stores, memory, tmp_path, write):
     part = some.fits[:100]
     with pytest.raises(ValueError, match="expected 100 curves"):
         part.plot(time, losses)
+
+
+@pytest.mark.parametrize("value", [3.0, np.nan, np.inf])
+def test_tokens_of_none_of_the_kinds_are_drawn_in_their_order(memory, value):
+    time = memory[1]
+    losses = np.full((12, len(time)), value, np.float32)
+    fit = tsl.fit(tsl.Sigmoid(), time, losses)
+    data = tokens_data(losses, fit, time=time)
+    assert [[panel.token for panel in row] for row in data.panels] == [[0, 1, 2, 3, 4]]
+    assert len(draw_tokens(data).axes) == 5
+    with pytest.raises(ValueError, match="has no tokens, expected at least one"):
+        tokens_data(None, fit[:0], time=time)
 
 
 def test_losses_of_other_fits_are_refused_before_anything_is_drawn(stores, tmp_path):

@@ -33,7 +33,7 @@ def report(
     """Write one HTML page for FITS that opens offline: quality, learning times, spectrum, positions, forecast, tokens.
 
     A section that cannot be made says why. Every number is the one that tsl info, spectrum, positions, forecast and
-    compare print. Needs Plotly and Jinja: pip install 'tsl_jax[report]'.
+    compare print. Needs Plotly and Jinja: pip install 'tsl_jax\\[report]'.
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage; 130 stopped with Ctrl-C.
     """

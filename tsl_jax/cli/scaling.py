@@ -22,7 +22,7 @@ _SYMBOLS = {
     "data_coefficient": "B",
     "data_exponent": "β",
 }
-#: Budgets beyond the largest run by more than this factor are said to be far.
+#: Budgets beyond the largest run, or below the smallest, by more than this factor are said to be far.
 _FAR = 10.0
 
 _Table = Annotated[
@@ -107,7 +107,11 @@ def _describe(table: str, found: "SizeLawFit", rows: Any, budgets: list[float]) 
     """A fit as JSON can hold it."""
     import numpy as np
 
-    largest = 6 * float((rows.size * rows.tokens).max())
+    from ..fitting import Status
+    from ..temporal.laws.size_laws import FLOPS_PER_PARAMETER_TOKEN
+
+    flops = FLOPS_PER_PARAMETER_TOKEN * rows.size * rows.tokens
+    largest, smallest = float(flops.max()), float(flops.min())
     said: dict[str, Any] = {
         "table": table,
         "law": found.law.name,
@@ -118,6 +122,7 @@ def _describe(table: str, found: "SizeLawFit", rows: Any, budgets: list[float]) 
         "upper": found.upper,
         "objective": found.objective,
         "error": found.error,
+        "status": Status(found.status).name,
         "largest_run": {"flops": largest, "size": float(rows.size.max()), "tokens": float(rows.tokens.max())},
         "budgets": [],
     }
@@ -134,6 +139,7 @@ def _describe(table: str, found: "SizeLawFit", rows: Any, budgets: list[float]) 
                 "tokens_interval": best.tokens_interval[:, k].tolist(),
                 "loss_interval": best.loss_interval[:, k].tolist(),
                 "beyond_largest_run": flops / largest,
+                "below_smallest_run": smallest / flops,
             }
         )
     return said
@@ -148,6 +154,8 @@ def _print(said: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("parameter", "value", percent):
         table.add_column(name, justify="left" if name == "parameter" else "right", no_wrap=True)
+    if said["status"] != "CONVERGED":
+        warn(f"The search for the law ended with {said['status']}: its numbers may not be the best; check the runs.")
     for name, value in said["params"].items():
         symbol = f"{_SYMBOLS[name]} " if name in _SYMBOLS else ""
         ends = _interval(said["lower"][name], said["upper"][name])
@@ -162,8 +170,12 @@ def _print(said: dict[str, Any]) -> None:
             f"({_interval(*budget['loss_interval'])})",
             "bold",
         )
+        far = None
         if budget["beyond_largest_run"] > _FAR:
-            far = f"{budget['beyond_largest_run']:.0f} times the largest run"
+            far = f"{budget['beyond_largest_run']:.3g} times the largest run"
+        elif budget["below_smallest_run"] > _FAR:
+            far = f"1/{budget['below_smallest_run']:.3g} of the smallest run"
+        if far is not None:
             warn(f"Outside the data: this budget is {far}; trust the intervals, not the numbers.")
 
 

@@ -17,7 +17,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Start so many worker processes on this machine, which share its cores (needs tsl_jax[dask]).",
+        help="Start so many worker processes on this machine, which share its cores (needs tsl_jax\\[dask]).",
         rich_help_panel=_PANEL,
         show_default="none: all is done in this process",
     ),

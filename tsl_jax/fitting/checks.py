@@ -26,6 +26,8 @@ def check_input(family: Any, time: Any, losses: Any, weights: Any, options: Any)
         ValueError: shapes disagree, the axis cannot be fitted over, or there are too few checkpoints.
     """
     if not isinstance(family, Family):
+        if isinstance(family, type):
+            raise TypeError(f"family: got the class {family.__name__}, expected an instance such as tsl_jax.Sigmoid()")
         got = f"{type(family).__name__} of shape {np.shape(family)}" if hasattr(family, "shape") else repr(family)
         swapped = "; arguments seem to be swapped: call fit(family, time, losses)" if hasattr(family, "shape") else ""
         raise TypeError(f"family: got {got}, expected an instance such as tsl_jax.Sigmoid(){swapped}")

@@ -38,7 +38,7 @@ def rows_of(fit: Any, index: Any) -> Any:
         raise TypeError(
             f"fit: got {index!r} as an index, expected rows; results are attributes, as fit.params[{index!r}]"
         )
-    if hasattr(index, "__index__") and np.ndim(index) == 0 and not is_traced(index):
+    if hasattr(index, "__index__") and not isinstance(index, bool) and np.ndim(index) == 0 and not is_traced(index):
         place = operator.index(index)
         if not -number <= place < number:  # JAX would take the nearest
             raise IndexError(f"fit: got index {place}, expected one from {-number} to {number - 1}")

@@ -24,7 +24,14 @@ def shown(progress: Progress | Literal["auto"] | None) -> Iterator[Progress | No
     """A function to report to: what a user gave, or for ``"auto"`` a bar where somebody looks on.
 
     That is in a notebook and at a Python prompt; a script gets none.
+
+    Raises:
+        TypeError: it is no function.
     """
+    if progress not in ("auto", None) and not callable(progress):
+        raise TypeError(
+            f"progress: got {progress!r}, expected 'auto', None for no bar, or a function of (tokens done, all tokens)"
+        )
     if progress != "auto":
         yield progress
     elif _in_notebook():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..temporal.laws.size_laws import FLOPS_PER_PARAMETER_TOKEN
 from . import style
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def scaling_data(
         found: the law.
         budgets: operations whose best sizes are marked.
     """
-    flops, asked = 6 * size * tokens, np.asarray(budgets, np.float64)
+    flops, asked = FLOPS_PER_PARAMETER_TOKEN * size * tokens, np.asarray(budgets, np.float64)
     ends = np.concatenate([flops, asked])
     line = found.optimum(np.geomspace(ends.min(), ends.max(), _POINTS))
     marked = found.optimum(asked) if asked.size else None

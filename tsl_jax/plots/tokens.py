@@ -83,7 +83,8 @@ def tokens_data(
 
     The rule: among the first `MOST_TOKENS` tokens, for every row of `ROWS` (category, sign of the drop) and
     every one of the first `MOST_COLUMNS` domains, the token whose R² is at the row's quantile. Stores without
-    domains have five quantiles of R² as columns. Of at most `FEW_TOKENS` tokens all are taken.
+    domains have five quantiles of R² as columns. Of at most `FEW_TOKENS` tokens all are taken; of tokens that are all
+    unlike those rows, the first.
 
     Args:
         losses: a loss store, or a path of one; of a `Fit` the array (curves, checkpoints). None: curves alone.
@@ -103,9 +104,13 @@ def tokens_data(
     times = source.axis()[used]
     curve_axis = (np.geomspace if source.scale == "log" else np.linspace)(times[0], times[-1], _CURVE_POINTS)
     measured = None if losses is None else losses_source(losses, source)
+    if source.num_tokens == 0:
+        raise ValueError(f"fits: {source.name} has no tokens, expected at least one; fit losses that are not empty")
     if tokens is None and source.num_tokens <= FEW_TOKENS:
         tokens = range(source.num_tokens)
     labels, grid = _chosen(source, family) if tokens is None else _in_rows(tokens, source.num_tokens)
+    if not grid:  # no curve is the fit of any of them
+        labels, grid = _in_rows(range(min(MOST_COLUMNS, source.num_tokens)), source.num_tokens)
     panels = tuple(
         tuple(None if t is None else _panel(measured, source, family, t, used, curve_axis) for t in row) for row in grid
     )
@@ -117,7 +122,10 @@ _Rows = list[list[int | None]]
 
 
 def _in_rows(tokens: Sequence[int], number: int) -> tuple[tuple[str, ...], _Rows]:
-    rows = [operator.index(token) for token in tokens]
+    try:
+        rows = [operator.index(token) for token in tokens]
+    except TypeError as error:
+        raise TypeError(f"tokens: got {tokens!r}, expected rows of the store, whole numbers such as [0, 17]") from error
     if not 0 < len(rows) <= MOST_PANELS:
         raise ValueError(f"tokens: got {len(rows)} tokens, expected 1 to {MOST_PANELS}")
     for token in rows:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,10 @@ def import_or_find(
             f"{source.name}: is a loss store already, which every function takes; rechunk writes it in another layout"
         )
     steps, tokens, attributes = given
+    if attributes is not None and not isinstance(attributes, Mapping):
+        raise StoreError(
+            f"attributes: got {type(attributes).__name__}, expected values by name, such as {{'title': 'A'}}"
+        )
     location = locate(out, writable=True)
     scratch = location.directory.parent if location.directory is not None else None
     found = find_losses(
@@ -159,6 +163,10 @@ def _with_given(
     """With what was given of tokens in place of what was found; all coordinates checked."""
     columns, names = given_tokens(tokens)
     shape = (int(found.losses.shape[0]), int(found.losses.shape[1]))
+    if 0 in shape:
+        raise StoreError(
+            f"{found.name}: holds no losses: {shape[0]} tokens at {shape[1]} checkpoints; check the source"
+        )
     checkpoints = found.checkpoint_coordinates
     columns = {**found.token_coordinates, **columns}
     checked_names(tokens=columns, checkpoints=checkpoints)

@@ -23,6 +23,7 @@ from .unfinished import (
     BLOCK_BYTES,
     LossPlan,
     UnfinishedLosses,
+    as_dtype,
     begin_losses,
     checked_dtype,
     refuse_present,
@@ -126,7 +127,7 @@ def _finished(
 
 def _is_same(made: LossStore, found: LossStore | IncomingLosses, start: int, stop: int) -> bool:
     absent = _absent(found)
-    now = read_as_rows(found.losses, start, stop, absent[0]).astype(made.losses.dtype)
+    now = as_dtype(read_as_rows(found.losses, start, stop, absent[0]), made.losses.dtype)
     if not np.array_equal(now, made.read(slice(start, stop)), equal_nan=True):
         return False
     return all(
@@ -160,7 +161,7 @@ def _goes_on(
             written = read_rows(unfinished.losses, start, stop)
         except ChunkError:
             return False
-        now = read_as_rows(found.losses, start, stop, absent[0]).astype(written.dtype)
+        now = as_dtype(read_as_rows(found.losses, start, stop, absent[0]), written.dtype)
         if not np.array_equal(now, written, equal_nan=True):
             return False
     return True

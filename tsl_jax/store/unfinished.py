@@ -56,13 +56,22 @@ class UnfinishedLosses:
         """Write consecutive tokens: their losses (tokens, checkpoints) and every coordinate.
 
         Raises:
+            StoreError: a loss is beyond what the dtype of the store holds.
             WriteError: the store did not take them.
         """
         stop = start + len(losses)
         place = f"tokens {start} to {stop - 1}"
+        narrowed = as_dtype(losses, self.losses.dtype)
+        lost = np.argwhere(np.isinf(narrowed) & np.isfinite(losses)) if narrowed.dtype != losses.dtype else []
+        if len(lost):
+            token, checkpoint = lost[0]
+            raise StoreError(
+                f"losses: token {start + token} has {losses[token, checkpoint]:g} at checkpoint {checkpoint}, more "
+                f"than {narrowed.dtype} holds ({np.finfo(narrowed.dtype).max:g}); write a wider dtype, or set it to NaN"
+            )
         with writing(self.location.name, place, kept="The store is not complete.", again="run the same command again"):
             whole = WholeWrites(self.losses.store)
-            storing_all(self.losses, whole)[start:stop] = losses.astype(self.losses.dtype, copy=False)
+            storing_all(self.losses, whole)[start:stop] = narrowed
             whole.settle()
             for name, array in self.tokens.items():
                 array[start:stop] = tokens[name]
@@ -158,15 +167,25 @@ def _remove_arrays(location: Location) -> None:
             wait_for(location.store.delete_dir(place.path))
 
 
+def as_dtype(losses: np.ndarray, dtype: Any) -> np.ndarray:
+    """Losses in another dtype; inf where it does not hold them."""
+    with np.errstate(over="ignore"):
+        return losses.astype(dtype, copy=False)
+
+
 def checked_dtype(dtype: Any) -> np.dtype:
     """A dtype that losses may have.
 
     Raises:
         StoreError: it is another.
     """
-    if str(np.dtype(dtype)) not in LOSS_DTYPES:
-        raise StoreError(f"dtype: got {np.dtype(dtype)}, expected {' or '.join(LOSS_DTYPES)}; name one of them")
-    return np.dtype(dtype)
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        known = dtype
+    if str(known) not in LOSS_DTYPES:
+        raise StoreError(f"dtype: got {known}, expected {' or '.join(LOSS_DTYPES)}; name one of them")
+    return np.dtype(known)
 
 
 def refuse_present(location: Location, place: str = "") -> None:

@@ -17,8 +17,9 @@ def refuse_rising(axis: Float[np.ndarray, " rows"], loss: Float[np.ndarray, " ro
     order, third = np.argsort(axis), max(1, len(axis) // 3)
     early, late = np.median(loss[order[:third]]), np.median(loss[order[-third:]])
     if late >= early:
+        way = "rises" if late > early else "does not fall"
         raise ValueError(
-            f"loss: rises from {early:.4g} (median of the first third) to {late:.4g} (last third), expected a loss "
+            f"loss: {way} from {early:.4g} (median of the first third) to {late:.4g} (last third), expected a loss "
             "that falls; give rows of a run that learns, or start later if it diverged first"
         )
 

@@ -54,6 +54,8 @@ def read_table(path: str | Path) -> Table:
         if path.exists() and not path.is_file():
             raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
         content = path.read_bytes()
+    except LossCurveError:
+        raise
     except OSError as error:
         raise LossCurveError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from error
     except ValueError as error:

@@ -10,9 +10,10 @@ import numpy as np
 from ...arguments import kind_of
 from ..errors import StoreError
 from ..schema import KNOWN_AXES
+from .files import ONLY
 from .incoming import CheckpointColumns, FlatColumn, IncomingLosses, LossMatrix, counted
 from .source_array import SourceArray, check_losses
-from .steps import GIVE_STEPS, STEP_NAMES, step_in
+from .steps import GIVE_STEPS, STEP_NAMES, one_step, step_in
 
 #: What losses are called.
 LOSS_NAMES = ("losses", "loss", "token_losses", "token_loss", "per_token_loss", "nll", "nlls", "token_nll", "ce_loss")
@@ -36,6 +37,11 @@ class Wanted:
     array: str | None = None
     transpose: bool = False
 
+    @property
+    def loss_columns(self) -> tuple[str, ...]:
+        """What a column of losses may be called."""
+        return (self.array,) if self.array else LOSS_NAMES
+
 
 def losses_of_bundle(name: str, bundle: Bundle, wanted: Wanted) -> IncomingLosses:
     """One array of all checkpoints, or one array a checkpoint whose names tell the steps.
@@ -58,12 +64,8 @@ def losses_of_bundle(name: str, bundle: Bundle, wanted: Wanted) -> IncomingLosse
     return _matrix(name, key, bundle, wanted)
 
 
-#: What the losses of a checkpoint are called where arrays are named by steps.
-ONLY = "losses"
-
-
 def losses_of_checkpoints(
-    name: str, found: Sequence[tuple[str, Bundle]], steps: Sequence[int | None], wanted: Wanted
+    name: str, found: Sequence[tuple[str, Bundle]], steps: Sequence[float | None], wanted: Wanted
 ) -> IncomingLosses:
     """Arrays of one checkpoint each, with the names of their places.
 
@@ -136,10 +138,7 @@ def _matrix(name: str, key: str, bundle: Bundle, wanted: Wanted) -> IncomingLoss
     """One array of all checkpoints."""
     array = bundle[key]
     check_losses(array)
-    checkpoints = dict(wanted.checkpoints)
-    if "step" not in checkpoints:
-        own = next((bundle[known] for known in STEP_NAMES if known in bundle and bundle[known].ndim == 1), None)
-        checkpoints |= {} if own is None else {"step": own[...]}
+    own = next((bundle[known] for known in STEP_NAMES if known in bundle and bundle[known].ndim == 1), None)
     along = _checkpoint_dim(array)
     first = wanted.transpose if along is None else along == 0
     if array.ndim < 2:
@@ -148,7 +147,10 @@ def _matrix(name: str, key: str, bundle: Bundle, wanted: Wanted) -> IncomingLoss
             f"step, in the name of the file or given: {GIVE_STEPS}"
         )
     number = array.shape[0 if first else -1]
-    _check_steps(array, checkpoints, number, first)
+    given = wanted.checkpoints.get("step", own)
+    _check_steps(array, None if given is None else given.size, number, first)
+    assert given is not None
+    checkpoints = {**wanted.checkpoints, "step": given[...]}
     shape = array.shape[1:] if first else array.shape[:-1]
     if array.ndim == 3 or first:
         parts = [_part(array, at) for at in range(number)] if first else []
@@ -171,15 +173,14 @@ def _checkpoint_dim(array: SourceArray) -> int | None:
     return found[0] if len(found) == 1 and found[0] in (0, array.ndim - 1) else None
 
 
-def _check_steps(array: SourceArray, checkpoints: Mapping[str, np.ndarray], number: int, first: bool) -> None:
+def _check_steps(array: SourceArray, given: int | None, number: int, first: bool) -> None:
     """Raise unless there is a step for each checkpoint, and say it if the other dimension has as many."""
     expected = "(checkpoints, tokens)" if first else "(tokens, checkpoints)"
-    if "step" not in checkpoints:
+    if given is None:
         raise StoreError(
             f"{array.name}: the steps of its {number:,} checkpoints are not known (shape {array.shape}, read as "
             f"{expected}); {GIVE_STEPS}"
         )
-    given = checkpoints["step"].size
     if given == number:
         return
     other = array.shape[-1 if first else 0]
@@ -205,10 +206,10 @@ def _part(array: SourceArray, at: int) -> SourceArray:
     )
 
 
-def _own_step(bundle: Bundle) -> int | None:
+def _own_step(bundle: Bundle) -> float | None:
     """The step that a checkpoint's arrays say."""
     found = [bundle[name] for name in STEP_NAMES if name in bundle and bundle[name].size == 1]
-    return int(found[0][...].reshape(-1)[0]) if found else None
+    return one_step(found[0].name, found[0][...].reshape(())) if found else None
 
 
 def _columns(shape: tuple[int, ...], bundles: Sequence[Bundle], losses: Sequence[SourceArray]) -> dict[str, Any]:

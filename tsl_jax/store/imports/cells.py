@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
 #: The way out for a cell that is no number.
 _REPAIR = "expected numbers; repair the cell, or leave it empty if the loss was not measured"
+#: The way out for columns of no numbers, by the kind of their dtype.
+_CURES = {
+    "b": "True and False are no measured values: convert with .astype('float32') if 0 and 1 are meant",
+    "c": "take the real part, if that is meant",
+    "m": "divide by a unit, as in t / numpy.timedelta64(1, 's')",
+    "M": "subtract a start and divide by a unit, as in (t - t[0]) / numpy.timedelta64(1, 's')",
+}
 
 
 def real_column(table: str, frame: "pandas.DataFrame", name: str, cure: str = _REPAIR) -> np.ndarray:
@@ -21,8 +28,12 @@ def real_column(table: str, frame: "pandas.DataFrame", name: str, cure: str = _R
         StoreError: a cell is none, or the column is absent or there twice.
     """
     column = _column(table, frame, name)
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
         return column.to_numpy()
+    if column.dtype.kind in "bcmM":
+        raise StoreError(
+            f"{table}: column {name!r} has dtype {column.dtype}, expected numbers; {_CURES[column.dtype.kind]}"
+        )
     import pandas
 
     numbers: Any = pandas.to_numeric(column, errors="coerce")
@@ -43,13 +54,13 @@ def whole_column(table: str, frame: "pandas.DataFrame", name: str) -> np.ndarray
     """
     cure = "expected whole numbers, such as the number of each token in the data and the training step"
     values = real_column(table, frame, name, cure)
-    if values.dtype.kind in "iub":
+    if values.dtype.kind == "i":
         return values.astype(np.int64)
-    bad = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))
+    bad = np.flatnonzero(~(np.abs(values) < 2.0**63) | (values != np.rint(values)))
     if bad.size:
         raise StoreError(
             f"{table}: column {name!r} holds {values[bad[0]]} (row {frame.index[int(bad[0])]}), expected whole numbers "
-            "in every row"
+            "in every row, below 2^63"
         )
     return values.astype(np.int64)
 

@@ -113,7 +113,6 @@ class FlatColumn:
 
     Args:
         arrays: of each checkpoint that has it: all hold the same.
-        text: whether it is text, read as the number of each text in ``names``.
     """
 
     def __init__(self, name: str, arrays: Sequence[SourceArray]) -> None:

@@ -1,5 +1,6 @@
 """Arrays of ``.npz`` files, a part at a time: mapped where they are stored as they are, else inflated."""
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,8 +16,13 @@ _READ = 2**18
 
 
 def open_npz(path: Path) -> dict[str, SourceArray]:
-    """The arrays of a file by name; those of Python objects are left out."""
-    found = {}
+    """The arrays of a file by name; those of Python objects are left out.
+
+    Raises:
+        StoreError: an array is said to be larger than what the file holds.
+        ValueError: all arrays are of Python objects.
+    """
+    found, objects = {}, False
     with zipfile.ZipFile(path) as file:
         for info in file.infolist():
             if not info.filename.endswith(".npy"):
@@ -26,12 +32,21 @@ def open_npz(path: Path) -> dict[str, SourceArray]:
                 shape, fortran, dtype = _header(member)
                 header = member.tell()
             label = f"{path}[{name}]"
+            objects |= dtype.hasobject
+            size = math.prod(shape) * dtype.itemsize
+            if not dtype.hasobject and (min(shape, default=0) < 0 or header + size != info.file_size):
+                raise StoreError(
+                    f"{label}: is said to have shape {shape} and dtype {dtype}, {size:,} bytes, and has "
+                    f"{info.file_size - header:,}; the file is damaged, write it again"
+                )
             if dtype.kind in "iufb":
                 columns = int(fortran and len(shape) > 1)
                 reader = _reader(path, name, info, header, (shape, fortran, dtype))
                 found[name] = SourceArray(label, shape, plain_dtype(dtype), reader, None, columns)
             elif not dtype.hasobject:
                 found[name] = SourceArray(label, shape, dtype, _Whole(path, name))
+    if objects and not found:
+        raise ValueError("Object arrays alone")
     return found
 
 
@@ -67,8 +82,14 @@ class _Whole:
         self._path, self._name = path, name
 
     def __call__(self, index: Index) -> np.ndarray:
-        with np.load(self._path) as file:
-            return file[self._name][index]
+        try:
+            with np.load(self._path) as file:
+                return file[self._name][index]
+        except MemoryError as error:
+            raise StoreError(
+                f"{self._path}: its array {self._name} is too large for this machine's memory ({error}); write it by "
+                "numpy.savez, which can be read in parts"
+            ) from error
 
 
 class _Inflated:

@@ -19,7 +19,7 @@ from .bundles import (
 )
 from .incoming import FlatColumn, IncomingLosses
 from .source_array import SourceArray
-from .steps import STEP_NAMES, step_in
+from .steps import STEP_NAMES, one_step, step_in
 from .table_losses import Frames, losses_of_tables
 from .tensors import is_tensor, of_array
 
@@ -73,7 +73,7 @@ def _of_mapping(source: Mapping[Any, Any], wanted: Wanted) -> IncomingLosses:
         raise StoreError("losses: got no arrays, expected arrays of losses by step, or losses and steps by name")
     if all(isinstance(key, int | float | np.number) for key in source):
         found = [(f"losses[{key}]", {NAME: _array(f"losses[{key}]", value)}) for key, value in source.items()]
-        return losses_of_checkpoints(NAME, found, [int(key) for key in source], wanted)
+        return losses_of_checkpoints(NAME, found, [one_step("losses: a step", key) for key in source], wanted)
     bundle = {str(name): _array(str(name), value) for name, value in source.items()}
     return losses_of_bundle(NAME, bundle, wanted)
 

@@ -58,7 +58,7 @@ def find_losses(
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     if all(map(is_table, local)):
         steps = steps_of_paths(local) if len(local) > 1 or step_in(local[0].stem) is not None else [None]
-        return losses_of_tables(Frames(name, local, steps, scratch), wanted)
+        return losses_of_tables(Frames(name, local, steps, scratch, wanted.loss_columns), wanted)
     if len(local) > 1:
         found = [(str(path), _one(path, missing_chunks)) for path in local]
         return losses_of_checkpoints(name, found, steps_of_paths(local), wanted)
@@ -79,8 +79,14 @@ def _there(path: Path) -> bool:
     Raises:
         StoreError: there is nothing, or a file of another kind.
     """
-    if not path.exists():
+    try:
+        there, is_either = path.exists(), path.is_file() or path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be searched
+        raise StoreError(f"{path}: cannot be looked at ({error.strerror}); check the path and the rights") from error
+    if not there:
         raise StoreError(f"{path}: no such file or folder; check the path")
+    if not is_either:
+        raise StoreError(f"{path}: is neither a file nor a folder; expected {KINDS}")
     if path.is_file() and not (path.suffix.lower() in FILES or is_table(path) or path.suffix == ".zip"):
         raise StoreError(f"{path}: is of no kind that can be imported; expected {KINDS}")
     return True
@@ -127,7 +133,7 @@ def _folder(
         return losses_of_checkpoints(name, found, [step_in(Path(label).stem) for label, _ in found], wanted)
     if tables:
         steps = steps_of_paths(tables) if len(tables) > 1 else [step_in(tables[0].stem)]
-        return losses_of_tables(Frames(name, tables, steps, scratch), wanted)
+        return losses_of_tables(Frames(name, tables, steps, scratch, wanted.loss_columns), wanted)
     held = f" but {_few(inside)}" if inside else ""
     raise StoreError(f"{name}: the folder holds nothing that can be imported{held}; expected {KINDS}")
 

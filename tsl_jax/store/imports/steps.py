@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ...arguments import known_array
+from ...arguments import known_array, real_number
 from ..errors import StoreError
 from ..names import as_store_errors
 
 #: What names call a step.
-_NAMED = re.compile(r"(?:global_?step|step|checkpoint|ckpt|iteration|iter|update)s?[-_=.@ ]*(\d+)", re.IGNORECASE)
+_NAMED = re.compile(
+    r"(?:global_?step|step|checkpoint|ckpt|iteration|iter|update)s?[-_=.@ ]*(\d+(?:e\+?\d{1,2}(?!\w))?)", re.IGNORECASE
+)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?", re.IGNORECASE)
+#: Below this every whole number has a float of its own.
+_WHOLE = 2**53
 #: Coordinates of checkpoints, by the names that files have for them.
 STEP_NAMES = ("step", "steps", "global_step", "_step", "training_step", "iteration", "iter")
 #: The way to give steps, in words of the command and of Python.
@@ -23,22 +28,38 @@ Steps = Sequence[float] | np.ndarray | Mapping[str, Any] | str | os.PathLike[str
 
 
 def step_in(name: str) -> int | None:
-    """The step in a name: the number after a word such as step, else the last number; None without any."""
-    named = _NAMED.findall(name)
-    found = named or re.findall(r"\d+", name)
-    return int(found[-1]) if found else None
+    """The step in a name that is a number, or has one after a word such as step, else its last number.
+
+    None where there is none, or no whole one.
+    """
+    number = number_in(name)
+    if number is None:
+        found = _NAMED.findall(name) or re.findall(r"\d+", name)
+        number = float(found[-1]) if found else None
+    return int(number) if number is not None and abs(number) < _WHOLE and number.is_integer() else None
 
 
-def steps_of_names(names: Sequence[str]) -> list[int | None]:
-    """The step in each name."""
-    return [step_in(name) for name in names]
+def number_in(name: str) -> float | None:
+    """What a name is that is a number, such as ``100``, ``1e3`` or ``5.13``; None if it is none."""
+    return float(name) if _NUMBER.fullmatch(name) else None
+
+
+def one_step(name: str, value: Any) -> int | float:
+    """A step that a source holds as a number.
+
+    Raises:
+        StoreError: it is no finite number.
+    """
+    with as_store_errors():
+        number = real_number(name, value, "a finite number")
+    return int(number) if number.is_integer() else number
 
 
 def steps_of_paths(paths: Sequence[Path]) -> list[int | None]:
     """The step of each path: in its name, or in that of its folder where the names alone do not tell them apart."""
     found: list[int | None] = [None] * len(paths)
     for names in ([path.stem for path in paths], [path.parent.name for path in paths]):
-        steps = steps_of_names(names)
+        steps = [step_in(name) for name in names]
         if None not in steps and len(set(steps)) == len(steps):
             return steps
         if None not in steps and None in found:

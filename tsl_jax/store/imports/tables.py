@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TABLES = (".parquet", ".pq", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl")
 #: Cells of a table that are in memory at a time.
 _CELLS = 2**22
+#: Characters that no header has.
+_HEADER = 2**24
 
 
 def is_table(path: Path) -> bool:
@@ -68,7 +70,13 @@ def _frames(path: Path) -> Iterator["pandas.DataFrame"]:
     separator, columns = _header(path)
     options: dict[str, Any] = {"sep": separator, "chunksize": max(1, _CELLS // columns), "skipinitialspace": True}
     with contextlib.closing(pandas.read_csv(path, **options, encoding="utf-8-sig")) as reader:
-        yield from reader
+        for frame in reader:
+            if not isinstance(frame.index, pandas.RangeIndex):  # pandas took the first cells for names of the rows
+                raise StoreError(
+                    f"{path}: its rows have more cells than its header; name every column in the first line, or leave "
+                    "out what ends each row"
+                )
+            yield frame
 
 
 def _parquet(path: Path) -> Iterator["pandas.DataFrame"]:
@@ -91,7 +99,9 @@ def _header(path: Path) -> tuple[str, int]:
 
     opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8-sig") as file:
-        line = file.readline()
+        line = file.readline(_HEADER)
+    if len(line) == _HEADER:
+        raise StoreError(f"{path}: its first line has more than {_HEADER:,} characters, expected names of columns")
     if not line.strip():
         raise StoreError(f"{path}: is empty, expected a header line and a row a token, or a row a token and step")
     separator = max(",\t;|", key=line.count)

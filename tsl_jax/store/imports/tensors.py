@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import StoreError
 from .source_array import SourceArray, plain_dtype
 
 
@@ -13,8 +14,14 @@ def is_tensor(value: Any) -> bool:
 
 
 def of_tensor(name: str, tensor: Any) -> SourceArray:
-    """A tensor of PyTorch, on any device."""
+    """A tensor of PyTorch, on any device.
+
+    Raises:
+        StoreError: it is sparse.
+    """
     tensor = tensor.detach()
+    if str(tensor.layout) != "torch.strided":
+        raise StoreError(f"{name}: is a sparse tensor, expected a dense one; convert it with tensor.to_dense()")
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind.startswith(("bfloat", "float8")):
         kind = "float32"

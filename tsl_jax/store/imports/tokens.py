@@ -47,11 +47,12 @@ def given_tokens(tokens: Tokens | None) -> tuple[dict[str, Any], dict[str, Any]]
 
 def _column(name: str, column: Any) -> tuple[Any, dict[str, Any]]:
     with as_store_errors():
-        values = np.asarray(column) if not hasattr(column, "mask") else column
+        values = column if isinstance(column, np.ma.MaskedArray) else np.asarray(column)
         if values.dtype.kind in "OUT":
             import pandas
 
-            frame, names = pandas.DataFrame({name: values.reshape(-1).astype(str)}), Names()
+            cells, names = pandas.Series(values.reshape(-1), dtype=object), Names()
+            frame = pandas.DataFrame({name: cells.where(cells.isna(), cells.astype(str))})
             return smallest(names.numbers("tokens", frame, name)), names.attributes(name)
         values = known_array(f"tokens[{name!r}]", values, None)
     return FlatColumn(name, [of_numpy(f"tokens[{name!r}]", values)]) if values.ndim > 1 else values, {}

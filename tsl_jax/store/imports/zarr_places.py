@@ -1,6 +1,7 @@
 """Zarr arrays and groups that are no loss stores."""
 
 import warnings
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def open_by_rank(place: StoreLike) -> IncomingLosses | None:
 def _node(location: Location) -> zarr.Array | zarr.Group | None:
     try:
         return zarr.open_array(location.store, path=location.path, mode="r")
-    except (ValueError, TypeError, KeyError, *storage_errors()):
+    except (ValueError, TypeError, KeyError, zipfile.BadZipFile, *storage_errors()):
         pass  # a group, or nothing, and why is said when it is opened as one
     try:
         return location.open_group()

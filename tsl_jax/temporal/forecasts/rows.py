@@ -97,8 +97,9 @@ def checked_curve(step: Any, loss: Any, at: Any) -> tuple[np.ndarray, np.ndarray
     part = max(1, len(loss) // 4)
     early, late = np.mean(loss[:part]), np.mean(loss[-part:])
     if late >= early:
+        way = "rises" if late > early else "does not fall"
         raise ValueError(
-            f"loss: rises from {early:.4g} (mean of the first {part} rows) to {late:.4g} (of the last), expected a "
+            f"loss: {way} from {early:.4g} (mean of the first {part} rows) to {late:.4g} (of the last), expected a "
             "loss that falls; leave out the rows before it does, or forecast an older run"
         )
     if at.ndim != 1 or not at.size or not np.all(np.isfinite(at)) or np.any(np.diff(at) <= 0):

@@ -158,7 +158,7 @@ def fit_size_law(
     Raises:
         TypeError: ``law`` is no `SizeLaw`, or an argument holds no real numbers.
         ValueError: shapes that disagree, values that are not positive and finite, no more runs than parameters, or runs
-            of fewer than 3 sizes or 3 numbers of tokens.
+            of fewer than 3 sizes, numbers of tokens or losses.
 
     Example:
         >>> import numpy as np, tsl_jax as tsl
@@ -196,9 +196,11 @@ def _checked_runs(law: SizeLaw, size, tokens, loss) -> tuple[np.ndarray, np.ndar
             f"loss: got {len(rows[0])} runs for the {len(law.names)} parameters of the law of {law.name}, expected "
             "more; train more models"
         )
-    for name, values in (("size", rows[0]), ("tokens", rows[1])):
+    for name, values in zip(("size", "tokens", "loss"), rows, strict=True):
         if (number := len(np.unique(values))) < 3:
-            raise ValueError(f"{name}: got {number} different value(s), expected at least 3; vary it over the runs")
+            raise ValueError(
+                f"{name}: got {number} different value(s), expected at least 3; vary size and tokens over the runs"
+            )
     return rows
 
 
