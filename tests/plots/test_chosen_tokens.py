@@ -119,6 +119,17 @@ def test_tokens_of_none_of_the_kinds_are_drawn_in_their_order(memory, value):
         tokens_data(None, fit[:0], time=time)
 
 
+def test_what_is_not_known_of_a_token_is_not_in_its_title(stores, tmp_path):
+    losses = stores.losses.read(slice(0, 2)).astype(np.float32)
+    known = np.array([np.nan, 1])
+    tokens = {"domain": known, "position": known, "token_id": known}
+    steps = {"step": stores.losses.axis()}
+    source = tsl.create_losses(tmp_path / "a.zarr", losses, checkpoints=steps, tokens=tokens)
+    tsl.fit_store(tmp_path / "a.zarr", tmp_path / "b.zarr", tsl.Sigmoid(), noise=None)
+    (panels,) = tokens_data(source, tsl.open_fits(tmp_path / "b.zarr")).panels
+    assert [panel.labels for panel in panels] == [{}, {"domain": 1, "position": 1, "token_id": 1}]
+
+
 def test_losses_of_other_fits_are_refused_before_anything_is_drawn(stores, tmp_path):
     from tsl_jax.store import create_losses
 

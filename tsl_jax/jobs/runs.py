@@ -96,7 +96,8 @@ def run_of_losses(store: LossStore, positions: PositionLosses | None = None) -> 
     if positions is not None:
         counts = positions.count
         total = np.where(counts > 0, positions.mean * counts, 0.0).sum(axis=1)
-        loss = total / np.maximum(counts.sum(axis=1), 1)
+        number = counts.sum(axis=1)
+        loss = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
     else:
         loss = mean_losses(store)
     if not np.all(np.isfinite(loss)):

@@ -164,10 +164,10 @@ def _panel(
     stored = fits.read(one)
     labels: dict[str, int | str] = {}
     for name in ("domain", "token_id", "position"):
-        if name in fits.token_coordinates:
-            labels[name] = int(fits.read_coordinate(name, one)[0])
+        if name in fits.token_coordinates and np.isfinite(code := fits.read_coordinate(name, one)[0]):
+            labels[name] = int(code)  # NaN: not known of this token
     for domain in domains_of(fits):
-        if domain.code == labels["domain"]:
+        if domain.code == labels.get("domain"):
             labels["domain"] = domain.name
     event, stderr = np.nan, np.nan
     if family.event and stored.category[0] in (Category.LEARNED, Category.EARLY, Category.LATE):
