@@ -43,8 +43,8 @@ def trained(seed: int, rates: np.ndarray, at: np.ndarray, rows: dict, preset: di
     size = Transformer(*preset["size"])
     params, key = begin_params(seed, size)
     state, text = (params, _rule().init(params)), {name: jnp.asarray(values) for name, values in rows.items()}
-    rates, found = jnp.asarray(rates, jnp.float32), []
+    rate, found = jnp.asarray(rates, jnp.float32), []
     for first, last in zip([0, *at[:-1]], at, strict=True):
-        state = _advance(state, key, rates, int(first), int(last), text["reference"], size, preset["batch"])
+        state = _advance(state, key, rate, int(first), int(last), text["reference"], size, preset["batch"])
         found.append(_examined(state[0], text["validation"], size))
     return np.asarray(jnp.stack(found), np.float64)
