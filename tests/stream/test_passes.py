@@ -16,7 +16,8 @@ from tsl_jax.jobs.group_sums import MeanLosses
 from tsl_jax.jobs.learning_times import CountEvents
 from tsl_jax.jobs.positions import PositionSums
 from tsl_jax.jobs.predict import MeansOfFits
-from tsl_jax.jobs.scores.tokens import BucketLosses, ScorePass
+from tsl_jax.jobs.scores.buckets import BucketLosses, fall_of
+from tsl_jax.jobs.scores.tokens import ScorePass
 from tsl_jax.jobs.spectrum.token_groups import grouping_of
 from tsl_jax.jobs.spectrum.tokens import SpectrumPass
 from tsl_jax.spectrum import SpectrumGrid
@@ -44,7 +45,7 @@ def passes_over(losses, fits):
     grid = SpectrumGrid(1.0, 256.0, "log")
     columns = np.arange(1, len(STEP))
     groups = {"domain": grouping_of(fits, "domain", 8)}
-    inside = (4.0, 32.0)
+    inside, buckets = (4.0, 32.0), (np.arange(100), np.arange(100) % 3)
     domain = losses.read_coordinate("domain")
     domain[[90, 200]] += 1
     coordinates = {"position": losses.read_coordinate("position"), "domain": domain}
@@ -56,7 +57,9 @@ def passes_over(losses, fits):
         "spectrum": SpectrumPass(fits, Sigmoid(), grid, groups, (losses, None), columns),
         "learning times": CountEvents(fits, Sigmoid(), np.geomspace(1, 256, 257), (Domain(None, ALL_TOKENS),)),
         "scores": ScorePass(fits, inside, inside, None, TOKENS),
-        "bucket losses": BucketLosses(losses, np.arange(100), np.arange(100) % 3),
+        "bucket losses": BucketLosses(
+            losses, *buckets, losses.axis("step"), fall_of(losses.axis("step"), inside, "log")
+        ),
         "last losses": LastLosses((CompetingRun(losses, 1.0), CompetingRun(other, 1.0))),
         "first difference": FirstDifference(losses, other, ("position", "domain")),
     }

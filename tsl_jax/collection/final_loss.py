@@ -1,5 +1,6 @@
 """An estimate of a run's final loss while it trains, computed beside it."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -185,4 +186,5 @@ def _end(process: subprocess.Popen) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            stream.close()
+            with contextlib.suppress(OSError):  # what was not read yet has nobody to read it
+                stream.close()
