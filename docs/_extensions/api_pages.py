@@ -3,6 +3,8 @@
 What a docstring calls by name is a link, whichever package lists it: `public_names` knows each by all of its names.
 """
 
+import importlib
+import importlib.util
 import pkgutil
 from pathlib import Path
 
@@ -79,11 +81,26 @@ def _candidates(target: str) -> list[str]:
 
 
 def _exists(target: str) -> bool:
+    """Whether there is such a thing; of what lies in a module that needs an extra, whether there is the module."""
     try:
         pkgutil.resolve_name(target)
     except (ImportError, AttributeError):
-        return False
+        return any(map(_needs_an_extra, (target, target.rpartition(".")[0])))
     return True
+
+
+def _needs_an_extra(module: str) -> bool:
+    """Whether there is a module of this name that cannot be imported here."""
+    try:
+        if importlib.util.find_spec(module) is None:
+            return False
+    except ImportError:  # what should hold it is no package
+        return False
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return True
+    return False
 
 
 def _by_all_names() -> dict[str, str]:

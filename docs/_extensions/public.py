@@ -8,6 +8,7 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
+from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
 
 import tsl_jax
@@ -86,7 +87,10 @@ def _comment(name: str, package: str) -> str:
     folders = [*module.__path__]
     paths = [package, *(item.name for item in pkgutil.walk_packages(folders, f"{package}.", onerror=lambda _: None))]
     for path in paths:
-        comments = ModuleAnalyzer.for_module(path).find_attr_docs()
+        try:
+            comments = ModuleAnalyzer.for_module(path).find_attr_docs()
+        except PycodeError:  # it needs an extra that is not installed
+            continue
         if text := comments.get(("", name)):
             return " ".join(line.strip() for line in text).strip()
     return ""
