@@ -94,7 +94,7 @@ class _SliceReader:
 
 def _torch(path: Path) -> dict[str, SourceArray]:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise StoreError(f"{path}: needs PyTorch. Install it with: pip install torch") from error
     held = _loaded(torch, path)
