@@ -184,5 +184,5 @@ def _panel(
         event=event,
         event_stderr=stderr,
         constant=not counts,
-        r2=float(stored.r2[0]) if counts else 0.0 + 0 * float(stored.constant[0]),
+        r2=float(stored.r2[0]) if counts else 0.0 if np.isfinite(stored.constant[0]) else np.nan,
     )
