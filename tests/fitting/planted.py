@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 
 from tsl_jax import FitOptions, Sigmoid, fit
 from tsl_jax.fitting import native
-from tsl_jax.fitting.native.call import with_chosen_kernel
+from tsl_jax.fitting.kernel_choice import with_chosen_kernel
 
 CHECKPOINTS, CURVES = 24, 16
 SIGMOID = Sigmoid()

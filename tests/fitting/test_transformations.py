@@ -1,4 +1,4 @@
-"""The same fits under jit, vmap and shard_map, on one device and on four."""
+"""The same fits under jit, vmap and shard_map, on one device and on four, and where sharded arrays lie."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_the_axis_may_be_traced():
 
 SHARDED = """
 import jax, numpy as np
-from jax.sharding import Mesh, PartitionSpec as P
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from tests.fitting.planted import AXIS, SIGMOID, assert_same_minimum, fitter, noisy
 from tsl_jax import FitOptions, fit, load_kernel
 
@@ -57,10 +57,18 @@ for check_vma in (True, False):
     found = jax.jit(sharded)(noisy())
     assert len(found.rss.sharding.device_set) == 4
     assert_same_minimum(jax.tree.map(np.asarray, found), fitter(options=options)(noisy()))
+
+# Under jit alone: each device fits the rows that lie there, and none are moved.
+y = jax.device_put(np.asarray(noisy()), NamedSharding(mesh, P("token")))
+weights = jax.device_put(np.ones(y.shape, "float32"), NamedSharding(mesh, P(None, "token")))  # lies otherwise
+program = jax.jit(lambda y, w: fit(SIGMOID, AXIS, y, w, options=options)).lower(y, weights).compile()
+assert program.as_text().count("all-gather") == 0
+assert all(a.sharding.is_equivalent_to(y.sharding, a.ndim) for a in jax.tree.leaves(program(y, weights)))
+assert_same_minimum(jax.tree.map(np.asarray, program(y, weights)), fitter(options=options)(noisy()))
 """
 
 
-def test_shard_map_over_four_devices(pytestconfig, each_kernel):
+def test_four_devices(pytestconfig, each_kernel):
     env = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", "-c", SHARDED.replace("KERNEL", repr(each_kernel))]
     done = subprocess.run(command, env=env, cwd=pytestconfig.rootpath, capture_output=True, text=True)

@@ -5,10 +5,10 @@ from .checks import check_axis
 from .codes import EVENT_CATEGORIES, Category, Status, curve_counts, has_parameters
 from .interface import fit
 from .intervals import Interval, error_interval
+from .kernel_choice import chosen_kernel, load_kernel
 from .least_squares.interface import least_squares
 from .least_squares.options import LeastSquaresOptions
 from .least_squares.result import LeastSquaresFit
-from .native.call import chosen_kernel, load_kernel
 from .noise import POINTS_A_PARAMETER, NoiseModel, degrees_of_freedom
 from .noise_estimation import TooFewCurvesError, noise_model
 from .options import FitOptions

@@ -12,13 +12,14 @@ from ..curves import Family
 from .codes import Category, Status, has_parameters
 from .far import event_parts
 from .few_sizes import FEWEST
+from .kernel_choice import with_chosen_kernel
 from .measures import Measures, measure, residuals
-from .native.call import with_chosen_kernel
 from .options import FitOptions
 from .preparation import prepare
 from .result import Fit
 from .robust import huber_weights, solve_robust
 from .scaling import Units, sizes_of
+from .sharded import where_rows_lie
 from .solution import Solution, solve
 from .statistics import Scatter, beyond_bounds, categorise, evidence_of, named_and_errors, probabilities_of, scatter_of
 from .xla.kernel import tile_size
@@ -33,7 +34,11 @@ def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: in
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
-    """Fit (curves, checkpoints) arrays, block by block; compiled once for each shape: see `few_sizes`."""
+    """Fit (curves, checkpoints) arrays where they lie, in blocks; compiled once for each shape: see `few_sizes`."""
+    return where_rows_lie(functools.partial(_fit_rows, family, options))(axis, *rows)
+
+
+def _fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     number, num_checkpoints = rows[0].shape
     most = options.block_size or default_block_size(num_checkpoints)
     blocks = max(1, -(-number // most))

@@ -14,7 +14,7 @@ from .block_fit import default_block_size, fit_rows, row_multiple
 from .checks import check_input, check_noise
 from .far import is_far, with_whole_times
 from .few_sizes import MOST, device_of, in_few_sizes
-from .native.call import with_chosen_kernel
+from .kernel_choice import with_chosen_kernel
 from .noise import NoiseModel, assumed_noise
 from .options import FitOptions
 from .result import Fit
@@ -34,9 +34,10 @@ def fit(
 
     Per curve: the best of a grid of templates (one matrix product), then Levenberg-Marquardt on the shape's
     parameters with the two plateaus eliminated (variable projection, Golub and Pereyra 1973, within their bounds).
-    Pure: works under `jit` (where it builds and loads nothing: see `load_kernel`), `vmap` and `shard_map` (which fits
-    rows where they lie; under `jit` alone each device fits all rows of a sharded array); differentiable in `losses` and
-    `weights` by the implicit function theorem (with `huber_threshold`: of the last re-weighted fit, its weights held).
+    Pure: works under `jit` (where it builds and loads nothing: see `load_kernel`), `vmap` and `shard_map`. Rows of a
+    sharded array are fitted where they lie, under `jit` too (where a derivative is wanted, XLA decides). Differentiable
+    in `losses` and `weights` by the implicit function theorem (with `huber_threshold`: of the last re-weighted fit, its
+    weights held).
     No curve affects another, and none raises: see `Fit.status`.
 
     Args:

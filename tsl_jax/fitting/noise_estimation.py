@@ -15,8 +15,8 @@ from .block_fit import row_multiple
 from .checks import check_input
 from .codes import Status
 from .few_sizes import in_few_sizes
+from .kernel_choice import with_chosen_kernel
 from .measures import covariance_factor, residuals, root_of
-from .native.call import with_chosen_kernel
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
 from .options import FitOptions
 from .preparation import prepare

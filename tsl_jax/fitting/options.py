@@ -34,8 +34,9 @@ class FitOptions:
         block_size: curves fitted together; ``None`` (default) picks it for the device.
         kernel: ``"native"``, the kernel in C++ for CPUs and NVIDIA's GPUs, which fits the families of this package in
             float32, several times faster, and is built the first time it is used, if there is a compiler (C++, CUDA);
-            ``"xla"``, which fits any family anywhere, and what `jax.export` takes; ``"auto"`` (default), on a CPU the
-            native one where it can be had, else XLA's. They agree to rounding. Under `jax.jit` nothing is built: there
+            ``"xla"``, which fits any family anywhere, and what `jax.export` takes; ``"auto"`` (default), the
+            native one where it can be had (on a GPU: and agrees with XLA's on planted curves, which is tried once for
+            each device, driver and build), else XLA's. They agree to rounding. Under `jax.jit` nothing is built: there
             the native one can be had if it was loaded before, by an earlier fit or by `tsl_jax.load_kernel`.
 
     Raises:

@@ -17,8 +17,8 @@ from ..far import axis_value, is_far
 from ..few_sizes import device_of, in_few_sizes
 from ..interface import flat_rows
 from ..intervals import Interval, check_level, t_quantile
+from ..kernel_choice import with_chosen_kernel
 from ..measures import measure
-from ..native.call import with_chosen_kernel
 from ..noise import NoiseModel, assumed_noise
 from ..options import FitOptions
 from ..preparation import prepare
