@@ -20,7 +20,7 @@ from tsl_jax.fitting.noise import assumed_noise
 from tsl_jax.fitting.preparation import prepare
 from tsl_jax.fitting.solution import solve
 
-COMPILER = building._compiler(building.CPU)
+COMPILER = building.compiler_of(building.CPU)
 #: Flags of the compiler, and what /proc/cpuinfo calls the instructions.
 LEVELS = {
     "sse2": (["-march=x86-64"], {"sse2"}),
