@@ -40,7 +40,8 @@ struct Array {
   void read_shape() {
     for (int64_t& size : shape) size = read_number();
     bytes = std::string(read_number(), '\0');
-    buffer = {XLA_FFI_Buffer_STRUCT_SIZE, nullptr, type, bytes.data(), static_cast<int64_t>(shape.size()), shape.data()};
+    const auto rank = static_cast<int64_t>(shape.size());
+    buffer = {XLA_FFI_Buffer_STRUCT_SIZE, nullptr, type, bytes.data(), rank, shape.data()};
   }
 };
 
@@ -111,5 +112,6 @@ int main(int, char** argv) {
   frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, static_cast<int64_t>(values.size()), attribute_types.data(),
                  names.data(), values.data()};
   if ((strcmp(argv[1], "solve") == 0 ? tsl_jax_solve : tsl_jax_measure)(&frame)) return 5;
-  for (size_t i = args.size(); i < arrays.size(); ++i) fwrite(arrays[i].bytes.data(), 1, arrays[i].bytes.size(), stdout);
+  arrays.erase(arrays.begin(), arrays.begin() + args.size());
+  for (const Array& result : arrays) fwrite(result.bytes.data(), 1, result.bytes.size(), stdout);
 }

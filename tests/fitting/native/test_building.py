@@ -182,6 +182,16 @@ def test_it_is_built_again_for_another_jaxlib(monkeypatch):
     assert building._version(TOOLS, COMPILER) != version
 
 
+def test_it_is_built_again_when_the_sources_change(monkeypatch, tmp_path):
+    version = building._version(TOOLS, COMPILER)
+    monkeypatch.setattr(building, "SOURCES", Path(shutil.copytree(building.SOURCES, tmp_path / "src")))
+    assert building._version(TOOLS, COMPILER) == version
+    for name in ("cpu.cc", "steps.h"):
+        with open(tmp_path / "src" / name, "a") as file:
+            file.write("//")
+        assert version != (version := building._version(TOOLS, COMPILER))
+
+
 CUDA = building.cuda("9.0")
 NVCC = building.compiler_of(CUDA)
 
