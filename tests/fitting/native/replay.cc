@@ -1,4 +1,3 @@
-// Calls a handler of the kernel as JAX does: `replay solve` or `replay measure`. What it takes comes from stdin, what it
 // gives goes to stdout.
 #include <cstdio>
 #include <cstdlib>
