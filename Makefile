@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs fuzz lint format bench clean
+.PHONY: demo test docs fuzz lint format bench wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/tsl demo
@@ -34,6 +34,11 @@ bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks fitting
 	$(BIN)/python -m benchmarks quality
+
+# The source distribution and, out of it, the wheel for this platform, with its kernels: in dist/.
+wheel: $(VENV)/installed
+	TSL_JAX_NEEDS_KERNEL=1 $(BIN)/python -m build --outdir dist
+	@echo "The wheel: $$(ls -t dist/*.whl | head -n 1)"
 
 clean:
 	rm -rf $(VENV) demo build dist docs/_build docs/generated .pytest_cache .ruff_cache .hypothesis

@@ -92,14 +92,14 @@ def compiled(kernel: Literal["xla", "native"], curves: int, checkpoints: int) ->
     from jax.experimental import topologies
 
     import tsl_jax as tsl
-    from tsl_jax.fitting.native import building
+    from tsl_jax.fitting.native import building, loading
 
     topology = topologies.get_topology_desc("h100", "cuda", target_config=H100, topology="1x1x1")
     sharding = jax.sharding.NamedSharding(topologies.make_mesh(topology, (1,), ("d",)), jax.sharding.PartitionSpec())
     known = xla_bridge.canonicalize_platform
     xla_bridge.canonicalize_platform = lambda name: "cuda" if name in ("cuda", "gpu") else known(name)
     jax.default_backend = lambda: "gpu"  # tiles and kernel are chosen for it
-    building._load = lambda backend: building._register(building.cuda("9.0")._replace(probe=None))
+    loading._load = lambda backend: loading._register(building.cuda("9.0")._replace(probe=None))
     options, step = tsl.FitOptions(kernel=kernel), jnp.asarray(np.geomspace(10, 1600, checkpoints))
     fit = jax.jit(lambda losses: tsl.fit(tsl.Sigmoid(), step, losses, options=options))
     lowered = fit.lower(jax.ShapeDtypeStruct((curves, checkpoints), np.float32, sharding=sharding))

@@ -22,8 +22,8 @@ _TOOLS = building.cuda("9.0")
 @functools.cache
 def why_missing() -> str | None:
     """Why it cannot be had; None where JAX knows it."""
-    if building._compiler(_TOOLS) is None:
-        return building._no_compiler(_TOOLS)
+    if building.compiler_of(_TOOLS) is None:
+        return building.no_compiler(_TOOLS)
     load()
     return None
 
@@ -31,7 +31,7 @@ def why_missing() -> str | None:
 def load(counted: bool = False) -> dict[str, ctypes.c_uint64]:
     """Build it and make it known to JAX; counted, give what each of its kernels executes from now on."""
     with tempfile.TemporaryDirectory() as folder:
-        library, kernels = _build(building._compiler(_TOOLS) or [], Path(folder), counted)
+        library, kernels = _build(building.compiler_of(_TOOLS) or [], Path(folder), counted)
     for name in (SOLVE, MEASURE):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
     return {name: ctypes.c_uint64.in_dll(library, f"{name}_executed") for name in kernels if counted}

@@ -31,7 +31,7 @@ def load(sources: Path = building.SOURCES) -> None:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "sanitized.so"
         given = (*flags, "-O0", *SANITIZERS, "-isystem", jax.ffi.include_dir(), str(sources / tools.source))
-        building._run(building._compiler(tools), *given, "-o", str(library))
+        building._run(building.compiler_of(tools), *given, "-o", str(library))
         loaded = ctypes.CDLL(str(library))
     for name in (SOLVE, MEASURE):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")

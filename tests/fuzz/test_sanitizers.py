@@ -23,9 +23,9 @@ ROOT = HERE.parents[1]
 @pytest.fixture(scope="module")
 def environment():
     """That of processes into which the sanitizers' library is loaded first, as they are not the program's own."""
-    compiler = building._compiler(building.CPU)
+    compiler = building.compiler_of(building.CPU)
     if compiler is None:
-        missing(building._no_compiler(building.CPU))
+        missing(building.no_compiler(building.CPU))
     # With the one of C++ beside it, where exceptions come from.
     found = [building._run(compiler, f"-print-file-name={name}").strip() for name in ("libasan.so", "libstdc++.so")]
     if not all(Path(path).is_absolute() for path in found):
@@ -71,7 +71,7 @@ def test_a_read_outside_is_seen(environment, cases, tmp_path):
 def test_its_tests(environment, cases, tmp_path):
     long_part(cases)
     compiler = tmp_path / "sanitizing-c++"  # what it says comes last; and it does without the library itself
-    words = *(building._compiler(building.CPU) or []), '"$@"', "-O1", *SANITIZERS
+    words = *(building.compiler_of(building.CPU) or []), '"$@"', "-O1", *SANITIZERS
     compiler.write_text(f"#!/bin/sh\nunset LD_PRELOAD\nexec {' '.join(words)}\n")
     compiler.chmod(0o700)
     given = {"CXX": str(compiler), "XDG_CACHE_HOME": str(tmp_path)}

@@ -13,9 +13,10 @@ import jax
 import pytest
 
 from tsl_jax import cache
-from tsl_jax.fitting.native import building
+from tsl_jax.fitting import native
+from tsl_jax.fitting.native import building, loading
 
-COMPILER = building._compiler(building.CPU)
+COMPILER = building.compiler_of(building.CPU)
 #: Which does not take the time to optimise.
 TOOLS = building.CPU._replace(flags=tuple("-O0" if flag == "-O3" else flag for flag in building.CPU.flags))
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
@@ -29,29 +30,28 @@ def folder(monkeypatch, tmp_path):
 
 
 def test_it_is_built_once_and_again_for_other_flags(folder):
-    building._built(TOOLS, COMPILER)
+    building.built(TOOLS, COMPILER)
     (path,) = folder.iterdir()
     written = path.stat().st_mtime_ns
-    building._built(TOOLS, COMPILER)
+    _, version = building.built(TOOLS, COMPILER)
     assert [p.stat().st_mtime_ns for p in folder.iterdir()] == [written]
-    version = building._version(TOOLS, COMPILER)
     assert path.stem.startswith(version)
     assert building._version(TOOLS._replace(flags=(*TOOLS.flags, "-DOTHER")), COMPILER) != version
 
 
 def test_a_file_that_was_cut_short_is_built_again(folder):
-    building._built(TOOLS, COMPILER)
+    building.built(TOOLS, COMPILER)
     (path,) = folder.iterdir()
     whole, new = path.read_bytes(), folder / "cut"
     new.write_bytes(whole[: len(whole) // 2])
     new.replace(path)  # the one that is loaded stays as it was
-    assert hasattr(building._built(TOOLS, COMPILER), building.SOLVE)
+    assert hasattr(building.built(TOOLS, COMPILER)[0], native.SOLVE)
     assert path.read_bytes() == whole
 
 
 def test_without_a_folder_it_is_built_for_this_process(monkeypatch, folder):
     monkeypatch.setattr(building, "compiled_folder", lambda kind: None)
-    assert hasattr(building._built(TOOLS, COMPILER), building.SOLVE)
+    assert hasattr(building.built(TOOLS, COMPILER)[0], native.SOLVE)
     assert not list(folder.iterdir())
 
 
@@ -78,8 +78,8 @@ def planted_ran():
 
 def test_a_planted_library_is_not_loaded_and_the_kernel_is_built_beside_it(folder, planted):
     with pytest.warns(cache.CacheWarning, match=f"{planted}: can be written by others"):
-        library = building._built(TOOLS, COMPILER)
-    assert hasattr(library, building.SOLVE)
+        library, _ = building.built(TOOLS, COMPILER)
+    assert hasattr(library, native.SOLVE)
     assert not planted_ran()
     assert len(list(folder.glob("*.so"))) == 2
 
@@ -88,12 +88,12 @@ def test_in_a_folder_of_others_nothing_is_loaded_nor_written(folder, planted):
     planted.chmod(0o700)  # its own mode is right
     folder.chmod(0o777)
     with pytest.warns(cache.CacheWarning, match=f"{folder}: can be written by others"):
-        library = building._built(TOOLS, COMPILER)
-    assert hasattr(library, building.SOLVE)
+        library, _ = building.built(TOOLS, COMPILER)
+    assert hasattr(library, native.SOLVE)
     assert not planted_ran()
     assert list(folder.iterdir()) == [planted]
     folder.chmod(0o700)
-    building._built(TOOLS, COMPILER)
+    building.built(TOOLS, COMPILER)
     assert planted_ran()  # so that the test would see it
 
 
@@ -103,7 +103,7 @@ def test_where_others_could_exchange_it_the_kernel_is_not_built(monkeypatch, fol
     shared.chmod(0o777)
     monkeypatch.setattr(building, "compiled_folder", lambda kind: None)
     monkeypatch.setattr(tempfile, "tempdir", str(shared))
-    told = building._register(TOOLS)
+    told = loading._register(TOOLS)
     assert told.startswith(f"it could not be built or loaded: {shared}: can be written by others")
     assert told.endswith("or name a folder of your own in TMPDIR.")
     assert not list(shared.iterdir())
@@ -112,7 +112,7 @@ def test_where_others_could_exchange_it_the_kernel_is_not_built(monkeypatch, fol
 def test_the_kernel_is_written_for_its_user_alone(folder):
     before = os.umask(0)
     try:
-        building._built(TOOLS, COMPILER)
+        building.built(TOOLS, COMPILER)
     finally:
         os.umask(before)
     (path,) = folder.iterdir()
@@ -145,31 +145,31 @@ def broken(monkeypatch, tmp_path):
 def test_a_compiler_that_fails_is_told(monkeypatch, folder, broken, script, told):
     broken(script)
     monkeypatch.setattr(building, "_PATIENCE", 2)
-    assert told in building._register(TOOLS)
+    assert told in loading._register(TOOLS)
     assert not list(folder.glob("tmp*"))  # nothing half-made is left
 
 
 def test_a_compiler_that_does_not_tell_its_version_is_told(monkeypatch, folder):
     monkeypatch.setenv("CXX", "false")
-    assert building._register(TOOLS).endswith("false could not build it: ")
+    assert loading._register(TOOLS).endswith("false could not build it: ")
 
 
 @pytest.mark.parametrize("name", ["no-such-compiler", "no-such-compiler -O2", "'g++"])
 def test_a_wrong_name_is_told_with_the_cure(monkeypatch, name):
     monkeypatch.setenv("CXX", name)
     cause = f"CXX names {name!r}, which was not found; name a C++ compiler that is there, or unset CXX"
-    assert building._register(TOOLS) == cause
+    assert loading._register(TOOLS) == cause
 
 
 def test_no_compiler_is_told_with_the_cure(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert building._register(TOOLS) == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
+    assert loading._register(TOOLS) == "no C++ compiler was found; install g++ or clang++, or name one in CXX"
 
 
 def test_a_compiler_may_have_arguments(monkeypatch):
     monkeypatch.setenv("CXX", f"env {COMPILER[0]} -DOTHER")
-    compiler = building._compiler(TOOLS)
+    compiler = building.compiler_of(TOOLS)
     assert compiler == [shutil.which("env"), COMPILER[0], "-DOTHER"]
     assert building._run(compiler, "--version") == building._run(COMPILER, "--version")
 
@@ -182,15 +182,25 @@ def test_it_is_built_again_for_another_jaxlib(monkeypatch):
     assert building._version(TOOLS, COMPILER) != version
 
 
+def test_it_is_built_again_when_the_sources_change(monkeypatch, tmp_path):
+    version = building._version(TOOLS, COMPILER)
+    monkeypatch.setattr(building, "SOURCES", Path(shutil.copytree(building.SOURCES, tmp_path / "src")))
+    assert building._version(TOOLS, COMPILER) == version
+    for name in ("cpu.cc", "steps.h"):
+        with open(tmp_path / "src" / name, "a") as file:
+            file.write("//")
+        assert version != (version := building._version(TOOLS, COMPILER))
+
+
 CUDA = building.cuda("9.0")
-NVCC = building._compiler(CUDA)
+NVCC = building.compiler_of(CUDA)
 
 
 @pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
 def test_it_builds_for_gpus_on_a_machine_without_one(folder):
-    library = building._built(CUDA, NVCC)
-    assert hasattr(library, building.SOLVE)
-    assert hasattr(library, building.MEASURE)
+    library, _ = building.built(CUDA, NVCC)
+    assert hasattr(library, native.SOLVE)
+    assert hasattr(library, native.MEASURE)
 
 
 def test_it_builds_for_the_gpu_that_is_there(monkeypatch):
@@ -199,8 +209,8 @@ def test_it_builds_for_the_gpu_that_is_there(monkeypatch):
     older = SimpleNamespace(client=client, compute_capability="8.9", device_kind="NVIDIA L40S")
     monkeypatch.setattr(jax, "local_devices", lambda backend: [device, older, device])
     registered = []
-    monkeypatch.setattr(building, "_register", registered.append)
-    assert building._load.__wrapped__("gpu") is None
+    monkeypatch.setattr(loading, "_register", registered.append)
+    assert loading._load.__wrapped__("gpu") is None
     tools, for_cpus = registered
     assert (tools.platform, for_cpus) == ("CUDA", building.CPU)
     codes = [flag.partition("=")[2] for flag in tools.flags if flag.startswith("-gencode")]
@@ -215,7 +225,7 @@ def test_another_makers_gpu_is_told(monkeypatch):
     client = SimpleNamespace(platform_version="PJRT C API\nrocm 70000")
     device = SimpleNamespace(client=client, device_kind="gfx942")
     monkeypatch.setattr(jax, "local_devices", lambda backend: [device])
-    told = building._load.__wrapped__("gpu")
+    told = loading._load.__wrapped__("gpu")
     assert told == "it is for CPUs and NVIDIA's GPUs, and the default device is a gfx942"
 
 
@@ -227,22 +237,22 @@ def test_the_compiler_that_jax_brings_is_found_first(monkeypatch, tmp_path):
     package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(building.importlib.util, "find_spec", {"nvidia": package}.get)
     monkeypatch.delenv("CUDACXX", raising=False)
-    assert building._compiler(building.cuda("9.0")) == [str(nvcc)]
+    assert building.compiler_of(building.cuda("9.0")) == [str(nvcc)]
     monkeypatch.setenv("CUDACXX", f"{COMPILER[0]} -x cu")
-    assert building._compiler(building.cuda("9.0")) == [*COMPILER, "-x", "cu"]
+    assert building.compiler_of(building.cuda("9.0")) == [*COMPILER, "-x", "cu"]
 
 
 def test_no_cuda_compiler_is_told_with_the_cure(monkeypatch):
     monkeypatch.delenv("CUDACXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    told = building._register(building.cuda("9.0"))
+    told = loading._register(building.cuda("9.0"))
     cure = "install tsl_jax[cuda], which brings one, and g++, or name one in CUDACXX"
     assert told == f"no CUDA compiler was found; {cure}"
 
 
 @pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
 def test_where_it_cannot_run_the_driver_tells(folder):
-    told = building._register(CUDA) or ""
+    told = loading._register(CUDA) or ""
     assert told.startswith("it cannot run: ") or _has_gpu()  # such as: no CUDA-capable device is detected
     assert not _has_gpu() or not told
 

@@ -87,8 +87,8 @@ jax.jit(lambda y: fit(SIGMOID, AXIS, y)).lower(noisy())
 
 
 def test_a_process_that_only_traces_builds_nothing(monkeypatch, tmp_path):
-    if building._compiler(building.CPU) is None:
-        missing(building._no_compiler(building.CPU))
+    if building.compiler_of(building.CPU) is None:
+        missing(building.no_compiler(building.CPU))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     root = Path(tsl_jax.__file__).parents[1]
     subprocess.run([sys.executable, "-W", "error", "-c", FIRST_UNDER_JIT], check=True, cwd=root)

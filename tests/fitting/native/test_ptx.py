@@ -233,8 +233,8 @@ class Given(ctypes.Structure):
 def libraries(tmp_path_factory) -> list[ctypes.CDLL]:
     """The kernels through PTX, and as host code."""
     tools, folder = building.cuda("9.0"), tmp_path_factory.mktemp("kernels")
-    if not (compiler := building._compiler(tools)):
-        missing(building._no_compiler(tools))
+    if not (compiler := building.compiler_of(tools)):
+        missing(building.no_compiler(tools))
     (folder / "kernels.cu").write_text(SOURCE)
     to_ptx = (*compiler, "-O3", "-arch=sm_90", "-fmad=false", "-ptx", "-o", "kernels.ptx")
     to_host = ("g++", "-O1", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC", "-x", "c++", "-o", "host.so")

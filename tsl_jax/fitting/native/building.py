@@ -1,8 +1,7 @@
-"""Building the kernel and making it known to JAX."""
+"""Building the kernel with a compiler of this machine, into the user's cache: in a checkout, and for NVIDIA's GPUs."""
 
 import contextlib
 import ctypes
-import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -11,26 +10,18 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
 from ...cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code, warn
-
-#: Names under which JAX knows the kernel's two parts; see `tsl_jax.fitting.native.call` for what they take and return.
-SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
-#: The same by the name of a kernel, as fits are told it: tests have more of them.
-TARGETS = {"native": (SOLVE, MEASURE)}
+from .processor import compiler_flags, instruction_level
 
 #: Where the kernel's C++ lies.
 SOURCES = Path(__file__).parent / "src"
 #: Seconds after which a compiler is given up: it takes some ten, and hours where it waits for something.
 _PATIENCE = 300
-_LOCK = threading.Lock()
-_ASKED: set[str] = set()  # backends for which all was done that can be
-_BUILDS: dict[str, str] = {}  # what was loaded, by JAX's name of the devices
 
 
 class Toolchain(NamedTuple):
@@ -46,7 +37,6 @@ class Toolchain(NamedTuple):
     probe: str | None = None  #: a function of the library that tells why it cannot run here, or nothing
 
 
-_SHARED = ("-std=c++17", "-O3", "-shared")
 CPU = Toolchain(
     platform="cpu",
     source="cpu.cc",
@@ -54,7 +44,11 @@ CPU = Toolchain(
     names=("c++", "g++", "clang++"),
     variable="CXX",
     cure="install g++ or clang++",
-    flags=(*_SHARED, "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC"),
+    flags=(
+        *(SOURCES / "cpu.flags").read_text().split(),
+        *("-O3", "-DNDEBUG", "-shared"),  # as CMake builds for a release, and here for this processor alone
+        *compiler_flags(instruction_level()),
+    ),
 )
 
 
@@ -70,79 +64,12 @@ def cuda(*capabilities: str) -> Toolchain:
         names=(*_packaged_nvcc(), "nvcc"),
         variable="CUDACXX",
         cure="install tsl_jax[cuda], which brings one, and g++",
-        flags=(*_SHARED, *codes, "-Xcompiler", "-fPIC"),
+        flags=("-std=c++17", "-O3", "-shared", *codes, "-Xcompiler", "-fPIC"),
         probe="tsl_jax_probe",
     )
 
 
-def why_missing(backend: str = "cpu") -> str | None:
-    """Why there is no kernel for this backend of JAX on this machine; None where there is one, which JAX then knows.
-
-    The first time it is built, which takes some 10 seconds, into the user's cache folder. It is built again for another
-    compiler, jaxlib or processor.
-    """
-    with _LOCK:  # one thread builds, others wait for it
-        cause = _load(backend)
-        _ASKED.add(backend)
-        return cause
-
-
-def was_asked(backend: str) -> bool:
-    """Whether `why_missing` answers for this backend at once, and without building or loading anything."""
-    return backend in _ASKED
-
-
-def build_of(platform: str) -> str:
-    """What tells the kernel that was loaded for these devices from other builds; "" where none was."""
-    return _BUILDS.get("cpu" if platform == "cpu" else "CUDA", "")
-
-
-@functools.cache
-def _load(backend: str) -> str | None:
-    if backend == "cpu":
-        return _register(CPU)
-    devices = jax.local_devices(backend=backend)
-    if "cuda" not in devices[0].client.platform_version:
-        return f"it is for CPUs and NVIDIA's GPUs, and the default device is a {devices[0].device_kind}"
-    cause = _register(cuda(*(device.compute_capability for device in devices)))
-    if cause is None:
-        _register(CPU)  # for what is put there
-    return cause
-
-
-def _register(tools: Toolchain) -> str | None:
-    """Build for JAX, or tell why not."""
-    compiler = _compiler(tools)
-    if compiler is None:
-        return _no_compiler(tools)
-    try:
-        library = _built(tools, compiler)
-        targets = {name: jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)}
-        cause = _refused(library, tools.probe) if tools.probe else None
-    except subprocess.CalledProcessError as error:
-        return f"{shlex.join(compiler)} could not build it: {error.stderr.strip()[-500:]}"
-    except subprocess.TimeoutExpired:
-        command = shlex.join(compiler)
-        return f"{command} was not done after {_PATIENCE} seconds; name another compiler in {tools.variable}"
-    except (OSError, AttributeError) as error:
-        return f"it could not be built or loaded: {error}"
-    if cause:
-        return f"it cannot run: {cause}"
-    for name, target in targets.items():
-        jax.ffi.register_ffi_target(name, target, platform=tools.platform)
-    _BUILDS[tools.platform] = _version(tools, compiler)
-    return None
-
-
-def _refused(library: ctypes.CDLL, probe: str) -> str | None:
-    """What the driver says against running the library's kernels."""
-    function = getattr(library, probe)
-    function.restype = ctypes.c_char_p
-    told = function()
-    return told.decode() if told else None
-
-
-def _compiler(tools: Toolchain) -> list[str] | None:
+def compiler_of(tools: Toolchain) -> list[str] | None:
     """The compiler and its arguments, such as ``ccache g++``."""
     named = os.environ.get(tools.variable, "")
     with contextlib.suppress(ValueError):  # a quotation mark without its second
@@ -159,7 +86,8 @@ def _packaged_nvcc() -> list[str]:
     return [str(path) for folder in folders for path in sorted(Path(folder).glob("*/bin/nvcc"), reverse=True)]
 
 
-def _no_compiler(tools: Toolchain) -> str:
+def no_compiler(tools: Toolchain) -> str:
+    """Why `compiler_of` found none, with the cure."""
     if named := os.environ.get(tools.variable, "").strip():
         return (
             f"{tools.variable} names {named!r}, which was not found; name a {tools.language} compiler that is there, "
@@ -168,9 +96,23 @@ def _no_compiler(tools: Toolchain) -> str:
     return f"no {tools.language} compiler was found; {tools.cure}, or name one in {tools.variable}"
 
 
-def _built(tools: Toolchain, compiler: list[str]) -> ctypes.CDLL:
-    """The library, from the cache folder or else built into it; where it cannot be written, only for this process."""
-    folder, version = compiled_folder("kernel"), _version(tools, compiler)
+def built(tools: Toolchain, compiler: list[str]) -> tuple[ctypes.CDLL, str]:
+    """The library, from the cache folder or else built into it; where it cannot be written, only for this process.
+
+    Returns:
+        The library, and what tells it from those of other sources, compilers, processors and versions of jaxlib.
+
+    Raises:
+        subprocess.CalledProcessError: the compiler failed.
+        subprocess.TimeoutExpired: it was not done in time.
+        OSError: the library could not be written or loaded, or somebody else could exchange it.
+    """
+    version = _version(tools, compiler)
+    return _loaded(tools, compiler, version), version
+
+
+def _loaded(tools: Toolchain, compiler: list[str], version: str) -> ctypes.CDLL:
+    folder = compiled_folder("kernel")
     for path in folder.glob(f"{version}-*.so") if folder else ():
         try:
             if path.stem == f"{version}-{_digest(read_code(path))}":  # a file that was cut short may end the process
