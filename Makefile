@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs fuzz lint format bench wheel clean
+.PHONY: demo test docs fuzz lint format bench wheel gpu clean
 
 demo: $(VENV)/installed
 	$(BIN)/tsl demo
@@ -39,6 +39,11 @@ bench: $(VENV)/installed
 wheel: $(VENV)/installed
 	TSL_JAX_NEEDS_KERNEL=1 $(BIN)/python -m build --outdir dist
 	@echo "The wheel: $$(ls -t dist/*.whl | head -n 1)"
+
+# On a machine with an NVIDIA GPU: is the kernel right there, how is it best laid out, how fast is it; nine minutes.
+gpu: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[cuda]'
+	$(BIN)/python -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) demo build dist docs/_build docs/generated .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "fitting": "fitting.rates",
     "forecasts": "laws.forecasts",
     "gemstones": "laws.gemstones",
+    "gpu": "gpu.run",
     "gpu_program": "gpu.program",
     "laws": "laws.schedules",
     "memory": "stream.memory",

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from tsl_jax.fitting.native import building
+from tsl_jax.fitting.native.tuning import Launch
 
 from . import ptx
 
@@ -42,7 +43,7 @@ def _build(compiler: list[str], folder: Path, counted: bool) -> tuple[ctypes.CDL
     include = ("-I", str(building.SOURCES), "-isystem", jax.ffi.include_dir())
 
     def nvcc(source: str, output: str, *flags: str) -> Path:
-        arguments = ("-std=c++17", "-O3", "-arch=sm_90", *include, *flags, str(_HERE / source))
+        arguments = ("-std=c++17", "-O3", "-arch=sm_90", *Launch().flags(), *include, *flags, str(_HERE / source))
         subprocess.run([*compiler, *arguments, "-o", str(folder / output)], check=True)
         return folder / output
 

@@ -90,7 +90,7 @@ def _why_not_trusted(kind: type[Family]) -> str | None:
     if _is_tracing() and kind not in _TRIED:
         return "it was not tried on this device, and not while JAX traces a program: call tsl_jax.load_kernel() before"
     _TRIED.add(kind)
-    return doubt_about_kernel(kind(), "native", backend)
+    return doubt_about_kernel(kind(), backend)
 
 
 def _why_not_on(backend: str) -> str | None:

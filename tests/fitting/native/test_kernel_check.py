@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import emulated_gpu
-from tests.fitting.planted import AXIS, SIGMOID, noisy
+from tests.fitting.planted import AXIS, SIGMOID, noisy, options_of
 from tests.needed import missing
 from tsl_jax import FitOptions, fit, load_kernel
 from tsl_jax.fitting import chosen_kernel, kernel_check, kernel_choice, native
@@ -25,7 +25,7 @@ def device(monkeypatch, tmp_path):
     """A device that has never been looked at, the CPU; what is compared on it is noted."""
     compared = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(kernel_check, "difference", lambda family, kernel: compared.append(kernel))
+    monkeypatch.setattr(kernel_check, "difference", lambda family, options: compared.append(options.kernel))
     doubt_about_kernel.cache_clear()
     yield compared
     doubt_about_kernel.cache_clear()
@@ -43,11 +43,11 @@ def gpu(monkeypatch, device):
 
 
 def test_the_kernels_for_cpus_and_gpus_agree_with_xlas(monkeypatch):
-    assert difference(SIGMOID, "native") is None
+    assert difference(SIGMOID, options_of("native")) is None
     if cause := emulated_gpu.why_missing():
         missing(f"the native kernel for GPUs: {cause}")
     monkeypatch.setitem(native.TARGETS, "emulated", (emulated_gpu.SOLVE, emulated_gpu.MEASURE))
-    assert difference(SIGMOID, "emulated") is None
+    assert difference(SIGMOID, options_of("emulated")) is None
 
 
 @pytest.mark.parametrize("broken", ["solve_block", "measure"])
@@ -62,25 +62,27 @@ def test_one_lane_of_a_warp_that_is_wrong_is_seen(monkeypatch, broken):
         return tuple(jnp.where(lane & (a != 0), (1.1 * a).astype(a.dtype), a) for a in right(*arguments))
 
     monkeypatch.setattr(call, broken, wrong)
-    told = difference(SIGMOID, broken)
+    told = difference(SIGMOID, options_of(broken))
     assert told is not None
     assert ("end elsewhere than with XLA" if broken == "solve_block" else "is not that of XLA") in told
 
 
 def test_what_agreed_is_kept_for_one_device_driver_and_build(device, monkeypatch):
     for _ in range(2):
-        assert doubt_about_kernel(SIGMOID, "native", "cpu") is None
+        assert doubt_about_kernel(SIGMOID, "cpu") is None
         doubt_about_kernel.cache_clear()  # as in another process
     assert device == ["native"]
     monkeypatch.setattr(native, "build_of", lambda platform: "another build")
-    doubt_about_kernel(SIGMOID, "native", "cpu")
+    doubt_about_kernel(SIGMOID, "cpu")
     assert device == ["native"] * 2
 
 
 def test_a_difference_is_not_kept(device, monkeypatch):
-    monkeypatch.setattr(kernel_check, "difference", lambda family, kernel: device.append(kernel) or "7% end elsewhere")
+    monkeypatch.setattr(
+        kernel_check, "difference", lambda family, options: device.append(options.kernel) or "7% end elsewhere"
+    )
     for _ in range(2):
-        assert doubt_about_kernel(SIGMOID, "native", "cpu") == "7% end elsewhere"
+        assert doubt_about_kernel(SIGMOID, "cpu") == "7% end elsewhere"
         doubt_about_kernel.cache_clear()
     assert device == ["native"] * 2
 

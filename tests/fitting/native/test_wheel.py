@@ -155,7 +155,7 @@ def test_the_width_of_vectors_changes_no_bit(results):
 
 def test_the_kernel_of_the_processor_is_taken_and_told(monkeypatch, libraries):
     announced, builds = [], {}
-    monkeypatch.setattr(loading, "_announce", lambda library, platform: announced.append((library._name, platform)))
+    monkeypatch.setattr(loading, "announce", lambda library, platform: announced.append((library._name, platform)))
     monkeypatch.setattr(loading, "_BUILDS", builds)
     for kind in KINDS[: KINDS.index(instruction_level()) + 1]:
         monkeypatch.setattr(loading, "instruction_level", lambda kind=kind: kind)

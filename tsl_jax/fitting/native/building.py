@@ -17,6 +17,7 @@ import jax
 
 from ...cache import DoubtfulCodeError, compiled_folder, doubt_about, read_code, warn
 from .processor import compiler_flags, instruction_level
+from .tuning import DEFAULT, Launch
 
 #: Where the kernel's C++ lies.
 SOURCES = Path(__file__).parent / "src"
@@ -52,7 +53,7 @@ CPU = Toolchain(
 )
 
 
-def cuda(*capabilities: str) -> Toolchain:
+def cuda(*capabilities: str, launch: Launch = DEFAULT) -> Toolchain:
     """For NVIDIA's GPUs of these compute capabilities, such as ``9.0``; newer ones compile what is for the least."""
     numbers = sorted({int(capability.replace(".", "")) for capability in capabilities})
     codes = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in numbers]
@@ -64,7 +65,7 @@ def cuda(*capabilities: str) -> Toolchain:
         names=(*_packaged_nvcc(), "nvcc"),
         variable="CUDACXX",
         cure="install tsl_jax[cuda], which brings one, and g++",
-        flags=("-std=c++17", "-O3", "-shared", *codes, "-Xcompiler", "-fPIC"),
+        flags=("-std=c++17", "-O3", "-shared", *launch.flags(), *codes, "-Xcompiler", "-fPIC"),
         probe="tsl_jax_probe",
     )
 

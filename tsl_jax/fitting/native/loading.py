@@ -12,6 +12,7 @@ import jax
 
 from .building import CPU, Toolchain, built, compiler_of, cuda, no_compiler
 from .processor import instruction_level
+from .tuning import tuned
 
 #: Names under which JAX knows the kernel's two parts; see `tsl_jax.fitting.native.call` for what they take and return.
 SOLVE, MEASURE = "tsl_jax_solve", "tsl_jax_measure"
@@ -59,7 +60,8 @@ def _load(backend: str) -> str | None:
     devices = jax.local_devices(backend=backend)
     if "cuda" not in devices[0].client.platform_version:
         return f"it is for CPUs and NVIDIA's GPUs, and the default device is a {devices[0].device_kind}"
-    cause = _register(cuda(*(device.compute_capability for device in devices)))
+    capabilities = [device.compute_capability for device in devices]
+    cause = _register(cuda(*capabilities, launch=tuned(devices[0].device_kind)))
     if cause is None:
         _load_for_cpu()  # for what is put there
     return cause
@@ -82,7 +84,7 @@ def _register_installed(folder: Path) -> str | None:
             "(pip install --force-reinstall --no-deps), or take a wheel that holds the kernel"
         )
     try:
-        _announce(ctypes.CDLL(str(path)), CPU.platform)
+        announce(ctypes.CDLL(str(path)), CPU.platform)
         _BUILDS[CPU.platform] = f"{level} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
     except (OSError, AttributeError) as error:
         return f"it could not be loaded: {error}"
@@ -98,7 +100,7 @@ def _register(tools: Toolchain) -> str | None:
         library, version = built(tools, compiler)
         if cause := _refused(library, tools.probe) if tools.probe else None:
             return f"it cannot run: {cause}"
-        _announce(library, tools.platform)
+        announce(library, tools.platform)
     except subprocess.CalledProcessError as error:
         return f"{shlex.join(compiler)} could not build it: {error.stderr.strip()[-500:]}"
     except subprocess.TimeoutExpired as error:
@@ -110,14 +112,14 @@ def _register(tools: Toolchain) -> str | None:
     return None
 
 
-def _announce(library: ctypes.CDLL, platform: str) -> None:
-    """Tell JAX of the two parts.
+def announce(library: ctypes.CDLL, platform: str, names: tuple[str, str] = (SOLVE, MEASURE)) -> None:
+    """Tell JAX of the two parts, by these names.
 
     Raises:
         AttributeError: the library lacks one.
     """
-    targets = {name: jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)}
-    for name, target in targets.items():
+    targets = [jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)]
+    for name, target in zip(names, targets, strict=True):
         jax.ffi.register_ffi_target(name, target, platform=platform)
 
 

@@ -18,8 +18,8 @@
 
 namespace tsl_jax {
 
-// Threads in a block of them, and how many blocks a multiprocessor has at a time: guesses of what its cache feeds.
-constexpr int kThreads = 128, kSearches = 2, kFits = 4, kMeasures = 4;
+// Threads in a block of them, and how many blocks a multiprocessor has at a time: see tsl_jax/fitting/native/tuning.py.
+constexpr int kThreads = TSL_THREADS, kSearches = TSL_SEARCHES, kFits = TSL_FITS, kMeasures = TSL_MEASURES;
 static_assert(kThreads % kStride == 0);
 
 // What searches have found.

@@ -23,6 +23,7 @@ inline constexpr int kBytes = 16;
 #endif
 inline constexpr int kLanes = kBytes / 4;
 inline constexpr int kStride = 1;  // from vector to vector in memory
+inline constexpr int kWide = 2;  // vectors of curves for which a template is loaded once
 inline constexpr int kGroup = 4;   // templates that are worked on together
 inline constexpr bool kKeeps = true;  // whether a pass over the losses keeps what the next one needs
 

@@ -9,6 +9,7 @@
 namespace tsl_jax {
 
 inline constexpr int kLanes = 1;
+inline constexpr int kWide = TSL_WIDE;  // curves for which a template is loaded once
 inline constexpr int kStride = 32;  // threads of a warp have their numbers side by side in memory
 inline constexpr int kGroup = 8;    // templates that are worked on together
 inline constexpr bool kKeeps = false;  // whether a pass over the losses keeps what the next one needs

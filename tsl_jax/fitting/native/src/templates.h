@@ -6,7 +6,6 @@
 namespace tsl_jax {
 
 inline constexpr int kMostRuns = 16;  // for which there is room
-inline constexpr int kWide = 2;       // vectors of curves for which a template is loaded once
 
 // Constants of the search, handed over by tsl_jax.fitting.xla.search, where each is explained.
 struct SearchMethod {
