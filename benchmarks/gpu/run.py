@@ -55,9 +55,8 @@ def main(argv: list[str] | None = None) -> dict:
 
 def _run(part: str, rehearse: bool, seconds: float, result: dict) -> None:
     """One part in a process of its own; what it prints last is its result."""
-    command = [sys.executable, "-m", "benchmarks", "gpu", "--one", part, *(["--rehearse"] if rehearse else [])]
     began, last = time.monotonic(), ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(_command(part, rehearse), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if not line.startswith("{"):
@@ -69,6 +68,10 @@ def _run(part: str, rehearse: bool, seconds: float, result: dict) -> None:
         print(f"{part}: failed after {took} s with exit code {process.returncode}; --part {part} runs it again")
         return
     result["parts"][part] = json.loads(last) | {"seconds": took, "time_left": round(seconds - took)}
+
+
+def _command(part: str, rehearse: bool) -> list[str]:
+    return [sys.executable, "-m", "benchmarks", "gpu", "--one", part, *(["--rehearse"] if rehearse else [])]
 
 
 def _work(part: str, rehearse: bool) -> dict:

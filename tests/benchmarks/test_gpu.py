@@ -24,13 +24,7 @@ def parts(monkeypatch):
         "tune": "import os; print('begun', flush=True); os.abort()",
         "rates": "print('no result')",
     }
-    popen = subprocess.Popen
-
-    def start(command, **options):
-        return popen([sys.executable, "-c", scripts[command[command.index("--one") + 1]]], **options)
-
-    monkeypatch.setattr(run.subprocess, "Popen", start)
-    return list(scripts)
+    monkeypatch.setattr(run, "_command", lambda part, rehearse: [sys.executable, "-c", scripts[part]])
 
 
 def test_parts_that_fail_take_no_other_with_them(parts, tmp_path, capsys):
