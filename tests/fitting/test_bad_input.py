@@ -1,12 +1,14 @@
 """What is known to be wrong raises at once: the argument, what came, what is expected, the way out."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.fitting.planted import AXIS, CHECKPOINTS, ONE_START, fitter, noisy, same_bits
 from tsl_jax import FitOptions, Hyperbola, PowerLaw, Sigmoid, fit
 from tsl_jax.fitting import check_axis
+from tsl_jax.fitting.checks import warn_of_negative
 
 GOOD = np.ones((3, CHECKPOINTS), np.float32)
 
@@ -142,3 +144,11 @@ def test_options_and_families_are_hashable_and_frozen():
         ONE_START.starts = 2
     with pytest.raises(AttributeError):
         Sigmoid().scale = "linear"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float32])
+def test_gaps_are_looked_at_without_a_warning_in_every_dtype(dtype):
+    losses = np.where(np.arange(CHECKPOINTS) % 3 == 0, np.nan, -GOOD).astype(dtype)
+    with pytest.warns(UserWarning, match="most are negative") as told:
+        warn_of_negative(losses, FitOptions())
+    assert len(told) == 1

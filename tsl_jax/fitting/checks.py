@@ -109,7 +109,9 @@ def warn_of_negative(losses: Any, options: FitOptions) -> None:
     rows = losses.reshape(-1, losses.shape[-1])
     seen = rows[:: max(1, len(rows) // _SAMPLE)]
     measured = np.count_nonzero(~np.isnan(seen))
-    if measured and 2 * np.count_nonzero(seen < 0) > measured:
+    with np.errstate(invalid="ignore"):  # bfloat16 warns where it compares NaN
+        negative = np.count_nonzero(seen < 0)
+    if measured and 2 * negative > measured:
         warnings.warn(NEGATIVE, UserWarning, stacklevel=_outside())
 
 
