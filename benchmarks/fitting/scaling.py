@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 def _in_process(devices: int, points: list[list[int]], options: argparse.Namespace) -> list[dict]:
     """Measure (curves, checkpoints) pairs in a process that has so many devices."""
-    command = [sys.executable, "-m", "benchmarks.scaling", "--worker", json.dumps([[devices, *p] for p in points])]
+    command = [sys.executable, "-m", "benchmarks", "scaling", "--worker", json.dumps([[devices, *p] for p in points])]
     command += ["--repeats", str(options.repeats)]
     cores = sorted(os.sched_getaffinity(0))[: devices if options.on_cpu else None]
     done = subprocess.run(

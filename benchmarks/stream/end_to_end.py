@@ -61,7 +61,7 @@ def _measure(layout: str, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         chunk, shard = (2**10 * kib for kib in LAYOUTS[layout])
         write_sigmoids(Path(folder) / "losses.zarr", options.tokens, options.checkpoints, chunk, shard)
-        command = [sys.executable, "-m", "benchmarks.stream", "--worker", folder, "--repeats", str(options.repeats)]
+        command = [sys.executable, "-m", "benchmarks", "stream", "--worker", folder, "--repeats", str(options.repeats)]
         done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=True)
     return {"layout": layout} | json.loads(done.stdout)
 

@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> dict:
 def _measure(tokens: int, options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         write_sigmoids(Path(folder) / "losses.zarr", tokens, options.checkpoints)
-        command = [sys.executable, "-m", "benchmarks.memory", "--worker", folder]
+        command = [sys.executable, "-m", "benchmarks", "memory", "--worker", folder]
         command += ["--memory", str(options.memory)] if options.memory else []
         done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
