@@ -1,7 +1,6 @@
 """All that a report says, computed by the jobs: each a result, or the reason why there is none."""
 
 import dataclasses
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from ..jobs.positions import PositionLosses
 from ..jobs.predict import MeanCurves
 from ..jobs.runs import Run, rates_until, run_of_losses
 from ..jobs.token_sample import SampledTokens, sample_tokens
+from ..messages import is_message
 from ..runs import RunComparison
 from ..store import ChunkError, FitStore, LossStore
 from ..temporal import forecast
@@ -144,13 +144,12 @@ class _Parts:
     progress: Callable[[str], None]
 
     def __call__(self, name: str, make: Callable[[], Found]) -> Found | Unavailable:
-        """A result, or the message of an error that the package raised; errors of libraries are mistakes and go on."""
+        """A result, or the message of an error that is one; mistakes go on."""
         self.progress(name)
         try:
             return make()
         except ValueError as error:
-            frames = list(traceback.walk_tb(error.__traceback__))
-            if not str(frames[-1][0].f_globals.get("__name__", "")).startswith("tsl_jax."):
+            if not is_message(error):
                 raise
             return Unavailable(str(error), isinstance(error, ChunkError))
 
