@@ -4,10 +4,8 @@ import math
 from typing import Any
 
 from ..plots.style import number
-from ..store import FitStore
-from ..terminal_text import printable
 
-__all__ = ["count", "domain_names", "fixed", "interval", "number", "percent", "significant"]
+__all__ = ["count", "fixed", "interval", "number", "percent", "significant"]
 
 
 def count(value: float | None) -> str:
@@ -36,11 +34,3 @@ def interval(value: Any, low: Any, high: Any, form: str = ".3f") -> str:
     if math.isnan(value):
         return "–"
     return f"{value:{form}}" if math.isnan(low) else f"{value:{form}} ({low:{form}} to {high:{form}})"
-
-
-def domain_names(fits: FitStore) -> list[str]:
-    """Names of the domains by code, as a page shows them; empty where the store has none."""
-    names = fits.attributes.get("domains")
-    if "domain" not in fits.token_coordinates or not isinstance(names, list):
-        return []
-    return [printable(str(name)) for name in names]
