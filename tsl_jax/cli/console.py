@@ -4,14 +4,13 @@ import contextlib
 import enum
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from ..messages import is_message
+from ..messages import in_words_of_the_command, is_message
 from .streams import close_for_good, json_alone, say, stderr_console, unwritten
 
 
@@ -37,16 +36,6 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 #: Said below the traceback of an error that is no message.
 _MISTAKE = "This is a mistake in tsl_jax, not in what you gave it: please report it with the lines above."
-#: What Python calls an argument, and what it is called here.
-_WORDS = (
-    ("pass overwrite=True", "give --overwrite"),
-    ("with overwrite=True", "with --overwrite"),
-    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip of tsl fit)", "give --on-bad-chunk skip"),
-    ("missing_chunks='as-nan' (--missing-chunks as-nan of", "--missing-chunks as-nan (of"),
-    ("missing_chunks='as-fill' (--missing-chunks as-fill of", "--missing-chunks as-fill (of"),
-    ("with --deep (fit_store(..., deep=True))", "with --deep"),
-    ("scale='linear'", "--scale linear"),
-)
 
 
 def write_json(value: Mapping[str, Any]) -> None:
@@ -127,10 +116,3 @@ def _missing_device() -> Exception | None:
     except NoDeviceError as error:
         return error
     return None
-
-
-def in_words_of_the_command(text: str) -> str:
-    """A message of the library with the names that the command line has for its arguments."""
-    for python, command in _WORDS:
-        text = text.replace(python, command)
-    return re.sub(r"FitOptions\.(\w+)", lambda match: "--" + match[1].replace("_", "-"), text)
