@@ -122,8 +122,8 @@ def test_files_are_refused(name, content, said, tmp_path):
 def test_a_cell_that_fills_the_memory_is_refused_before_it_does(name, tmp_path, monkeypatch):
     """A few kilobytes of gzip can hold a cell of gigabytes, with line breaks in it too."""
     monkeypatch.setattr(tables, "_CELL_BYTES", 2**20)
-    taken, readinto = [], tables._Counted.readinto
-    monkeypatch.setattr(tables._Counted, "readinto", lambda *it: taken.append(readinto(*it)) or taken[-1])
+    taken, readinto = [], tables._BoundedBytes.readinto
+    monkeypatch.setattr(tables._BoundedBytes, "readinto", lambda *it: taken.append(readinto(*it)) or taken[-1])
     cell = ("x" * 1000 + "\n") * 2**15 if name != "a.jsonl" else "x" * 2**25
     between = "\t" if "tsv" in name else ","
     rows = [("token", "step", "loss"), (0, 0, "5.0"), (0, 10, f'"{cell}"'), (1, 0, "4.0")]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TABLES = (".parquet", ".pq", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl")
 #: Cells of a table that are in memory at a time.
 _CELLS = 2**22
-#: Bytes that so many cells never take: a cell of text in some program's memory, or what expands to fill a machine's.
+#: Bytes that rows which are read together never take, four times as many as the first rows of a table lead to expect.
 _CELL_BYTES = 2**28
 #: Characters that no header has.
 _HEADER = 2**24
@@ -68,13 +68,16 @@ def _frames(path: Path) -> Iterator["pandas.DataFrame"]:
     import pandas
 
     if name.endswith(".jsonl"):
-        with _Bounded(path) as file, contextlib.closing(pandas.read_json(file, lines=True, chunksize=2**15)) as reader:
+        with (
+            _BoundedText(path) as file,
+            contextlib.closing(pandas.read_json(file, lines=True, chunksize=2**15)) as reader,
+        ):
             yield from file.bounded(reader)
         return
-    separator, columns = _header(path)
-    options: dict[str, Any] = {"sep": separator, "chunksize": max(1, _CELLS // columns), "skipinitialspace": True}
+    separator, rows = _header(path)
+    options: dict[str, Any] = {"sep": separator, "chunksize": rows, "skipinitialspace": True}
     with (
-        _Bounded(path) as file,
+        _BoundedText(path) as file,
         contextlib.closing(pandas.read_csv(file, **options, encoding="utf-8-sig")) as reader,
     ):
         for frame in file.bounded(reader):
@@ -90,11 +93,11 @@ def _opened(path: Path, mode: str, **options: Any) -> Any:
     return (gzip.open if path.name.lower().endswith(".gz") else open)(path, mode, **options)
 
 
-class _Bounded(io.BufferedReader):
+class _BoundedText(io.BufferedReader):
     """A table's text, out of gzip where it is compressed so, of which a frame takes a bounded number of bytes."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(_Counted(path), 2**16)
+        super().__init__(_BoundedBytes(path), 2**16)
 
     def bounded(self, frames: Iterator["pandas.DataFrame"]) -> Iterator["pandas.DataFrame"]:
         """The frames; raises `StoreError` where one takes more, which readers of pandas would say in other words."""
@@ -109,7 +112,7 @@ class _Bounded(io.BufferedReader):
             raise
 
 
-class _Counted(io.RawIOBase):
+class _BoundedBytes(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._path, self._file, self.taken, self.refused = path, _opened(path, "rb"), 0, None
 
@@ -146,12 +149,13 @@ def _parquet(path: Path) -> Iterator["pandas.DataFrame"]:
 
 
 def _header(path: Path) -> tuple[str, int]:
-    """What stands between the cells of a text, and the number of columns."""
+    """What stands between the cells of a text, and how many rows are read at a time."""
     with _opened(path, "rt", encoding="utf-8-sig") as file:
-        line = file.readline(_HEADER)
+        line, below = file.readline(_HEADER), file.read(2**16)
     if len(line) == _HEADER:
         raise StoreError(f"{path}: its first line has more than {_HEADER:,} characters, expected names of columns")
     if not line.strip():
         raise StoreError(f"{path}: is empty, expected a header line and a row a token, or a row a token and step")
     separator = max(",\t;|", key=line.count)
-    return separator, max(1, len(next(csv.reader([line], delimiter=separator))))
+    cells, wide = max(1, len(next(csv.reader([line], delimiter=separator)))), len(below) // (below.count("\n") + 1)
+    return separator, max(1, min(_CELLS // cells, _CELL_BYTES // (4 * wide + 1)))
