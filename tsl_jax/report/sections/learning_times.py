@@ -10,7 +10,7 @@ from ...plots.style import BLUE, ORANGE, VERMILION, axis_label
 from ..content import ReportFigure, ReportSection, ReportTable
 from ..figures import COLOURS, add_line, add_points, new_figure, plotly_text, stairs, window
 from ..findings import Findings, Unavailable
-from ..words import count, interval, number, percent
+from ..words import count, interval, number, percent, significant
 
 _ANCHOR, _TITLE = "learning-times", "Learning times"
 _STRIP = 84
@@ -130,7 +130,7 @@ def _table(analysis: Analysis, name: str) -> ReportTable:
         cells = []
         for field in ("median", "mean"):
             value, low, high = (getattr(end, field)[index] for end in ends)
-            cells.append(interval(value, low, high, ",.4g"))
+            cells.append(interval(value, low, high, significant))
         rows.append((label, count(tokens), percent(float(group.times.value.learned[index])), *cells))
     columns = (name.replace("_", " "), "tokens", "learned", "median", "mean")
     return ReportTable(f"Learning time ({analysis.read.axis_name}) by {name.replace('_', ' ')}", columns, rows)
