@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..store import FitStore
-from ..store.code_names import code_names
+from ..store.code_names import names_of_codes
 from .in_memory import MemoryFits
 
 ALL_TOKENS = "all tokens"
@@ -27,7 +27,7 @@ class Domain:
 
 def domains_of(fits: FitStore | MemoryFits) -> list[Domain]:
     """The domains that a store names in its attribute ``domains``, by code; empty where it has none."""
-    names = code_names(fits.attributes, "domain") if "domain" in fits.token_coordinates else []
+    names = names_of_codes(fits.attributes, "domain") if "domain" in fits.token_coordinates else []
     return [Domain(code, name) for code, name in enumerate(names)]
 
 

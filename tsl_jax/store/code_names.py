@@ -6,7 +6,7 @@ from typing import Any
 from ..terminal_text import printable
 
 
-def code_names(attributes: Mapping[str, Any], coordinate: str) -> list[str]:
+def names_of_codes(attributes: Mapping[str, Any], coordinate: str) -> list[str]:
     """Names of the codes 0, 1, ... of a token coordinate, safe to show; empty where a store has none.
 
     Args:

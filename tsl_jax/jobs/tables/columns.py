@@ -7,7 +7,7 @@ import numpy as np
 
 from ...fitting import Category, Fit, Status
 from ...store import PROBABILITY_ARRAYS, StoredFit
-from ...store.code_names import code_names
+from ...store.code_names import names_of_codes
 
 #: Columns that hold codes, with the words that tables have for them.
 CODES: dict[str, dict[int, str]] = {
@@ -44,11 +44,11 @@ def words_of(name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> di
     Args:
         name: of the column.
         values: in it.
-        attributes: of the store, which name the codes of a token coordinate: `code_names`.
+        attributes: of the store, which name the codes of a token coordinate: `names_of_codes`.
     """
     if name in CODES:
         return CODES[name]
-    names = code_names(attributes, name) if values.dtype.kind in "iu" else []
+    names = names_of_codes(attributes, name) if values.dtype.kind in "iu" else []
     return dict(enumerate(names)) or None
 
 

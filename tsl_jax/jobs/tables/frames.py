@@ -6,7 +6,7 @@ import numpy as np
 
 from ...fitting import Fit
 from ...store import FitStore
-from ...store.code_names import code_names
+from ...store.code_names import names_of_codes
 from .columns import CODES, coded, columns_of, words_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _store_dataset(fits: FitStore, tokens: slice) -> "xarray.Dataset":
     coordinates |= {name: ("token", fits.read_coordinate(name, tokens)) for name in fits.token_coordinates}
     coordinates |= {name: ("checkpoint", values) for name, values in fits.checkpoint_coordinates.items()}
     for name in fits.token_coordinates:
-        if words := code_names(fits.attributes, name):
+        if words := names_of_codes(fits.attributes, name):
             flags = {"flag_values": np.arange(len(words)), "flag_meanings": " ".join(map(_one_word, words))}
             coordinates[name] = (*coordinates[name], flags)
     return xarray.Dataset(
