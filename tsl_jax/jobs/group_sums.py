@@ -12,7 +12,7 @@ from .in_memory import MemoryLosses
 
 #: Bytes of losses that a part of a store takes in float64, and of those that are added at once: caches hold them, and
 #: the allocator keeps their place, which makes sums several times as fast as from fresh memory.
-BLOCK_BYTES, _CACHED_BYTES = 2**25, 2**23
+BLOCK_BYTES, _CACHED_BYTES = 2**25, 2**22
 
 
 @dataclasses.dataclass(frozen=True)

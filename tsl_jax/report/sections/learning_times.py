@@ -14,6 +14,8 @@ from ..words import count, interval, number, percent, significant
 
 _ANCHOR, _TITLE = "learning-times", "Learning times"
 _STRIP = 84
+#: Ratios of the ends of an axis between which it shows 1, 2 and 5 of each decade.
+_FEW_DECADES = (4, 1e6)
 
 
 def learning_times_section(found: Findings) -> ReportSection:
@@ -78,6 +80,7 @@ def _strips(times: LearningTimes) -> ReportFigure:
     figure.update_layout(annotations=notes)
     figure.update_xaxes(anchor=f"y{strips}" if strips > 1 else "y")
     window(figure, times.edges[0], times.edges[-1], times.scale)
+    _few_ticks(figure, times.scale, float(times.edges[-1] / times.edges[0]))
     return ReportFigure("Share of the tokens per bin of learning time", figure, wide=True)
 
 
@@ -110,9 +113,14 @@ def _densities(analysis: Analysis, name: str) -> ReportFigure:
         figure, median, np.arange(len(labels)), "median", COLOURS[0], error_x=spread, showlegend=False, marker=_DOT
     )
     figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=labels, autorange="reversed", automargin=True)
-    if scale == "log" and np.nanmax(median, initial=1) > 4 * np.nanmin(median, initial=np.inf):
-        figure.update_xaxes(dtick="D2")  # 1, 2, 5: Plotly's own choice crowds a single decade
+    _few_ticks(figure, scale, float(np.nanmax(median, initial=1) / np.nanmin(median, initial=np.inf)))
     return ReportFigure(f"Median learning time by {name.replace('_', ' ')}", figure)
+
+
+def _few_ticks(figure: Any, scale: str, ratio: float) -> None:
+    """1, 2, 5 on a log axis whose ends have this ratio: Plotly's own choice crowds a few decades."""
+    if scale == "log" and _FEW_DECADES[0] < ratio < _FEW_DECADES[1]:
+        figure.update_xaxes(dtick="D2")
 
 
 _DOT = {"symbol": "circle", "size": 8, "color": COLOURS[0]}
