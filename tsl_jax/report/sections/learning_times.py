@@ -8,14 +8,12 @@ from ...jobs import Analysis
 from ...jobs.learning_times import LearningTimes
 from ...plots.style import BLUE, ORANGE, VERMILION, axis_label
 from ..content import ReportFigure, ReportSection, ReportTable
-from ..figures import COLOURS, add_line, add_points, new_figure, plotly_text, stairs, window
+from ..figures import COLOURS, add_line, add_points, few_ticks, new_figure, plotly_text, stairs, window
 from ..findings import Findings, Unavailable
 from ..words import count, interval, number, percent, significant
 
 _ANCHOR, _TITLE = "learning-times", "Learning times"
 _STRIP = 84
-#: Ratios of the ends of an axis between which it shows 1, 2 and 5 of each decade.
-_FEW_DECADES = (4, 1e6)
 
 
 def learning_times_section(found: Findings) -> ReportSection:
@@ -80,7 +78,6 @@ def _strips(times: LearningTimes) -> ReportFigure:
     figure.update_layout(annotations=notes)
     figure.update_xaxes(anchor=f"y{strips}" if strips > 1 else "y")
     window(figure, times.edges[0], times.edges[-1], times.scale)
-    _few_ticks(figure, times.scale, float(times.edges[-1] / times.edges[0]))
     return ReportFigure("Share of the tokens per bin of learning time", figure, wide=True)
 
 
@@ -113,14 +110,8 @@ def _densities(analysis: Analysis, name: str) -> ReportFigure:
         figure, median, np.arange(len(labels)), "median", COLOURS[0], error_x=spread, showlegend=False, marker=_DOT
     )
     figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=labels, autorange="reversed", automargin=True)
-    _few_ticks(figure, scale, float(np.nanmax(median, initial=1) / np.nanmin(median, initial=np.inf)))
+    few_ticks(figure, scale, float(np.nanmax(median, initial=1) / np.nanmin(median, initial=np.inf)))
     return ReportFigure(f"Median learning time by {name.replace('_', ' ')}", figure)
-
-
-def _few_ticks(figure: Any, scale: str, ratio: float) -> None:
-    """1, 2, 5 on a log axis whose ends have this ratio: Plotly's own choice crowds a few decades."""
-    if scale == "log" and _FEW_DECADES[0] < ratio < _FEW_DECADES[1]:
-        figure.update_xaxes(dtick="D2")
 
 
 _DOT = {"symbol": "circle", "size": 8, "color": COLOURS[0]}
