@@ -84,7 +84,7 @@ def _register_installed(folder: Path) -> str | None:
     try:
         _announce(ctypes.CDLL(str(path)), CPU.platform)
         _BUILDS[CPU.platform] = f"{level} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, jax.errors.JaxRuntimeError) as error:  # the last from a jaxlib of another time
         return f"it could not be loaded: {error}"
     return None
 
@@ -115,6 +115,7 @@ def _announce(library: ctypes.CDLL, platform: str) -> None:
 
     Raises:
         AttributeError: the library lacks one.
+        jax.errors.JaxRuntimeError: it was built with headers of a jaxlib that is too new, or too old, for this one.
     """
     targets = {name: jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)}
     for name, target in targets.items():
