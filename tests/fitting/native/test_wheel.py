@@ -184,6 +184,14 @@ def test_a_jaxlib_that_refuses_the_kernel_is_told(monkeypatch, libraries):
     assert told == "it could not be loaded: INVALID_ARGUMENT: the handler's API version (0.2) is incompatible"
 
 
+def test_an_editable_install_is_a_path_that_a_worktree_may_come_before(sources, tmp_path):
+    with zipfile.ZipFile(make("editable", sources, tmp_path)) as archive:
+        ours = {name: archive.read(name).decode() for name in archive.namelist() if ".dist-info/" not in name}
+    (name,) = ours
+    assert name.endswith(".pth")
+    assert ours[name].strip() == str(sources)
+
+
 def test_wheels_are_built_for_the_lowest_jaxlib_that_the_package_takes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (jax_version,) = (name[5:] for name in project["project"]["dependencies"] if name.startswith("jax>="))
