@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -172,6 +173,30 @@ def test_the_kernel_of_the_processor_is_taken_and_told(monkeypatch, libraries):
 def test_a_kernel_that_does_not_load_is_told(tmp_path, content):
     (tmp_path / f"{instruction_level()}.so").write_bytes(content)
     assert loading._register_installed(tmp_path).startswith("it could not be loaded: ")
+
+
+def test_a_jaxlib_that_refuses_the_kernel_is_told(monkeypatch, libraries):
+    def refuse(name, target, platform):
+        raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: the handler's API version (0.2) is incompatible")
+
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
+    told = loading._register_installed(libraries)
+    assert told == "it could not be loaded: INVALID_ARGUMENT: the handler's API version (0.2) is incompatible"
+
+
+def test_an_editable_install_is_a_path_that_a_worktree_may_come_before(sources, tmp_path):
+    with zipfile.ZipFile(make("editable", sources, tmp_path)) as archive:
+        ours = {name: archive.read(name).decode() for name in archive.namelist() if ".dist-info/" not in name}
+    (name,) = ours
+    assert name.endswith(".pth")
+    assert ours[name].strip() == str(sources)
+
+
+def test_wheels_are_built_for_the_lowest_jaxlib_that_the_package_takes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (jax_version,) = (name[5:] for name in project["project"]["dependencies"] if name.startswith("jax>="))
+    overrides = project["tool"]["scikit-build"]["overrides"]
+    assert [f"jaxlib=={jax_version}.0"] in [override.get("build", {}).get("requires") for override in overrides]
 
 
 def install(wheel: Path, folder: Path):

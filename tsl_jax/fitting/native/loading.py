@@ -86,7 +86,7 @@ def _register_installed(folder: Path) -> str | None:
     try:
         announce(ctypes.CDLL(str(path)), CPU.platform)
         _BUILDS[CPU.platform] = f"{level} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, jax.errors.JaxRuntimeError) as error:  # the last from a jaxlib of another time
         return f"it could not be loaded: {error}"
     return None
 
@@ -117,6 +117,7 @@ def announce(library: ctypes.CDLL, platform: str, names: tuple[str, str] = (SOLV
 
     Raises:
         AttributeError: the library lacks one.
+        jax.errors.JaxRuntimeError: it was built with headers of a jaxlib that is too new, or too old, for this one.
     """
     targets = [jax.ffi.pycapsule(getattr(library, name)) for name in (SOLVE, MEASURE)]
     for name, target in zip(names, targets, strict=True):
