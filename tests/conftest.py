@@ -15,6 +15,9 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 # One thread for each worker's matrix products: more only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Commands and workers that tests start find the package's modules compiled, also where the environment keeps none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import jax
 import pytest
