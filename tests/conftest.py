@@ -15,9 +15,6 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 # One thread for each worker's matrix products: more only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Commands and workers that tests start find the package's modules compiled, also where the environment keeps none.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 import jax
 import pytest
@@ -30,8 +27,11 @@ from tests.needed import missing
 def pytest_configure():
     """Let XLA's older emitters write the CPU's programs: they compile in half the time and run slower.
 
-    A version of XLA that does not know the flag would abort, so it is asked first, in a process of its own.
+    A version of XLA that does not know the flag would abort, so it is asked first, in a process of its own. Processes
+    that tests start find the package's modules compiled, also where the environment says that none are kept.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if "XLA_FLAGS" in os.environ:
         return
     flag = "--xla_cpu_use_fusion_emitters=false"

@@ -95,12 +95,7 @@ class Gompertz(Family):
     """``final_loss + loss_drop · (1 - exp(-exp(-sharpness · (u - u_learn))))``: a user's own family."""
 
     name: ClassVar[str] = "gompertz"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("learning_time", "axis"),
-        Parameter("sharpness", "1/u"),
-        Parameter("loss_drop", "nat"),
-        Parameter("final_loss", "nat"),
-    )
+    parameters: ClassVar[tuple[Parameter, ...]] = Sigmoid.parameters
     event: ClassVar[str | None] = "learning_time"
 
     def shape(self, x, theta):
