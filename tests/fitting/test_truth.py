@@ -13,17 +13,18 @@ from tests.fitting.planted import (
     AXIS,
     CHECKPOINTS,
     CURVES,
+    ONE_START,
+    SIGMOID,
     assert_same_minimum,
     clean,
     fitter,
     noisy,
-    same_bits,
     scipy_fit,
     sigmoid,
     truth,
 )
 from tests.tolerances import RECOVERY, RSS
-from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status
+from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status, fit
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 
@@ -159,8 +160,11 @@ def test_half_precision_losses_are_computed_in_float32():
     assert found.rss.dtype == np.float32
     expected = fitter()(halves.astype(np.float32))
     assert_same_minimum(found, expected)
-    if jax.__version_info__ < (0, 11):  # later ones round the two programs differently
-        assert same_bits(found, expected)
+    # The bits depend on how XLA rounds the two programs; that nothing is computed in float16 does not.
+    program = str(jax.make_jaxpr(lambda losses: fit(SIGMOID, AXIS, losses, options=ONE_START))(halves))
+    computed = [line.split(" = ")[0] for line in program.splitlines() if " = " in line]
+    assert len(computed) > 100
+    assert not [line for line in computed if "f16[" in line]
 
 
 def test_a_large_constant_below_the_losses_does_not_hide_the_event():
