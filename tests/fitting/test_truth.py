@@ -1,6 +1,7 @@
 """Planted truth, an independent oracle, and what the input's precision changes."""
 
 import dataclasses
+import re
 from typing import ClassVar
 
 import jax
@@ -160,11 +161,12 @@ def test_half_precision_losses_are_computed_in_float32():
     assert found.rss.dtype == np.float32
     expected = fitter()(halves.astype(np.float32))
     assert_same_minimum(found, expected)
-    # The bits depend on how XLA rounds the two programs; that nothing is computed in float16 does not.
+    # The bits depend on how XLA rounds the two programs; that float16 is moved and no more does not.
     program = str(jax.make_jaxpr(lambda losses: fit(SIGMOID, AXIS, losses, options=ONE_START))(halves))
-    computed = [line.split(" = ")[0] for line in program.splitlines() if " = " in line]
-    assert len(computed) > 100
-    assert not [line for line in computed if "f16[" in line]
+    steps = [line.split(" = ") for line in program.splitlines() if " = " in line]
+    assert len(steps) > 100
+    of_halves = {re.match(r"\w+", step)[0] for result, step in steps if "f16[" in result}
+    assert of_halves <= {"jit", "pad", "reshape", "transpose", "convert_element_type"}
 
 
 def test_a_large_constant_below_the_losses_does_not_hide_the_event():
