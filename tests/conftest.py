@@ -19,6 +19,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jax
 import pytest
 
+# Behind what is installed: the suite can then run on a wheel, see `.ci/run`.
+sys.path.append(str(Path(__file__).parents[1]))
+
 from tests.kills import KillAt
 from tests.kills import tree as tree_of
 from tests.needed import missing
