@@ -1,5 +1,6 @@
 """What every result is stored with: device, versions, commit, command; JSON files and printed tables."""
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -58,6 +59,29 @@ def describe(environment: dict) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     cores = f", {environment['cores']} core(s)" if environment["platform"] == "cpu" else ""
     return f"{environment['device']}{cores}; {versions}; commit {environment['commit']}"
+
+
+def arguments(name: str, about: str | None, *, quick: str | None = None) -> argparse.ArgumentParser:
+    """The arguments that all benchmarks take: where the result goes and, where ``quick`` says of what, a short run.
+
+    Args:
+        name: of the benchmark in the list.
+        about: docstring of its module; the first line is said.
+        quick: what ``--quick`` runs.
+    """
+    parser = argparse.ArgumentParser(f"python -m benchmarks {name}", description=(about or "").split("\n")[0])
+    parser.add_argument("--out", help=f"JSON file, such as benchmarks/results/{name}_cpu.json")
+    if quick is not None:
+        parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
+
+
+def finish(result: dict, out: str | Path | None, told: str = "") -> dict:
+    """Print the environment and the command of a result, write it where ``out`` says, and return it."""
+    print(f"\n{describe(result['environment'])}{told}\n`{result['environment']['command']}`")
+    if out:
+        print(f"written: {write(out, result)}")
+    return result
 
 
 def write(path: str | Path, result: dict) -> Path:

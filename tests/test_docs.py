@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tsl_jax
-from tests.pages import pages, words
+from tests.pages import ROOT, pages, words
 from tsl_jax.cli import app
 from tsl_jax.data import sample_path
 from tsl_jax.store import create_losses, open_fits, open_losses
@@ -194,3 +194,13 @@ def test_the_examples_of_a_page_run(page):
 def test_an_added_job_takes_one_file_of_at_most_60_lines():
     (example,) = re.findall(r"^>>> @dataclasses.*?(?=^>>> losses)", pages()["docs/adding-a-job"].text, re.S | re.M)
     assert len(example.splitlines()) <= 60
+
+
+def test_the_way_of_a_loss_names_what_is_there_in_at_most_six_files():
+    text = pages()["docs/the-way-of-a-loss"].text
+    for way in re.findall(r"(?:^\d\. .*\n(?:   .*\n)*)+", text, re.M):
+        places = re.findall(r"^\d\. `(tsl_jax/\S+\.pyi?)`(?:, `(\w+)`)?", way, re.M)
+        assert 4 < len(places) <= 6
+        for path, name in places:
+            assert name in ("", *re.findall(r"^(?:def|class) (\w+)", (ROOT / path).read_text(), re.M)), (path, name)
+    assert len(re.findall(r"^\*\*To the", text, re.M)) == 2

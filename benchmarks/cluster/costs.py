@@ -146,7 +146,7 @@ def _without_infinity(value):
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks cluster_costs", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("cluster_costs", __doc__, quick="a second: few tokens")
     parser.add_argument("--tokens", type=int, nargs="+", default=[10**9, 10**10, 10**11])
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--measured", default="distributed_cpu.json", help="results of `distributed`")
@@ -155,8 +155,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--gpu-price", type=float, nargs=2, default=[3.0, 1.2], help="an hour; and preemptible")
     parser.add_argument("--bandwidth", type=float, default=2e10, help="bytes a second of the stores to all nodes")
     parser.add_argument("--seeds", type=int, default=3, help="of preemption")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/cluster_costs_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a second: few tokens")
     options = parser.parse_args(argv)
     if options.quick:
         options.tokens, options.seeds = [10**8], 2

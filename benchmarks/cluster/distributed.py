@@ -45,11 +45,7 @@ def main(argv: list[str] | None = None) -> dict:
         }
     result["environment"] = record.environment()
     print(table(result))
-    print(f"\n{record.describe(result['environment'])}; load before {load:.1f}")
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out, f"; load before {load:.1f}")
 
 
 def _rates(cores: int, losses: str, options: argparse.Namespace) -> dict:
@@ -145,7 +141,7 @@ def _rest(result: dict) -> str:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks distributed", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("distributed", __doc__, quick="a minute: small stores, one round")
     parser.add_argument("--tokens", type=int, default=10_000_000, help="tokens of the store")
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="cores, and workers")
@@ -154,8 +150,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--memory-tokens", type=int, nargs="*", default=[1_000_000, 10_000_000])
     parser.add_argument("--blocks", type=int, default=100_000, help="blocks of the store that is resumed")
     parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/distributed_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a minute: small stores, one round")
     options = parser.parse_args(argv)
     if options.quick:
         options.tokens, options.repeats, options.tasks, options.blocks = 40_000, 1, [100], 2_000

@@ -6,20 +6,16 @@ Also how often a second event is seen where there is none, and where there is on
 planted_noise`); with a noise model estimated on them, and from each curve's own residuals alone. Prints a table.
 """
 
-import argparse
-
 from .. import record
 
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the table, print it as Markdown, write its JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks coverage", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("coverage", __doc__, quick="256 curves of 32 checkpoints")
     parser.add_argument("--curves", type=int, default=4096, help="planted tokens a row, and curves of noise alone")
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[16, 32, 64, 128, 256])
     parser.add_argument("--scale", nargs="+", choices=("log", "linear"), default=["log"])
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/coverage_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="256 curves of 32 checkpoints")
     options = parser.parse_args(argv)
     if options.quick:
         options.curves, options.checkpoints = 256, [32]
@@ -36,10 +32,8 @@ def main(argv: list[str] | None = None) -> dict:
                 rows.append({"noise": name, "checkpoints": checkpoints, "scale": scale, **found})
                 print(_line(rows[-1]), flush=True)
     result = {"benchmark": "coverage", "environment": record.environment(), "curves": options.curves, "rows": rows}
-    print(f"\n{table(result)}\n\n{record.describe(result['environment'])}")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    print(f"\n{table(result)}")
+    return record.finish(result, options.out)
 
 
 def _line(row: dict) -> str:

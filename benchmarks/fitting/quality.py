@@ -6,7 +6,6 @@ Prints a table; the JSON holds every cell. `--scipy` also fits that many curves 
 from 9 starts, the definition of solved (about 15 curves/s; the exhaustive search is stricter).
 """
 
-import argparse
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -58,12 +57,10 @@ def _entry(judged: Judged, num_scipy: int) -> dict:
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the table, print it as Markdown, write its JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks quality", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("quality", __doc__, quick="64 curves a cell")
     parser.add_argument("--curves", type=int, default=1024, help="a cell of up to 64 checkpoints; fewer beyond")
     parser.add_argument("--scale", nargs="+", choices=("log", "linear"), default=["log"])
     parser.add_argument("--scipy", type=int, default=0, help="curves a cell that SciPy fits from 9 starts")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/quality_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="64 curves a cell")
     options = parser.parse_args(argv)
     if options.quick:
         options.curves = 64
@@ -84,10 +81,7 @@ def main(argv: list[str] | None = None) -> dict:
         )
         print(f"Of {num:,} curves fitted by SciPy from 9 starts: tsl_jax solves {against:,} by SciPy's rss;")
         print(f"SciPy itself solves {by:,} by the best known rss.")
-    print(f"{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def table(cells: list[dict]) -> str:

@@ -38,10 +38,7 @@ def main(argv: list[str] | None = None) -> dict:
     limits = result["roofline"]
     print(f"This core: copies {limits['copy_bytes_per_second'] / 1e9:.1f} GB/s, ", end="")
     print(f"matrix product {limits['flops_per_second'] / 1e9:.0f} GFLOP/s.")
-    print(f"{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def _one_problem(options: argparse.Namespace) -> dict:
@@ -125,7 +122,7 @@ def table(result: dict) -> str:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks fitting", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("fitting", __doc__, quick="a few seconds: fewer curves, one repeat")
     parser.add_argument("--suite", action="store_true", help="the whole table of problems")
     parser.add_argument("--problems", nargs="+", help="only these rows of the table, such as 'sigmoids, 128'")
     parser.add_argument("--curves", type=int, help="curves for tsl_jax (peers get fewer); 262,144, suite: 65,536")
@@ -136,8 +133,6 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     methods = ["tsl_jax", *SIZES]
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods, help="which to run")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/fitting_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: fewer curves, one repeat")
     options = parser.parse_args(argv)
     options.curves = options.curves or (65_536 if options.suite else 262_144)
     options.judged = options.judged or (2048 if options.suite else 8192)

@@ -43,10 +43,7 @@ def main(argv: list[str] | None = None) -> dict:
     }
     result = {"benchmark": "scaling", "environment": record.environment(), "sweeps": sweeps}
     print(tables(result))
-    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def _in_process(devices: int, points: list[list[int]], options: argparse.Namespace) -> list[dict]:
@@ -137,13 +134,11 @@ def tables(result: dict) -> str:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks scaling", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("scaling", __doc__, quick="a minute, most of it compiling: a thousand curves")
     parser.add_argument("--most-curves", type=int, default=10**6, help="10**8 at most, for fast devices")
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[16, 64, 256, 1024])
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/scaling_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a minute, most of it compiling: a thousand curves")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.quick:

@@ -6,7 +6,6 @@ default prior, which has seen neither it nor anything like it. Rows of a run are
 young part, so that coverages are rough.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,10 +95,8 @@ def summary(entries: list[dict[str, Any]]) -> list[list[str]]:
 
 def main(argv: list[str] | None = None) -> dict:
     """Run all, print a table of each group of runs, write the JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks forecasts", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("forecasts", __doc__, quick="one curve only")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of loss_curves and real_lm")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/forecasts_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="one curve only")
     options = parser.parse_args(argv)
     groups: dict[str, list[dict[str, Any]]] = {}
     sizes = {size: runs_of(options.data / "loss_curves" / size) for size in SIZES}
@@ -124,7 +121,4 @@ def main(argv: list[str] | None = None) -> dict:
         print(f"\n{name}: {len({entry['run'] for entry in entries})} runs\n")
         print(record.table(HEADER, summary(entries)))
     result = {"benchmark": "forecasts", "environment": record.environment(), "groups": groups}
-    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)

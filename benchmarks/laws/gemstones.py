@@ -7,7 +7,6 @@ rate is constant after a warm-up and not recorded, so that only the power law of
 after each part, which of them ends lowest.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,10 +45,8 @@ def ranked(runs: list[Any], fraction: float) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> dict:
     """Run all, print the tables, write the JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks gemstones", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("gemstones", __doc__, quick="two models only")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/gemstones"), help="folder of the curves")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/gemstones_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="two models only")
     options = parser.parse_args(argv)
     runs = [read_run(str(path)) for path in sorted(options.data.glob("*.csv"))][: 2 if options.quick else None]
     entries = []
@@ -63,7 +60,4 @@ def main(argv: list[str] | None = None) -> dict:
     cells = [[f"{e['fraction']:.0%}", str(e["pairs"]), *(f"{e[name]:.2f}" for name in shown)] for e in ranks]
     print(record.table(["seen", "pairs", "mean claim of rank", "right", "claim for the best", "right"], cells))
     result = {"benchmark": "gemstones", "environment": record.environment(), "entries": entries, "ranks": ranks}
-    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)

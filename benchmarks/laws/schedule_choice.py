@@ -9,7 +9,6 @@ rows in the same order, train with the chosen schedule. Reported: the predicted 
 side by side. Cosine and WSD are the runs that the laws were fitted to; the chosen schedule no law has seen.
 """
 
-import argparse
 import time
 
 import numpy as np
@@ -35,11 +34,10 @@ PRESETS = {
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print its table, write its JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks schedule_choice", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("schedule_choice", __doc__)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--quick", dest="preset", action="store_const", const="quick", help="the preset quick")
     parser.add_argument("--text", help="folder of text files; by default what comes with Python and its packages")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/schedule_choice_cpu.json")
     options = parser.parse_args(argv)
     preset = PRESETS[options.preset]
     from ..texts import split_texts
@@ -63,10 +61,8 @@ def main(argv: list[str] | None = None) -> dict:
         "gains": {name: gain(found, name, curves) for name in found.gain},
         "curves": {"step": at.tolist()} | {name: loss.round(5).tolist() for name, loss in curves.items()},
     }
-    print(f"\n{table(result)}\n\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    print(table(result))
+    return record.finish(result, options.out)
 
 
 def checkpoints(preset: dict) -> np.ndarray:

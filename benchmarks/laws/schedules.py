@@ -8,7 +8,6 @@ the same three runs predict the same six: no run of the judged size takes part i
 loss of the log loss, threshold 1e-3, as the authors of the multi-power law do.
 """
 
-import argparse
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -143,10 +142,8 @@ def describe(choice: LawChoice) -> dict:
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print its tables, write its JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks laws", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("laws", __doc__, quick="fewer laws, strengths and starts")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the curves of each size")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/laws_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="fewer laws, strengths and starts")
     arguments = parser.parse_args(argv)
     options = LawFitOptions(huber=1e-3, starts=1 if arguments.quick else 4)
     strengths = (0.01, 0.1) if arguments.quick else STRENGTHS
@@ -166,10 +163,7 @@ def main(argv: list[str] | None = None) -> dict:
     both = choose_laws([runs.joined for runs in sizes.values()], laws=tried, strengths=strengths, options=options)
     result["for_another_size"] = describe(both)
     print(f"for another size, chosen on both: {result['for_another_size']}")
-    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if arguments.out:
-        print(f"written: {record.write(arguments.out, result)}")
-    return result
+    return record.finish(result, arguments.out)
 
 
 def _scores(size: str, entries: dict) -> str:

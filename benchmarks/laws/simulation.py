@@ -33,10 +33,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(_speed_table(result["speed"]))
     if result["laws"]:
         print(f"\n{_law_table(result['laws'])}")
-    print(f"\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def _speed(optimizer: Literal["adam", "sgd"], options: argparse.Namespace) -> dict:
@@ -211,7 +208,7 @@ def _law_table(laws: dict[str, dict]) -> str:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks simulation", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("simulation", __doc__, quick="few steps")
     parser.add_argument("--temperatures", type=int, default=8, help="from 0.01 to 1, for the speed")
     parser.add_argument("--speed-steps", type=int, default=300, help="steps of each run that is timed")
     parser.add_argument("--repeats", type=int, default=7)
@@ -223,8 +220,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=256, help="of the runs that are timed")
     parser.add_argument("--law-batch", type=int, default=512, help="of the runs that laws are fitted to")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/simulation_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="few steps")
     options = parser.parse_args(argv)
     if options.quick:
         options.speed_steps, options.law_steps, options.repeats = 50, 10_000, 1

@@ -66,9 +66,8 @@ def main(argv: list[str] | None = None) -> dict:
         "arms": {name: compared(curves, name) for name in curves["loss"] if name != UNIFORM},
         "curves": curves,
     }
-    print(f"\n{_table(result)}\n\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
+    print(f"\n{_table(result)}")
+    record.finish(result, options.out)
     if options.picture:
         print(f"written: {draw(result, options.picture)}")
     return result
@@ -206,7 +205,7 @@ def _table(result: dict) -> str:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks reweighting", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("reweighting", __doc__)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--quick", dest="preset", action="store_const", const="quick", help="the preset quick")
     parser.add_argument("--seeds", type=int, help="runs of each arm; by default the preset's")
@@ -214,7 +213,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--strengths", type=float, nargs="+", default=[0.5, 1.0, -0.5], help="of the weights, one arm each"
     )
     parser.add_argument("--text", help="folder of text files; by default what comes with Python and its packages")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/reweighting_cpu.json")
     parser.add_argument("--picture", help="draw the curves into this file")
     options = parser.parse_args(argv)
     if any(not 0 < abs(strength) <= 1 for strength in options.strengths):

@@ -65,10 +65,8 @@ def main(argv: list[str] | None = None) -> dict:
         "seconds": seconds,
         "runs": fits,
     } | compare_all(runs, preset["steps"], between)
-    print(f"\n{tables(result)}\n\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    print(tables(result))
+    return record.finish(result, options.out)
 
 
 def kept_aside(runs: list, folder: Path, steps: int) -> dict | None:
@@ -223,13 +221,12 @@ def _percent(found: dict) -> str:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks seeds", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("seeds", __doc__)
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--quick", dest="preset", action="store_const", const="quick", help="the preset quick")
     parser.add_argument("--seeds", type=int, help="runs; by default the preset's")
     parser.add_argument("--stores", help="folder of the loss stores; by default a temporary one")
     parser.add_argument("--text", help="folder of text files; by default what comes with Python and its packages")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/seeds_cpu.json")
     options = parser.parse_args(argv)
     if options.seeds is not None and options.seeds < 2:
         parser.error(f"--seeds: got {options.seeds}, expected at least 2: runs are compared in pairs")

@@ -55,10 +55,7 @@ def main(argv: list[str] | None = None) -> dict:
         "judged": judged,
     }
     print(_tables(result))
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def _rms(errors: list) -> np.ndarray:
@@ -173,13 +170,10 @@ def _tables(result: dict) -> str:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks spectrum_forecast", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = record.arguments("spectrum_forecast", __doc__)
     parser.add_argument("losses", help="loss store with the token coordinate sequence")
     parser.add_argument("--sequences-of", type=int, default=1, help="take every N-th sequence")
     parser.add_argument(
         "--law-from", type=float, default=48, help="step from which the rival power law is fitted: the end of warm-up"
     )
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/spectrum_forecast_cpu.json")
     return parser.parse_args(argv)

@@ -6,7 +6,6 @@ Each fits all tokens and compares: the mean of the fits with the mean loss, the 
 and `p * g` with the measured derivative; and splits what `p * g` misses by cause. Bands by resampling sequences.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -34,20 +33,16 @@ _CAUSES = {
 
 def main(argv: list[str] | None = None) -> dict:
     """Fit and compare, print the table, write its JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks spectrum_law", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("spectrum_law", __doc__, quick="the log scale and few replicates")
     parser.add_argument("losses", help="loss store with sequences")
     parser.add_argument("--replicates", type=int, default=200, help="of the bootstrap")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/spectrum_law_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="the log scale and few replicates")
     options = parser.parse_args(argv)
     fits = FITS[:1] if options.quick else FITS
     replicates = 20 if options.quick else options.replicates
     found = [_compared(options.losses, scale, noise, replicates) for scale, noise in fits]
     result = {"benchmark": "spectrum_law", "environment": record.environment(), "fits": found}
-    print(f"{table(result)}\n\n{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    print(table(result))
+    return record.finish(result, options.out)
 
 
 def _compared(losses: str, scale: Scale, noise: Noise, replicates: int) -> dict:

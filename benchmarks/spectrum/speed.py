@@ -50,11 +50,7 @@ def main(argv: list[str] | None = None) -> dict:
         "command": commands,
     }
     print(_tables(result))
-    print(f"\n{record.describe(result['environment'])}; load average at the end {result['load_average']:.1f}")
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out, f"; load average at the end {result['load_average']:.1f}")
 
 
 def drawn(seed: int, tokens: int) -> dict[str, np.ndarray]:
@@ -273,12 +269,10 @@ def _tables(result: dict) -> str:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks spectrum", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("spectrum", __doc__, quick="one store of 50,000 fits")
     parser.add_argument(
         "--tokens", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], help="sizes of the stores"
     )
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/spectrum_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="one store of 50,000 fits")
     options = parser.parse_args(argv)
     if options.quick:
         options.tokens = [50_000]

@@ -63,13 +63,8 @@ def main(argv: list[str] | None = None) -> dict:
         for name, run in found.items()
     ]
     print(record.table(header, rows))
-    print(
-        f"\ncollect runs at {ratio:.3f} of the plain loop; {tokens:,} losses. {record.describe(result['environment'])}"
-    )
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    print(f"\ncollect runs at {ratio:.3f} of the plain loop; {tokens:,} losses.")
+    return record.finish(result, options.out)
 
 
 def _collect(checkpoints, batches, loss_fn, path: Path) -> float:
@@ -141,12 +136,10 @@ def _problem(options: argparse.Namespace):
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks collect", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("collect", __doc__, quick="a few seconds: a tiny model, two rounds")
     defaults = {"width": 256, "layers": 4, "heads": 4, "context": 256, "vocabulary": 4096, "sequences": 128}
     for name, value in (defaults | {"batch": 16, "checkpoints": 4, "rounds": 5}).items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/collect_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: a tiny model, two rounds")
     options = parser.parse_args(argv)
     if options.quick:
         options.width, options.layers, options.sequences, options.vocabulary, options.rounds = 32, 1, 32, 256, 2

@@ -51,10 +51,7 @@ def main(argv: list[str] | None = None) -> dict:
     }
     print(table(result))
     print(f"\n{options.tokens:,} tokens, {options.checkpoints} checkpoints, float16. ", end="")
-    print(f"{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def _measure(layout: str, options: argparse.Namespace) -> dict:
@@ -159,14 +156,12 @@ def table(result: dict) -> str:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks stream", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("stream", __doc__, quick="half a minute: one small store")
     parser.add_argument("--tokens", type=int, default=600_000, help="tokens of every store")
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="which")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/stream_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="half a minute: one small store")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.quick:

@@ -42,11 +42,7 @@ def main(argv: list[str] | None = None) -> dict:
         "stores": entries,
     }
     print(table(entries))
-    print(f"\n{options.checkpoints} checkpoints, float16. {record.describe(result['environment'])}")
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out, f"; {options.checkpoints} checkpoints, float16")
 
 
 def _measure(tokens: int, options: argparse.Namespace) -> dict:
@@ -131,12 +127,10 @@ def table(entries: list[dict]) -> str:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks memory", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("memory", __doc__, quick="a few seconds: small stores and a small budget")
     parser.add_argument("--tokens", type=int, nargs="+", default=[200_000, 1_000_000], help="sizes of the stores")
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--memory", type=int, help="budget for blocks in flight, bytes; 1 GiB by default")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/memory_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: small stores and a small budget")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.quick:

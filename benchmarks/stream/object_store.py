@@ -56,10 +56,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(
         f"\n{options.tokens:,} tokens, {options.checkpoints} checkpoints, float16; {requests:,} requests, each {late}."
     )
-    print(f"{record.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, result)}")
-    return result
+    return record.finish(result, options.out)
 
 
 def table(result: dict) -> str:
@@ -135,14 +132,12 @@ def _fit(folder: Path, rounds: int) -> list[dict]:
 
 
 def _arguments(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks object_store", description=(__doc__ or "").split("\n")[0])
+    parser = record.arguments("object_store", __doc__, quick="half a minute: a small store, one round")
     parser.add_argument("--tokens", type=int, default=4_000_000)
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--delay", type=float, default=0.02, help="seconds by which each request is answered late")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/object_store_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="half a minute: a small store, one round")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.quick:

@@ -44,8 +44,8 @@ def test_medians_by_domain_are_those_of_the_store(demo, said):
 
 def test_nearly_all_tokens_are_solved(said):
     assert said["solved"]["sampled_tokens"] == 100
-    assert said["solved"]["share"] >= 0.98
-    assert said["settled_share"] > 0.97
+    assert said["solved"]["fraction"] >= 0.98
+    assert said["settled_fraction"] > 0.97
 
 
 def test_words_go_to_stderr(demo, said):

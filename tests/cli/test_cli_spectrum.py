@@ -37,7 +37,7 @@ def test_the_whole_command(tsl, folder, columns):
     for name in ("LEARNED", "EARLY", "LATE", "UNLEARNED"):
         assert said["tokens_by_kind"][name] == np.sum(category == Category[name])
     outside = np.isin(category, [Category.EARLY, Category.LATE]).mean()
-    assert said["outside_share"]["tokens"] == pytest.approx(outside)
+    assert said["outside_fraction"]["tokens"] == pytest.approx(outside)
     assert said["comparison"]["r2"]["mean fit of mean loss"][0] > 0.999
     assert set(said["comparison"]["missing"]) == {"sigmoid", "shared pulse", "binning", "total"}
     assert said["broadening"]["error"] == [0.0] * 3  # the planted errors
@@ -45,7 +45,7 @@ def test_the_whole_command(tsl, folder, columns):
     assert said["second_events"]["noise_between_runs"] == [None] * 3
     assert 0 < said["second_events"]["noise_between_sequences"] < 1
     assert set(said["tail"]["count"]["against"]) == {"lognormal", "exponential"}
-    value, low, high = said["energy_shares"]["all pulses"][0]
+    value, low, high = said["energy_fractions"]["all pulses"][0]
     assert 0.3 < low <= value <= high <= 1
     falls = (category == Category.LEARNED) & (columns["loss_drop"] > 0)
     for code, row in enumerate(said["groups"]["domain"]):

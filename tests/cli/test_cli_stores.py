@@ -8,7 +8,7 @@ import pytest
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from tsl_jax.cli.info import missing_share
+from tsl_jax.cli.info import missing_fraction
 from tsl_jax.curves import Sigmoid
 from tsl_jax.data import sample_path
 from tsl_jax.fitting import Category, FitOptions, Status, chosen_kernel, degrees_of_freedom
@@ -33,7 +33,7 @@ def test_info_describes_losses(tsl, losses):
     assert (said["chunks"], said["shards"]) == ([16, 12], [32, 12])
     assert said["bytes"] == 150 * 12 * 2 + 150
     assert 0 < said["stored_bytes"] < 2 * said["bytes"] + 4000
-    assert said["missing"] == {"share": 30 / 1800, "sampled_tokens": 150, "sample": "all tokens"}
+    assert said["missing"] == {"fraction": 30 / 1800, "sampled_tokens": 150, "sample": "all tokens"}
     for words in (
         "title: Planted sigmoids [no run]",
         "axes: step 0 to 1000",
@@ -75,9 +75,9 @@ def test_missing_losses_are_counted_on_a_bounded_sample():
     values[::4] = np.nan
     memory = zarr.storage.MemoryStore()
     create_losses(memory, values, checkpoints={"step": np.arange(8)}, chunk_tokens=4)
-    share = missing_share(open_losses(memory))
+    share = missing_fraction(open_losses(memory))
     assert share == {
-        "share": 0.25,
+        "fraction": 0.25,
         "sampled_tokens": 64,
         "sample": "64 tokens in 16 chunks spread over the store",
     }

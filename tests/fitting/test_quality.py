@@ -17,8 +17,8 @@ from tsl_jax.fitting import fit
 # No cell of the table may hide behind the others. Without noise, of 16 checkpoints 0.7% of the curves (109 and 123 of
 # 16,384, by XLA and in C++) end just above the floor that the input's precision sets: which ones is luck of rounding.
 _UNSOLVED_PER_CELL, _UNSOLVED_WITHOUT_NOISE = 1, {"xla": 1, "native": 5}
-# Of the tests of rss and errors, which are one program.
-_CURVES = 2000
+# Of the tests of rss and errors, which are one program: as many checkpoints as `identifiable` has.
+_CURVES, _CHECKPOINTS = 2000, 128
 
 
 @pytest.mark.parametrize("row", list(quality_rows()), ids=lambda row: str(row[0][:3]))
@@ -32,7 +32,7 @@ def test_what_is_kept_of_the_search_is_what_it_finds(row):
 
 @pytest.mark.usefixtures("each_kernel")
 def test_reported_rss_is_the_rss_of_the_reported_parameters():
-    problem = sigmoids(seed=3, num_curves=_CURVES, num_checkpoints=64)
+    problem = sigmoids(seed=3, num_curves=_CURVES, num_checkpoints=_CHECKPOINTS)
     found = fit(Sigmoid(), jnp.asarray(problem.time), problem.losses)
     params = {name: np.asarray(value) for name, value in found.params.items()}
     np.testing.assert_allclose(found.rss, oracle.rss_of(problem, params), rtol=1e-3)

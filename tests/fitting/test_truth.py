@@ -1,6 +1,7 @@
 """Planted truth, an independent oracle, and what the input's precision changes."""
 
 import dataclasses
+import re
 from typing import ClassVar
 
 import jax
@@ -13,17 +14,18 @@ from tests.fitting.planted import (
     AXIS,
     CHECKPOINTS,
     CURVES,
+    ONE_START,
+    SIGMOID,
     assert_same_minimum,
     clean,
     fitter,
     noisy,
-    same_bits,
     scipy_fit,
     sigmoid,
     truth,
 )
 from tests.tolerances import RECOVERY, RSS
-from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status
+from tsl_jax import Family, Hyperbola, Parameter, PowerLaw, Sigmoid, Status, fit
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 
@@ -95,12 +97,7 @@ class Gompertz(Family):
     """``final_loss + loss_drop · (1 - exp(-exp(-sharpness · (u - u_learn))))``: a user's own family."""
 
     name: ClassVar[str] = "gompertz"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("learning_time", "axis"),
-        Parameter("sharpness", "1/u"),
-        Parameter("loss_drop", "nat"),
-        Parameter("final_loss", "nat"),
-    )
+    parameters: ClassVar[tuple[Parameter, ...]] = Sigmoid.parameters
     event: ClassVar[str | None] = "learning_time"
 
     def shape(self, x, theta):
@@ -164,8 +161,12 @@ def test_half_precision_losses_are_computed_in_float32():
     assert found.rss.dtype == np.float32
     expected = fitter()(halves.astype(np.float32))
     assert_same_minimum(found, expected)
-    if jax.__version_info__ < (0, 11):  # later ones round the two programs differently
-        assert same_bits(found, expected)
+    # The bits depend on how XLA rounds the two programs; that float16 is moved and no more does not.
+    program = str(jax.make_jaxpr(lambda losses: fit(SIGMOID, AXIS, losses, options=ONE_START))(halves))
+    steps = [line.split(" = ") for line in program.splitlines() if " = " in line]
+    assert len(steps) > 100
+    of_halves = {re.match(r"\w+", step)[0] for result, step in steps if "f16[" in result}
+    assert of_halves <= {"jit", "pad", "reshape", "transpose", "convert_element_type"}
 
 
 def test_a_large_constant_below_the_losses_does_not_hide_the_event():

@@ -12,13 +12,19 @@ from tsl_jax.fitting.whitening import LEAST_STEP, event_gain, second_gain
 CHECKPOINTS, CURVES = 20, 6
 
 
-@pytest.mark.parametrize("gaps", [False, True])
-def test_whitened_sums_are_those_of_the_inverse_covariance(gaps):
-    rng = np.random.default_rng(0)
+def drawn(seed, gaps):
+    """Random numbers, the noise of each checkpoint, its correlation with the next one's, and roots of weights."""
+    rng = np.random.default_rng(seed)
     std, rho = rng.uniform(0.5, 2, CHECKPOINTS), rng.uniform(0.2, 0.9, CHECKPOINTS)
     root = rng.uniform(0.5, 1.5, (CHECKPOINTS, CURVES))
     if gaps:
         root[rng.uniform(size=root.shape) < 0.3] = 0
+    return rng, std, rho, root
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_whitened_sums_are_those_of_the_inverse_covariance(gaps):
+    rng, std, rho, root = drawn(0, gaps)
     losses, residuals = root * rng.normal(2, 1, root.shape), root * rng.normal(0, 0.2, root.shape)
     nothing = jnp.zeros(CURVES)
     one = jnp.ones(CURVES)
@@ -45,11 +51,7 @@ def test_whitened_sums_are_those_of_the_inverse_covariance(gaps):
 
 @pytest.mark.parametrize("gaps", [False, True])
 def test_a_step_beside_a_curve_is_judged_by_the_inverse_covariance(gaps):
-    rng = np.random.default_rng(1)
-    std, rho = rng.uniform(0.5, 2, CHECKPOINTS), rng.uniform(0.2, 0.9, CHECKPOINTS)
-    root = rng.uniform(0.5, 1.5, (CHECKPOINTS, CURVES))
-    if gaps:
-        root[rng.uniform(size=root.shape) < 0.3] = 0
+    rng, std, rho, root = drawn(1, gaps)
     after = np.arange(CHECKPOINTS)[:, None] > rng.integers(5, 15, CURVES)
     losses = root * (rng.normal(0, 0.2, root.shape) + 0.5 * after)
     columns = np.linalg.qr(np.moveaxis(root * rng.normal(0, 1, (3, *root.shape)), (0, 2), (2, 0)))[0]

@@ -17,6 +17,7 @@ from tsl_jax.store import ChangedError, Layout, UnfinishedLosses, import_losses,
 from tsl_jax.store.weights import write_weights
 
 TOKENS, STEPS = 30, (1, 2, 4)
+ONE_SHARD = {"chunk_tokens": 4, "shard_tokens": 8, "memory": 2 * 8 * len(STEPS) * 4}
 
 
 def make_input(folder: Path) -> None:
@@ -52,16 +53,20 @@ def other_fits(folder, out):
     fit(folder, out, None, options={"max_steps": 1})
 
 
-def rewrite(folder, out, told):
-    """Columns as rows, in blocks of one shard."""
+def _telling(told):
+    """Tells of each block of losses that is recorded."""
 
     def record(self, done, real=UnfinishedLosses.record):
         real(self, done)
         told()
 
-    layout = {"chunk_tokens": 4, "shard_tokens": 8, "memory": 2 * 8 * len(STEPS) * 4}
-    with mock.patch.object(UnfinishedLosses, "record", record):
-        rechunk(folder / "columns.zarr", out, **layout)
+    return mock.patch.object(UnfinishedLosses, "record", record)
+
+
+def rewrite(folder, out, told):
+    """Columns as rows, in blocks of one shard."""
+    with _telling(told):
+        rechunk(folder / "columns.zarr", out, **ONE_SHARD)
 
 
 class _Evaluator:
@@ -79,14 +84,8 @@ class _Evaluator:
 
 def bring_in(folder, out, told):
     """A compressed file of each checkpoint as rows, in blocks of one shard."""
-
-    def record(self, done, real=UnfinishedLosses.record):
-        real(self, done)
-        told()
-
-    layout = {"chunk_tokens": 4, "shard_tokens": 8, "memory": 2 * 8 * len(STEPS) * 4}
-    with mock.patch.object(UnfinishedLosses, "record", record):
-        import_losses(folder / "checkpoints", out, **layout)
+    with _telling(told):
+        import_losses(folder / "checkpoints", out, **ONE_SHARD)
 
 
 def collect(folder, out, told):

@@ -110,6 +110,13 @@ def test_workers_may_be_killed(client, many, tmp_path):
     assert killed
 
 
+def drive(script, text, client, *arguments):
+    """Exit code of a driver in a process of its own."""
+    script.write_text(text)
+    command = [sys.executable, script, client.scheduler.address, *arguments]
+    return subprocess.run([*map(str, command)], env=with_path(), timeout=300).returncode
+
+
 DRIVER = """
 import os, signal, sys
 from distributed import Client
@@ -128,19 +135,8 @@ if __name__ == "__main__":
 
 def test_the_driver_may_be_killed(client, many, tmp_path):
     job, truth = many
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
-    command = [
-        sys.executable,
-        str(script),
-        client.scheduler.address,
-        job.source,
-        str(tmp_path / "fits"),
-        str(job.tokens),
-    ]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, timeout=300)
-    assert done.returncode == -signal.SIGKILL
+    code = drive(tmp_path / "driver.py", DRIVER, client, job.source, tmp_path / "fits", job.tokens)
+    assert code == -signal.SIGKILL
     first = open_fits(tmp_path / "fits").ledger.states
     assert first.any()
     summary = job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
@@ -271,17 +267,7 @@ if __name__ == "__main__":
 
 def test_the_driver_starts_no_device(client, tmp_path):
     Job(str(tmp_path / "losses.zarr")).write()
-    script = tmp_path / "driver.py"
-    script.write_text(NO_DEVICE)
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
-    command = [
-        sys.executable,
-        str(script),
-        client.scheduler.address,
-        str(tmp_path / "losses.zarr"),
-        str(tmp_path / "f"),
-    ]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, timeout=300)
+    assert drive(tmp_path / "driver.py", NO_DEVICE, client, tmp_path / "losses.zarr", tmp_path / "f") == 0
 
 
 def test_a_worker_that_stops_does_not_hold_the_run_and_counts_nothing_later(client, many, tmp_path):

@@ -109,8 +109,8 @@ def test_errors_and_second_events_have_bands(tmp_path):
     assert 1 < float(found.low.broadening.ratio) <= float(broad.ratio) <= float(found.high.broadening.ratio)
     part = found.value.second
     assert float(part.tokens) == pytest.approx(0.1)
-    assert float(part.share) == pytest.approx(1, abs=0.1)
-    assert float(found.low.second.share) < float(part.share) < float(found.high.second.share)
+    assert float(part.fraction) == pytest.approx(1, abs=0.1)
+    assert float(found.low.second.fraction) < float(part.fraction) < float(found.high.second.fraction)
     assert np.isnan(part.between_runs)
 
 

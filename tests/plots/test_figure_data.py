@@ -43,7 +43,7 @@ def test_learning_times_are_histograms_by_domain(stores):
         times = np.sort(truth.learning_time[rows & learned & falls])
         near = times[(len(times) - 1) // 2 : len(times) // 2 + 1] * [[0.98], [1.02]]
         assert near.min() <= group.median <= near.max()
-        np.testing.assert_allclose(data.share(group.falling, group).sum() * rows.sum(), len(times))
+        np.testing.assert_allclose(data.fraction(group.falling, group).sum() * rows.sum(), len(times))
 
 
 def test_tokens_of_pending_blocks_are_not_counted(tmp_path, write):

@@ -17,7 +17,7 @@ def bump(centre, width=1.0):
 def test_shares_of_all_parts_add_up():
     parts = [0.3 * bump(2), -0.1 * bump(4), 0.2 * bump(5, 0.5)]
     gap = np.sum(parts, axis=0)
-    shares = [float(second_events(GRID, STEP, gap, part, 0 * gap, 0.1).share) for part in parts]
+    shares = [float(second_events(GRID, STEP, gap, part, 0 * gap, 0.1).fraction) for part in parts]
     assert sum(shares) == pytest.approx(1, abs=1e-4)
     assert len({round(share, 3) for share in shares}) == 3
     found = second_events(GRID, STEP, gap, parts[0], gap - parts[0], 0.1)
@@ -28,7 +28,7 @@ def test_the_missing_derivative_is_that_of_the_gap():
     found = second_events(GRID, STEP, bump(3.5, 2.0), 0 * U, 0 * U, 0.0, bandwidth=0.05)
     expected = -1 / (2 * np.cosh((GRID.centres - 3.5) / 2) ** 2)
     np.testing.assert_allclose(found.missing, expected, atol=0.01)
-    assert float(found.share) == 0
+    assert float(found.fraction) == 0
 
 
 def test_noise_between_runs_is_that_of_one_run():
@@ -49,5 +49,5 @@ def test_noise_between_runs_is_that_of_one_run():
 
 def test_nothing_missing_has_no_shares_and_no_other_run_no_noise():
     found = second_events(GRID, STEP, 0 * U, 0 * U, 0 * U, 0.0)
-    assert np.isnan(found.share)
+    assert np.isnan(found.fraction)
     assert np.isnan(found.between_runs)

@@ -71,7 +71,7 @@ def test_sums_against_every_token_on_its_own(grid):
     np.testing.assert_allclose(moments.level, curves(planted, [grid.edges[-1]]).sum(), rtol=1e-5)
     assert float(moments.tokens) == len(planted)
     early, late = (planted.category == name for name in (Category.EARLY, Category.LATE))
-    by_count, by_drop = moments.outside_shares
+    by_count, by_drop = moments.outside_fractions
     np.testing.assert_allclose(by_count, [np.mean(rows[event]) for rows in (early, late)], rtol=1e-5)
     visible = np.abs(drops)
     np.testing.assert_allclose(by_drop, [visible[rows].sum() / visible.sum() for rows in (early, late)], rtol=1e-4)

@@ -65,7 +65,7 @@ def test_the_lower_cut_is_where_the_law_begins():
     assert 33 < float(tail.lower) < 60
     assert abs(float(tail.exponent) - 3) < 4 * float(tail.stderr)
     assert float(tail.distance) < 0.03
-    assert float(tail.share) == pytest.approx(0.4, abs=0.1)
+    assert float(tail.fraction) == pytest.approx(0.4, abs=0.1)
 
 
 @GRIDS

@@ -174,11 +174,12 @@ def test_xarray_opens_it_with_coordinates(tmp_path):
         assert data.attrs["family"] == "sigmoid"
 
 
-SMALL = {"parameters": {"learning_time": "axis"}, "layout": Layout(5, 10, 30)}
+#: Two blocks, of two shards and of one.
+SMALL = {"parameters": {"learning_time": "axis"}, "layout": Layout(5, 10, 20)}
 
 
 def test_a_kill_at_any_write_changes_no_byte(tmp_path, kill_at):
-    losses = make_losses(tmp_path / "losses.zarr")
+    losses = make_losses(tmp_path / "losses.zarr", num_tokens=28)
     count = kill_at(tmp_path / "whole", 0)
     fit_all(losses, tmp_path / "whole", **SMALL)
     whole, writes = tree(tmp_path / "whole"), count()
@@ -195,7 +196,7 @@ def test_a_kill_at_any_write_changes_no_byte(tmp_path, kill_at):
 
 def test_a_kill_while_fits_are_replaced_leaves_the_old_or_the_new(tmp_path, kill_at):
     """Until the old ones are gone the store says that they were begun otherwise; none counts as new."""
-    losses = make_losses(tmp_path / "losses.zarr")
+    losses = make_losses(tmp_path / "losses.zarr", num_tokens=28)
     fit_all(losses, tmp_path / "whole", **SMALL)
     fit_all(losses, tmp_path / "old", **SMALL, options={"max_steps": 1})
     whole, refused = tree(tmp_path / "whole"), []

@@ -37,7 +37,7 @@ def bench(
         Path | None,
         typer.Option(help="Where the temporary folder is made: on the disk to measure.", show_default="the system's"),
     ] = None,
-    kernel: given.Kernel = given.KernelName.auto,
+    kernel: given.Kernel = "auto",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -54,7 +54,7 @@ def bench(
 
         where = chosen_devices(devices)
         arguments = {"axis": axis, "checkpoints": checkpoints, "seconds": seconds, "devices": where, "folder": folder}
-        arguments |= {"kernel": kernel.value}
+        arguments |= {"kernel": kernel}
         found = measure_speed(losses, **arguments)
         _print(output_console(), found)
         if as_json:

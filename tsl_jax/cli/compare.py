@@ -1,7 +1,7 @@
 """`tsl compare`: what of a token repeats in other training runs, and fits of several runs combined."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,12 +9,10 @@ from .compare_words import print_comparison
 from .component_files import check_components_file, read_components, write_components
 from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, switch, unless_given
+from .output_files import write_picture
 from .progress import lines
 from .streams import output_console, say
 from .workers import Scheduler, Workers, using_workers
-
-if TYPE_CHECKING:
-    from ..runs import RunComparison
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -112,9 +110,9 @@ def compare(
             said["components_written"] = str(write)
             say(console, f"Written: {write}", "green")
         if picture is not None:
-            _draw(found, picture)
-            said["picture"] = str(picture)
-            say(console, f"Written: {picture}", "green")
+            from ..plots import draw_run_comparison, run_comparison_data
+
+            write_picture(draw_run_comparison(run_comparison_data(found)), picture, said)
         if out is not None:
             progress = lines("combine")
             options |= {"overwrite": overwrite, "deep": deep}
@@ -132,9 +130,3 @@ def _check_picture(picture: Path) -> None:
         )
     if not picture.parent.is_dir():
         raise typer.BadParameter(f"no such folder: {picture.parent}", param_hint="--picture")
-
-
-def _draw(found: "RunComparison", picture: Path) -> None:
-    from ..plots import draw_run_comparison, run_comparison_data, save
-
-    save(draw_run_comparison(run_comparison_data(found)), picture)

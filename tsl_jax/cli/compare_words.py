@@ -115,12 +115,12 @@ def _coverages(found: "RunComparison", compared: "list[ParameterComparison]") ->
         table.add_row(
             one.parameter,
             one.events,
-            _shares(one.coverage),
-            _shares(one.coverage_by_error),
-            _shares(one.coverage_by_time),
-            _shares(one.coverage_between_runs),
-            _shares(one.coverage_between_runs_by_error),
-            _shares(one.coverage_between_runs_by_time),
+            _fractions(one.coverage),
+            _fractions(one.coverage_by_error),
+            _fractions(one.coverage_by_time),
+            _fractions(one.coverage_between_runs),
+            _fractions(one.coverage_between_runs_by_error),
+            _fractions(one.coverage_between_runs_by_time),
             component_words(found.components.find(one.parameter, one.events)),
         )
     return table
@@ -154,8 +154,8 @@ def _by_sharpness(found: "RunComparison") -> "Table":
             f"{one.rank_correlation:.3f}",
             f"{one.run_std:.3g}",
             f"{one.typical_error:.3g}",
-            _shares((one.coverage,)),
-            _shares((one.coverage_between_runs,)),
+            _fractions((one.coverage,)),
+            _fractions((one.coverage_between_runs,)),
         )
     return table
 
@@ -169,13 +169,13 @@ def _by_pair(found: "RunComparison") -> "Table":
         cells = []
         for each in pair.parameters:
             if each.events != "rising":
-                shares = _shares((each.coverage[1], each.coverage_between_runs[1]))
-                cells.append(f"{each.rank_correlation:.3f} {shares}")
+                fractions = _fractions((each.coverage[1], each.coverage_between_runs[1]))
+                cells.append(f"{each.rank_correlation:.3f} {fractions}")
         table.add_row(f"{found.names[one]}, {found.names[two]}", *cells)
     return table
 
 
-def _shares(values: tuple[float, ...]) -> str:
+def _fractions(values: tuple[float, ...]) -> str:
     """Shares in percent; NaN is a dash."""
     return " ".join("-" if math.isnan(value) else f"{100 * value:.0f}" for value in values)
 

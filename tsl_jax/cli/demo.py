@@ -82,9 +82,9 @@ def describe(summary: "FitSummary", fits: "FitStore", solved: "Solved") -> dict[
     return summary.as_dict() | {
         "axis": fits.axis_name,
         "median_learning_time": median_learning_times(fits),
-        "settled_share": settled / summary.tokens,
+        "settled_fraction": settled / summary.tokens,
         "solved": {
-            "share": solved.share,
+            "fraction": solved.fraction,
             "sampled_tokens": solved.sampled,
             "meaning": f"rss within {WITHIN:.0%} of SciPy's best of {solved.starts} starts",
             "seconds": solved.seconds,
@@ -110,10 +110,10 @@ def median_learning_times(fits: "FitStore") -> dict[str, float]:
 def _print(console: "Console", said: dict[str, Any]) -> None:
     medians = ", ".join(f"{name} {time:.0f}" for name, time in said["median_learning_time"].items())
     say(console, f"Median learning time (training step; LEARNED, loss falls): {medians}")
-    say(console, f"Settled (CONVERGED or AT_BOUND): {said['settled_share']:.2%} of all tokens")
+    say(console, f"Settled (CONVERGED or AT_BOUND): {said['settled_fraction']:.2%} of all tokens")
     solved = said["solved"]
     say(
         console,
-        f"Solved ({solved['meaning']}): {solved['share']:.1%} of {solved['sampled_tokens']} random tokens",
+        f"Solved ({solved['meaning']}): {solved['fraction']:.1%} of {solved['sampled_tokens']} random tokens",
     )
     say(console, "Written: " + ", ".join([said["fits"], *said["pictures"]]), "green")

@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 def fit(
     losses: given.Losses,
     fits: given.Fits,
-    family: given.Curve = given.FamilyName.sigmoid,
+    family: given.Curve = "sigmoid",
     scale: given.Scale = None,
     axis: given.Axis = "step",
     min_plateau: given.MinPlateau = 0.0,
     max_plateau_ratio: given.MaxPlateauRatio = None,
     noise: given.Noise = "estimate",
-    event_test: given.EventTest = given.EventTestName.f_test,
+    event_test: given.EventTest = "f_test",
     significance: given.Significance = 0.01,
     huber_threshold: given.HuberThreshold = None,
     max_steps: given.MaxSteps = 128,
     starts: given.Starts = 2,
     tolerance: given.Tolerance = None,
     block_size: given.BlockSize = None,
-    kernel: given.Kernel = given.KernelName.auto,
+    kernel: given.Kernel = "auto",
     memory: given.Memory = None,
     devices: given.Devices = None,
-    on_bad_chunk: given.OnBadChunk = given.BadChunkAction.stop,
-    missing_chunks: given.MissingChunks = given.MissingChunksAction.refuse,
+    on_bad_chunk: given.OnBadChunk = "stop",
+    missing_chunks: given.MissingChunks = "refuse",
     deep: given.Deep = False,
     overwrite: given.Overwrite = False,
     workers: Workers = None,
@@ -63,28 +63,28 @@ def fit(
     with reporting(as_json, debug):
         from ..jobs import fit_store
 
-        chosen = _family(family.value, scale.value if scale else None)
+        chosen = _family(family, scale)
         options = _options(
             min_plateau=min_plateau,
             max_plateau_ratio=max_plateau_ratio,
             noise="independent" if noise == "independent" else "correlated",
-            event_test=event_test.value,
+            event_test=event_test,
             significance=significance,
             huber_threshold=huber_threshold,
             max_steps=max_steps,
             starts=starts,
             tolerance=tolerance,
             block_size=block_size,
-            kernel=kernel.value,
+            kernel=kernel,
         )
         arguments = {"axis": axis, "options": options, "memory": memory, "overwrite": overwrite, "deep": deep}
-        arguments |= {"on_bad_chunk": on_bad_chunk.value, "missing_chunks": missing_chunks.value}
+        arguments |= {"on_bad_chunk": on_bad_chunk, "missing_chunks": missing_chunks}
         arguments |= {"mixed_hardware": mixed_hardware}
         arguments |= _arguments(devices, (workers, scheduler) != (None, None), noise, part, of)
         with using_workers(workers, scheduler) as client, showing_progress() as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show, client=client)
         print_summary(output_console(), summary)
-        warn_of_slow_fits(summary, asked=kernel.value)
+        warn_of_slow_fits(summary, asked=kernel)
         say(output_console(), f"Fits: {fits}")
         if as_json:
             _write(summary, losses=losses, fits=fits, family=chosen.name, scale=chosen.scale, axis=axis)

@@ -1,57 +1,15 @@
 """The options of `tsl fit`: what each may be, its panel and its help. Their defaults stand at the command."""
 
-import enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from . import parsing
 
-
-class FamilyName(enum.StrEnum):
-    """`tsl_jax.FAMILIES`, without importing it."""
-
-    sigmoid = "sigmoid"
-    hyperbola = "hyperbola"
-    power_law = "power_law"
-
-
-class ScaleName(enum.StrEnum):
-    """Coordinates in which a curve is fitted."""
-
-    log = "log"
-    linear = "linear"
-
-
-class EventTestName(enum.StrEnum):
-    """Tests of a sigmoid against a constant."""
-
-    f_test = "f_test"
-    bic = "bic"
-
-
-class KernelName(enum.StrEnum):
-    """Programs that fit."""
-
-    auto = "auto"
-    native = "native"
-    xla = "xla"
-
-
-class BadChunkAction(enum.StrEnum):
-    """What a chunk that cannot be read does."""
-
-    stop = "stop"
-    skip = "skip"
-
-
-class MissingChunksAction(enum.StrEnum):
-    """What a chunk is that is not stored."""
-
-    refuse = "refuse"
-    as_nan = "as-nan"
-    as_fill = "as-fill"
-
+#: Coordinates in which a curve is fitted.
+ScaleName = Literal["log", "linear"]
+#: What a chunk is that is not stored.
+MissingChunksAction = Literal["refuse", "as-nan", "as-fill"]
 
 _CURVE, _TEST, _SOLVER, _RUN = "Curve", "Errors, and category of sigmoids", "Solver", "Run"
 
@@ -73,7 +31,7 @@ Fits = Annotated[
         metavar="FITS", help="Fit store to write or to go on with: a directory or a URL.", show_default=False
     ),
 ]
-Curve = Annotated[FamilyName, _option(_CURVE, "Curve to fit to every token.")]
+Curve = Annotated[Literal["sigmoid", "hyperbola", "power_law"], _option(_CURVE, "Curve to fit to every token.")]
 Scale = Annotated[
     ScaleName | None,
     _option(
@@ -97,7 +55,9 @@ MaxPlateauRatio = Annotated[
         show_default="none",
     ),
 ]
-EventTest = Annotated[EventTestName, _option(_TEST, "How a sigmoid is tested against a constant: an F test, or BIC.")]
+EventTest = Annotated[
+    Literal["f_test", "bic"], _option(_TEST, "How a sigmoid is tested against a constant: an F test, or BIC.")
+]
 Significance = Annotated[float, _option(_TEST, "Level of the F test: probability of calling white noise an event.")]
 HuberThreshold = Annotated[
     float | None,
@@ -133,7 +93,7 @@ BlockSize = Annotated[
     int | None, _option(_SOLVER, "Tokens fitted together on a device.", show_default="picked for the device")
 ]
 Kernel = Annotated[
-    KernelName,
+    Literal["auto", "native", "xla"],
     _option(
         _SOLVER,
         "What fits: native, in C++ for CPUs and NVIDIA's GPUs, built the first time it is used; xla, on any device; "
@@ -152,7 +112,7 @@ Memory = Annotated[
 ]
 Devices = Annotated[int | None, _option(_RUN, "How many of the local devices to use.", show_default="all")]
 OnBadChunk = Annotated[
-    BadChunkAction,
+    Literal["stop", "skip"],
     _option(_RUN, "At a chunk of the losses that cannot be read: stop, or skip its tokens and end with code 3."),
 ]
 MissingChunks = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from ..pace import duration
 from .console import Debug, Json, reporting, write_json
-from .fit_options import MissingChunks, MissingChunksAction
+from .fit_options import MissingChunks
 from .options import argument, switch, unless_given
 from .progress import lines
 from .rechunk import ChunkTokens, LossDtype, LossMemory, ShardTokens
@@ -63,7 +63,7 @@ def import_losses(
     chunk_tokens: ChunkTokens = None,
     shard_tokens: ShardTokens = None,
     memory: LossMemory = "256MiB",
-    missing_chunks: MissingChunks = MissingChunksAction.refuse,
+    missing_chunks: MissingChunks = "refuse",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -79,8 +79,8 @@ def import_losses(
         from ..store.importing import import_or_find
 
         begun = time.perf_counter()
-        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks.value}
-        how |= {"dtype": dtype and dtype.value, "memory": memory, "progress": lines("import")}
+        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
+        how |= {"dtype": dtype, "memory": memory, "progress": lines("import")}
         source = sources[0] if len(sources) == 1 else sources
         made, written, found = import_or_find(
             source, out, given=(steps, tokens, None), wanted=(array, transpose), **how

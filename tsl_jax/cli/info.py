@@ -47,7 +47,7 @@ def describe_losses(store: "LossStore") -> dict[str, Any]:
         "token_coordinates": _dtypes(store.token_coordinates),
         "dtype": str(store.losses.dtype),
         **_layout(store.losses, [store.losses, *store.token_coordinates.values()]),
-        "missing": missing_share(store),
+        "missing": missing_fraction(store),
     }
 
 
@@ -98,14 +98,14 @@ def describe_fits(store: "FitStore") -> dict[str, Any]:
     }
 
 
-def missing_share(store: "LossStore") -> dict[str, Any]:
+def missing_fraction(store: "LossStore") -> dict[str, Any]:
     """Share of losses that are NaN, in a sample: the first tokens of chunks spread evenly over the store."""
     import numpy as np
 
     from ..store import ChunkError
 
     if not store.losses.size:
-        return {"share": None, "sampled_tokens": 0, "sample": "no losses"}
+        return {"fraction": None, "sampled_tokens": 0, "sample": "no losses"}
     chunks = -(-store.num_tokens // store.chunk_tokens)
     places = np.unique(np.linspace(0, chunks - 1, min(chunks, _SAMPLED_PLACES)).astype(int))
     rows = max(1, min(store.chunk_tokens, _SAMPLED_LOSSES // (len(places) * store.num_checkpoints)))
@@ -114,12 +114,12 @@ def missing_share(store: "LossStore") -> dict[str, Any]:
         try:
             losses = store.read(slice(int(place) * store.chunk_tokens, int(place) * store.chunk_tokens + rows))
         except ChunkError as error:
-            return {"share": None, "sampled_tokens": 0, "sample": f"{error.bad}; tsl validate looks at all"}
+            return {"fraction": None, "sampled_tokens": 0, "sample": f"{error.bad}; tsl validate looks at all"}
         missing += int(np.isnan(losses).sum())
         tokens += len(losses)
     whole = tokens == store.num_tokens
     sample = "all tokens" if whole else f"{tokens} tokens in {len(places)} chunks spread over the store"
-    return {"share": missing / (tokens * store.num_checkpoints), "sampled_tokens": tokens, "sample": sample}
+    return {"fraction": missing / (tokens * store.num_checkpoints), "sampled_tokens": tokens, "sample": sample}
 
 
 def _title(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _lines(name: str, value: Any) -> list[str]:
             for key, row in value.items()
         ]
     if name == "missing":
-        fraction = "unknown" if value["share"] is None else f"{100 * value['share']:.3g}%"
+        fraction = "unknown" if value["fraction"] is None else f"{100 * value['fraction']:.3g}%"
         return [f"{fraction} of the losses (sample: {value['sample']})"]
     if value is None and name in ("learned_falling", "learned_rising", "second_events", "noise_correlation"):
         return []

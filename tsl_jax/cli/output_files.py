@@ -3,6 +3,12 @@
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .streams import output_console, say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class OutputFileError(ValueError):
@@ -19,6 +25,15 @@ def check_picture(path: Path | None, option: str = "--picture") -> None:
         from ..plots.style import picture_endings
 
         check_file(path, picture_endings(), option)
+
+
+def write_picture(figure: "Figure", path: Path, said: dict[str, Any]) -> None:
+    """Write a figure, say where, and note the file in what is said as JSON."""
+    from ..plots.style import save
+
+    save(figure, path)
+    say(output_console(), f"Written: {path}", "green")
+    said["picture"] = str(path)
 
 
 def check_file(path: Path, endings: Collection[str], option: str) -> None:

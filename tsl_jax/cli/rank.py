@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from .console import Debug, Json, reporting, write_json
 from .like import Like, SizeOption, parameters, prior_of
 from .options import argument, needed, picture_of, unless_given
-from .output_files import check_picture
+from .output_files import check_picture, write_picture
 from .runs import (
     RUN_HELP,
     LossColumn,
@@ -69,11 +69,8 @@ def rank(
         _print(said)
         if picture is not None:
             from ..plots.rank import draw_rank, rank_data
-            from ..plots.style import save
 
-            save(draw_rank(rank_data(short_names(runs), found)), picture)
-            say(output_console(), f"Written: {picture}", "green")
-            said["picture"] = str(picture)
+            write_picture(draw_rank(rank_data(short_names(runs), found)), picture, said)
         if as_json:
             write_json(said)
 

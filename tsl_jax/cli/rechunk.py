@@ -1,28 +1,20 @@
 """`tsl rechunk`: losses of any layout as whole trajectories, which fits are read from fast."""
 
-import enum
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..pace import duration
 from . import parsing
 from .console import Debug, Json, reporting, write_json
-from .fit_options import MissingChunks, MissingChunksAction
+from .fit_options import MissingChunks
 from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
 
-
-class LossDtype(enum.StrEnum):
-    """Dtypes that losses may have on disk."""
-
-    float16 = enum.auto()
-    float32 = enum.auto()
-    float64 = enum.auto()
-
-
+#: Dtypes that losses may have on disk.
+LossDtype = Literal["float16", "float32", "float64"]
 ChunkTokens = Annotated[int | None, unless_given("as many as take 1 MiB", "Tokens in a chunk.", min=1)]
 ShardTokens = Annotated[int | None, unless_given("32 MiB", "Tokens in a shard, a multiple of those in a chunk.", min=1)]
 LossMemory = Annotated[
@@ -48,7 +40,7 @@ def rechunk(
     chunk_tokens: ChunkTokens = None,
     shard_tokens: ShardTokens = None,
     memory: LossMemory = "256MiB",
-    missing_chunks: MissingChunks = MissingChunksAction.refuse,
+    missing_chunks: MissingChunks = "refuse",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -63,8 +55,8 @@ def rechunk(
         from ..store.rechunking import rechunk_or_find
 
         begun = time.perf_counter()
-        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks.value}
-        how |= {"dtype": dtype and dtype.value, "memory": memory, "progress": lines("rechunk")}
+        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
+        how |= {"dtype": dtype, "memory": memory, "progress": lines("rechunk")}
         made, written = rechunk_or_find(source, target, **how)
         seconds = time.perf_counter() - begun
         console = output_console()

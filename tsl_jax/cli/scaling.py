@@ -7,7 +7,7 @@ import typer
 
 from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, unless_given
-from .output_files import check_picture
+from .output_files import check_picture, write_picture
 from .runs import LossColumn, by_option
 from .streams import output_console, say, warn
 
@@ -85,11 +85,8 @@ def scaling(
         _print(said)
         if picture is not None:
             from ..plots.scaling import draw_scaling, scaling_data
-            from ..plots.style import save
 
-            save(draw_scaling(scaling_data(*rows[:3], found, budget or [])), picture)
-            say(output_console(), f"Written: {picture}", "green")
-            said["picture"] = str(picture)
+            write_picture(draw_scaling(scaling_data(*rows[:3], found, budget or [])), picture, said)
         if as_json:
             write_json(said)
 

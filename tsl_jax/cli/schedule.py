@@ -7,7 +7,7 @@ import typer
 
 from .console import Debug, Json, reporting, write_json
 from .options import argument, needed, picture_of, unless_given
-from .output_files import check_file, check_picture
+from .output_files import check_file, check_picture, write_picture
 from .runs import (
     RUN_HELP,
     LossColumn,
@@ -117,11 +117,8 @@ def schedule(
             said["out"] = str(out)
         if picture is not None:
             from ..plots.schedule import draw_schedule, schedule_data
-            from ..plots.style import save
 
-            save(draw_schedule(schedule_data(found)), picture)
-            say(output_console(), f"Written: {picture}", "green")
-            said["picture"] = str(picture)
+            write_picture(draw_schedule(schedule_data(found)), picture, said)
         if as_json:
             write_json(said)
 

@@ -1,8 +1,7 @@
 """`tsl simulate`: data whose truth is known, to try the other commands on."""
 
-import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,23 +13,9 @@ from .progress import lines
 from .streams import output_console, say
 
 
-class System(enum.StrEnum):
-    """What can be simulated."""
-
-    losses = enum.auto()
-    student = enum.auto()
-
-
-class Optimizer(enum.StrEnum):
-    """Of the student."""
-
-    sgd = enum.auto()
-    adam = enum.auto()
-
-
 def simulate(
     system: Annotated[
-        System,
+        Literal["losses", "student"],
         argument(
             None,
             "losses: a loss store of tokens with planted sigmoids; student: the loss curve of a softmax student.",
@@ -39,14 +24,14 @@ def simulate(
     out: Annotated[str, argument("OUT", "A loss store for losses, a CSV file for student.")],
     tokens: Annotated[int, typer.Option(help="losses: how many tokens, any number.")] = 100_000,
     checkpoints: Annotated[int, typer.Option(help="losses: how many, in geometric spacing.")] = 64,
-    scale: Annotated[ScaleName, typer.Option(help="losses: sigmoids in ln(step) or in steps.")] = ScaleName.log,
+    scale: Annotated[ScaleName, typer.Option(help="losses: sigmoids in ln(step) or in steps.")] = "log",
     noise: Annotated[
         str, typer.Option(metavar="LOW:HIGH", help="losses: noise as a share of each token's drop, log-uniform.")
     ] = "0.01:0.1",
     missing: Annotated[float, typer.Option(help="losses: share of missing losses, 0 to 1.")] = 0.0,
     temperature: Annotated[float, typer.Option(help="student: of the teacher.")] = 0.01,
     rate: Annotated[float, typer.Option(help="student: learning rate.")] = 10.0,
-    optimizer: Annotated[Optimizer, typer.Option(help="student: which.")] = Optimizer.sgd,
+    optimizer: Annotated[Literal["sgd", "adam"], typer.Option(help="student: which.")] = "sgd",
     steps: Annotated[int, typer.Option(help="Last step, of both.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the random numbers, 0 or above.")] = 0,
     overwrite: Annotated[bool, switch("--overwrite", "Replace OUT if it is there; off by default.")] = False,
@@ -63,11 +48,11 @@ def simulate(
     """
     noise_range = parse_range(noise)
     with reporting(as_json, debug):
-        if system is System.losses:
-            law = {"scale": scale.value, "noise": noise_range, "missing": missing}
+        if system == "losses":
+            law = {"scale": scale, "noise": noise_range, "missing": missing}
             said = _losses(out, tokens, checkpoints, steps, law, seed, overwrite)
         else:
-            said = _student(Path(out), temperature, rate, optimizer.value, steps, seed, overwrite)
+            said = _student(Path(out), temperature, rate, optimizer, steps, seed, overwrite)
         said = {"out": out, "seed": seed} | said
         say(output_console(), f"Written: {out}, {said['what']}", "green")
         if as_json:

@@ -31,7 +31,7 @@ class Solved:
     seconds: float
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Share of the sampled tokens that are solved; NaN without a sample."""
         return self.solved / self.sampled if self.sampled else float("nan")
 

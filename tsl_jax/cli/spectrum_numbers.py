@@ -26,7 +26,7 @@ def describe(analysis: "Analysis") -> dict[str, Any]:
         "resample_groups": analysis.resamples,
         "tokens": sum(tokens.values()),
         "tokens_by_kind": tokens,
-        "outside_share": {
+        "outside_fraction": {
             "tokens": outside / counted if counted else None,
             "visible_drop": _banded(analysis, lambda c: c.outside),
         },
@@ -44,7 +44,7 @@ def describe(analysis: "Analysis") -> dict[str, Any]:
         "comparison": _comparison(analysis),
         "second_events": _second_events(analysis),
         "binning_bound": {"loss": float(analysis.bound.loss), "slope": float(analysis.bound.slope)},
-        "energy_shares": {
+        "energy_fractions": {
             name: [_banded(analysis, lambda c, name=name, i=i: c.modes[name].energy[i]) for i in range(4)]
             for name in analysis.curves.value.modes
         },
@@ -62,7 +62,7 @@ def _tails(analysis: "Analysis") -> dict[str, Any]:
             "lower": float(tail.lower),
             "upper": float(tail.upper),
             "events": float(tail.events),
-            "share": float(tail.share),
+            "fraction": float(tail.fraction),
             "ks_distance": float(tail.distance),
         }
     result["count"]["goodness_p"] = analysis.goodness
@@ -103,8 +103,8 @@ def _second_events(analysis: "Analysis") -> dict[str, Any] | None:
     between = math.sqrt(float(((ends[2] - ends[1]) ** 2).sum())) / (2 * sigmas)
     return {
         "tokens": _banded(analysis, lambda c: c.second.tokens),
-        "share_of_missing": _banded(analysis, lambda c: c.second.share),
-        "share_of_constants": _banded(analysis, lambda c: c.second.constants),
+        "fraction_of_missing": _banded(analysis, lambda c: c.second.fraction),
+        "fraction_of_constants": _banded(analysis, lambda c: c.second.constants),
         "missing": _banded(analysis, lambda c: c.comparison.split["sigmoid"]),
         "noise_between_sequences": between / size if size > 0 else None,
         "noise_between_runs": _banded(analysis, lambda c: c.second.between_runs),

@@ -15,13 +15,13 @@ def print_description(console: "Console", said: dict[str, Any]) -> None:
     first, last = said["window"]
     say(console, f"{said['tokens']:,} tokens, {axis} {first:g} to {last:g} ({said['scale']} scale)")
     _print_kinds(console, said)
-    share = said["outside_share"]
-    if share["tokens"] is not None:
-        drops = share["visible_drop"]
+    outside = said["outside_fraction"]
+    if outside["tokens"] is not None:
+        drops = outside["visible_drop"]
         what = "" if math.isnan(drops[0]) else f", {_percent(drops)} of the visible drops"
         say(
             console,
-            f"Outside the window: {share['tokens']:.2%} of the tokens{what} (rule: {said['outside_rule']}). "
+            f"Outside the window: {outside['tokens']:.2%} of the tokens{what} (rule: {said['outside_rule']}). "
             f"Intervals: {level}.",
         )
     _print_tails(console, said)
@@ -35,7 +35,7 @@ def print_description(console: "Console", said: dict[str, Any]) -> None:
             ("means of groups by learning time", "group means"),
         )
         shares = "; ".join(
-            f"{text} {', '.join(f'{100 * one[0]:.3g}%' for one in said['energy_shares'][name][:3])}"
+            f"{text} {', '.join(f'{100 * one[0]:.3g}%' for one in said['energy_fractions'][name][:3])}"
             for text, name in words
         )
         say(console, f"Energy of the leading pulse modes: {shares}")
@@ -62,8 +62,8 @@ def _print_tails(console: "Console", said: dict[str, Any]) -> None:
     say(
         console,
         f"Tail of the spectrum: p({said['axis']}) ∝ {said['axis']}^-γ, γ = {_interval(tail['exponent'], '.3f')} from "
-        f"{tail['lower']:.4g} to {tail['upper']:.4g} ({tail['share']:.0%} of the events whose loss falls); weighted by "
-        f"drop {by_drop}; goodness of fit p = {tail['goodness_p']:.2g}; {rivals}",
+        f"{tail['lower']:.4g} to {tail['upper']:.4g} ({tail['fraction']:.0%} of the events whose loss falls); weighted "
+        f"by drop {by_drop}; goodness of fit p = {tail['goodness_p']:.2g}; {rivals}",
     )
     if not math.isnan(law["exponent"][0]):
         say(
@@ -124,7 +124,7 @@ def _coordinate(said: dict[str, Any]) -> str:
 
 def _print_second_events(console: "Console", said: dict[str, Any]) -> None:
     found = said["second_events"]
-    if found is None or math.isnan(found["share_of_missing"][0]) or math.isnan(found["missing"][0]):
+    if found is None or math.isnan(found["fraction_of_missing"][0]) or math.isnan(found["missing"][0]):
         return
     noise = [] if found["noise_between_sequences"] is None else [(found["noise_between_sequences"], "other sequences")]
     if not math.isnan(found["noise_between_runs"][0]):
@@ -134,8 +134,8 @@ def _print_second_events(console: "Console", said: dict[str, Any]) -> None:
     say(
         console,
         f"What sigmoids miss of the derivative: {found['missing'][0]:.2%} of its norm{beside}; tokens with a likely "
-        f"second event ({found['tokens'][0]:.1%}) hold {_interval(found['share_of_missing'], '.0%')} of it, tokens "
-        f"whose constant counts {_interval(found['share_of_constants'], '.0%')}",
+        f"second event ({found['tokens'][0]:.1%}) hold {_interval(found['fraction_of_missing'], '.0%')} of it, tokens "
+        f"whose constant counts {_interval(found['fraction_of_constants'], '.0%')}",
     )
 
 

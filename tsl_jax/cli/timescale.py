@@ -7,7 +7,7 @@ import typer
 
 from .console import Debug, Json, reporting, write_json
 from .options import argument, picture_of, unless_given
-from .output_files import check_picture
+from .output_files import check_picture, write_picture
 from .runs import (
     RUN_HELP,
     LossColumn,
@@ -67,7 +67,6 @@ def timescale(
             said |= _collapsed(parts, axes)
         _print(said)
         if picture is not None:
-            from ..plots.style import save
             from ..plots.timescale import draw_timescale, timescale_data
 
             names, losses = short_names(runs), [part["loss"] for part in parts]
@@ -75,9 +74,7 @@ def timescale(
                 name: timescale_data(names, [part[name] for part in parts], losses, [law[name] for law in laws])
                 for name in axes
             }
-            save(draw_timescale(panels), picture)
-            say(output_console(), f"Written: {picture}", "green")
-            said["picture"] = str(picture)
+            write_picture(draw_timescale(panels), picture, said)
         if as_json:
             write_json(said)
 

@@ -59,7 +59,7 @@ class LearningTimes:
     axis_name: str
     scale: str
 
-    def share(self, counts: np.ndarray, group: DomainTimes) -> np.ndarray:
+    def fraction(self, counts: np.ndarray, group: DomainTimes) -> np.ndarray:
         """Counts as the fraction of a group's tokens per bin."""
         return counts / max(1, group.tokens)
 

@@ -21,7 +21,7 @@ def draw_learning_times(data: LearningTimes) -> "Figure":
     grid = figure.add_gridspec(
         rows, 1, left=0.165, right=0.775, top=1 - 0.62 / height, bottom=0.6 / height, hspace=0.22
     )
-    highest = max([float(np.max(data.share(group.falling + group.rising, group))) for group in data.groups] + [1e-9])
+    highest = max([float(np.max(data.fraction(group.falling + group.rising, group))) for group in data.groups] + [1e-9])
     first = None
     for index, group in enumerate(data.groups):
         axes = figure.add_subplot(grid[index], sharex=first)
@@ -39,8 +39,8 @@ def _draw_strip(axes: "Axes", data: LearningTimes, group: DomainTimes, highest: 
 
     everyone = group.name == ALL_TOKENS
     style.plain_axes(axes, 8.5)
-    falling = data.share(group.falling, group)
-    rising = data.share(group.rising, group)
+    falling = data.fraction(group.falling, group)
+    rising = data.fraction(group.rising, group)
     axes.stairs(falling, data.edges, fill=True, color=style.BLUE, alpha=0.8, lw=0)
     axes.stairs(falling + rising, data.edges, baseline=falling, fill=True, color=style.ORANGE, lw=0)
     axes.set_ylim(0, 1.1 * highest)

@@ -77,7 +77,7 @@ def bands(
         >>> bool(jnp.all(band.low.implied <= band.high.implied)), band.value.implied.shape
         (True, (512,))
 
-    Source: Efron 1979; Poisson weights as in Hanley and MacGibbon 2006; percentiles as in `tail_share`.
+    Source: Efron 1979; Poisson weights as in Hanley and MacGibbon 2006; percentiles as in `tail_fraction`.
     """
     for array in jax.tree.leaves(sums):
         if jnp.ndim(array) < 1 or len(array) != spectrum.grid.resamples:
@@ -109,7 +109,7 @@ def bands_of_sums(
     return _bands(function, replicates, level, sums, key)
 
 
-def tail_share(level: float, groups: int, replicates: int) -> float:
+def tail_fraction(level: float, groups: int, replicates: int) -> float:
     """Share of the replicates to leave out on each side, for `jnp.quantile`, so that bands hold what they say.
 
     Percentiles of a bootstrap over n groups are too narrow by √((n-1)/n) and by the difference between Student's and
@@ -144,7 +144,7 @@ def _poisson_weights(key, replicates, groups):
 
 def _bands(function, replicates, level, sums, key):
     groups = len(jax.tree.leaves(sums)[0])
-    fraction = tail_share(level, groups, replicates)
+    fraction = tail_fraction(level, groups, replicates)
     flat = _bands_of_weights(function, replicates, fraction, sums, poisson_weights(key, replicates, groups))
     return Bands(*(_restored(flat.structure, values) for values in (flat.value, flat.low, flat.high)))
 

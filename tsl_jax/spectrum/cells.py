@@ -53,7 +53,7 @@ def cells_of(grid: SpectrumGrid, block: TokenBlock) -> Cells:
         return jnp.where(kind <= Kind.LATE, row + sharpness, size)
 
     # A drop is shared between the two sharpnesses around its own, in whole units: mean ln(sharpness) and total stay.
-    upper = whole(events.drop * events.next_share, DROP_UNIT)
+    upper = whole(events.drop * events.next_fraction, DROP_UNIT)
     return Cells(
         event=cell(events.sharpness),
         lower=cell(events.nearest),

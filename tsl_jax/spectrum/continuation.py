@@ -13,7 +13,7 @@ from .bootstrap import Bands
 from .decomposition import moments_of
 from .derivative import derivative_matrix
 from .grid import SpectrumGrid
-from .pulses import convolve, product, pulse_table, share_before, spread
+from .pulses import convolve, fraction_before, product, pulse_table, spread
 from .statistic import Moments, Spectrum
 from .tail.fit import Cuts, Tail, cuts_of, fit_cut_tail
 
@@ -141,7 +141,7 @@ def _forecast(moments: Moments, mean_loss, slope, place, cuts: Cuts, bins: int) 
         scale = jnp.where(modelled > 0, jnp.maximum(observed, 0) / jnp.where(modelled > 0, modelled, 1), jnp.nan)
 
     def fallen(drops):
-        return product(share_before(place, bins), drops)
+        return product(fraction_before(place, bins), drops)
 
     unfolding, to_come = fallen(unfolding), fallen(to_come)
     # A tail too short or too near the end of the data can seem to rise without end: that is no forecast.
@@ -158,7 +158,7 @@ def _falls(moments: Moments, tail: Tail, bins: int) -> tuple[Float[Array, " bins
     table = jnp.asarray(pulse_table(grid, bins), jnp.float32)
     pulse = product(by_sharpness, table) / jnp.maximum(jnp.sum(by_sharpness), 1e-30)
     # One window more: events after the forecast's end have begun to fall before it.
-    rate = _rate_after(grid, tail, bins + grid.time_bins) * _net_share(moments, tail)
+    rate = _rate_after(grid, tail, bins + grid.time_bins) * _net_fraction(moments, tail)
     return seen, convolve(rate, pulse)[:bins]
 
 
@@ -177,7 +177,7 @@ def _rate_after(grid: SpectrumGrid, tail: Tail, bins: int) -> Float[Array, " bin
     return tail.mass * integral(log_a[:-1], log_a[1:]) / within
 
 
-def _net_share(moments: Moments, tail: Tail) -> Float[Array, ""]:
+def _net_fraction(moments: Moments, tail: Tail) -> Float[Array, ""]:
     """(falling - rising drops) / falling drops in the tail."""
     middle = jnp.asarray(moments.grid.axis(moments.grid.centres), jnp.float32)
     inside = (middle > tail.lower) & (middle < tail.upper)

@@ -71,7 +71,7 @@ class Events:
         time: index of the time bin, among those outside and inside the window.
         sharpness: index of the sharpness bin.
         nearest: index of the last sharpness that stands for a bin and is not above the event's own; the first if none.
-        next_share: how far towards the next one it lies, 0 to 1, in ln(sharpness).
+        next_fraction: how far towards the next one it lies, 0 to 1, in ln(sharpness).
         drop: size of the drop (nat); of events outside the window the part inside it.
         level: loss at the end of the window, or the constant where that counts (nat).
     """
@@ -82,7 +82,7 @@ class Events:
     time: Int[Array, " tokens"]
     sharpness: Int[Array, " tokens"]
     nearest: Int[Array, " tokens"]
-    next_share: Float[Array, " tokens"]
+    next_fraction: Float[Array, " tokens"]
     drop: Float[Array, " tokens"]
     level: Float[Array, " tokens"]
 
@@ -105,7 +105,7 @@ def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
     kind = _kinds(block, event, x, steepness, drop, level)
     usable = kind <= Kind.LATE
     x, steepness = jnp.where(usable, x, 0.5), jnp.where(usable, steepness, 1.0)
-    nearest, next_share, sharpness_bin = _sharpness_bins(grid, steepness)
+    nearest, next_fraction, sharpness_bin = _sharpness_bins(grid, steepness)
     return Events(
         kind=jnp.where(jnp.arange(len(kind)) < block.number, kind, NUM_KINDS),
         resample=resample_of(block.sequence, grid.resamples),
@@ -113,7 +113,7 @@ def events_of(grid: SpectrumGrid, block: TokenBlock) -> Events:
         time=_time_bins(grid, kind, x),
         sharpness=sharpness_bin,
         nearest=nearest,
-        next_share=next_share,
+        next_fraction=next_fraction,
         drop=jnp.where(usable, jnp.abs(drop), 0),
         level=jnp.where(usable, level, jnp.where(kind <= Kind.CONSTANT, block.constant, 0)),
     )

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ..jax_switches import with_own_switches
 from .decomposition import implied_drops, moments_of
 from .grid import SpectrumGrid
-from .pulses import logistic, product, seen_of_late, share_before
+from .pulses import fraction_before, logistic, product, seen_of_late
 from .statistic import Moments, Spectrum
 
 
@@ -64,7 +64,7 @@ def loss_along(
         place: (points,) where the loss is wanted, in bins from the window's first edge.
     """
     # As a product: the same as interpolating the sums at the bins' edges, and far quicker to compile.
-    return moments.level * moments.per_token + product(1 - share_before(place, moments.grid.time_bins), drops)
+    return moments.level * moments.per_token + product(1 - fraction_before(place, moments.grid.time_bins), drops)
 
 
 @jax.tree_util.register_dataclass

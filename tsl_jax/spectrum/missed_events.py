@@ -22,7 +22,7 @@ class SecondEvents:
         tokens: fraction of the measured losses that are of such tokens.
         missing: (points,) derivative of the mean loss minus that of the mean of the fits, nat/u.
         held: (points,) the part of it that is theirs, nat/u.
-        share: how much of ``missing`` they hold, ``Σ held·missing / Σ missing²``: fractions of all tokens add up to 1.
+        fraction: of ``missing`` that they hold, ``Σ held·missing / Σ missing²``: fractions of all tokens add up to 1.
         constants: how much of ``missing`` tokens hold whose constant counts, since no test supports an event; likewise.
         between_runs: ``‖-d(L - L')/du‖ / (√2 ‖-dL/du‖)``, L' the mean loss of the same tokens in another run: how far
             one run's derivative lies from the mean of runs; NaN where no other run is given.
@@ -31,7 +31,7 @@ class SecondEvents:
     tokens: Float[Array, ""]
     missing: Float[Array, " points"]
     held: Float[Array, " points"]
-    share: Float[Array, ""]
+    fraction: Float[Array, ""]
     constants: Float[Array, ""]
     between_runs: Float[Array, ""]
 
@@ -67,7 +67,7 @@ def second_events(
         >>> step = np.geomspace(1.0, 1000.0, 40)
         >>> gap = np.tanh(np.log(step) - 3)
         >>> found = second_events(SpectrumGrid(1.0, 1000.0), step, gap, 0.25 * gap, 0.5 * gap, 0.1)
-        >>> round(float(found.share), 3)
+        >>> round(float(found.fraction), 3)
         0.25
     """
     axis = np.asarray(time, np.float64)
@@ -83,7 +83,7 @@ def second_events(
     missing, held, constant = (derivative(one) for one in (gap, second_gap, constant_gap))
     size = jnp.sum(jnp.square(missing))
 
-    def share(part):
+    def fraction(part):
         return jnp.where(size > 0, jnp.sum(part * missing) / jnp.where(size > 0, size, 1), jnp.nan)
 
     between = jnp.asarray(jnp.nan)
@@ -95,7 +95,7 @@ def second_events(
         tokens=jnp.asarray(tokens),
         missing=missing,
         held=held,
-        share=share(held),
-        constants=share(constant),
+        fraction=fraction(held),
+        constants=fraction(constant),
         between_runs=between,
     )

@@ -26,7 +26,7 @@ def logistic_rise(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return logistic(end) * logistic(-start) * -np.expm1(start - end)
 
 
-def share_before(place: Float[Array, " points"], bins: int) -> Float[Array, "points bins"]:
+def fraction_before(place: Float[Array, " points"], bins: int) -> Float[Array, "points bins"]:
     """Share of each bin that lies before a place, which is given in bins from the first edge."""
     return jnp.clip(jnp.asarray(place, jnp.float32)[:, None] - jnp.arange(bins), 0, 1)
 

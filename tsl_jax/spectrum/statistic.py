@@ -54,17 +54,17 @@ class Moments:
         return jnp.where(self.tokens > 0, 1 / jnp.maximum(self.tokens, 1e-30), 0)
 
     @property
-    def outside_shares(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
+    def outside_fractions(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
         """Shares of the events outside the window, before it and after it: of all events, and of all visible drops."""
         number = self.grid.outside_bins
 
-        def shares(cells):
+        def fractions(cells):
             by_time = jnp.sum(cells, (0, 2))
             outside = jnp.stack([jnp.sum(by_time[:number]), jnp.sum(by_time[-number:])])
             total = jnp.sum(by_time)
             return jnp.where(total > 0, outside / jnp.maximum(total, 1e-30), 0)
 
-        return shares(self.count), shares(self.drop)
+        return fractions(self.count), fractions(self.drop)
 
 
 @jax.tree_util.register_dataclass

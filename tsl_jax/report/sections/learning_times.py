@@ -54,7 +54,7 @@ def _strips(times: LearningTimes) -> ReportFigure:
     strips = len(times.groups)
     figure = new_figure(f"learning time ({axis_label(times.axis_name)})", "", scale=times.scale)
     highest = 1.08 * max(
-        float(np.max(times.share(one.falling + one.rising, one), initial=1e-9)) for one in times.groups
+        float(np.max(times.fraction(one.falling + one.rising, one), initial=1e-9)) for one in times.groups
     )
     layout: dict[str, Any] = {"height": 90 + _STRIP * strips, "margin": {"l": 44, "r": 12, "t": 34, "b": 48}}
     notes = []
@@ -82,7 +82,7 @@ def _strips(times: LearningTimes) -> ReportFigure:
 
 
 def _add_strip(figure: Any, times: LearningTimes, group: Any, axis: str, first: bool) -> None:
-    falling, rising = times.share(group.falling, group), times.share(group.rising, group)
+    falling, rising = times.fraction(group.falling, group), times.fraction(group.rising, group)
     x, y = stairs(times.edges, falling)
     legend = {"yaxis": axis, "xaxis": "x", "showlegend": first}
     add_line(figure, x, y, "loss falls", BLUE, fill="tozeroy", line={"width": 1}, legendgroup="falls", **legend)

@@ -54,7 +54,7 @@ def _tail(analysis: Analysis) -> list[tuple[str, str, str]]:
     if math.isnan(float(tail.exponent)):
         return []
     axis, law = analysis.read.axis_name, analysis.mean_loss_law
-    share = f"{percent(float(tail.share), 0)} of the events whose loss falls"
+    share = f"{percent(float(tail.fraction), 0)} of the events whose loss falls"
     rows = [
         ("exponent γ of p ∝ axis^-γ", banded(analysis, lambda c: c.tails["count"].exponent), share),
         ("γ weighted by drop", banded(analysis, lambda c: c.tails["drop"].exponent), ""),
@@ -88,7 +88,7 @@ def _comparison(analysis: Analysis) -> list[tuple[str, str]]:
     if second is not None:
         rows += [
             ("tokens with a likely second event", banded(analysis, lambda c: c.second.tokens, ".1%")),
-            ("what they hold of what sigmoids miss", banded(analysis, lambda c: c.second.share, ".0%")),
+            ("what they hold of what sigmoids miss", banded(analysis, lambda c: c.second.fraction, ".0%")),
         ]
     return rows
 

@@ -33,7 +33,7 @@ class Tail:
             a sequence are not independent, so prefer the exponent's `bands`.
         lower, upper: the tail's ends, axis units.
         events: events in it; weighted by drop, as many equal ones as would fluctuate as much.
-        share: of the falling events (or drops) inside the window.
+        fraction: of the falling events (or drops) inside the window.
         distance: greatest difference between cumulative distributions of data and law (Kolmogorov-Smirnov).
         mass: events (or drops, nat) in the tail, per token of the mean loss.
     """
@@ -43,7 +43,7 @@ class Tail:
     lower: Float[Array, ""]
     upper: Float[Array, ""]
     events: Float[Array, ""]
-    share: Float[Array, ""]
+    fraction: Float[Array, ""]
     distance: Float[Array, ""]
     mass: Float[Array, ""]
 
@@ -226,7 +226,7 @@ def _one_tail(grid, y, log_width, masses, per_mass, first, stop) -> Tail:
         lower=edges[first],
         upper=edges[stop],
         events=events,
-        share=total / jnp.maximum(jnp.sum(masses), 1e-30),
+        fraction=total / jnp.maximum(jnp.sum(masses), 1e-30),
         distance=ks_distance(masses, p, tail),
         mass=total,
     )
