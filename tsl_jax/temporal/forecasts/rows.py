@@ -1,7 +1,9 @@
 """What a forecast is made of before any arithmetic: checked curves, clocks, responses, rolling origins."""
 
+import functools
 from typing import Any
 
+import jax
 import numpy as np
 
 from ...arguments import known_array
@@ -37,11 +39,11 @@ SHAPES: dict[str, tuple[dict[str, float], ...]] = {
         )
     ),
 }
-#: Shapes of each law, padded to one number.
-_MOST_SHAPES = 4
 #: More seen rows than this are averaged in neighbouring pairs, threes, ...; forecasts are made at this many steps, and
 #: paths are straight between them.
 _MOST_ROWS, _LATER = 64, 96
+#: Rows are padded to a multiple of this where a law is evaluated, so that it compiles once.
+_TOGETHER = 32
 #: Fewest rows that a law is fitted to, and that an origin knows.
 FEWEST = 3
 
@@ -133,7 +135,7 @@ def law_rows(
     With the losses of the first rows, responses go with the power of the loss that the prior says.
     """
     shapes = SHAPES if prior.shapes is None else {law: [dict(each) for each in of_law] for law, of_law in prior.shapes}
-    number = max(_MOST_SHAPES if rates is not None and law in shapes else 1 for law in laws)
+    number = max(len(shapes[law]) if rates is not None and law in shapes else 1 for law in laws)
     clocks, answers, weights = [], [], []
     passed = None if rates is None else np.concatenate([[0.0], np.cumsum(rates / rates.max())])
     for law in laws:
@@ -159,7 +161,14 @@ def responses(law: str, step: np.ndarray, rates: np.ndarray, shapes: Any = None)
     whole, place = np.unique(np.maximum(np.round(step), least), return_inverse=True)
     seen = history(schedule, whole)
     of_law, shapes = KINDS[law](), SHAPES[law] if shapes is None else shapes
-    return np.stack([1 - np.asarray(of_law.lagged_rate(shape, seen), np.float64)[place] for shape in shapes])
+    table = {name: np.array([shape[name] for shape in shapes], np.float32) for name in of_law.shapes}
+    padded = seen[np.minimum(np.arange(-(-len(whole) // _TOGETHER) * _TOGETHER), len(whole) - 1)]
+    return 1 - np.asarray(_lagged(of_law, table, padded), np.float64)[:, place]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _lagged(law, shapes, seen):
+    return jax.lax.map(lambda shape: law.lagged_rate(shape, seen), shapes)
 
 
 def thinned(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,9 @@
 """Which laws to use, and how strongly to shrink them: judged by runs, and model sizes, that no fit has seen."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -14,7 +12,7 @@ from ...jax_switches import with_own_switches
 from ..clock.schedule_rows import History
 from .cross_validation import held_out_error, leave_one_run_out
 from .interface import ScheduleLaw
-from .law_fit import LawFit, LawFitOptions, check_losses, fit_law
+from .law_fit import LawFit, LawFitOptions, fit_law
 from .schedule_laws import AnnealingLaw, MemoryLaw, MultiPowerLaw
 
 #: Laws that are tried, and strengths of shrinkage; weaker ones leave fits of three runs in local minima.
@@ -165,21 +163,12 @@ def _law_predictions(law: ScheduleLaw, sizes, strengths, options) -> list[np.nda
                 raise ValueError(
                     f"fitted: got runs {runs.fitted} of {sorted(set(run.tolist()))}, expected some and not all"
                 )
-            check_losses(law, runs.history, runs.loss, weights)
-            dtype = jnp.promote_types(jnp.asarray(runs.loss).dtype, jnp.float32)
-            arrays = (jnp.asarray(a, dtype) for a in (runs.loss, weights, shrinkage))
-            rows = _predictions(law, options, *arrays, runs.history)
+            given = law, runs.history, runs.loss
+            fits = [fit_law(*given, weights=weights, shrinkage=strength, options=options) for strength in shrinkage]
+            rows = np.stack([fit.predict(runs.history) for fit in fits])
         rows = np.asarray(rows)
         predicted.append(np.broadcast_to(rows, (len(strengths), rows.shape[1])))
     return predicted
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _predictions(law, options, loss, weights, shrinkage, history):
-    def candidate(strength):
-        return fit_law(law, history, loss, weights=weights, shrinkage=strength, options=options).predict(history)
-
-    return jax.lax.map(candidate, shrinkage)
 
 
 def _errors(predicted: list[np.ndarray], sizes) -> np.ndarray:
