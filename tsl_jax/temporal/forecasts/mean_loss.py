@@ -12,7 +12,16 @@ from ..checks import generator
 from .calibration import calibrated, early_paths
 from .mixture import mixed_forecast
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
-from .rows import PRIOR_WEIGHTS, checked_curve, chosen_laws, later_steps, law_rows, origins_of, rates_of, thinned
+from .rows import (
+    checked_curve,
+    chosen_laws,
+    later_steps,
+    law_rows,
+    log_weights,
+    origins_of,
+    rates_of,
+    thinned,
+)
 from .too_early import SLOWED, slope_ratio
 
 #: Levels of the bands.
@@ -170,8 +179,8 @@ def forecast(
         prior = dataclasses.replace(prior, **_UNKNOWN_COURSE)
     shared = generator("key", key)
     own = generator("key", key, 1) if own_key is None else generator("own_key", own_key)
-    masks, log_laws = origins_of(seen, STARTS, _ORIGINS), np.log([PRIOR_WEIGHTS[law] for law in names])
-    found = mixed_forecast(rows, known_loss, masks, log_laws, prior, shared, own, paths)
+    masks = origins_of(seen, STARTS, _ORIGINS)
+    found = mixed_forecast(rows, known_loss, masks, log_weights(names, prior), prior, shared, own, paths)
     drawn = np.stack([np.interp(at, nodes, path) for path in found.paths])
     drawn = early_paths(drawn, loss[-1], own) if early else calibrated(drawn, at / step[-1], own)
     lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))

@@ -171,6 +171,13 @@ def _lagged(law, shapes, seen):
     return jax.lax.map(lambda shape: law.lagged_rate(shape, seen), shapes)
 
 
+def log_weights(laws: tuple[str, ...], prior: ForecastPrior) -> np.ndarray:
+    """(laws,) logarithms of the laws' weights before the run was seen."""
+    own = dict(prior.law_weights or ())
+    among = sum(PRIOR_WEIGHTS[law] for law in own)
+    return np.log([among * own[law] if law in own else PRIOR_WEIGHTS[law] for law in laws])
+
+
 def thinned(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most 64 rows: means of neighbours, the last row being the mean of the last ones."""
     together = -(-len(step) // _MOST_ROWS)

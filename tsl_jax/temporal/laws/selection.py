@@ -147,6 +147,39 @@ def choose_laws(
     )
 
 
+def fit_laws(
+    runs: SizeRuns,
+    others: Sequence[SizeRuns] = (),
+    *,
+    laws: Sequence[ScheduleLaw] = LAWS_TRIED,
+    options: LawFitOptions = LawFitOptions(),
+) -> LawAverage:
+    """Fits laws that are chosen by `choose_laws`: `fit_law` for who does not want to choose.
+
+    Args:
+        runs: what is fitted; all runs of it.
+        others: runs of other sizes, by which laws are chosen; by default each run of ``runs`` from its others.
+        laws: what is tried.
+        options: of the fits.
+
+    Returns:
+        `LawAverage`.
+
+    Raises:
+        ValueError: what `choose_laws` refuses.
+
+    Example:
+        >>> from tsl_jax.temporal import TimePowerLaw, history, join_histories, schedule_from_rates
+        >>> rates = [np.full(400, 1e-3), np.repeat([1e-3, 1e-4], 200)]
+        >>> seen = join_histories([history(schedule_from_rates(rate), np.arange(40, 401, 40)) for rate in rates])
+        >>> loss = TimePowerLaw().predict(dict(floor=2.0, coefficient=1.0, exponent=0.4), seen)
+        >>> found = fit_laws(SizeRuns(seen, np.asarray(loss), np.repeat([0, 1], 10)), laws=[TimePowerLaw()])
+        >>> bool(np.allclose(found.predict(seen), loss, atol=1e-3))
+        True
+    """
+    return choose_laws(others or [runs], laws=laws, options=options).fit(runs.history, runs.loss, options=options)
+
+
 def _law_predictions(law: ScheduleLaw, sizes, strengths, options) -> list[np.ndarray]:
     """Of each size (strengths, rows) predictions; rows of runs that the fit has seen count for nothing."""
     shrinkage = np.stack([law.shrinkage(strength) for strength in strengths])
