@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tsl_jax.temporal import ForecastPrior, MemoryLaw, default_prior, history, prior_from_runs, schedule_from_rates
-from tsl_jax.temporal.forecasts.prior import _trend
+from tsl_jax.temporal.forecasts.prior import _law_weights, _OfSize, _trend
 from tsl_jax.temporal.forecasts.rows import log_weights
 
 STEP = np.arange(200, 4001, 100)
@@ -47,7 +47,8 @@ def test_the_law_that_predicts_runs_left_out_counts_more(of_two_sizes):
     prior = prior_from_runs(of_two_sizes)
     weights = dict(prior.law_weights)
     assert sum(weights.values()) == pytest.approx(1)
-    assert weights["memory law"] > 0.6  # the runs are its own
+    errors = {"memory law": np.array([1e-6, 3e-6]), "multi-power law": np.array([4e-6, 12e-6])}
+    assert dict(_law_weights([_OfSize({}, {}, errors)])) == pytest.approx({"memory law": 0.8, "multi-power law": 0.2})
     assert prior_from_runs(of_two_sizes[:1]).law_weights is None
     names, own = (
         ("step power law", "memory law"),

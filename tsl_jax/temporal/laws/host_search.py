@@ -17,7 +17,7 @@ from .interface import ScheduleLaw
 from .search import EXPONENTS, LEAST_START, REACH
 
 #: SciPy's tolerances: float64 resolves more, no reader does.
-_TOLERANCES = {"ftol": 1e-12, "xtol": 1e-10, "gtol": 1e-12}
+_RELATIVE_COST, _RELATIVE_STEP = 1e-12, 1e-10
 
 
 class HostFit(NamedTuple):
@@ -62,7 +62,10 @@ def best_on_host(law: ScheduleLaw, options, history: History, loss, weights, cen
 
     def refined(start):
         bounds = start - REACH, start + REACH
-        return least_squares(values, start, slopes, bounds, x_scale="jac", max_nfev=options.max_steps, **_TOLERANCES)
+        most, exact, precise = options.max_steps, _RELATIVE_COST, _RELATIVE_STEP
+        return least_squares(
+            values, start, slopes, bounds, ftol=exact, xtol=precise, gtol=exact, x_scale="jac", max_nfev=most
+        )
 
     found = [refined(start) for start in starts if np.all(np.isfinite(values(start)))]
     if not found:

@@ -202,9 +202,10 @@ def _fit_on_host(law, options, history, loss, weights, shrinkage, dtype) -> LawF
     number = np.sum(weights > 0)
     noise = np.sqrt(np.sum(weights * left**2, where=weights > 0) / max(number - len(law.names), 1))
     stderr = {name: np.abs(best.slope[name][i]) * best.stderr[i] for i, name in enumerate(law.names)}
-    found = best.named, stderr, best.params, best.covariance, noise
-    found = jax.tree.map(lambda value: jnp.asarray(value, dtype), found)
-    return LawFit(*found, jnp.asarray(number, jnp.int32), jnp.asarray(best.status, jnp.uint8), law)
+    arrays = best.named, stderr, best.params, best.covariance, noise
+    params, stderr, point, covariance, noise = jax.tree.map(lambda value: jnp.asarray(value, dtype), arrays)
+    counted, status = jnp.asarray(number, jnp.int32), jnp.asarray(best.status, jnp.uint8)
+    return LawFit(params, stderr, point, covariance, noise, counted, status, law)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

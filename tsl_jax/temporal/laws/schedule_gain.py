@@ -1,5 +1,6 @@
 """How sure a predicted gain of one schedule over another is: errors of the laws' parameters, and their misfit."""
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -75,10 +76,14 @@ def drawn_losses(
         normal = jax.random.normal(own, (_DRAWS, len(size)), covariance.dtype)
         away = (normal * jnp.sqrt(jnp.maximum(size, 0.0))) @ axes.T
         drawn = fit.coordinates + jnp.clip(away, -_REACH, _REACH)
-        law = fit.law
-        total = total + jax.jit(jax.vmap(lambda point, law=law: law.predict(law.named(point), ends)))(drawn)
+        total = total + _at(fit.law, drawn, ends)
     losses = np.asarray(total) / len(fits)
     return losses[np.all(np.isfinite(losses), axis=1)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _at(law: ScheduleLaw, drawn: Float[Array, "draws p"], ends: History) -> Float[Array, "draws schedules"]:
+    return jax.vmap(lambda point: law.predict(law.named(point), ends))(drawn)
 
 
 def gain_intervals(
