@@ -4,7 +4,7 @@ Where values are known this is what `fit_law` does: a program of a second for on
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,10 +62,8 @@ def best_on_host(law: ScheduleLaw, options, history: History, loss, weights, cen
 
     def refined(start):
         bounds = start - REACH, start + REACH
-        most, exact, precise = options.max_steps, _RELATIVE_COST, _RELATIVE_STEP
-        return least_squares(
-            values, start, slopes, bounds, ftol=exact, xtol=precise, gtol=exact, x_scale="jac", max_nfev=most
-        )
+        given: dict[str, Any] = {"jac": slopes, "x_scale": "jac", "max_nfev": options.max_steps, "bounds": bounds}
+        return least_squares(values, start, ftol=_RELATIVE_COST, xtol=_RELATIVE_STEP, gtol=_RELATIVE_COST, **given)
 
     found = [refined(start) for start in starts if np.all(np.isfinite(values(start)))]
     if not found:
