@@ -167,7 +167,7 @@ def best_schedule(
         drawn = drawn_losses(fits, runs, ends, first)
         misfit = end_errors(chosen, strengths, runs, options).of_difference
         sizes = {n: len(SCHEDULE_SHAPES[n].parameters) if n != FREE else np.inf for n in tried}
-        best, passed_over = simplest(sizes, losses, drawn, misfit)
+        best, passed_over = simplest(sizes, losses[: len(tried)], drawn[:, : len(tried)], misfit)
         kept = [list(tried).index(best), *range(len(tried), len(rates))]
         schedules, losses, drawn = [rates[k] for k in kept], losses[kept], drawn[:, kept]
         lower, upper = gain_intervals(drawn, misfit, level, second)
