@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from tsl_jax.cli import scaling
+from tsl_jax.store.curve_files.size_table import read_sizes
 
 pytestmark = pytest.mark.usefixtures("optimised")
 
@@ -76,3 +77,14 @@ def test_refusals_name_the_option(table, options, says):
     done = run(table, "--replicates", 0, *options, "--json")
     assert done.exit_code == 1, done.output
     assert says in json.loads(done.stdout)["error"]["message"]
+
+
+def test_unique_tokens_come_from_their_column(table, tmp_path):
+    done = run(table, "--law", "data_constrained")
+    assert done.exit_code == 1
+    assert "--unique-column: got none" in " ".join(done.output.split())
+    path = tmp_path / "once.csv"
+    path.write_text("N,D,loss,unique_tokens\n" + "".join(f"{n},{10 * n},{9e7 / n},1e6\n" for n in (1e7, 1.1e7, 1.2e7)))
+    rows = read_sizes(path)
+    assert rows.unique_tokens.tolist() == [1e6] * 3
+    assert read_sizes(table).unique_tokens is None

@@ -21,6 +21,7 @@ _SYMBOLS = {
     "size_exponent": "α",
     "data_coefficient": "B",
     "data_exponent": "β",
+    "repeat_scale": "R*",
 }
 #: Budgets beyond the largest run, or below the smallest, by more than this factor are said to be far.
 _FAR = 10.0
@@ -34,6 +35,17 @@ _TokensColumn = Annotated[str | None, unless_given("known names", "Column with t
 _FlopsColumn = Annotated[
     str | None, unless_given("known names", "Column with the operations C = 6ND, instead of tokens.", metavar="NAME")
 ]
+_UniqueColumn = Annotated[
+    str | None,
+    unless_given("known names", "Column with the unique tokens, for --law data_constrained.", metavar="NAME"),
+]
+_Law = Annotated[
+    str,
+    typer.Option(
+        help="chinchilla: E + A/N^α + B/D^β; kaplan: ((Nc/N)^(αN/αD) + Dc/D)^αD; or data_constrained: chinchilla of "
+        "effective data, U·(1 + R*·(1 - exp(-(D/U - 1)/R*))) for U unique tokens."
+    ),
+]
 _Budget = Annotated[
     list[float] | None,
     unless_given(
@@ -46,13 +58,12 @@ _Budget = Annotated[
 
 def scaling(
     table: _Table,
-    law: Annotated[str, typer.Option(help="chinchilla: E + A/N^α + B/D^β; or kaplan: ((Nc/N)^(αN/αD) + Dc/D)^αD.")] = (
-        "chinchilla"
-    ),
+    law: _Law = "chinchilla",
     budget: _Budget = None,
     size_column: _SizeColumn = None,
     tokens_column: _TokensColumn = None,
     flops_column: _FlopsColumn = None,
+    unique_column: _UniqueColumn = None,
     loss_column: LossColumn = None,
     huber: Annotated[float, typer.Option(help="Residuals of ln loss beyond this count in proportion only.")] = 1e-3,
     replicates: Annotated[int, typer.Option(min=0, help="Replicates of the bootstrap over runs.")] = 1000,
@@ -68,7 +79,7 @@ def scaling(
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
-    with reporting(as_json, debug), by_option(huber="--huber", flops="--budget"):
+    with reporting(as_json, debug), by_option(huber="--huber", flops="--budget", unique_tokens="--unique-column"):
         import jax
 
         from ..store.curve_files.size_table import read_sizes
@@ -76,17 +87,21 @@ def scaling(
 
         check_picture(picture)
         given = {"size": size_column, "tokens": tokens_column, "flops": flops_column, "final_loss": loss_column}
+        given["unique_tokens"] = unique_column
         rows = read_sizes(table, {name: column for name, column in given.items() if column is not None})
         if rows.notes:
             warn(f"{table}: {'; '.join(rows.notes)}")
         options: dict[str, Any] = {"huber": huber, "replicates": replicates, "level": level}
-        found = fit_size_law(_law(law), *rows[:3], **options, key=jax.random.key(seed))
+        chosen = _law(law)
+        if chosen.counts_epochs:
+            options["unique_tokens"] = rows.unique_tokens
+        found = fit_size_law(chosen, *rows[:3], **options, key=jax.random.key(seed))
         said = _describe(table, found, rows, budget or [])
         _print(said)
         if picture is not None:
             from ..plots.scaling import draw_scaling, scaling_data
 
-            write_picture(draw_scaling(scaling_data(*rows[:3], found, budget or [])), picture, said)
+            write_picture(draw_scaling(scaling_data(*rows[:3], found, budget or [], rows.unique_tokens)), picture, said)
         if as_json:
             write_json(said)
 

@@ -45,7 +45,7 @@ _Law = Annotated[
     unless_given(
         "multi-power and memory law, averaged",
         "Law by its name, such as multi_power_law, memory_law or annealing_law; several are averaged. chosen: those "
-        "that predict the runs best, each from the others (slow).",
+        "that predict the runs best, each from the others (slower).",
         metavar="LAW",
     ),
 ]
@@ -163,6 +163,9 @@ def describe(names: list[str], found: "ScheduleChoice") -> dict[str, Any]:
             for name in found.gain
         },
         "misfit": found.misfit,
+        "passed_over": [
+            {"shape": name, "gain": gain, "gain_stderr": error} for name, (gain, error) in found.passed_over.items()
+        ],
         "warnings": list(found.warnings),
     }
 
@@ -186,6 +189,12 @@ def _print(said: dict[str, Any]) -> None:
         f"Chosen: {said['shape']}, from {said['peak']:.3g} to {said['last_rate']:.3g}, {said['loss']:.4f} nat.",
         "bold",
     )
+    for row in said["passed_over"]:
+        say(
+            console,
+            f"{row['shape']} is predicted to end {row['gain']:.4f} ± {row['gain_stderr']:.4f} nat lower, less than its "
+            f"error: the simpler {said['shape']} is taken.",
+        )
     for name, row in said["gain"].items():
         what = "cosine" if name == "cosine" else "WSD (linear decay over the last fifth)"
         ends = f"{said['level']:.0%}: {row['lower']:.4f} to {row['upper']:.4f}"

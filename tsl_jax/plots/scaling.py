@@ -56,7 +56,12 @@ class ScalingCurves:
 
 
 def scaling_data(
-    size: np.ndarray, tokens: np.ndarray, loss: np.ndarray, found: "SizeLawFit", budgets: Sequence[float] = ()
+    size: np.ndarray,
+    tokens: np.ndarray,
+    loss: np.ndarray,
+    found: "SizeLawFit",
+    budgets: Sequence[float] = (),
+    unique_tokens: np.ndarray | None = None,
 ) -> ScalingCurves:
     """Put together what is drawn.
 
@@ -66,6 +71,7 @@ def scaling_data(
         loss: (runs,) final losses, nat.
         found: the law.
         budgets: operations whose best sizes are marked.
+        unique_tokens: (runs,) tokens of the data that a run repeats; ``None``: all are new.
     """
     flops, asked = FLOPS_PER_PARAMETER_TOKEN * size * tokens, np.asarray(budgets, np.float64)
     ends = np.concatenate([flops, asked])
@@ -75,7 +81,7 @@ def scaling_data(
         flops,
         size,
         loss,
-        found.predict(size, tokens),
+        found.predict(size, tokens, unique_tokens),
         line.flops,
         line.size,
         line.size_interval,

@@ -24,9 +24,10 @@ from .laws.schedule_laws import (
     TimePowerLaw,
 )
 from .laws.schedule_shapes import SCHEDULE_SHAPES, ScheduleShape
-from .laws.selection import LawAverage, LawChoice, SizeRuns, choose_laws
-from .laws.size_fit import ComputeOptimum, SizeLawFit, fit_size_law
-from .laws.size_laws import SIZE_LAWS, ChinchillaLaw, KaplanLaw, SizeLaw
+from .laws.selection import LawAverage, LawChoice, SizeRuns, choose_laws, fit_laws
+from .laws.size_fit import SizeLawFit, fit_size_law
+from .laws.size_laws import SIZE_LAWS, ChinchillaLaw, DataConstrainedLaw, KaplanLaw, SizeLaw
+from .laws.size_optimum import ComputeOptimum
 from .positions.bins import log_bins
 from .positions.courses import Evolution, evolution
 from .positions.even_fall import Evenness, evenness
@@ -46,6 +47,7 @@ __all__ = [
     "ChinchillaLaw",
     "Collapse",
     "ComputeOptimum",
+    "DataConstrainedLaw",
     "Evenness",
     "Evolution",
     "Forecast",
@@ -83,6 +85,7 @@ __all__ = [
     "evenness",
     "evolution",
     "fit_law",
+    "fit_laws",
     "fit_size_law",
     "forecast",
     "forecast_positions",

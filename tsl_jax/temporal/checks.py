@@ -40,3 +40,13 @@ def random_key(name: str, key: Any, default: Array | None = None) -> Array:
         came = f"an array of shape {key.shape}" if isinstance(key, jax.Array | np.ndarray) else repr(key)
         raise TypeError(f"{name}: got {came}, expected one random key, such as jax.random.key(0)")
     return key
+
+
+def generator(name: str, key: Any, *more: int) -> np.random.Generator:
+    """NumPy's generator from a random key of JAX and further numbers; by default always the same.
+
+    Raises:
+        TypeError: the key is something else.
+    """
+    words = [] if key is None else np.asarray(jax.random.key_data(random_key(name, key))).tolist()
+    return np.random.default_rng([*words, *more])

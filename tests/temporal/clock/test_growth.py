@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import scipy.signal
 import scipy.stats
 
 from tsl_jax.temporal import growth_exponent
@@ -24,6 +25,19 @@ def test_its_error_is_honest():
     z = (np.asarray(growth.exponent) - 0.3) / np.asarray(growth.exponent_stderr)
     assert abs(z.mean()) < 0.2
     assert 0.8 < z.std() < 1.1
+
+
+def test_its_interval_knows_slow_wander_under_white_noise():
+    """Lag-1 correlation alone sees little of it."""
+    rng = np.random.default_rng(2)
+    shocks = rng.normal(size=(400, 120)) * 0.02 * np.sqrt(1 - 0.95**2)
+    wander = scipy.signal.lfilter([1.0], [1.0, -0.95], shocks, axis=1)[:, 60:]
+    spread = 2.0 * TAU**0.3 * np.exp(wander + 0.05 * rng.normal(size=(400, 60)))
+    growth = jax.vmap(lambda values: growth_exponent(TAU, values))(spread)
+    inside = np.mean((np.asarray(growth.exponent_lower) < 0.3) & (np.asarray(growth.exponent_upper) > 0.3))
+    by_lag = np.abs(np.asarray(growth.exponent) - 0.3) < 1.96 * np.asarray(growth.exponent_stderr)
+    assert 0.88 < inside < 1  # 0.91 of 300 others
+    assert inside > by_lag.mean() + 0.08
 
 
 @pytest.mark.parametrize(

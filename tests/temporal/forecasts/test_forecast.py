@@ -1,16 +1,17 @@
 """Forecasts of planted runs: the truth lies where the bands say, and bad input is refused by name."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_expit
+from scipy.stats import multivariate_normal
 
 from tsl_jax.temporal import Forecast, ForecastPrior, forecast, forecast_positions, prior_from_runs, rank
 from tsl_jax.temporal.forecasts.calibration import DOUBT, KEPT, MISFIT, calibrated, early_paths
-from tsl_jax.temporal.forecasts.mean_loss import _arrays
-from tsl_jax.temporal.forecasts.mixture import mixed_forecast
+from tsl_jax.temporal.forecasts.law_posterior import CORRELATIONS, DRIFTS, EXPONENTS, NOISES, posterior
+from tsl_jax.temporal.forecasts.paths import draw, moments
 from tsl_jax.temporal.forecasts.ranking import seen_part
-from tsl_jax.temporal.forecasts.rows import LAWS, Times, law_rows, responses
+from tsl_jax.temporal.forecasts.rows import LAWS, law_rows, responses
 from tsl_jax.temporal.forecasts.too_early import slope_ratio
 
 STEP = np.arange(100.0, 2001.0, 50.0)
@@ -30,19 +31,61 @@ def planted(step, rates, floor=3.0, amplitude=20.0, exponent=0.4, gain=0.1):
     return floor + amplitude * clock**-exponent - gain * (1 - rate)
 
 
-def test_runs_are_batched_by_vmap():
-    laws, times, key = LAWS[:1], Times.of(STEP, LATER), jax.random.key(0)
-    rows = law_rows(laws, times.step, None)
-
-    def one(run):
-        return mixed_forecast(*run, key, key, 1000, times.num_seen)  # the program of `forecast` without a schedule
-
-    seen = [planted(STEP, constant_then(1.0), floor=floor) for floor in (2.5, 3.5)]
-    runs = [_arrays(rows, loss, times, laws, ForecastPrior()) for loss in seen]
-    found = jax.vmap(one)(jax.tree.map(lambda *each: jnp.stack(each), *runs))
-    for k, run in enumerate(runs):
-        jax.tree.map(lambda a, b, k=k: np.testing.assert_allclose(a[k], b, rtol=1e-3, atol=1e-3), found, one(run))
-    assert found.paths[1].mean() - found.paths[0].mean() > 0.9
+def test_the_posterior_is_that_of_a_dense_grid():
+    """Against SciPy's normal densities: coefficients integrated out in the covariance of the losses, point by point."""
+    rates, prior = constant_then(0.3, change=1000), ForecastPrior()
+    step = np.r_[STEP[::4], LATER[:2]]
+    rows, seen = law_rows(LAWS[2:3], step, rates).of_law(0), len(STEP[::4])
+    loss = planted(STEP[::4], rates) + np.random.default_rng(3).normal(0, 2e-3, seen)
+    found = posterior(rows.at(slice(seen)), loss, np.ones(seen, bool), prior)
+    x = rows.log_clock - rows.log_clock[seen - 1]
+    std = np.array([1.0, 1.0, prior.transient, prior.gain_std])
+    log, moment = np.zeros(found.weight.shape), np.zeros((2, *found.weight.shape))
+    for place in np.ndindex(found.weight.shape):
+        drift, correlation, alpha, noise = (
+            each[place[k]] for k, each in ((0, DRIFTS), (1, CORRELATIONS), (2, EXPONENTS), (4, NOISES))
+        )
+        if noise < 1e-3 or place[2] % 3 or place[0] % 2:  # every point would take long
+            continue
+        response = rows.response[place[3]] - rows.response[place[3], seen - 1]
+        transient = np.exp(-2 * (x - x[0])) - np.exp(2 * x[0])
+        table = np.stack([np.ones_like(x), np.expm1(-alpha * x) / alpha, transient, -response], axis=1)
+        least, most = np.minimum.outer(abs(x), abs(x)), np.maximum.outer(abs(x), abs(x))
+        wander = np.where(np.equal.outer(x > 0, x > 0), least**2 * (3 * most - least) / 6, 0)
+        lag = abs(np.subtract.outer(np.arange(len(x)), np.arange(len(x))))
+        own = np.where(lag == 0, 1.0, correlation**lag) + drift**2 * wander
+        own[seen:, :seen] = own[:seen, seen:] = 0  # the drift after the last row is new, and so is the noise
+        own[seen:, seen:] = np.diag(1 + drift**2 * x[seen:] ** 3 / 3)
+        whole = noise**2 * own + (table * std**2) @ table.T
+        mean = loss[-1] + table @ np.array([0.0, 0.3, 0.0, prior.gain])
+        log[place] = multivariate_normal.logpdf(loss, mean[:seen], whole[:seen, :seen])
+        cross = np.linalg.solve(whole[:seen, :seen], whole[:seen, seen:]).T
+        moment[0][place] = (mean[seen:] + cross @ (loss - mean[:seen]))[-1]
+        moment[1][place] = (whole[seen:, seen:] - cross @ whole[:seen, seen:])[-1, -1]
+        slope = found.mean[place][1]
+        floor = loss[-1] + found.mean[place][0] - slope / alpha
+        log[place] += log_expit(slope / 1e-3) + log_expit(floor / (0.05 * loss[-1]))
+        for value, centre, width in (
+            (drift * noise, prior.drift, prior.drift_std),
+            (alpha, prior.exponent, prior.exponent_std),
+            (noise, prior.noise, prior.noise_std),
+        ):
+            log[place] -= 0.5 * (np.log(value / centre) / width) ** 2
+    tried = log != 0
+    assert tried.sum() > 200
+    expected = np.exp(log[tried] - log[tried].max())
+    np.testing.assert_allclose(found.weight[tried] / found.weight[tried].max(), expected, rtol=1e-6, atol=1e-12)
+    some = found._replace(weight=np.where(tried, found.weight, 0) / found.weight[tried].sum())
+    weight = expected / expected.sum()
+    centre = weight @ moment[0][tried]
+    spread = weight @ (moment[1][tried] + (moment[0][tried] - centre) ** 2)
+    later = rows.at(slice(seen, None))
+    mean, variance = moments(some, later)
+    np.testing.assert_allclose([mean[-1], variance[-1]], [centre, spread], rtol=1e-6)
+    random = np.random.default_rng(4)
+    drawn = draw(some, later, random.standard_normal(4000), random)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=4 * np.sqrt(variance.max() / 4000))
+    np.testing.assert_allclose(drawn.var(axis=0), variance, rtol=0.15)
 
 
 def test_a_schedule_that_is_unknown_is_said():
@@ -155,7 +198,7 @@ def test_responses_are_sums_over_all_changes(law):
 
 
 @pytest.fixture(scope="module")
-def planted_forecasts(optimised):  # and so to the end of this file: they compute more than they compile
+def planted_forecasts():
     """Forecasts of 20 noisy runs with various exponents, offsets and gains, and the truths."""
     rng, out = np.random.default_rng(0), []
     for _ in range(20):
@@ -251,8 +294,8 @@ def test_the_slopes_ratio_is_that_of_a_power_law():
 
 def test_calibration_keeps_the_middle_and_narrows_the_rest():
     paths = np.random.default_rng(0).normal([3.0, 2.5], [0.01, 0.1], (4001, 2))
-    kept = calibrated(paths, np.array([1.0, np.e]), jax.random.key(0))
-    wide = early_paths(paths, 3.5, jax.random.key(0))
+    kept = calibrated(paths, np.array([1.0, np.e]), np.random.default_rng(0))
+    wide = early_paths(paths, 3.5, np.random.default_rng(0))
     assert wide.std(axis=0)[1] == pytest.approx(np.hypot(0.1, DOUBT * 1.0), rel=0.05)
     np.testing.assert_allclose(np.median(kept, axis=0), np.median(paths, axis=0), atol=2e-3)
     expected = np.hypot(KEPT * np.array([0.01, 0.1]), MISFIT * np.array([0.0, 1.0]))

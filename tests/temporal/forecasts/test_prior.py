@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tsl_jax.temporal import ForecastPrior, MemoryLaw, default_prior, history, prior_from_runs, schedule_from_rates
-from tsl_jax.temporal.forecasts.prior import _trend
+from tsl_jax.temporal.forecasts.prior import _law_weights, _OfSize, _trend
+from tsl_jax.temporal.forecasts.rows import log_weights
 
 STEP = np.arange(200, 4001, 100)
 SHAPE = {"fast_memory": 40.0, "slow_memory": 150.0, "fast_share": 0.6}
@@ -40,6 +41,20 @@ def test_the_gain_has_the_trend_of_the_sizes(of_two_sizes):
     assert unknown.gain_std / unknown.gain > large.gain_std / large.gain
     assert unknown.shapes is not None
     assert [law for law, _ in unknown.shapes] == ["memory law", "multi-power law"]
+
+
+def test_the_law_that_predicts_runs_left_out_counts_more(of_two_sizes):
+    prior = prior_from_runs(of_two_sizes)
+    weights = dict(prior.law_weights)
+    assert sum(weights.values()) == pytest.approx(1)
+    errors = {"memory law": np.array([1e-6, 3e-6]), "multi-power law": np.array([4e-6, 12e-6])}
+    assert dict(_law_weights([_OfSize({}, {}, errors)])) == pytest.approx({"memory law": 0.8, "multi-power law": 0.2})
+    assert prior_from_runs(of_two_sizes[:1]).law_weights is None
+    names, own = (
+        ("step power law", "memory law"),
+        ForecastPrior(law_weights=(("memory law", 0.9), ("multi-power law", 0.1))),
+    )
+    np.testing.assert_allclose(np.exp(log_weights(names, own)), [0.005, 0.99 * 0.9])
 
 
 def test_one_size_says_nothing_of_others_but_how_far_they_are(of_two_sizes):

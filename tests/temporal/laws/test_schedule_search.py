@@ -23,6 +23,7 @@ from tsl_jax.temporal import (
     schedule_from_rates,
 )
 from tsl_jax.temporal.laws.end_of_schedule import all_rates, last_update, update_grid
+from tsl_jax.temporal.laws.schedule_gain import simplest
 from tsl_jax.temporal.laws.schedule_limits import bounds_of, outside, seen_rates
 from tsl_jax.temporal.laws.schedule_search import Bounds, best_free, best_of_shape
 from tsl_jax.temporal.laws.schedule_shapes import shapes_of
@@ -169,11 +170,12 @@ def choice():
 
 def test_a_planted_law_comes_back_with_its_gain(choice):
     known = Known(AnnealingLaw())
-    assert choice.shape == "free"
-    assert len(choice.learning_rate) == 2000
-    np.testing.assert_allclose(choice.learning_rate[:WARMUP], choice.learning_rate[99] * np.arange(1, 101) / 100)
     losses = {name: loss for name, (loss, _) in choice.tried.items()}
     assert losses["free"] <= losses["wsd-linear"] < losses["cosine"]
+    assert choice.shape == "free"
+    assert choice.passed_over == {}
+    assert len(choice.learning_rate) == 2000
+    np.testing.assert_allclose(choice.learning_rate[:WARMUP], choice.learning_rate[99] * np.arange(1, 101) / 100)
     mine = exact_loss(known, choice.learning_rate)
     for name, rates in choice.baseline.items():
         gain = exact_loss(known, rates) - mine
@@ -182,6 +184,18 @@ def test_a_planted_law_comes_back_with_its_gain(choice):
         assert 0 < choice.parameter_error[name] < 0.02
     assert choice.warnings == ()
     assert choice.predict(choice.learning_rate, [2000])[0] == pytest.approx(choice.loss, abs=1e-9)
+
+
+def test_the_simplest_shape_within_the_error_is_taken():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(4000, 1)) + rng.normal(0, [0.0, 0.003, 0.004], (4000, 3))  # what is common does not count
+    sizes, losses = {"free": np.inf, "wsd-linear": 2, "cosine": 1}, np.array([2.5, 2.504, 2.52])
+    chosen, passed = simplest(sizes, losses, drawn, misfit=0.004)
+    assert (chosen, list(passed)) == ("wsd-linear", ["free"])
+    assert passed["free"] == pytest.approx((0.004, 0.005), rel=0.05)
+    assert simplest(sizes, losses, drawn, misfit=0.0)[0] == "free"
+    chosen, passed = simplest(sizes, losses, drawn, misfit=0.03)
+    assert (chosen, list(passed)) == ("cosine", ["free", "wsd-linear"])
 
 
 def test_a_run_twice_as_long_and_lower_rates_are_outside_the_data():

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from planted_runs import planted
 
-from tsl_jax.temporal import AnnealingLaw, LawFitOptions, SizeRuns, StepPowerLaw, TimePowerLaw, choose_laws, fit_law
+from tsl_jax.temporal import (
+    AnnealingLaw,
+    LawFitOptions,
+    SizeRuns,
+    StepPowerLaw,
+    TimePowerLaw,
+    choose_laws,
+    fit_law,
+    fit_laws,
+)
 
 ONE_START = LawFitOptions(starts=1)
 
@@ -44,6 +53,8 @@ def test_laws_that_err_to_both_sides_are_averaged():
     assert chosen.error <= min(entry[2] for entry in chosen.alone) + 1e-9
     fits = [fit_law(law, runs.history, runs.loss, options=ONE_START) for law in chosen.laws]
     average = chosen.fit(runs.history, runs.loss, options=ONE_START).predict(runs.history)
+    again = fit_laws(runs, [bent], laws=laws, options=ONE_START)
+    assert [fit.law for fit in again.fits] == list(choose_laws([bent], laws=laws, options=ONE_START).laws)
     np.testing.assert_allclose(average, np.mean([fit.predict(runs.history) for fit in fits], axis=0), rtol=1e-5)
 
 

@@ -41,6 +41,7 @@ _SPELLINGS: Mapping[str, Sequence[Sequence[str]]] = {
         ("d", "tokens", "training_tokens", "train_tokens", "num_tokens", "n_tokens", "tokens_seen", "data"),
         ("data_size", "dataset_tokens", "total_tokens"),
     ),
+    "unique_tokens": (("unique_tokens", "tokens_unique", "num_unique_tokens", "unique_data", "u"),),
     "flops": (("c", "flops", "flop", "training_flops", "training_flop", "train_flops", "compute", "total_flops"),),
 }
 #: Names that say which of several runs a row belongs to.
@@ -55,6 +56,7 @@ OPTIONS = {
     "size": "--size-column",
     "tokens": "--tokens-column",
     "flops": "--flops-column",
+    "unique_tokens": "--unique-column",
 }
 
 

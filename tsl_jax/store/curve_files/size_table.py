@@ -24,12 +24,14 @@ class SizeRows(NamedTuple):
         tokens: (runs,) tokens they were trained on.
         loss: (runs,) final losses, nat.
         notes: what was left out, or worked out.
+        unique_tokens: (runs,) tokens of the data that each run repeats; ``None`` where the table does not say.
     """
 
     size: np.ndarray
     tokens: np.ndarray
     loss: np.ndarray
     notes: tuple[str, ...]
+    unique_tokens: np.ndarray | None = None
 
 
 def read_sizes(path: str | Path, names: Mapping[str, str] | None = None, flops_per_token: float = 6.0) -> SizeRows:
@@ -37,7 +39,7 @@ def read_sizes(path: str | Path, names: Mapping[str, str] | None = None, flops_p
 
     Args:
         path: of the file.
-        names: what ``size``, ``tokens``, ``flops`` and ``final_loss`` are called, where the names are others.
+        names: what ``size``, ``tokens``, ``flops``, ``unique_tokens`` and ``final_loss`` are called.
         flops_per_token: operations for a parameter and a token, where a table has those instead of tokens.
 
     Returns:
@@ -55,7 +57,7 @@ def read_sizes(path: str | Path, names: Mapping[str, str] | None = None, flops_p
         [25000000.0, 100000000.0]
     """
     table = _without_units(read_table(path))
-    places, notes = find_columns(table, ("size", "final_loss"), ("tokens", "flops"), dict(names or {}))
+    places, notes = find_columns(table, ("size", "final_loss"), ("tokens", "flops", "unique_tokens"), dict(names or {}))
     if "tokens" not in places and "flops" not in places:
         raise LossCurveError(
             f"{table.path}: no column of training tokens or floating point operations among {table.header[:20]}, "
@@ -71,7 +73,8 @@ def read_sizes(path: str | Path, names: Mapping[str, str] | None = None, flops_p
         raise LossCurveError(f"{table.path}: none of its {len(kept)} rows has a size, tokens and a loss above 0")
     if left := int(np.sum(~kept)):
         notes.append(f"left out {left} {'row' if left == 1 else 'rows'} without a size, tokens and a loss above 0")
-    return SizeRows(size[kept], tokens[kept], loss[kept], (*table.notes, *notes))
+    unique = found["unique_tokens"][kept] if "unique_tokens" in found else None
+    return SizeRows(size[kept], tokens[kept], loss[kept], (*table.notes, *notes), unique)
 
 
 def _without_units(table: Table) -> Table:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ...jax_switches import with_own_switches
 from ..laws.residuals import autocorrelation, independent_rows
+from .slow_noise import row_noise
 
 
 @jax.tree_util.register_dataclass
@@ -21,6 +22,8 @@ class Growth:
         coefficient: the spread at 1 of the axis.
         exponent: how fast it grows.
         exponent_stderr: standard error, widened for residuals correlated from row to row.
+        exponent_lower: lower end of its 95% interval, which allows for slow wander under white noise too.
+        exponent_upper: upper end.
         num_points: rows.
 
     Example:
@@ -32,6 +35,8 @@ class Growth:
     coefficient: Float[Array, "*batch"]
     exponent: Float[Array, "*batch"]
     exponent_stderr: Float[Array, "*batch"]
+    exponent_lower: Float[Array, "*batch"]
+    exponent_upper: Float[Array, "*batch"]
     num_points: Int[Array, "*batch"]
 
 
@@ -68,7 +73,10 @@ def growth_exponent(axis: Float[Array | np.ndarray, " rows"], spread: Float[Arra
     centred, n = x - jnp.mean(x), len(x)
     exponent = jnp.sum(centred * y) / jnp.sum(centred**2)
     left = y - jnp.mean(y) - exponent * centred
-    correlation = autocorrelation(left, jnp.ones(n, bool))
-    degrees = jnp.maximum(independent_rows(n, correlation) - 2, 1.0)
-    stderr = jnp.sqrt(jnp.sum(left**2) / degrees / jnp.sum(centred**2))
-    return Growth(jnp.exp(jnp.mean(y) - exponent * jnp.mean(x)), exponent, stderr, jnp.asarray(n, jnp.int32))
+    size = jnp.sqrt(jnp.sum(centred**2))
+    columns = jnp.stack([jnp.full(n, n**-0.5, x.dtype), centred / size], axis=1)
+    degrees = jnp.maximum(independent_rows(n, autocorrelation(left, jnp.ones(n, bool))) - 2, 1.0)
+    stderr = jnp.sqrt(jnp.sum(left**2) / degrees) / size
+    half = row_noise(columns, left, columns[:, 1:], jnp.ones(n, bool)).half_width(0.95, 0) / size
+    coefficient = jnp.exp(jnp.mean(y) - exponent * jnp.mean(x))
+    return Growth(coefficient, exponent, stderr, exponent - half, exponent + half, jnp.asarray(n, jnp.int32))

@@ -1,8 +1,7 @@
 """How wide forecasts' bands are: learned from runs of sizes and a family that no prior was learned from."""
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 #: What of the drawn spread is kept. Laws, starts and sizes of drift that are possible each by itself are averaged, so
 #: that what is drawn spreads further than forecasts err: on the runs of 25M and 100M parameters of arXiv 2503.12811,
@@ -16,21 +15,23 @@ DOUBT = 0.15
 
 
 def calibrated(
-    paths: Float[np.ndarray, "paths rows"], reach: Float[np.ndarray, " rows"], key: Array
+    paths: Float[np.ndarray, "paths rows"], reach: Float[np.ndarray, " rows"], random: np.random.Generator
 ) -> Float[np.ndarray, "paths rows"]:
     """Paths whose quantiles hold as many losses as they say: ``median + kept · (path - median) + misfit · √ln(reach)``.
 
     Args:
         paths: drawn losses, nat.
         reach: step of each row over the last seen one.
-        key: random key for the misfit, one number a path.
+        random: draws the misfit, one number a path.
     """
     middle = np.median(paths, axis=0)
-    off = np.asarray(jax.random.normal(key, (len(paths), 1), np.float32), np.float64)
+    off = random.standard_normal((len(paths), 1))
     return middle + KEPT * (paths - middle) + MISFIT * np.sqrt(np.log(np.maximum(reach, 1.0))) * off
 
 
-def early_paths(paths: Float[np.ndarray, "paths rows"], last: float, key: Array) -> Float[np.ndarray, "paths rows"]:
+def early_paths(
+    paths: Float[np.ndarray, "paths rows"], last: float, random: np.random.Generator
+) -> Float[np.ndarray, "paths rows"]:
     """Paths of a run that has not slowed down yet: all of their spread, and doubt about the fall from the last loss."""
-    off = np.asarray(jax.random.normal(key, (len(paths), 1), np.float32), np.float64)
+    off = random.standard_normal((len(paths), 1))
     return paths + DOUBT * (last - np.median(paths, axis=0)) * off

@@ -1,13 +1,15 @@
-"""Posterior of one law of the mean loss on a grid of its nonlinear parameters; the others in closed form."""
+"""Posterior of one law of the mean loss on a grid of its nonlinear parameters; the others in closed form.
 
-from typing import Any, NamedTuple
+In NumPy: a forecast of one run is little arithmetic, which XLA took ten seconds to compile.
+"""
 
-import jax
-import jax.numpy as jnp
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float
+from scipy.special import log_expit, logsumexp
 
-from ...linalg.small import triangle, upper_inverse, whiten
+from .prior_numbers import ForecastPrior
 
 #: Grid of the exponent, of the noise's size (nat), of its correlation from row to row, and of the drift of the slope
 #: (nat per e-fold, over the square root of an e-fold), relative to the noise.
@@ -21,22 +23,8 @@ _TRANSIENT = 2.0
 COLUMNS = 4
 
 
-class PriorNumbers(NamedTuple):
-    """What is taken for likely before any loss was seen; see `tsl_jax.temporal.ForecastPrior`."""
-
-    exponent: Float[Array, ""]
-    exponent_std: Float[Array, ""]
-    gain: Float[Array, ""]
-    gain_std: Float[Array, ""]
-    transient: Float[Array, ""]
-    drift: Float[Array, ""]
-    drift_std: Float[Array, ""]
-    noise: Float[Array, ""]
-    noise_std: Float[Array, ""]
-
-
 class Rows(NamedTuple):
-    """Times of losses as one law, or several stacked, sees them; NumPy or JAX arrays.
+    """Times of losses as one law, or several stacked, sees them.
 
     Attributes:
         log_clock: (*laws, rows) logarithm of the law's clock.
@@ -44,9 +32,18 @@ class Rows(NamedTuple):
         log_kernel: (*laws, kernels) logarithm of the kernels' prior weights.
     """
 
-    log_clock: Any
-    response: Any
-    log_kernel: Any
+    log_clock: np.ndarray
+    response: np.ndarray
+    log_kernel: np.ndarray
+
+    def of_law(self, law: int) -> "Rows":
+        """The rows as one law sees them, without kernels that it has not."""
+        there = np.isfinite(self.log_kernel[law])
+        return Rows(self.log_clock[law], self.response[law, there], self.log_kernel[law, there])
+
+    def at(self, places: np.ndarray | slice) -> "Rows":
+        """Some of the rows."""
+        return Rows(self.log_clock[..., places], self.response[..., places], self.log_kernel)
 
 
 class Posterior(NamedTuple):
@@ -55,118 +52,101 @@ class Posterior(NamedTuple):
     Grid axes: drift, correlation, exponent, kernel, noise.
     """
 
-    log_weight: Float[Array, "drifts correlations exponents kernels noises"]
-    log_evidence: Float[Array, ""]
-    mean: Float[Array, "drifts correlations exponents kernels noises columns"]
-    factor: Float[Array, "drifts correlations exponents kernels noises columns columns"]
-    origin: Float[Array, ""]
-    first: Float[Array, ""]
-    anchor: Float[Array, ""]
-    at_origin: Float[Array, " kernels"]
+    weight: Float[np.ndarray, "drifts correlations exponents kernels noises"]
+    mean: Float[np.ndarray, "drifts correlations exponents kernels noises columns"]
+    #: Upper triangle F; the covariance is FF'.
+    factor: Float[np.ndarray, "drifts correlations exponents kernels noises columns columns"]
+    origin: float
+    first: float
+    anchor: float
+    at_origin: Float[np.ndarray, " kernels"]
 
 
-def drifted(x: Float[Array, " rows"]) -> Float[Array, "rows rows"]:
+def drifted(x: Float[np.ndarray, " rows"]) -> Float[np.ndarray, "rows rows"]:
     """Covariance of a slope that drifts as Brownian motion away from 0, both ways: ``m² (3M - m)/6``, one side."""
-    size = jnp.abs(x)
-    least, most = jnp.minimum(size[:, None], size), jnp.maximum(size[:, None], size)
+    size = np.abs(x)
+    least, most = np.minimum(size[:, None], size), np.maximum(size[:, None], size)
     same = (x[:, None] > 0) == (x > 0)
-    return jnp.where(same, least**2 * (3 * most - least) / 6, 0)
+    return np.where(same, least**2 * (3 * most - least) / 6, 0)
 
 
-def columns_shared(x, first) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
-    """Level and early transient; the transient is 0 at the origin and about 1 at the first row."""
-    return jnp.ones_like(x), jnp.exp(-_TRANSIENT * (x - first)) - jnp.exp(_TRANSIENT * first)
+def columns(exponent, kernel_response, x, first) -> Float[np.ndarray, "*batch rows columns"]:
+    """Level, falling power law, early transient (about 1 at the first row) and response: all 0 at the origin but the
+    level."""
+    transient = np.exp(-_TRANSIENT * (x - first)) - np.exp(_TRANSIENT * first)
+    each = np.ones_like(x), np.expm1(-exponent * x) / exponent, transient, -kernel_response
+    return np.stack(np.broadcast_arrays(*each), axis=-1)
 
 
-def columns(exponent, kernel_response, x, first) -> Float[Array, "rows columns"]:
-    """Level, falling power law, early transient and response, all 0 at the origin but the level."""
-    ones, transient = columns_shared(x, first)
-    return jnp.stack([ones, jnp.expm1(-exponent * x) / exponent, transient, -kernel_response], axis=-1)
-
-
-def posterior(rows: Rows, loss: Float[Array, " rows"], known: Float[Array, " rows"], prior: PriorNumbers) -> Posterior:
-    """The law's posterior from the rows where ``known`` is 1 (0 elsewhere).
+def posterior(
+    rows: Rows, loss: Float[np.ndarray, " rows"], known: Bool[np.ndarray, " rows"], prior: ForecastPrior
+) -> Posterior:
+    """The law's posterior from the rows that are known.
 
     ``loss = level + slope·(e^(-α x) - 1)/α + transient - gain·response + drift + noise`` with x the logarithm of the
     clock since the last known row: exact for the four coefficients given α, the kernel and three sizes of noise.
     """
-    known = jnp.asarray(known, loss.dtype)
-    last = jnp.argmax(jnp.where(known > 0, jnp.arange(len(loss)), -1))
-    origin, anchor = rows.log_clock[last], loss[last]
-    x = (rows.log_clock - origin) * known
-    first = jnp.min(x)
-    y = (loss - anchor) * known
-    at_origin = rows.response[:, last]
-    change = (rows.response - at_origin[:, None]) * known
-    exponents, noises = jnp.asarray(EXPONENTS, loss.dtype), jnp.asarray(NOISES, loss.dtype)
-    index = jnp.arange(len(loss))
-    ones, transient = columns_shared(x, first)
-    falls = jnp.expm1(-exponents * x[:, None]) / exponents
-    table = jnp.concatenate([jnp.stack([ones, y, transient], 1), falls, -change.T], axis=1) * known[:, None]
-
-    def of_noise(drift, correlation):
-        lag = jnp.abs(index[:, None] - index)
-        plain = jnp.where(lag == 0, 1.0, correlation ** lag.astype(x.dtype))
-        covariance = plain + jnp.square(drift) * drifted(x)
-        both = known[:, None] * known
-        covariance = jnp.where(both > 0, covariance, jnp.eye(len(x), dtype=x.dtype))
-        white, log_det = whiten(covariance, table)
-        # Lengths and angles of the columns are all that counts: of their rows the triangle keeps as many as columns.
-        return triangle(white), log_det
-
-    def chosen(white, exponent, kernel):
-        shared = jnp.take(white, jnp.stack([0, 3 + exponent, 2, 3 + len(exponents) + kernel, 1]), axis=1)
-        return triangle(shared)
-
-    drifts, correlations = (jnp.asarray(a, loss.dtype) for a in (DRIFTS, CORRELATIONS))
-    over = jax.vmap(jax.vmap(of_noise, in_axes=(None, 0)), in_axes=(0, None))
-    # What any grid point needs is whitened once.
-    white, log_det = over(drifts, correlations)
-    pick = jax.vmap(jax.vmap(chosen, in_axes=(None, None, 0)), in_axes=(None, 0, None))
-    pick = jax.vmap(jax.vmap(pick, in_axes=(0, None, None)), in_axes=(0, None, None))
-    triangles = pick(white, jnp.arange(len(exponents)), jnp.arange(rows.response.shape[0]))
-    centre = jnp.stack([jnp.zeros(()), jnp.asarray(0.3), jnp.zeros(()), prior.gain]).astype(loss.dtype)
-    std = jnp.stack([jnp.asarray(1.0), jnp.asarray(1.0), prior.transient, prior.gain_std]).astype(loss.dtype)
-    number = jnp.sum(known)
-
-    def solve(triangular, noise):
-        top = jnp.concatenate([triangular[:, :COLUMNS] * std, triangular[:, -1:]], 1) / noise
-        below = jnp.concatenate([jnp.eye(COLUMNS, dtype=top.dtype), (centre / std)[:, None]], 1)
-        joined = triangle(jnp.concatenate([top, below]))
-        inner = joined[:COLUMNS, :COLUMNS]
-        inverse = upper_inverse(inner)
-        mean = jnp.sum(inverse * joined[:COLUMNS, -1], axis=1) * std
-        inverse = inverse * std[:, None]
-        determinant = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(inner))))
-        evidence = -0.5 * jnp.square(joined[-1, -1]) - determinant - number * jnp.log(noise)
-        return evidence, mean, inverse
-
-    over = jax.vmap(solve, in_axes=(None, 0))
-    for _ in range(4):
-        over = jax.vmap(over, in_axes=(0, None))
-    evidence, mean, factor = over(triangles, noises)
-    evidence = evidence - log_det[:, :, None, None, None]
-    log_weight = evidence + _log_prior(rows, prior, drifts, noises) + _log_possible(anchor, mean)
-    total = jax.scipy.special.logsumexp(log_weight)
-    return Posterior(log_weight - total, total, mean, factor, origin, first, anchor, at_origin)
+    there = np.flatnonzero(known)
+    origin, anchor = float(rows.log_clock[there[-1]]), float(loss[there[-1]])
+    x = rows.log_clock[there] - origin
+    first, at_origin = float(x.min()), rows.response[:, there[-1]]
+    # (exponents, kernels, rows, columns), losses beside them; what is common is whitened once.
+    table = columns(EXPONENTS[:, None, None], rows.response[:, there] - at_origin[:, None], x, first)
+    every = np.concatenate([table[0, 0, :, [0, 2]].T, table[:, 0, :, 1].T, table[0, :, :, 3].T], axis=1)
+    every = np.concatenate([every, (loss[there] - anchor)[:, None]], axis=1)
+    products, log_det = _whitened_products(x, there, every)
+    exponent, kernel = np.arange(len(EXPONENTS))[:, None], np.arange(len(at_origin))
+    picked = np.stack(np.broadcast_arrays(0, 2 + exponent, 1, 2 + len(EXPONENTS) + kernel, -1), axis=-1)
+    joint = products[:, :, picked[..., :, None], picked[..., None, :], None]
+    # The noise's size last but for the matrix.
+    joint = np.moveaxis(joint, -1, -3) / np.square(NOISES)[:, None, None]
+    std = np.array([1.0, 1.0, prior.transient, prior.gain_std])
+    centre = np.array([0.0, 0.3, 0.0, prior.gain]) / std
+    mean, factor, evidence = _normal_posterior(joint, centre, std)
+    evidence = evidence - len(there) * np.log(NOISES) - log_det[:, :, None, None, None]
+    log_weight = evidence + _log_prior(rows, prior) + _log_possible(anchor, mean)
+    weight = np.exp(log_weight - logsumexp(log_weight))
+    return Posterior(weight, mean, factor, origin, first, anchor, at_origin)
 
 
-def _log_prior(rows: Rows, prior: PriorNumbers, drifts, noises) -> Float[Array, "drifts 1 exponents kernels noises"]:
-    exponents = jnp.asarray(EXPONENTS, noises.dtype)
+def _whitened_products(x, index, table) -> tuple[np.ndarray, np.ndarray]:
+    """``T' Ω^-1 T`` and ``ln det Ω / 2`` of the noise of size 1, for each drift and correlation."""
+    lag = np.abs(index[:, None] - index)
+    plain = np.where(lag == 0, 1.0, CORRELATIONS[:, None, None] ** lag)
+    covariance = plain + (np.square(DRIFTS)[:, None, None] * drifted(x))[:, None]
+    lower = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(lower, table)
+    log_det = np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
+    return np.swapaxes(white, -1, -2) @ white, log_det
+
+
+def _normal_posterior(joint, centre, std) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, factor of the covariance and log evidence of coefficients with a normal prior, from the products of columns
+    and losses."""
+    lower = np.linalg.cholesky(joint[..., :-1, :-1] * std[:, None] * std + np.eye(COLUMNS))
+    inverse = np.linalg.inv(lower)
+    along = (inverse @ (joint[..., :-1, -1] * std + centre)[..., None])[..., 0]
+    factor = np.swapaxes(inverse, -1, -2) * std[:, None]
+    left = joint[..., -1, -1] + centre @ centre - np.sum(np.square(along), axis=-1)
+    evidence = -0.5 * left - np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
+    return (factor @ along[..., None])[..., 0], factor, evidence
+
+
+def _log_prior(rows: Rows, prior: ForecastPrior) -> Float[np.ndarray, "drifts 1 exponents kernels noises"]:
     return (
-        _normal(jnp.log(drifts[:, None, None, None, None] * noises), jnp.log(prior.drift), prior.drift_std)
-        + _normal(jnp.log(exponents), jnp.log(prior.exponent), prior.exponent_std)[:, None, None]
-        + _normal(jnp.log(noises), jnp.log(prior.noise), prior.noise_std)
+        _normal(np.log(DRIFTS[:, None, None, None, None] * NOISES), np.log(prior.drift), prior.drift_std)
+        + _normal(np.log(EXPONENTS), np.log(prior.exponent), prior.exponent_std)[:, None, None]
+        + _normal(np.log(NOISES), np.log(prior.noise), prior.noise_std)
         + rows.log_kernel[:, None]
     )
 
 
-def _log_possible(anchor, mean) -> Float[Array, "drifts correlations exponents kernels noises"]:
+def _log_possible(anchor, mean) -> Float[np.ndarray, "drifts correlations exponents kernels noises"]:
     """A loss that rises, or falls below 0 in the end, is no such law."""
     slope = mean[..., 1]
-    floor = anchor + mean[..., 0] - slope / jnp.asarray(EXPONENTS, mean.dtype)[:, None, None]
-    return jax.nn.log_sigmoid(slope / 1e-3) + jax.nn.log_sigmoid(floor / (0.05 * jnp.abs(anchor)))
+    floor = anchor + mean[..., 0] - slope / EXPONENTS[:, None, None]
+    return log_expit(slope / 1e-3) + log_expit(floor / (0.05 * abs(anchor)))
 
 
 def _normal(value, centre, std):
-    return -0.5 * jnp.square((value - centre) / std)
+    return -0.5 * np.square((value - centre) / std)

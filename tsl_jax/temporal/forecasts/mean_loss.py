@@ -3,18 +3,25 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ...arguments import whole_number
 from ...jax_switches import with_own_switches
-from ..checks import random_key
+from ..checks import generator
 from .calibration import calibrated, early_paths
-from .law_posterior import PriorNumbers, Rows
 from .mixture import mixed_forecast
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
-from .rows import PRIOR_WEIGHTS, Times, checked_curve, chosen_laws, law_rows, origins_of, rates_of, thinned
+from .rows import (
+    checked_curve,
+    chosen_laws,
+    later_steps,
+    law_rows,
+    log_weights,
+    origins_of,
+    rates_of,
+    thinned,
+)
 from .too_early import SLOWED, slope_ratio
 
 #: Levels of the bands.
@@ -163,20 +170,19 @@ def forecast(
     rates = rates_of(learning_rate, at[-1])
     names = chosen_laws(laws, rates is not None)
     known_step, known_loss = thinned(step, loss)
-    times = Times.of(known_step, at)
-    rows = law_rows(names, times.step, rates, known_loss, prior)
-    at_peak = known_loss + prior.gain * rows.response[-1, 0, : len(known_loss)]
-    steepness = slope_ratio(rows.log_clock[-1, : len(known_loss)], at_peak)
+    nodes = later_steps(at)
+    rows = law_rows(names, np.concatenate([known_step, nodes]), rates, known_loss, prior)
+    seen = rows.log_clock[-1, : len(known_loss)]
+    steepness = slope_ratio(seen, known_loss + prior.gain * rows.response[-1, 0, : len(known_loss)])
     early = steepness > SLOWED
     if early:
         prior = dataclasses.replace(prior, **_UNKNOWN_COURSE)
-    key = random_key("key", key)
-    own_key = random_key("own_key", own_key, jax.random.fold_in(key, 1))
-    found = mixed_forecast(*_arrays(rows, known_loss, times, names, prior), key, own_key, paths, times.num_seen)
-    nodes, ends = np.unique(times.step[times.num_seen :], return_index=True)
-    drawn = np.stack([np.interp(at, nodes, path) for path in np.asarray(found.paths)[:, ends]])
-    off = jax.random.fold_in(own_key, 1)
-    drawn = early_paths(drawn, loss[-1], off) if early else calibrated(drawn, at / step[-1], off)
+    shared = generator("key", key)
+    own = generator("key", key, 1) if own_key is None else generator("own_key", own_key)
+    masks = origins_of(seen, STARTS, _ORIGINS)
+    found = mixed_forecast(rows, known_loss, masks, log_weights(names, prior), prior, shared, own, paths)
+    drawn = np.stack([np.interp(at, nodes, path) for path in found.paths])
+    drawn = early_paths(drawn, loss[-1], own) if early else calibrated(drawn, at / step[-1], own)
     lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
     return Forecast(
         step=at,
@@ -184,32 +190,17 @@ def forecast(
         lower=lower,
         upper=upper,
         paths=drawn,
-        weight=np.asarray(found.weight),
-        rolling_error=np.asarray(found.rolling_error),
+        weight=found.weight,
+        rolling_error=found.rolling_error,
         gain_known=np.asarray(found.gain_known),
         num_seen=np.asarray(len(step)),
         scheduled=np.asarray(rates is not None),
         too_early=np.asarray(early),
         laws=names,
-        reach=_reach(rows, slice(len(known_step)), slice(times.num_seen, None)),
+        reach=np.exp(rows.log_clock[-1, -1] - seen[-1]),
         **_falls(rates, step[-1], at[-1]),
         unseen_rise=np.asarray(0.0 if rates is None else rates.max() / _highest(rates, step[-1]) - 1),
     )
-
-
-def _arrays(rows: Rows, loss: np.ndarray, times: Times, laws: tuple[str, ...], prior: ForecastPrior) -> tuple:
-    """The first arguments of `mixed_forecast`, in float32: of one shape for all runs with as many laws."""
-    masks = origins_of(rows.log_clock, times.seen, STARTS, _ORIGINS)
-    log_laws = np.log([PRIOR_WEIGHTS[law] for law in laws])
-    padded = np.pad(loss, (0, len(times.step) - len(loss)))
-    arrays = rows, padded, masks, log_laws, PriorNumbers(*(getattr(prior, name) for name in PriorNumbers._fields))
-    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), arrays)
-
-
-def _reach(rows: Rows, seen: slice, later: slice) -> np.ndarray:
-    """How far the forecast goes beyond what was seen, in the clock of the last law."""
-    clock = rows.log_clock[-1]
-    return np.exp(clock[later][-1] - clock[seen][-1])
 
 
 def _falls(rates: np.ndarray | None, last: float, end: float) -> dict[str, np.ndarray]:

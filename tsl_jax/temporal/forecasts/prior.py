@@ -10,13 +10,18 @@ from ...arguments import real_number
 from ...jax_switches import with_own_switches
 from ..clock.dynamic_time import schedule_from_rates
 from ..clock.schedule_rows import History, history, join_histories
+from ..laws.cross_validation import leave_one_run_out
+from ..laws.interface import ScheduleLaw
 from ..laws.law_fit import LawFit, LawFitOptions, fit_law
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
 from .rows import KINDS, checked_curve, rates_of, thinned
 
-#: Strength of each law's shrinkage in the fits of finished runs, as `choose_laws` finds it on runs left out.
-_STRENGTHS = {"memory law": 0.01, "multi-power law": 0.1}
-_OPTIONS = LawFitOptions(huber=1e-3)
+#: Strengths of each law's shrinkage that are tried on runs left out; the first where there are none to leave out.
+_STRENGTHS = {"memory law": (0.01, 0.1), "multi-power law": (0.1, 0.01)}
+#: Runs are left out in this many groups, one by one where there are no more.
+_GROUPS = 5
+#: Of the fits to all runs of a size, and of those to all but some.
+_OPTIONS, _LEFT_OUT = LawFitOptions(huber=1e-3), LawFitOptions(huber=1e-3, starts=1)
 #: What sizes do to the logarithms of gain, exponent and noise: standard deviation of the level, of the slope over
 #: ln(size), and of what a size is off that line.
 _SPREAD = {"gain": (0.5, 0.3, 0.1), "exponent": (0.35, 0.1, 0.15), "noise": (1.0, 0.3, 0.5)}
@@ -25,10 +30,12 @@ _MIDDLE, _SLOPE = 5e7, 0.13
 
 
 class _OfSize(NamedTuple):
-    """What the runs of one size show: ln of each quantity with its variance, and the shapes of the laws."""
+    """What the runs of one size show: ln of each quantity with its variance, the laws' shapes, and how they predict."""
 
     values: dict[str, tuple[float, float]]
     shapes: dict[str, dict[str, float]]
+    #: (runs,) mean square error of each run, predicted without it, nat², of each law; empty for an only run.
+    left_out: dict[str, np.ndarray]
 
 
 @with_own_switches
@@ -39,9 +46,10 @@ def prior_from_runs(
 
         ``ln gain(size) = level + slope · ln(size) + deviation``, and so for the exponent and the noise
 
-    The memory law and the multi-power law are fitted to all runs of a size at once. Level and slope have wide normal
-    priors, the level's being ``prior``: one size says nothing about the slope, so that the spread grows with the
-    distance of the size that is asked for; two or more sizes say where it goes (hierarchical shrinkage).
+    The memory law and the multi-power law are fitted to all runs of a size at once. How strongly each is shrunk, and
+    how much each counts, is chosen by their errors on runs left out. Level and slope have wide normal priors, the
+    level's being ``prior``: one size says nothing about the slope, so that the spread grows with the distance of the
+    size that is asked for; two or more sizes say where it goes (hierarchical shrinkage).
 
     Args:
         runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates, and, where it
@@ -91,7 +99,8 @@ def prior_from_runs(
         replaced[f"{name}_std"] = float(std * (replaced[name] if name == "gain" else 1.0))
     nearest = np.argsort(np.abs(np.array(distance) - at))
     shapes = tuple((law, tuple(tuple(found[k].shapes[law].items()) for k in nearest[:4])) for law in _STRENGTHS)
-    return dataclasses.replace(prior, gain_time=reference, shapes=shapes, **replaced)
+    weights = _law_weights(found)
+    return dataclasses.replace(prior, gain_time=reference, shapes=shapes, law_weights=weights, **replaced)
 
 
 def default_prior(size: float | None = None) -> ForecastPrior:
@@ -149,10 +158,15 @@ def _of_size(runs: list[tuple[np.ndarray, np.ndarray, np.ndarray]], prior: Forec
         seen.append(_rows(step, rates))
         losses.append(loss)
     rows, loss = join_histories(seen), np.concatenate(losses)
-    fits = {}
-    for name, strength in _STRENGTHS.items():
+    run = np.repeat(np.arange(len(losses)), [len(each) for each in losses])
+    fits, left_out = {}, {}
+    for name, strengths in _STRENGTHS.items():
         law = KINDS[name](prior.gain_power)
-        fits[name] = fit_law(law, rows, loss, shrinkage=law.shrinkage(strength), options=_OPTIONS)
+        shrinkage = np.stack([law.shrinkage(strength) for strength in strengths])
+        errors = _left_out(law, rows, loss, run, shrinkage)
+        best = int(np.argmin(errors.mean(axis=1))) if errors.size else 0
+        left_out[name] = errors[best]
+        fits[name] = fit_law(law, rows, loss, shrinkage=shrinkage[best], options=_OPTIONS)
     gains = [_log_gain(fit, peak, reference) for fit in fits.values()]
     spread = float(np.var([gain for gain, _ in gains]))
     exponents = [float(np.log(fit.params["exponent"])) for fit in fits.values()]
@@ -161,7 +175,28 @@ def _of_size(runs: list[tuple[np.ndarray, np.ndarray, np.ndarray]], prior: Forec
         "exponent": (float(np.mean(exponents)), float(np.var(exponents))),
         "noise": (float(np.mean(np.log(noises))), 0.0),
     }
-    return _OfSize(values, {name: _shape(fit, peak) for name, fit in fits.items()})
+    return _OfSize(values, {name: _shape(fit, peak) for name, fit in fits.items()}, left_out)
+
+
+def _left_out(law: ScheduleLaw, rows: History, loss: np.ndarray, run: np.ndarray, shrinkage) -> np.ndarray:
+    """(strengths, runs) mean square error of each run, predicted without it, nat²; no column for an only run."""
+    if run[-1] == 0:
+        return np.zeros((len(shrinkage), 0))
+    predicted = leave_one_run_out(law, rows, loss, run % _GROUPS, shrinkage=shrinkage, options=_LEFT_OUT)
+    square = np.square(np.asarray(predicted, np.float64) - loss)
+    return np.stack([square[:, run == number].mean(axis=1) for number in range(run[-1] + 1)], axis=1)
+
+
+def _law_weights(found: list[_OfSize]) -> tuple[tuple[str, float], ...] | None:
+    """Weights of the laws that know the rate: in inverse proportion to mean square errors on runs left out.
+
+    Source: J. M. Bates and C. W. J. Granger, The combination of forecasts, Operational Research Quarterly 20 (1969).
+    """
+    errors = {name: np.concatenate([each.left_out[name] for each in found]) for name in _STRENGTHS}
+    if not next(iter(errors.values())).size:
+        return None
+    inverse = {name: 1 / max(float(each.mean()), 1e-12) for name, each in errors.items()}
+    return tuple((name, value / sum(inverse.values())) for name, value in inverse.items())
 
 
 def _rows(step: np.ndarray, rates: np.ndarray) -> History:

@@ -29,6 +29,8 @@ class ForecastPrior:
         noise_std: of its logarithm.
         shapes: of each law by name the shapes that its response may have, for a highest rate of 1; ``None``: published
             and some quicker and slower ones.
+        law_weights: of each law by name that knows the learning rate, how likely it is before the run was seen, next
+            to the others; ``None``: alike.
     """
 
     exponent: float = 0.55
@@ -43,10 +45,11 @@ class ForecastPrior:
     noise: float = 3e-3
     noise_std: float = 1.0
     shapes: Shapes | None = None
+    law_weights: tuple[tuple[str, float], ...] | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.name == "shapes" or (field.name == "gain_time" and self.gain_time is None):
+            if field.name in ("shapes", "law_weights") or (field.name == "gain_time" and self.gain_time is None):
                 continue
             value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
             if not (value > 0 or field.name in ("gain", "gain_power")):

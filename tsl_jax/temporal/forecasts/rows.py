@@ -1,7 +1,9 @@
 """What a forecast is made of before any arithmetic: checked curves, clocks, responses, rolling origins."""
 
-from typing import Any, NamedTuple
+import functools
+from typing import Any
 
+import jax
 import numpy as np
 
 from ...arguments import known_array
@@ -37,31 +39,20 @@ SHAPES: dict[str, tuple[dict[str, float], ...]] = {
         )
     ),
 }
-#: Shapes of each law, padded to one number.
-_MOST_SHAPES = 4
-#: What is compiled is compiled for few sizes: seen rows are padded to one of these, and averaged in neighbouring pairs,
-#: threes, ... beyond the last; forecasts are made at this many steps, and paths are straight between them.
-_SIZES, _LATER = (64,), 96
+#: More seen rows than this are averaged in neighbouring pairs, threes, ...; forecasts are made at this many steps, and
+#: paths are straight between them.
+_MOST_ROWS, _LATER = 64, 96
+#: Rows are padded to a multiple of this where a law is evaluated, so that it compiles once.
+_TOGETHER = 32
 #: Fewest rows that a law is fitted to, and that an origin knows.
 FEWEST = 3
 
 
-class Times(NamedTuple):
-    """Steps of the seen rows, padded, followed by those of the forecast, padded."""
-
-    step: np.ndarray
-    seen: np.ndarray
-    num_seen: int
-
-    @classmethod
-    def of(cls, seen: np.ndarray, later: np.ndarray) -> "Times":
-        """Puts steps together; padding repeats the last one."""
-        size = next(size for size in _SIZES if size >= len(seen))
-        if len(later) > _LATER:
-            later = later[np.unique(np.linspace(0, len(later) - 1, _LATER).round().astype(int))]
-        later = np.pad(later, (0, _LATER - len(later)), mode="edge")
-        step = np.concatenate([np.pad(seen, (0, size - len(seen)), mode="edge"), later])
-        return cls(step, (np.arange(len(step)) < len(seen)).astype(float), size)
+def later_steps(at: np.ndarray) -> np.ndarray:
+    """Steps that paths are drawn at: all, or as many as are enough."""
+    if len(at) <= _LATER:
+        return at
+    return at[np.unique(np.linspace(0, len(at) - 1, _LATER).round().astype(int))]
 
 
 def checked_curve(step: Any, loss: Any, at: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,7 +135,7 @@ def law_rows(
     With the losses of the first rows, responses go with the power of the loss that the prior says.
     """
     shapes = SHAPES if prior.shapes is None else {law: [dict(each) for each in of_law] for law, of_law in prior.shapes}
-    number = max(_MOST_SHAPES if rates is not None and law in shapes else 1 for law in laws)
+    number = max(len(shapes[law]) if rates is not None and law in shapes else 1 for law in laws)
     clocks, answers, weights = [], [], []
     passed = None if rates is None else np.concatenate([[0.0], np.cumsum(rates / rates.max())])
     for law in laws:
@@ -170,12 +161,26 @@ def responses(law: str, step: np.ndarray, rates: np.ndarray, shapes: Any = None)
     whole, place = np.unique(np.maximum(np.round(step), least), return_inverse=True)
     seen = history(schedule, whole)
     of_law, shapes = KINDS[law](), SHAPES[law] if shapes is None else shapes
-    return np.stack([1 - np.asarray(of_law.lagged_rate(shape, seen), np.float64)[place] for shape in shapes])
+    table = {name: np.array([shape[name] for shape in shapes], np.float32) for name in of_law.shapes}
+    padded = seen[np.minimum(np.arange(-(-len(whole) // _TOGETHER) * _TOGETHER), len(whole) - 1)]
+    return 1 - np.asarray(_lagged(of_law, table, padded), np.float64)[:, place]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _lagged(law, shapes, seen):
+    return jax.lax.map(lambda shape: law.lagged_rate(shape, seen), shapes)
+
+
+def log_weights(laws: tuple[str, ...], prior: ForecastPrior) -> np.ndarray:
+    """(laws,) logarithms of the laws' weights before the run was seen."""
+    own = dict(prior.law_weights or ())
+    among = sum(PRIOR_WEIGHTS[law] for law in own)
+    return np.log([among * own[law] if law in own else PRIOR_WEIGHTS[law] for law in laws])
 
 
 def thinned(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most as many rows as are compiled for: means of neighbours, the last row being the mean of the last ones."""
-    together = -(-len(step) // _SIZES[-1])
+    """At most 64 rows: means of neighbours, the last row being the mean of the last ones."""
+    together = -(-len(step) // _MOST_ROWS)
     if together == 1:
         return step, loss
     drop = len(step) % together
@@ -183,25 +188,23 @@ def thinned(step: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return means[0], means[1]
 
 
-def origins_of(log_clock: np.ndarray, seen: np.ndarray, starts: tuple[float, ...], origins: int) -> np.ndarray:
-    """(starts, origins + 1, rows) 1 for the rows known at each rolling origin; the last origin knows all that is seen.
+def origins_of(log_clock: np.ndarray, starts: tuple[float, ...], origins: int) -> np.ndarray:
+    """(starts, origins + 1, rows) the rows known at each rolling origin; the last origin knows all that is seen.
 
-    Origins lie evenly in the logarithm of the last law's clock, the first where the seen part goes about as far beyond
-    it as a forecast usually does; each knows at least three rows, however late the start.
+    Origins lie evenly in the logarithm of the clock, the first where the seen part goes about as far beyond it as a
+    forecast usually does; each knows at least three rows, however late the start.
     """
-    clock = log_clock[-1]
-    there = np.flatnonzero(seen)
-    last = there[-1]
-    least = min(max(FEWEST, len(there) // 6), len(there) - 1)
-    lowest = max(clock[there[least - 1]], clock[last] - np.log(5.0))
-    targets = np.linspace(lowest, clock[last] - 0.25 * (clock[last] - lowest), origins)
-    ends = np.clip(np.searchsorted(clock[there], targets, side="right"), least, len(there) - 1)
-    ends = np.append(ends, len(there))
-    masks = np.zeros((len(starts), len(ends), len(clock)))
+    rows, last = len(log_clock), log_clock[-1]
+    least = min(max(FEWEST, rows // 6), rows - 1)
+    lowest = max(log_clock[least - 1], last - np.log(5.0))
+    targets = np.linspace(lowest, last - 0.25 * (last - lowest), origins)
+    ends = np.clip(np.searchsorted(log_clock, targets, side="right"), least, rows - 1)
+    ends = np.append(ends, rows)
+    masks = np.zeros((len(starts), len(ends), rows), bool)
     for i, start in enumerate(starts):
         for j, end in enumerate(ends):
-            begin = np.searchsorted(clock[there[:end]], np.log(max(start, 1e-30)) + clock[there[end - 1]])
-            masks[i, j, there[min(begin, max(end - FEWEST, 0)) : end]] = 1
+            begin = np.searchsorted(log_clock[:end], np.log(max(start, 1e-30)) + log_clock[end - 1])
+            masks[i, j, min(begin, max(end - FEWEST, 0)) : end] = True
     return masks
 
 

@@ -1,8 +1,5 @@
 """Leave-one-run-out predictions: how regularisation and laws are chosen without looking at what is forecast."""
 
-import functools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -58,22 +55,16 @@ def leave_one_run_out(
         )
     for number in numbers:
         check_losses(law, history, loss, run != number)
-    dtype = jnp.promote_types(jnp.asarray(loss).dtype, jnp.float32)
-    strengths = jnp.zeros((1, len(law.names)), dtype) if shrinkage is None else jnp.asarray(shrinkage, dtype)
-    return _predictions(law, options, len(numbers), strengths, jnp.asarray(loss, dtype), run, history)
+    strengths = [None] if shrinkage is None else list(np.asarray(shrinkage))
+    return jnp.stack([_left_out(law, history, loss, run, strength, options) for strength in strengths])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _predictions(law, options, num_runs, shrinkage, loss, run, history):
-    def without(number, strength):
-        weights = (run != number).astype(loss.dtype)
-        return fit_law(law, history, loss, weights=weights, shrinkage=strength, options=options).predict(history)
-
-    def candidate(strength):
-        predicted = jax.vmap(lambda number: without(number, strength))(jnp.arange(num_runs))
-        return predicted[run, jnp.arange(len(run))]
-
-    return jax.lax.map(candidate, shrinkage)
+def _left_out(law: ScheduleLaw, history: History, loss, run, strength, options) -> Float[Array, " rows"]:
+    every = []
+    for number in range(int(run.max()) + 1):
+        weights = (run != number).astype(np.float32)
+        every.append(fit_law(law, history, loss, weights=weights, shrinkage=strength, options=options).predict(history))
+    return jnp.stack(every)[run, np.arange(len(run))]
 
 
 def held_out_error(

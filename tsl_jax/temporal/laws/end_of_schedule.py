@@ -55,11 +55,10 @@ def last_update(rate: Float[Array, " nodes"], grid: UpdateGrid, peak: float) -> 
     Returns:
         `History` of one row; `tsl_jax.temporal.history` at the last step gives the same losses.
     """
-    warmup = grid.warmup / grid.warmup[-1] * rate[0]
-    end = np.concatenate([grid.warmup, grid.node[1:]])
-    rates = jnp.concatenate([warmup, rate[1:]])
-    size = jnp.asarray(np.diff(end), rates.dtype)
-    before, rise = rates[:-1], jnp.diff(rates)
+    node, ends = (jnp.asarray(part, rate.dtype) for part in grid)
+    end = jnp.concatenate([ends, node[1:]])
+    rates = jnp.concatenate([ends / ends[-1] * rate[0], rate[1:]])
+    before, rise, size = rates[:-1], jnp.diff(rates), jnp.diff(end)
     slope = rise / size
     # Over the updates of a piece: the sum of their rates, and the mean sum of those before each.
     total = size * before + slope * size * (size + 1) / 2
@@ -68,8 +67,8 @@ def last_update(rate: Float[Array, " nodes"], grid: UpdateGrid, peak: float) -> 
     least = _LEAST_RATE * peak
     since = jnp.maximum(earlier[-1] - passed, least)
     middle = jnp.maximum(before + slope * (size + 1) / 2, least)
-    updates = jnp.asarray(end[-1] - (end[:-1] + (np.diff(end) + 1) / 2) + 1, rates.dtype)
-    row = (jnp.asarray([float(end[-1])], rates.dtype), earlier[-1:], rates[-1:], jnp.asarray([peak], rates.dtype))
+    updates = end[-1] - (end[:-1] + (size + 1) / 2) + 1
+    row = end[-1:], earlier[-1:], rates[-1:], jnp.asarray(peak, rates.dtype)[None]
     return History(*row, rise[None], jnp.log(middle)[None], jnp.log(since)[None], updates[None])
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from ...jax_switches import with_own_switches
 from ..checks import refuse_rising
 from ..clock.schedule_rows import History
+from .host_search import best_on_host, coordinates_of, robust_rows
 from .interface import Params, ScheduleLaw
 from .search import best_coordinates, robust
 
@@ -85,7 +86,7 @@ class LawFit:
 
     def predict(self, history: History) -> Float[Array, " rows"]:
         """Mean loss (nat) at each row of a schedule; under `vmap` for batches of fits."""
-        return self.law.predict(self.params, history)
+        return predicted(self.law, self.params, history)
 
     def predict_error(self, history: History) -> Float[Array, " rows"]:
         """Standard error (nat) of `predict` from the parameters' errors alone: neither noise nor misfit."""
@@ -97,6 +98,12 @@ class LawFit:
         # Parameters without an error (on a bound) are taken as known.
         covariance = jnp.where(jnp.isfinite(self.covariance), self.covariance, 0.0)
         return jnp.sqrt(jnp.maximum(jnp.sum((slopes @ covariance) * slopes, axis=1), 0.0))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def predicted(law: ScheduleLaw, params: Params, history: History) -> Float[Array, " rows"]:
+    """`ScheduleLaw.predict`, compiled once a law and shape."""
+    return law.predict(params, history)
 
 
 @with_own_switches
@@ -151,6 +158,8 @@ def fit_law(
     dtype = jnp.promote_types(loss.dtype, jnp.float32)
     weights = jnp.ones(loss.shape, dtype) if weights is None else jnp.asarray(weights, dtype)
     shrinkage = None if shrinkage is None or not law.has_excess else jnp.asarray(shrinkage, dtype)
+    if not any(isinstance(value, Tracer) for value in jax.tree.leaves((loss, weights, history, shrinkage))):
+        return _fit_on_host(law, options, history, loss, weights, shrinkage, dtype)
     history = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), history)
     return _fit(law, options, history, loss.astype(dtype), weights, shrinkage)
 
@@ -177,6 +186,26 @@ def check_losses(law: ScheduleLaw, history: History, loss, weights=None) -> None
             "more rows than parameters; add checkpoints or runs, or fit a simpler law"
         )
     refuse_rising(np.asarray(history.dynamic_time)[counts], values[counts])
+
+
+def _fit_on_host(law, options, history, loss, weights, shrinkage, dtype) -> LawFit:
+    history, loss, weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (history, loss, weights))
+    loss, centre = np.where(weights > 0, loss, 1.0), None
+    with jax.enable_x64(True):
+        if shrinkage is not None:
+            shrinkage, simple = np.asarray(shrinkage, np.float64), law.without_lag()
+            at_once = best_on_host(simple, options, history, loss, weights, None, None).params
+            typical = dict.fromkeys(law.names, 1.0) | law.typical
+            centre = coordinates_of(law, typical | {"excess": np.exp(at_once[simple.names.index("excess")])})
+        best = best_on_host(law, options, history, loss, weights, centre, shrinkage)
+    left = robust_rows(np.log(loss) - best.log_law, options.huber)[0]
+    number = np.sum(weights > 0)
+    noise = np.sqrt(np.sum(weights * left**2, where=weights > 0) / max(number - len(law.names), 1))
+    stderr = {name: np.abs(best.slope[name][i]) * best.stderr[i] for i, name in enumerate(law.names)}
+    arrays = best.named, stderr, best.params, best.covariance, noise
+    params, stderr, point, covariance, noise = jax.tree.map(lambda value: jnp.asarray(value, dtype), arrays)
+    counted, status = jnp.asarray(number, jnp.int32), jnp.asarray(best.status, jnp.uint8)
+    return LawFit(params, stderr, point, covariance, noise, counted, status, law)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -17,7 +17,7 @@ from ..clock.schedule_rows import history, join_histories
 from .end_of_schedule import UpdateGrid, all_rates, update_grid
 from .interface import ScheduleLaw
 from .law_fit import LawFit, LawFitOptions, fit_law
-from .schedule_gain import drawn_losses, end_errors, gain_intervals
+from .schedule_gain import drawn_losses, end_errors, gain_intervals, simplest
 from .schedule_laws import MemoryLaw, MultiPowerLaw
 from .schedule_limits import bounds_of, outside, seen_rates
 from .schedule_search import Bounds, best_free, best_of_shape
@@ -53,6 +53,8 @@ class ScheduleChoice:
             other runs, nat; a part of the intervals.
         warnings: where the choice lies outside what the runs have shown, sentences.
         fits: the laws, whose losses are averaged.
+        passed_over: of less simple shapes with a lower predicted loss, what they gain over the choice, nat, and the
+            standard deviation of that gain, which is larger.
     """
 
     learning_rate: Float[np.ndarray, " updates"]
@@ -70,6 +72,7 @@ class ScheduleChoice:
     misfit: float
     warnings: tuple[str, ...]
     fits: tuple[LawFit, ...]
+    passed_over: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def predict(self, learning_rate: Any, step: Any) -> Float[np.ndarray, " rows"]:
         """Mean loss (nat) of the laws at these steps of a schedule with these rates."""
@@ -98,7 +101,8 @@ def best_schedule(
         ``η* = argmin over η of  mean over laws of  L(η_1, ..., η_N)``,  ``lowest <= η <= peak``
 
     The laws are fitted jointly to finished runs. Parameters of a shape are found on a grid that closes in; ``free``
-    searches rates that do not rise after the warm-up by gradient (Adam), from the other shapes. Two schedules are
+    searches rates that do not rise after the warm-up by gradient (Adam), from the other shapes. Chosen is the shape of
+    fewest parameters whose loss is not above the lowest by more than the error of the difference. Two schedules are
     compared with: cosine, and WSD with a linear decay over the last fifth, both from ``peak`` to ``lowest``. The
     intervals of the gains hold errors of the parameters, for residuals correlated from row to row, and the error with
     which the difference between two runs is predicted from the other runs. A search picks what flatters the law: the
@@ -153,21 +157,25 @@ def best_schedule(
         fits = tuple(fit_law(law, *joint, shrinkage=law.shrinkage(x), options=options) for law, x in pairs)
         grid = update_grid(num_steps, warmup_steps)
         tried = _search(names, fits, grid, bounds)
-        best = min(tried, key=lambda name: tried[name][2])
-        values, nodes, _ = tried[best]
-        schedules = [all_rates(nodes, grid) if best == FREE else _rates(best, values, grid, bounds.peak)]
+        rates = [
+            all_rates(nodes, grid) if n == FREE else _rates(n, v, grid, bounds) for n, (v, nodes, _) in tried.items()
+        ]
         for shape, given in BASELINES.values():
-            schedules.append(_rates(shape, given | {"final": bounds.lowest / bounds.peak}, grid, bounds.peak))
-        ends = join_histories([history(schedule_from_rates(each), np.array([num_steps])) for each in schedules])
+            rates.append(_rates(shape, given | {"final": bounds.lowest / bounds.peak}, grid, bounds))
+        ends = join_histories([history(schedule_from_rates(each), np.array([num_steps])) for each in rates])
         losses = np.mean([np.asarray(fit.predict(ends), np.float64) for fit in fits], axis=0)
         drawn = drawn_losses(fits, runs, ends, first)
         misfit = end_errors(chosen, strengths, runs, options).of_difference
+        sizes = {n: len(SCHEDULE_SHAPES[n].parameters) if n != FREE else np.inf for n in tried}
+        best, passed_over = simplest(sizes, losses[: len(tried)], drawn[:, : len(tried)], misfit)
+        kept = [list(tried).index(best), *range(len(tried), len(rates))]
+        schedules, losses, drawn = [rates[k] for k in kept], losses[kept], drawn[:, kept]
         lower, upper = gain_intervals(drawn, misfit, level, second)
     named = {name: k for k, name in enumerate(BASELINES)}
     return ScheduleChoice(
         schedules[0],
         best,
-        values,
+        tried[best][0],
         float(losses[0]),
         {name: (loss, params) for name, (params, _, loss) in tried.items()},
         dict(zip(BASELINES, schedules[1:], strict=True)),
@@ -180,6 +188,7 @@ def best_schedule(
         misfit,
         outside(schedules[0], warmup_steps, seen, bounds),
         fits,
+        passed_over,
     )
 
 
@@ -217,10 +226,11 @@ def _search(
     return tried
 
 
-def _rates(shape: str, values: Mapping[str, float], grid: UpdateGrid, peak: float) -> Float[np.ndarray, " updates"]:
+def _rates(shape: str, values: Mapping[str, float], grid: UpdateGrid, bounds: Bounds) -> Float[np.ndarray, " updates"]:
     """The rate of every update of a shape."""
     every = np.arange(grid.node[0], grid.node[-1] + 1)
     progress = jnp.asarray((every - every[0]) / (every[-1] - every[0]))
     given = {name: jnp.asarray(value) for name, value in values.items()}
+    peak = bounds.peak
     rates = peak * np.asarray(SCHEDULE_SHAPES[shape].rate(progress, given), np.float64)
     return np.concatenate([peak * np.arange(1, every[0]) / every[0], rates])

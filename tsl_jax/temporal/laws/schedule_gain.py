@@ -1,7 +1,8 @@
 """How sure a predicted gain of one schedule over another is: errors of the laws' parameters, and their misfit."""
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -75,10 +76,14 @@ def drawn_losses(
         normal = jax.random.normal(own, (_DRAWS, len(size)), covariance.dtype)
         away = (normal * jnp.sqrt(jnp.maximum(size, 0.0))) @ axes.T
         drawn = fit.coordinates + jnp.clip(away, -_REACH, _REACH)
-        law = fit.law
-        total = total + jax.jit(jax.vmap(lambda point, law=law: law.predict(law.named(point), ends)))(drawn)
+        total = total + _at(fit.law, drawn, ends)
     losses = np.asarray(total) / len(fits)
     return losses[np.all(np.isfinite(losses), axis=1)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _at(law: ScheduleLaw, drawn: Float[Array, "draws p"], ends: History) -> Float[Array, "draws schedules"]:
+    return jax.vmap(lambda point: law.predict(law.named(point), ends))(drawn)
 
 
 def gain_intervals(
@@ -88,3 +93,33 @@ def gain_intervals(
     gains = losses[:, 1:] - losses[:, :1]
     gains = gains + misfit * np.asarray(jax.random.normal(key, gains.shape, gains.dtype))
     return np.quantile(gains, [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def simplest(
+    tried: Mapping[str, int | float],
+    losses: Float[np.ndarray, " shapes"],
+    drawn: Float[np.ndarray, "draws shapes"],
+    misfit: float,
+) -> tuple[str, dict[str, tuple[float, float]]]:
+    """The simplest shape whose loss is not above the lowest by more than the error of their difference.
+
+    Args:
+        tried: of each shape by name, how many parameters it has.
+        losses: predicted last loss of each, in the same order, nat.
+        drawn: the same for drawn parameters of the laws.
+        misfit: error of a difference, nat.
+
+    Returns:
+        Its name, and of the shapes with lower losses what they gain over it, with its standard deviation.
+
+    Source: the one-standard-error rule of L. Breiman and others, Classification and Regression Trees (1984).
+    """
+    names, best = list(tried), int(np.argmin(losses))
+
+    def error(k: int, other: int) -> float:
+        return float(np.hypot(np.std(drawn[:, k] - drawn[:, other]), misfit))
+
+    near = [k for k in range(len(names)) if k == best or losses[k] - losses[best] <= error(k, best)]
+    chosen = min(near, key=lambda k: (tried[names[k]], losses[k]))
+    lower = (k for k in np.argsort(losses, kind="stable") if losses[k] < losses[chosen])
+    return names[chosen], {names[k]: (float(losses[chosen] - losses[k]), error(chosen, int(k))) for k in lower}

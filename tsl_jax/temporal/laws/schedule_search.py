@@ -11,11 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .end_of_schedule import UpdateGrid, last_update
+from .interface import Params, ScheduleLaw
 from .law_fit import LawFit
 from .schedule_shapes import POWERS, ScheduleShape
 
 #: Values of each parameter in a round of the grid, and rounds, each over two steps of the one before.
 _VALUES, _ROUNDS = 13, 6
+#: Schedules whose losses are computed at once.
+_AT_ONCE = _VALUES**2
 #: Of the search by gradient: steps of Adam, the first rate of it, and the part of a fall that a start spreads over all
 #: knots, so that none is stuck at 0.
 _STEPS, _RATE, _SPREAD = 2500, 0.1, 0.02
@@ -38,10 +41,34 @@ class Bounds(NamedTuple):
     shortest: int
 
 
-def end_loss(fits: Sequence[LawFit], rate: Float[Array, " nodes"], grid: UpdateGrid, peak: float) -> Float[Array, ""]:
+def end_loss(
+    laws: tuple[ScheduleLaw, ...],
+    params: tuple[Params, ...],
+    rate: Float[Array, " nodes"],
+    grid: UpdateGrid,
+    peak: float,
+) -> Float[Array, ""]:
     """Mean of the laws' losses (nat) after the last update."""
     row = last_update(rate, grid, peak)
-    return jnp.mean(jnp.stack([fit.predict(row)[0] for fit in fits]))
+    return jnp.mean(jnp.stack([law.predict(p, row)[0] for law, p in zip(laws, params, strict=True)]))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _end_losses(laws, params, rates, grid, peak):
+    return jax.vmap(lambda rate: end_loss(laws, params, rate, grid, peak))(rates)
+
+
+def end_losses(
+    fits: Sequence[LawFit], rates: Float[np.ndarray, "points nodes"], grid: UpdateGrid, peak: float
+) -> Float[np.ndarray, " points"]:
+    """`end_loss` of many schedules, by one program whatever their number and shape."""
+    laws, params = tuple(fit.law for fit in fits), tuple(fit.params for fit in fits)
+    found = []
+    for first in range(0, len(rates), _AT_ONCE):
+        some = rates[first : first + _AT_ONCE]
+        padded = np.pad(some, ((0, _AT_ONCE - len(some)), (0, 0)), mode="edge")
+        found.append(np.asarray(_end_losses(laws, params, padded, grid, peak))[: len(some)])
+    return np.concatenate(found)
 
 
 def best_of_shape(
@@ -65,18 +92,20 @@ def best_of_shape(
         values = {n: point[i] if n == "start" else jnp.exp(point[i]) for i, n in enumerate(names)}
         return bounds.peak * shape.rate(progress, values)
 
-    losses = jax.jit(jax.vmap(lambda point: end_loss(fits, rates(point), grid, bounds.peak)))
+    rates_of = jax.jit(jax.vmap(rates))
     best, width = (low + high) / 2, high - low
     for _ in range(_ROUNDS if names else 1):
         begin = np.clip(best - width / 2, low, high)
         end = np.clip(best + width / 2, low, high)
         points = np.array(list(itertools.product(*np.linspace(begin, end, _VALUES).T)), float)
         points = points.reshape(_VALUES ** len(names), len(names))
-        best = points[int(np.nanargmin(losses(points)))]
+        tried = np.asarray(rates_of(points))
+        losses = end_losses(fits, tried, grid, bounds.peak)
+        lowest = int(np.nanargmin(losses))
+        best = points[lowest]
         width = width * 4 / (_VALUES - 1)
     values = {n: float(best[i]) if n == "start" else float(np.exp(best[i])) for i, n in enumerate(names)}
-    found = np.asarray(rates(best))
-    return values, found, float(end_loss(fits, jnp.asarray(found), grid, bounds.peak))
+    return values, tried[lowest], float(losses[lowest])
 
 
 def best_free(
@@ -112,12 +141,13 @@ def best_free(
         share = (1 - _SPREAD) * share / share.sum() + _SPREAD / len(share)
         return np.log(share)
 
-    begun = [float(end_loss(fits, jnp.asarray(rate), grid, bounds.peak)) for rate in starts]
+    laws, params = tuple(fit.law for fit in fits), tuple(fit.params for fit in fits)
+    begun = end_losses(fits, np.stack(starts), grid, bounds.peak)
     rough = _ROUGH * (max(begun) - min(begun))
 
     def objective(logits):
         jumps = jnp.diff(jax.nn.softmax(logits)[:-1], prepend=0.0)
-        return end_loss(fits, rates(logits), grid, bounds.peak) + rough * jnp.sum(jumps**2)
+        return end_loss(laws, params, rates(logits), grid, bounds.peak) + rough * jnp.sum(jumps**2)
 
     slope_of = jax.value_and_grad(objective)
     rule = optax.adam(optax.cosine_decay_schedule(_RATE, _STEPS))
@@ -135,7 +165,7 @@ def best_free(
     def search(logits):
         state = logits, rule.init(logits), jnp.inf * jnp.ones((), logits.dtype), logits
         best = rates(jax.lax.fori_loop(0, _STEPS, step, state)[-1])
-        return end_loss(fits, best, grid, bounds.peak), best
+        return end_loss(laws, params, best, grid, bounds.peak), best
 
     losses, found = search(jnp.asarray(np.stack([begin(np.asarray(rate)) for rate in starts])))
     best = int(np.nanargmin(losses))

@@ -11,11 +11,11 @@ from ...linalg.small import solve
 from .interface import ScheduleLaw
 
 #: Exponents from which every fit begins; linear least squares gives the other parameters of the base.
-_EXPONENTS = (0.15, 0.3, 0.5, 0.8)
+EXPONENTS = (0.15, 0.3, 0.5, 0.8)
 #: A linear start must be positive: at least this fraction of the loss.
-_LEAST_START = 1e-2
+LEAST_START = 1e-2
 #: Coordinates stay this far (in logarithms) from the start: beyond, the data do not limit them.
-_REACH = 8.0
+REACH = 8.0
 
 
 def best_coordinates(law, options, history, loss, weights, centre, shrinkage):
@@ -27,7 +27,7 @@ def best_coordinates(law, options, history, loss, weights, centre, shrinkage):
     refine = functools.partial(
         least_squares, _residual(law, options.huber), weights=weights, options=LeastSquaresOptions(options.max_steps)
     )
-    fits = jax.vmap(lambda start: refine(start, *args, bounds=(start - _REACH, start + _REACH)))(starts)
+    fits = jax.vmap(lambda start: refine(start, *args, bounds=(start - REACH, start + REACH)))(starts)
     best = jnp.argmin(jnp.where(jnp.isfinite(fits.rss), fits.rss, jnp.inf))
     return jax.tree.map(lambda leaf: leaf[best], fits)
 
@@ -57,7 +57,7 @@ def robust(residuals, huber: float | None):
 def _starts(law, options, history, loss, weights) -> Float[Array, "starts p"]:
     """The best coordinates of a grid: exponents and shapes given, the other parameters by linear least squares."""
     shapes = jnp.asarray(law.shape_grid(), loss.dtype)
-    exponents = jnp.asarray(_EXPONENTS, loss.dtype)
+    exponents = jnp.asarray(EXPONENTS, loss.dtype)
     root = jnp.sqrt(jnp.where(weights > 0, weights, 0.0))
     axis = law.axis(history)
     # Columns of order 1: the axis in units of its geometric mean, rates in units of the highest.
@@ -69,7 +69,7 @@ def _starts(law, options, history, loss, weights) -> Float[Array, "starts p"]:
             columns.append(lagged / peak * loss**law.noise_power)
         matrix = jnp.stack(columns, axis=1) * root[:, None]
         size = solve(matrix, root * loss)
-        least = _LEAST_START * jnp.min(loss) * jnp.array([10.0, 1.0, jnp.min(loss) ** -law.noise_power])[: len(columns)]
+        least = LEAST_START * jnp.min(loss) * jnp.array([10.0, 1.0, jnp.min(loss) ** -law.noise_power])[: len(columns)]
         return jnp.maximum(size, least)
 
     def start(shape, exponent):

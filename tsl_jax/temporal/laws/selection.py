@@ -1,11 +1,9 @@
 """Which laws to use, and how strongly to shrink them: judged by runs, and model sizes, that no fit has seen."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -14,7 +12,7 @@ from ...jax_switches import with_own_switches
 from ..clock.schedule_rows import History
 from .cross_validation import held_out_error, leave_one_run_out
 from .interface import ScheduleLaw
-from .law_fit import LawFit, LawFitOptions, check_losses, fit_law
+from .law_fit import LawFit, LawFitOptions, fit_law
 from .schedule_laws import AnnealingLaw, MemoryLaw, MultiPowerLaw
 
 #: Laws that are tried, and strengths of shrinkage; weaker ones leave fits of three runs in local minima.
@@ -149,6 +147,39 @@ def choose_laws(
     )
 
 
+def fit_laws(
+    runs: SizeRuns,
+    others: Sequence[SizeRuns] = (),
+    *,
+    laws: Sequence[ScheduleLaw] = LAWS_TRIED,
+    options: LawFitOptions = LawFitOptions(),
+) -> LawAverage:
+    """Fits laws that are chosen by `choose_laws`: `fit_law` for who does not want to choose.
+
+    Args:
+        runs: what is fitted; all runs of it.
+        others: runs of other sizes, by which laws are chosen; by default each run of ``runs`` from its others.
+        laws: what is tried.
+        options: of the fits.
+
+    Returns:
+        `LawAverage`.
+
+    Raises:
+        ValueError: what `choose_laws` refuses.
+
+    Example:
+        >>> from tsl_jax.temporal import TimePowerLaw, history, join_histories, schedule_from_rates
+        >>> rates = [np.full(400, 1e-3), np.repeat([1e-3, 1e-4], 200)]
+        >>> seen = join_histories([history(schedule_from_rates(rate), np.arange(40, 401, 40)) for rate in rates])
+        >>> loss = TimePowerLaw().predict(dict(floor=2.0, coefficient=1.0, exponent=0.4), seen)
+        >>> found = fit_laws(SizeRuns(seen, np.asarray(loss), np.repeat([0, 1], 10)), laws=[TimePowerLaw()])
+        >>> bool(np.allclose(found.predict(seen), loss, atol=1e-3))
+        True
+    """
+    return choose_laws(others or [runs], laws=laws, options=options).fit(runs.history, runs.loss, options=options)
+
+
 def _law_predictions(law: ScheduleLaw, sizes, strengths, options) -> list[np.ndarray]:
     """Of each size (strengths, rows) predictions; rows of runs that the fit has seen count for nothing."""
     shrinkage = np.stack([law.shrinkage(strength) for strength in strengths])
@@ -165,21 +196,12 @@ def _law_predictions(law: ScheduleLaw, sizes, strengths, options) -> list[np.nda
                 raise ValueError(
                     f"fitted: got runs {runs.fitted} of {sorted(set(run.tolist()))}, expected some and not all"
                 )
-            check_losses(law, runs.history, runs.loss, weights)
-            dtype = jnp.promote_types(jnp.asarray(runs.loss).dtype, jnp.float32)
-            arrays = (jnp.asarray(a, dtype) for a in (runs.loss, weights, shrinkage))
-            rows = _predictions(law, options, *arrays, runs.history)
+            given = law, runs.history, runs.loss
+            fits = [fit_law(*given, weights=weights, shrinkage=strength, options=options) for strength in shrinkage]
+            rows = np.stack([fit.predict(runs.history) for fit in fits])
         rows = np.asarray(rows)
         predicted.append(np.broadcast_to(rows, (len(strengths), rows.shape[1])))
     return predicted
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _predictions(law, options, loss, weights, shrinkage, history):
-    def candidate(strength):
-        return fit_law(law, history, loss, weights=weights, shrinkage=strength, options=options).predict(history)
-
-    return jax.lax.map(candidate, shrinkage)
 
 
 def _errors(predicted: list[np.ndarray], sizes) -> np.ndarray:

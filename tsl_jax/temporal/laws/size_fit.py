@@ -13,41 +13,9 @@ from jaxtyping import Array, Float
 from ...arguments import known_array, probability, real_number, whole_number
 from ...jax_switches import with_own_switches
 from ..checks import random_key
-from .size_laws import FLOPS_PER_PARAMETER_TOKEN, SizeLaw
+from .size_laws import FLOPS_PER_PARAMETER_TOKEN, SizeLaw, epochs_of
+from .size_optimum import ComputeOptimum
 from .size_search import bootstrap, minimised, residual_of
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class ComputeOptimum:
-    """The model and the tokens of the lowest loss for a budget, with intervals; arrays (budgets,).
-
-    Attributes:
-        flops: the budget, ``6·N·D``.
-        size: parameters N.
-        tokens: training tokens D.
-        loss: predicted loss, nat.
-        size_interval: (2, budgets) ends of the interval of N; NaN without a bootstrap.
-        tokens_interval: (2, budgets) ends of the interval of D.
-        loss_interval: (2, budgets) ends of the interval of the loss.
-
-    Example:
-        >>> import numpy as np, tsl_jax as tsl
-        >>> from tsl_jax.temporal import fit_size_law
-        >>> size, tokens = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e11, 5)))
-        >>> fit = fit_size_law(tsl.ChinchillaLaw(), size, tokens, 1.8 + 480 * size**-0.35 + 2000 * tokens**-0.36)
-        >>> best = fit.optimum(5.76e23)
-        >>> bool(np.isclose(6 * best.size * best.tokens, 5.76e23)[0])
-        True
-    """
-
-    flops: Float[np.ndarray, " budgets"]
-    size: Float[np.ndarray, " budgets"]
-    tokens: Float[np.ndarray, " budgets"]
-    loss: Float[np.ndarray, " budgets"]
-    size_interval: Float[np.ndarray, "2 budgets"]
-    tokens_interval: Float[np.ndarray, "2 budgets"]
-    loss_interval: Float[np.ndarray, "2 budgets"]
 
 
 @jax.tree_util.register_dataclass
@@ -85,12 +53,17 @@ class SizeLawFit:
     level: float = dataclasses.field(metadata={"static": True})
     law: SizeLaw = dataclasses.field(metadata={"static": True})
 
-    def predict(self, size: ArrayLike, tokens: ArrayLike) -> Float[np.ndarray, "..."]:
-        """The loss (nat) of models of ``size`` parameters after ``tokens`` tokens."""
-        return self._losses(self.params, np.log(known_array("size", size)), np.log(known_array("tokens", tokens)))
+    def predict(
+        self, size: ArrayLike, tokens: ArrayLike, unique_tokens: ArrayLike | None = None
+    ) -> Float[np.ndarray, "..."]:
+        """The loss (nat) of models of ``size`` parameters after ``tokens`` tokens, all new or so many unique ones."""
+        rows = [np.log(known_array("size", size)), np.log(known_array("tokens", tokens))]
+        if self.law.counts_epochs and unique_tokens is not None:
+            rows.append(np.maximum(rows[1] - np.log(known_array("unique_tokens", unique_tokens)), 0.0))
+        return self._losses(self.params, *rows)
 
     def optimum(self, flops: ArrayLike) -> ComputeOptimum:
-        """The best N and D for budgets of floating point operations, ``C = 6·N·D``.
+        """The best N and D for budgets of floating point operations, ``C = 6·N·D``, all tokens new.
 
         Raises:
             ValueError: a budget that is not positive and finite.
@@ -109,10 +82,10 @@ class SizeLawFit:
         return ComputeOptimum(budget, *best, *ends)
 
     @with_own_switches
-    def _losses(self, params: Mapping[str, ArrayLike], log_size, log_tokens) -> np.ndarray:
+    def _losses(self, params: Mapping[str, ArrayLike], *rows: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
             logs = {name: jnp.log(jnp.asarray(value, float)) for name, value in params.items()}
-            return np.exp(np.asarray(self.law.log_loss(logs, jnp.asarray(log_size), jnp.asarray(log_tokens))))
+            return np.exp(np.asarray(self.law.log_loss(logs, *map(jnp.asarray, rows))))
 
     @with_own_switches
     def _optimum(self, params: Mapping[str, ArrayLike], budget) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,6 +103,7 @@ def fit_size_law(
     tokens: Float[ArrayLike, " runs"],
     loss: Float[ArrayLike, " runs"],
     *,
+    unique_tokens: Float[ArrayLike, " runs"] | None = None,
     huber: float = 1e-3,
     replicates: int = 0,
     level: float = 0.95,
@@ -147,6 +121,8 @@ def fit_size_law(
         size: (runs,) parameters of the models.
         tokens: (runs,) tokens they were trained on.
         loss: (runs,) final or best losses, nat.
+        unique_tokens: (runs,) tokens of the data set that each run repeats, for `DataConstrainedLaw`; at least as many
+            as it was trained on where it repeats none.
         huber: residuals of ln L beyond this count in proportion, not squared.
         replicates: of the bootstrap; 0: none, and no intervals.
         level: of the intervals.
@@ -158,7 +134,7 @@ def fit_size_law(
     Raises:
         TypeError: ``law`` is no `SizeLaw`, or an argument holds no real numbers.
         ValueError: shapes that disagree, values that are not positive and finite, no more runs than parameters, or runs
-            of fewer than 3 sizes, numbers of tokens or losses.
+            of fewer than 3 sizes, numbers of tokens or losses; unique tokens that the law asks for, or does not know.
 
     Example:
         >>> import numpy as np, tsl_jax as tsl
@@ -178,6 +154,8 @@ def fit_size_law(
         raise ValueError(f"huber: got {huber}, expected a positive number, such as 1e-3")
     level, replicates = probability("level", level, "0.95"), whole_number("replicates", replicates, least=0)
     rows = _checked_runs(law, size, tokens, loss)
+    if law.counts_epochs or unique_tokens is not None:
+        rows = *rows[:2], epochs_of(law, rows[1], unique_tokens), rows[2]
     with jax.enable_x64(True):
         return _fit(law, *rows, huber, replicates, level, random_key("key", key))
 
@@ -204,8 +182,9 @@ def _checked_runs(law: SizeLaw, size, tokens, loss) -> tuple[np.ndarray, np.ndar
     return rows
 
 
-def _fit(law: SizeLaw, size, tokens, loss, huber, replicates, level, key) -> SizeLawFit:
-    rows = np.log(np.stack([size, tokens, loss]))
+def _fit(law: SizeLaw, *given) -> SizeLawFit:
+    *rows, huber, replicates, level, key = given
+    loss, rows = rows[-1], np.log(np.stack(rows))
     centre = rows[:2].mean(axis=1)
     rows[:2] -= centre[:, None]
     grid = law.starts(float(np.median(loss)))

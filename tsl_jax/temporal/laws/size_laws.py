@@ -5,8 +5,11 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ...arguments import known_array
 from ...curves import Parameter
 from .interface import Params
 
@@ -24,6 +27,8 @@ class SizeLaw(abc.ABC):
 
     name: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
+    #: Whether `log_loss` takes the logarithm of the epochs too, ``D`` over the unique tokens, 1 by default.
+    counts_epochs: ClassVar[bool] = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,5 +162,77 @@ class KaplanLaw(SizeLaw):
         return (slopes + log_product) / (power + 1)
 
 
+@dataclasses.dataclass(frozen=True)
+class DataConstrainedLaw(ChinchillaLaw):
+    """Chinchilla's law of effective data: repeated tokens are worth less than new ones.
+
+        ``D_eff = U · (1 + R* · (1 - exp(-R / R*)))``,  ``R = D / U - 1``
+
+    with U unique tokens and R repetitions of each. After ``R* ln 2`` repetitions a further token is worth half of a new
+    one; endless repetition is worth ``(1 + R*) U`` new tokens. The paper has such a term for excess parameters too,
+    which is not here.
+
+    Attributes:
+        name: ``"data_constrained"``.
+        parameters: the five of Chinchilla's law and ``repeat_scale``, R* (the paper: 15.4).
+
+    Example:
+        >>> import numpy as np
+        >>> from tsl_jax.temporal import DataConstrainedLaw, fit_size_law
+        >>> grid = np.meshgrid(np.geomspace(1e7, 1e10, 4), np.geomspace(1e9, 1e11, 4), [1.0, 4.0, 16.0])
+        >>> size, tokens, epochs = (a.ravel() for a in grid)
+        >>> data = tokens / epochs * (1 + 15.4 * (1 - np.exp(-(epochs - 1) / 15.4)))
+        >>> loss = 1.8 + 480 * size**-0.35 + 2000 * data**-0.36
+        >>> fit = fit_size_law(DataConstrainedLaw(), size, tokens, loss, unique_tokens=tokens / epochs)
+        >>> round(float(fit.params["repeat_scale"]), 1)
+        15.4
+
+    Source: arXiv 2305.16264, equation 5.
+    """
+
+    name: ClassVar[str] = "data_constrained"
+    parameters: ClassVar[tuple[Parameter, ...]] = (*ChinchillaLaw.parameters, Parameter("repeat_scale", "epochs"))
+    counts_epochs: ClassVar[bool] = True
+
+    def log_loss(self, log_params, log_size, log_tokens, log_epochs=0.0):
+        scale = jnp.exp(log_params["repeat_scale"])
+        worth = jnp.log1p(-scale * jnp.expm1(-jnp.expm1(log_epochs) / scale))
+        return super().log_loss(log_params, log_size, log_tokens - log_epochs + worth)
+
+    def starts(self, loss):
+        return super().starts(loss) | {"repeat_scale": (4.0, 30.0)}
+
+
+def epochs_of(law: SizeLaw, tokens: np.ndarray, unique_tokens: ArrayLike | None) -> Float[np.ndarray, " runs"]:
+    """How often each run saw its data, at least 1.
+
+    Raises:
+        ValueError: tokens that are absent, not positive, or not repeated differently; a law that knows no repetition.
+    """
+    if not law.counts_epochs:
+        raise ValueError(
+            f"unique_tokens: the law of {law.name} knows no repeated tokens; leave them out, or take "
+            "tsl_jax.temporal.DataConstrainedLaw()"
+        )
+    if unique_tokens is None:
+        raise ValueError(f"unique_tokens: got none, which the law of {law.name} needs; give each run's unique tokens")
+    unique = known_array("unique_tokens", unique_tokens)
+    if unique.shape != tokens.shape:
+        raise ValueError(f"unique_tokens: got shape {unique.shape}, expected one a run, {tokens.shape}")
+    good = np.isfinite(unique) & (unique > 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"unique_tokens: got {unique[row]} in row {row}, expected positive numbers; leave that run out"
+        )
+    epochs = np.maximum(tokens / unique, 1.0)
+    if (number := len(np.unique(epochs.round(6)))) < 3:
+        raise ValueError(
+            f"unique_tokens: runs of {number} number(s) of epochs, expected at least 3, such as 1, 4 and 16: fewer do "
+            "not tell what repeated tokens are worth"
+        )
+    return epochs
+
+
 #: Laws over model and data size by name.
-SIZE_LAWS: dict[str, SizeLaw] = {law.name: law for law in (ChinchillaLaw(), KaplanLaw())}
+SIZE_LAWS: dict[str, SizeLaw] = {law.name: law for law in (ChinchillaLaw(), KaplanLaw(), DataConstrainedLaw())}

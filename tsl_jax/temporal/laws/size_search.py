@@ -17,8 +17,8 @@ _BATCH = 128
 #: What an undamped step would still gain, as a fraction of the objective, of fits that are not the final one.
 _ROUGHLY = 1e-8
 
-#: ``ln N``, ``ln D`` and ``ln L`` of the runs.
-Rows = Float[np.ndarray, "3 runs"]
+#: ``ln N``, ``ln D``, for some laws the logarithm of the epochs, and ``ln L`` of the runs.
+Rows = Float[np.ndarray, "rows runs"]
 
 
 @functools.lru_cache(maxsize=16)
@@ -26,8 +26,8 @@ def residual_of(law: SizeLaw) -> Callable[..., Float[Array, " runs"]]:
     """``ln L`` of the law less that of the runs, as `least_squares` takes it."""
 
     def residual(coordinates, rows):
-        log_size, log_tokens, log_loss = rows
-        return law.log_loss(dict(zip(law.names, coordinates, strict=True)), log_size, log_tokens) - log_loss
+        *known, log_loss = rows
+        return law.log_loss(dict(zip(law.names, coordinates, strict=True)), *known) - log_loss
 
     return residual
 
