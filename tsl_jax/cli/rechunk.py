@@ -13,6 +13,7 @@ from .fit_options import MissingChunks, MissingChunksAction
 from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
+from .workers import Scheduler, Workers, using_workers
 
 
 class LossDtype(enum.StrEnum):
@@ -49,6 +50,8 @@ def rechunk(
     shard_tokens: ShardTokens = None,
     memory: LossMemory = "256MiB",
     missing_chunks: MissingChunks = MissingChunksAction.refuse,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -65,7 +68,8 @@ def rechunk(
         begun = time.perf_counter()
         how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks.value}
         how |= {"dtype": dtype and dtype.value, "memory": memory, "progress": lines("rechunk")}
-        made, written = rechunk_or_find(source, target, **how)
+        with using_workers(workers, scheduler) as client:
+            made, written = rechunk_or_find(source, target, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()
         layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"

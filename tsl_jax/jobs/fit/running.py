@@ -58,7 +58,7 @@ class FitJob:
     ) -> None:
         if workers is not None and devices is not None:
             raise ValueError("devices: workers use all of theirs; leave out devices= (--devices), or the workers")
-        self._request = request if workers is None else request.as_sent()
+        self._request = request if workers is None else request.as_sent(workers.dumps)
         self._workers, self._mixed, self._overwrite = workers, mixed_hardware, overwrite
         self.source, self.objects = request.open_losses()
         self._fitter = fitter_of(request, self.source, devices) if workers is None else None
