@@ -66,7 +66,6 @@ def fit_elsewhere(
         lock.check()
         if workers.lost > lost:
             remove_partial_files(store.location)
-        keep_snapshot(store.location, table)
     return _together(reports)
 
 
