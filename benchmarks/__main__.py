@@ -19,6 +19,7 @@ BENCHMARKS = {
     "object_store": "stream.object_store",
     "quality": "fitting.quality",
     "readme": "readme",
+    "resuming": "cluster.resuming",
     "reweighting": "reweighting.training",
     "scaling": "fitting.scaling",
     "schedule_choice": "laws.schedule_choice",

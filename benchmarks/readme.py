@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from . import page_tables, record
-from .cluster import costs, distributed
+from .cluster import costs, distributed, resuming
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
 from .laws import schedule_choice
 from .spectrum import law as spectrum_law
 from .stream import end_to_end as stream
-from .stream import memory, memory_plot
+from .stream import memory, memory_plot, object_store
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -101,6 +101,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "coverage": coverage.table,
     "cluster_costs": costs.table,
     "distributed": distributed.table,
+    "object_store": object_store.table,
+    "resuming": resuming.table,
     "scaling": scaling.tables,
     "spectrum": _spectrum,
     "stream": stream.table,

@@ -1,9 +1,10 @@
-"""What fits can be turned into, each by a package that the package of the fits may not import.
+"""What fits can be turned into, and losses be copied by: each by a package that theirs may not import.
 
 `tsl_jax.fitting` is pure functions over arrays, `tsl_jax.store` knows no JAX; neither may import pandas, xarray or
-Matplotlib, or a package above it. Yet ``fit.plot()`` must find who draws. The package's top level may import anything,
-and Python runs it before any module of the package: there `present_by` says who does what, and nothing is imported
-before somebody asks. So imports still point one way, and `Fit` stays arrays and functions of them.
+Matplotlib, or a package above it. Yet ``fit.plot()`` must find who draws, and ``import_losses(client=...)`` who talks
+to workers. The package's top level may import anything, and Python runs it before any module of the package: there
+`present_by` says who does what, and nothing is imported before somebody asks. So imports still point one way, `Fit`
+stays arrays and functions of them, and an import without workers waits for no JAX.
 """
 
 from collections.abc import Callable

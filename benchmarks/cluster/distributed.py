@@ -1,4 +1,4 @@
-"""Workers beside one process on the same cores, the scheduler's cost, memory, and resuming a store of many blocks.
+"""Workers beside one process on the same cores, the scheduler's cost, and memory.
 
     python -m benchmarks distributed [--tokens N] [--checkpoints 64] [--out FILE] [--quick]
 
@@ -7,8 +7,7 @@ the command has it) and one that has as many Dask workers, a core each, fit the 
 scheduler are on the same cores as its workers. Seconds are those of `fit_store` from call to return, less those of
 compiling; ratios are medians over rounds. On a machine that is shared CPU seconds say more: those of the driver and its
 workers, as a multiple of one process's. Tasks that do nothing tell what a task costs. Memory is the most that is
-resident in the driver and in a worker of fresh processes, with the same budget for blocks. The store of many blocks is
-made of copies of one block, and of a ledger that says so; a worker on one core goes on with it.
+resident in the driver and in a worker of fresh processes, with the same budget for blocks.
 """
 
 import argparse
@@ -19,7 +18,6 @@ from pathlib import Path
 
 from .. import record
 from ..stream.stores import write_sigmoids
-from .resuming import resume
 from .server import Server
 
 #: Bytes for blocks in flight where memory is measured: stores of either size have blocks that it bounds.
@@ -41,7 +39,6 @@ def main(argv: list[str] | None = None) -> dict:
             "rates": [_rates(cores, losses, options) for cores in options.cores],
             "tasks": _tasks(options),
             "memory": [_memory(tokens, folder, losses, options) for tokens in options.memory_tokens],
-            "resuming": resume(Path(folder) / "many", options.blocks),
         }
     result["environment"] = record.environment()
     print(table(result))
@@ -126,14 +123,6 @@ def _rest(result: dict) -> str:
                 f"driver {mib(entry['driver_bytes'])}, a worker {mib(most)}",
             ]
         )
-    if resuming := result.get("resuming"):
-        what = f"{resuming['blocks']:,} blocks, all but {resuming['pending']} finished: go on"
-        for name, words in (
-            ("first_seconds", "reading every record"),
-            ("again_seconds", "from the copy of the records"),
-        ):
-            cpu = resuming[name.replace("seconds", "cpu_seconds")]
-            rows.append([f"{what}, {words}", f"{resuming[name]:.1f} s, CPU {cpu:.1f} s"])
     loads = [run["load"] for entry in result["rates"] for found in entry["rounds"] for run in found.values()]
     if loads:
         rows.append(["load of the machine meanwhile", f"{min(loads):.1f} to {max(loads):.1f}"])
@@ -148,10 +137,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="rounds")
     parser.add_argument("--tasks", type=int, nargs="*", default=[100, 1_000, 10_000], help="numbers of empty tasks")
     parser.add_argument("--memory-tokens", type=int, nargs="*", default=[1_000_000, 10_000_000])
-    parser.add_argument("--blocks", type=int, default=100_000, help="blocks of the store that is resumed")
     parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
     options = parser.parse_args(argv)
     if options.quick:
-        options.tokens, options.repeats, options.tasks, options.blocks = 40_000, 1, [100], 2_000
+        options.tokens, options.repeats, options.tasks = 40_000, 1, [100]
         options.cores, options.memory_tokens = [1], [40_000]
     return options

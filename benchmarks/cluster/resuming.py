@@ -1,12 +1,24 @@
-"""A store of many blocks, nearly all finished, and the seconds until it is."""
+"""A store of many blocks, nearly all finished, and the seconds until it is.
 
+    python -m benchmarks resuming [--blocks N] [--workers 1] [--rounds 3] [--out FILE] [--quick]
+
+The store is made of copies of one block, and of a ledger that says so; a few blocks are taken out of it before each
+round. A process on one core goes on with it, by itself (``--workers 0``) or with Dask workers on that core. The first
+round reads every record, the others the copy of them that it left; the median of these is told. Seconds are those of
+`fit_store` from call to return, planning, fitting the few blocks and describing the whole store among them.
+"""
+
+import argparse
 import os
 import shutil
+import statistics
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from .. import record as results
 from .server import Server
 
 #: Tokens of a block, checkpoints, bytes for blocks in flight that make such blocks, and blocks that are left to fit.
@@ -15,18 +27,56 @@ _TOKENS, _CHECKPOINTS, _MEMORY, _PENDING = 1024, 8, 2**20, 4
 _MOST_LINKS = 30_000
 
 
-def resume(folder: Path, blocks: int) -> dict:
-    """Make the store, go on with it twice, with a few blocks taken out of the ledger before each.
+def main(argv: list[str] | None = None) -> dict:
+    """Run the benchmark, print its table, write its JSON."""
+    parser = argparse.ArgumentParser("python -m benchmarks resuming", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--blocks", type=int, default=100_000, help="blocks of the store")
+    parser.add_argument("--workers", type=int, default=1, help="Dask workers; 0: the process by itself")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds after the first")
+    parser.add_argument("--folder", help="where the store is made; the system's temporary folder by default")
+    parser.add_argument("--out", help="JSON file, such as benchmarks/results/resuming_cpu.json")
+    parser.add_argument("--quick", action="store_true", help="a minute: a small store, one round")
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.blocks, options.rounds = 2_000, 1
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        found = resume(Path(folder) / "many", options.blocks, options.workers, options.rounds)
+    result = {"benchmark": "resuming", **found, "environment": results.environment()}
+    print(table(result))
+    print(f"\n{results.describe(result['environment'])}\n`{result['environment']['command']}`")
+    if options.out:
+        print(f"written: {results.write(options.out, result)}")
+    return result
+
+
+def table(result: dict) -> str:
+    """The first round, and the median of the others."""
+    first, *others = result["rounds"]
+    again = {name: statistics.median(one[name] for one in others) for name in ("seconds", "cpu_seconds")}
+    rows = [
+        [words, f"{one['seconds']:.1f} s", f"{one['cpu_seconds']:.1f} s"]
+        for words, one in (("reading every record", first), ("from the copy of the records", again))
+    ]
+    loads = sorted(one["load"] for one in result["rounds"])
+    said = f"load of the machine {loads[0]:.1f} to {loads[-1]:.1f}"
+    head = f"{result['blocks']:,} blocks, all but {result['pending']} finished: go on ({said})"
+    return results.table([head, "wall", "CPU"], rows)
+
+
+def resume(folder: Path, blocks: int, workers: int, rounds: int) -> dict:
+    """Make the store, go on with it, with a few blocks taken out of the ledger before each round.
 
     Args:
         folder: where; it must not be there.
         blocks: how many.
+        workers: Dask workers; 0: none.
+        rounds: after the first.
     """
     with Server(0, 1) as server:
         server.ask("write_store", folder=str(folder), blocks=blocks)
-    seconds, cpu = [], []
-    with Server(1, 1) as server:
-        for _ in range(2):
+    runs = []
+    with Server(workers, 1) as server:
+        for _ in range(1 + rounds):
             for block in range(blocks - _PENDING, blocks):
                 shutil.rmtree(folder / f"fits.zarr/ledger/c/{block}", ignore_errors=True)
             begun = time.perf_counter()
@@ -37,19 +87,11 @@ def resume(folder: Path, blocks: int) -> dict:
                 memory=_MEMORY,
                 keep=True,
             )
-            seconds.append(time.perf_counter() - begun)
-            cpu.append(found["driver_cpu_seconds"] + found["workers_cpu_seconds"])
+            seconds, cpu = time.perf_counter() - begun, found["driver_cpu_seconds"] + found["workers_cpu_seconds"]
+            runs.append({"seconds": seconds, "cpu_seconds": cpu, "load": os.getloadavg()[0]})
             assert found["tokens"] == _PENDING * _TOKENS, found
         peaks = server.ask("peaks")
-    return {
-        "blocks": blocks,
-        "pending": _PENDING,
-        "first_seconds": seconds[0],
-        "first_cpu_seconds": cpu[0],
-        "again_seconds": seconds[1],
-        "again_cpu_seconds": cpu[1],
-        **peaks,
-    }
+    return {"blocks": blocks, "pending": _PENDING, "workers": workers, "rounds": runs, **peaks}
 
 
 def write_store(folder: Path, blocks: int) -> None:

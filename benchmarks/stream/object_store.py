@@ -69,6 +69,7 @@ def table(result: dict) -> str:
         rows.append([name, *(f"{rate:,.0f}" for rate in middle[:2]), *(f"{wait:.2f} s" for wait in middle[2:])])
     shares = [f"{100 * share:.0f}%" for share in result["share"].values()]
     rows.append(["share", *shares, "", ""])
+    rows.append([f"load of the machine {result['environment']['load_average']:.1f}", "", "", "", ""])
     return record.table(["", "tokens/s", "while it fits", "waited for input", "for writing"], rows)
 
 

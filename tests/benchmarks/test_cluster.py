@@ -1,10 +1,11 @@
 """What is said of clusters: simulated jobs take what arithmetic says, and longer where workers are taken away."""
 
 import dataclasses
+import re
 
 import pytest
 
-from benchmarks.cluster import costs, distributed
+from benchmarks.cluster import costs, distributed, resuming
 from benchmarks.cluster.simulation import Plant, simulate
 
 PLANT = Plant("ten", 10, 1000.0, 1000, 1e9, 1e12, start_seconds=0.0, price=2.0)
@@ -59,22 +60,22 @@ def measured():
         "rates": [{"cores": 2, "rounds": rounds}],
         "tasks": [{"tasks": 100, "seconds": 0.5}],
         "memory": [{"tokens": 10, "blocks": 1, "driver_bytes": 2**20, "worker_bytes": [2**20, 2**21]}],
-        "resuming": {
-            "blocks": 5000,
-            "pending": 4,
-            "first_seconds": 2.0,
-            "first_cpu_seconds": 1.0,
-            "again_seconds": 1.0,
-            "again_cpu_seconds": 0.5,
-        },
     }
 
 
 def test_the_table_of_workers_has_medians_of_ratios():
     text = distributed.table(measured())
     assert "| 100%          | 50 to 125%    | 2.00 " in text
-    for said in ("5.0 ms", "driver 1 MiB, a worker 2 MiB", "2.0 s, CPU 1.0 s", "2.0 to 2.0"):
+    for said in ("5.0 ms", "driver 1 MiB, a worker 2 MiB", "2.0 to 2.0"):
         assert said in text
+
+
+def test_going_on_is_told_by_the_median_of_what_follows_the_first_round():
+    rounds = [{"seconds": seconds, "cpu_seconds": seconds / 2, "load": 3.0} for seconds in (9.0, 2.0, 4.0, 8.0)]
+    text = resuming.table({"blocks": 5000, "pending": 4, "rounds": rounds})
+    assert "5,000 blocks, all but 4 finished: go on (load of the machine 3.0 to 3.0)" in text
+    assert re.search(r"every record +\| 9\.0 s \| 4\.5 s", text)
+    assert re.search(r"copy of the records +\| 4\.0 s \| 2\.0 s", text)
 
 
 def test_costs_come_from_what_was_measured_and_from_assumptions():

@@ -1,12 +1,15 @@
 """Collecting goes on where it was: killed at any write, with more checkpoints, never with other batches."""
 
 import contextlib
+import itertools
+import pickle
+import random
 import shutil
 import warnings
 
 import numpy as np
 import pytest
-from tiny_model import VOCABULARY, loss_fn, plain_loss
+from tiny_model import VOCABULARY, loss_fn, plain_loss, with_logits
 
 from tsl_jax.collection import Checkpoint, collect
 from tsl_jax.collection.job import run
@@ -154,3 +157,41 @@ def test_a_step_before_those_collected_is_refused(model, tmp_path):
     with pytest.raises(StoreError, match="got step 0 now, expected steps after 400"):
         collect(loss_fn, model.checkpoints, model.batches, tmp_path / "losses")
     assert open_losses(tmp_path / "losses").num_checkpoints == 3
+
+
+class Elsewhere:
+    """Workers that see what can be sent to them, and do it in any order; the driver dies after some tasks."""
+
+    count, lost = 2, 0
+    reduce = call = None
+    dumps = staticmethod(pickle.dumps)
+
+    def __init__(self, dies_after=None):
+        self.left, self.choice = dies_after, random.Random(0)
+
+    def each(self, function, items, *, name, again):
+        coming, under_way = enumerate(items), []
+        while under_way := [*under_way, *itertools.islice(coming, 2 - len(under_way))]:
+            if self.left == 0:
+                raise RuntimeError("the driver is gone")
+            self.left = None if self.left is None else self.left - 1
+            index, item = under_way.pop(self.choice.randrange(len(under_way)))
+            task = pickle.loads(pickle.dumps(again(item)))
+            yield index, pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(function))(task)))
+
+
+def test_workers_measure_the_losses_of_one_process(model, tmp_path, tree):
+    collect(with_logits, model.checkpoints, model.batches, tmp_path / "one", logits=True)
+    options = {"logits": True, "client": Elsewhere(dies_after=7)}  # of 12: three batches of four checkpoints
+    with pytest.raises(RuntimeError, match="gone"):
+        collect(with_logits, model.checkpoints, model.batches, tmp_path / "many", **options)
+    reports = []
+    options["client"] = Elsewhere()
+    collect(with_logits, model.checkpoints, model.batches, tmp_path / "many", **options, progress=reports.append)
+    assert [report.resumed for report in reports] == [True, True, False, False]
+    assert tree(tmp_path / "many") == tree(tmp_path / "one")
+
+
+def test_a_loss_function_that_cannot_be_sent_is_named(model, tmp_path):
+    with pytest.raises(StoreError, match=r"loss_fn: .* cannot be sent to workers \(.*lambda.*Define it at the top"):
+        collect(lambda *_: 0, model.checkpoints, model.batches, tmp_path / "losses", client=Elsewhere())

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -68,6 +70,12 @@ def use_cheap_engine(setattr=setattr):
     setattr(device, "fit", cheap_fit)
     setattr(device, "_compile", _cheap_compile)
     setattr(noise, "noise_model", cheap_noise_model)
+
+
+def with_path():
+    """The environment of processes that find `small_job` and the package."""
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])}
 
 
 STEPS = np.round(np.geomspace(1, 1000, 12))

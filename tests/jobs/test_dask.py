@@ -18,36 +18,17 @@ from small_job import Job
 
 import tsl_jax as tsl
 from tests.kills import tree
+from tests.store.test_rechunk import columns_store
 from tsl_jax.fitting import FitOptions
 from tsl_jax.jobs.fit import hardware
 from tsl_jax.jobs.fit.running import FitJob
-from tsl_jax.store import ChangedError, ChunkError, StoreError, WriteError, open_fits
+from tsl_jax.store import ChangedError, ChunkError, StoreError, WriteError, open_fits, rechunk
 from tsl_jax.store.local_files import WholeFiles
-from tsl_jax.stream.workers import WorkerError
+from tsl_jax.stream.outcomes import WorkerError
 
 distributed = pytest.importorskip("distributed")
 KILLS = int(os.environ.get("TSL_FUZZ", 0)) // 50 or 2
 OPTIONS = FitOptions(block_size=32, max_steps=8)
-
-
-def with_path():
-    """The environment of processes that find `small_job` and the package."""
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])}
-
-
-@pytest.fixture(scope="module")
-def client():
-    """Two workers, which their nannies start again when they are killed; they find `small_job`, too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", with_path()["PYTHONPATH"])
-        with (
-            distributed.LocalCluster(
-                n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            yield client
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +76,9 @@ def test_sums_have_the_bits_of_one_process(client, tmp_path, monkeypatch):
 
 def test_workers_may_be_killed(client, many, tmp_path):
     job, truth = many
-    rng, killed = random.Random(3), 0
-    for attempt in range(1 + KILLS // 10):
+    rng, killed, attempt = random.Random(3), 0, 0
+    while killed < KILLS:
+        attempt += 1
 
         def kill(done, total):
             nonlocal killed
@@ -107,6 +89,24 @@ def test_workers_may_be_killed(client, many, tmp_path):
 
         job.fit(tmp_path / f"fits{attempt}", tsl.Hyperbola(), client=client, progress=kill)
         assert tree(tmp_path / f"fits{attempt}") == truth
+    assert killed == KILLS
+
+
+def test_workers_that_copy_may_be_killed(client, tmp_path):
+    losses = np.random.default_rng(0).normal(size=(48, 3)).astype("float32")
+    layout = {"chunk_tokens": 2, "shard_tokens": 4, "memory": 2 * 4 * 3 * 4}
+    columns_store(tmp_path / "source", losses)
+    rechunk(tmp_path / "source", tmp_path / "one", **layout)
+    rng, killed = random.Random(5), 0
+
+    def kill(done, total):
+        nonlocal killed
+        if killed < KILLS // 2 and done < total // 2:
+            os.kill(rng.choice(list(pids(client).values())), signal.SIGKILL)
+            killed += 1
+
+    rechunk(tmp_path / "source", tmp_path / "made", **layout, progress=kill, client=client)
+    assert tree(tmp_path / "made") == tree(tmp_path / "one")
     assert killed
 
 
@@ -298,7 +298,7 @@ def test_a_lost_scheduler_is_named_and_nothing_is_lost(many, tmp_path):
 
         def lose(done, total):
             if 0 < done < total:
-                cluster.close(timeout=5)
+                cluster.close(timeout=120)
 
         with pytest.raises(WorkerError, match="The scheduler does not answer"):
             job.fit(tmp_path / "fits", tsl.Hyperbola(), client=client, progress=lose)

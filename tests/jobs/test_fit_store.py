@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pickle
 import shutil
 
 import jax
@@ -240,6 +241,27 @@ def test_predictions_of_a_store_are_those_of_the_fit(job, tmp_path):
         got = predict_store(tmp_path / "fits", [3.0, 2000.0], slice(20, 90), kind=kind)
         np.testing.assert_allclose(got, expected[20:90], rtol=1e-4)
     assert predict_store(tmp_path / "fits").shape == (150, 12)
+
+
+class Elsewhere:
+    """Workers that see what can be sent to them, and give results back to front."""
+
+    count = 2
+    reduce = call = None
+    dumps = staticmethod(pickle.dumps)
+
+    def each(self, function, items, *, name, again):
+        for index, item in reversed(list(enumerate(items))):
+            yield index, pickle.loads(pickle.dumps(function))(again(item))
+
+
+def test_workers_predict_the_bits_of_one_process(job, tmp_path, monkeypatch):
+    job.fit(tmp_path / "fits")
+    monkeypatch.setattr("tsl_jax.jobs.predict._PART_TOKENS", 40)
+    for tokens in (slice(None), slice(20, 140), slice(5, 5)):
+        here, there = (predict_store(tmp_path / "fits", None, tokens, client=one) for one in (None, Elsewhere()))
+        np.testing.assert_array_equal(here, there)
+        assert here.shape == (len(range(150)[tokens]), 12)
 
 
 def test_mean_curves_are_the_means_over_all_tokens(job, tmp_path, monkeypatch):

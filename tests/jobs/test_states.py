@@ -5,6 +5,7 @@ for a run that has ended counts, and one more run ends with the files of an undi
 """
 
 import dataclasses
+import pickle
 import tempfile
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from tsl_jax.jobs.fit.task import FitTask, again_from_the_end, run_task
 from tsl_jax.store import LockedError, WriteError, locate, open_fits, writer_lock
 from tsl_jax.store.run_mark import begin_run, end_runs
 from tsl_jax.stream import bytes_per_token
+from tsl_jax.stream.outcomes import package_version
 from tsl_jax.stream.plan import blocks_of
-from tsl_jax.stream.workers import package_version
 
 TOKENS = 64 * 6 - 20
 
@@ -35,6 +36,8 @@ class Here:
 
     count = 2
     reduce = None
+    lost = 0
+    dumps = staticmethod(pickle.dumps)
 
     def call(self, function, *arguments):
         return function(*arguments)

@@ -6,8 +6,9 @@ from test_fits import fit_all, make_losses
 from zarr.storage import MemoryStore
 
 from tests.kills import tree
-from tsl_jax.store import BlockState, InvalidStoreError, Ledger, open_fits, validate
+from tsl_jax.store import BlockState, InvalidStoreError, Ledger, ledger, locate, open_fits, validate
 from tsl_jax.store.ledger import ENTRIES, NOTED, InputDigest, ResultDigest, record
+from tsl_jax.store.snapshot import keep_snapshot
 
 
 @pytest.fixture
@@ -101,3 +102,48 @@ def test_a_record_counts_its_tokens():
     assert ledger.status_counts() == {0: 2, 3: 1}
     assert ledger.category_counts() == {0: 1, 1: 1, 255: 1}
     assert [ledger.noted(name) for name in NOTED] == [1, 0, 300]
+
+
+@pytest.fixture
+def copied(fits, monkeypatch):
+    """Fits whose records have a copy, as those of many blocks have; and what is read of the records themselves."""
+    for module in ("ledger", "snapshot"):
+        monkeypatch.setattr(f"tsl_jax.store.{module}.LEAST_BLOCKS", 2)
+    keep_snapshot(locate(fits, writable=True), open_fits(fits).ledger.table)
+    read, real = [], ledger.read_rows_with_gaps
+
+    def reading(array, first, last, **options):
+        read.extend(range(first, last))
+        return real(array, first, last, **options)
+
+    monkeypatch.setattr(ledger, "read_rows_with_gaps", reading)
+    return fits, read
+
+
+def test_a_copy_of_the_records_counts_while_they_are_as_they_were(copied, losses):
+    fits, read = copied
+    table = open_fits(fits).ledger.table
+    assert read == []
+    file = fits / "ledger/c/1/0"
+    good = file.read_bytes()
+    file.write_bytes(flip(good, 8))  # in its place, of the same size
+    with pytest.raises(InvalidStoreError, match="ledger/c/1/0: damaged"):
+        open_fits(fits)
+    assert read == [1]
+    file.unlink()
+    assert open_fits(fits).ledger.states.tolist() == [1, 0, *[1] * (len(table) - 2)]
+    other = file.with_name("other")
+    other.write_bytes(good)
+    other.replace(file)
+    read.clear()
+    assert np.array_equal(open_fits(fits).ledger.table, table)
+    assert read == [1]
+
+
+def test_a_damaged_copy_of_the_records_counts_for_nothing(copied):
+    fits, read = copied
+    table = open_fits(fits).ledger.table
+    copy = fits / "ledger/snapshot"
+    copy.write_bytes(copy.read_bytes()[:-1])
+    assert np.array_equal(open_fits(fits).ledger.table, table)
+    assert read == list(range(len(table)))

@@ -24,6 +24,7 @@ from tsl_jax.store import (
     rechunk,
     validate,
 )
+from tsl_jax.store.damage import _damage
 from tsl_jax.store.event_loop import wait_for
 
 KINDS = ("directory", "memory", "objects")
@@ -244,3 +245,20 @@ def test_a_resumed_rechunk_writes_again_what_was_lost(tmp_path):
 
 def test_layout_of_the_tests():
     assert (LAYOUT.shard_tokens, LAYOUT.block_tokens) == (10, 20)
+
+
+def test_blocks_of_other_sizes_are_those_whose_objects_are_looked_at_one_by_one(place):
+    """All sizes at once, and each object of each block in turn: the same blocks, whatever is lost of them."""
+    fit_all(make_losses(MemoryStore()), place, layout=LAYOUT)
+    fits, rng = open_fits(place), np.random.default_rng(0)
+    keys = [key for key in list_objects(place, "") if key.split("/")[0] in fits.arrays and "/c/" in key]
+    blocks = np.flatnonzero(fits.ledger.states)
+    assert len(blocks) > 2
+    for _ in range(8):
+        damage = (remove, empty, cut)[rng.integers(3)]
+        damage(place, keys.pop(rng.integers(len(keys))))
+        objects = list_objects(place, "")
+        one_by_one = {int(block) for block in blocks if next(_damage(fits, int(block), objects, False), None)}
+        assert set(damaged_blocks(fits)) == one_by_one
+        assert one_by_one
+        assert set(damaged_blocks(fits, deep=True)) >= one_by_one

@@ -124,6 +124,8 @@ class Elsewhere:
 
     count = 3
     each = call = None
+    lost = 0
+    dumps = staticmethod(pickle.dumps)
 
     def reduce(self, function, merge, items, *, name, report):
         def results():

@@ -1,11 +1,13 @@
 """Tasks in other processes: values and errors come back, and sums merge in one order wherever they are made."""
 
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import operator
 import os
 import pickle
 import signal
+import threading
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,10 @@ from hypothesis import strategies as st
 
 from tsl_jax.store import BadChunk, ChunkError, LockedError, StoreError
 from tsl_jax.store.errors import ReadMemoryError
-from tsl_jax.stream.workers import PoolWorkers, WorkerError, merged, workers_of
+from tsl_jax.stream.outcomes import WorkerError
+from tsl_jax.stream.parts import Part
+from tsl_jax.stream.passes import run_pass
+from tsl_jax.stream.workers import PoolWorkers, merged, workers_of
 
 
 @given(st.lists(st.integers(), min_size=1, max_size=70))
@@ -85,6 +90,31 @@ def test_errors_come_back_as_they_were(pool):
     with pytest.raises(ValueError, match="invalid literal") as raised:
         PoolWorkers(pool).call(int, "x")
     assert "In the worker process" in raised.value.__notes__[0]
+
+
+def test_what_cannot_be_sent_is_told_with_the_way_out(pool):
+    for make in (lambda: PoolWorkers(pool).call(lambda: 1), lambda: PoolWorkers(pool).call(threading.Lock)):
+        with pytest.raises(WorkerError, match=r"cannot be sent to a process \(.*(lambda|lock).*Define it at the top"):
+            make()
+    assert PoolWorkers(pool).call(abs, -1) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """A pass whose family is the user's own."""
+
+    family: object
+
+    def read(self, part):
+        return part
+
+
+def test_what_a_pass_holds_that_cannot_be_sent_is_named(pool):
+    class Own:
+        pass
+
+    with pytest.raises(StoreError, match=r"family: <.*Own.*cannot be sent to workers \(.*a Dask client takes"):
+        run_pass(Counting(Own()), [Part(0, 4)], client=pool)
 
 
 def test_an_executor_that_lost_a_process_is_named():

@@ -8,6 +8,7 @@ from .console import Debug, Json, reporting, write_json
 from .options import argument, needed, switch, unless_given
 from .progress import token_bar
 from .streams import output_console, say, stderr_console
+from .workers import Scheduler, Workers, using_workers
 
 if TYPE_CHECKING:
     from ..collection import CheckpointReport
@@ -60,13 +61,15 @@ def hf(
     overwrite: Annotated[
         bool, switch("--overwrite", "Delete losses that are there, begin anew; off by default.")
     ] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure every token's loss at revisions of a causal language model, and write a loss store.
 
     Each revision is appended on disk when it is done: run the same command again after a stop, and it goes on. All GPUs
-    share the rows. Needs PyTorch and the extra hf.
+    share the rows, or workers the batches. Needs PyTorch and the extra hf.
 
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
@@ -85,7 +88,7 @@ def hf(
             say(console, words_of(report))
 
         names = None if revisions is None else [name.strip() for name in revisions.split(",") if name.strip()]
-        with token_bar(console) as advance:
+        with using_workers(workers, scheduler) as client, token_bar(console) as advance:
             store = collect_hf(
                 *(model, names, text, out),
                 steps=numbers,
@@ -98,6 +101,7 @@ def hf(
                 overwrite=overwrite,
                 progress=tell,
                 advance=advance,
+                client=client,
             )
         say(
             output_console(),

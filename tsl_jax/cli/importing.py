@@ -10,6 +10,7 @@ from .options import argument, switch, unless_given
 from .progress import lines
 from .rechunk import ChunkTokens, LossDtype, LossMemory, ShardTokens
 from .streams import output_console, say, warn
+from .workers import Scheduler, Workers, using_workers
 
 Sources = Annotated[
     list[str],
@@ -64,6 +65,8 @@ def import_losses(
     shard_tokens: ShardTokens = None,
     memory: LossMemory = "256MiB",
     missing_chunks: MissingChunks = "refuse",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -82,9 +85,9 @@ def import_losses(
         how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
         how |= {"dtype": dtype, "memory": memory, "progress": lines("import")}
         source = sources[0] if len(sources) == 1 else sources
-        made, written, found = import_or_find(
-            source, out, given=(steps, tokens, None), wanted=(array, transpose), **how
-        )
+        given: dict[str, Any] = {"given": (steps, tokens, None), "wanted": (array, transpose)}
+        with using_workers(workers, scheduler) as client:
+            made, written, found = import_or_find(source, out, **given, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()
         for note in found.notes:

@@ -12,6 +12,7 @@ from .fit_options import MissingChunks
 from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
+from .workers import Scheduler, Workers, using_workers
 
 #: Dtypes that losses may have on disk.
 LossDtype = Literal["float16", "float32", "float64"]
@@ -41,6 +42,8 @@ def rechunk(
     shard_tokens: ShardTokens = None,
     memory: LossMemory = "256MiB",
     missing_chunks: MissingChunks = "refuse",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -57,7 +60,8 @@ def rechunk(
         begun = time.perf_counter()
         how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
         how |= {"dtype": dtype, "memory": memory, "progress": lines("rechunk")}
-        made, written = rechunk_or_find(source, target, **how)
+        with using_workers(workers, scheduler) as client:
+            made, written = rechunk_or_find(source, target, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()
         layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"

@@ -54,6 +54,7 @@ def using_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _cluster(workers: int) -> Iterator[Any]:
+    import dask.config
     from distributed import Client, LocalCluster
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -65,7 +66,9 @@ def _cluster(workers: int) -> Iterator[Any]:
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.ERROR,
     )
-    with cluster, Client(cluster) as client:
+    # A worker that was killed is started again; on a busy machine that takes longer than Dask waits for it.
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
+    with patient, cluster, Client(cluster) as client:
         if importlib.util.find_spec("bokeh"):
             say(stderr_console(), f"Dashboard: {cluster.dashboard_link}")
         yield client
@@ -75,7 +78,7 @@ def _cluster(workers: int) -> Iterator[Any]:
 def _reached(scheduler: str) -> Iterator[Any]:
     from distributed import Client
 
-    from ..stream.workers import WorkerError
+    from ..stream.outcomes import WorkerError
 
     try:
         where: Any = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}

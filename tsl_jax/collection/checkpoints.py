@@ -1,6 +1,7 @@
 """Checkpoints one after another: from memory, from a training loop, from an orbax directory."""
 
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,7 +57,7 @@ def _checked(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint]:
 def _checkpoint(value: Any) -> Checkpoint:
     if isinstance(value, tuple) and len(value) == 2:
         step, params = value
-        value = Checkpoint(step, lambda: params)
+        value = Checkpoint(step, functools.partial(_held, params))
     if not isinstance(value, Checkpoint):
         raise TypeError(f"checkpoints: got {type(value).__name__}, expected (step, params) or a Checkpoint")
     step: Any = value.step
@@ -64,6 +65,11 @@ def _checkpoint(value: Any) -> Checkpoint:
     if not isinstance(step, int | float) or isinstance(step, bool) or not math.isfinite(step):
         raise TypeError(f"checkpoints: got {step!r} for a step, expected a finite number")
     return dataclasses.replace(value, step=step)
+
+
+def _held(params: Any) -> Any:
+    """Parameters that are in memory; a function that can be sent, as a lambda cannot."""
+    return params
 
 
 def orbax_checkpoints(
@@ -95,7 +101,7 @@ def orbax_checkpoints(
         ...     return collect(loss_fn, checkpoints, batches, "losses.zarr")
     """
     try:
-        import orbax.checkpoint as ocp
+        import orbax.checkpoint  # noqa: F401 - whether it is there
     except ImportError as error:
         raise StoreError(
             "orbax_checkpoints: needs the package orbax-checkpoint. Install it with: pip install 'tsl_jax[orbax]'"
@@ -103,21 +109,32 @@ def orbax_checkpoints(
     path = Path(directory).expanduser().absolute()
     if not path.is_dir():
         raise StoreError(f"directory: {directory} is no directory; expected one that a CheckpointManager wrote")
-    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
-    registry.add(item, ocp.args.StandardRestore, ocp.StandardCheckpointHandler())
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    manager = ocp.CheckpointManager(path, options=options, handler_registry=registry)
-    steps = sorted(manager.all_steps())
+    with _manager(path, item) as manager:
+        steps = sorted(manager.all_steps())
     if not steps:
         raise StoreError(
             f"directory: {directory} holds no checkpoint; expected one folder a step, such as 1000/default"
         )
+    loads = [functools.partial(_restored, path, step, template, params, item) for step in steps]
+    return [Checkpoint(step, load, f"{path.name}/{step}") for step, load in zip(steps, loads, strict=True)]
+
+
+def _manager(path: Path, item: str | None) -> Any:
+    import orbax.checkpoint as ocp
+
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    registry.add(item, ocp.args.StandardRestore, ocp.StandardCheckpointHandler())
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    return ocp.CheckpointManager(path, options=options, handler_registry=registry)
+
+
+def _restored(path: Path, step: int, template: Any, params: Callable[[Any], Any] | None, item: str | None) -> Any:
+    """The parameters at a step, read in whatever process."""
+    import orbax.checkpoint as ocp
+
     wanted = ocp.args.StandardRestore(template)
-
-    def load(step: int) -> Any:
-        args = wanted if item is None else ocp.args.Composite(**{item: wanted})
+    args = wanted if item is None else ocp.args.Composite(**{item: wanted})
+    with _manager(path, item) as manager:
         saved = manager.restore(step, args=args)
-        saved = saved if item is None else saved[item]
-        return saved if params is None else params(saved)
-
-    return [Checkpoint(step, lambda step=step: load(step), f"{path.name}/{step}") for step in steps]
+    saved = saved if item is None else saved[item]
+    return saved if params is None else params(saved)

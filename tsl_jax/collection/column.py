@@ -1,13 +1,13 @@
 """Losses of one checkpoint, computed a few batches ahead of where they are written."""
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from .batches import BatchReader, Tokens
-from .jax_losses import Evaluator
+from .batches import Tokens
+from .jax_losses import Evaluator, Measured
 
 #: Batches that are begun before the first is waited for.
 _AHEAD = 2
@@ -31,31 +31,41 @@ class Count:
             self._advance(self._done, self._total)
 
 
-class Column:
-    """Losses of one checkpoint, computed a few batches ahead while it is iterated; then `summary`.
+def measured_here(evaluator: Evaluator, params: Any, batches: Iterable[Tokens]) -> Iterator[tuple[Tokens, Measured]]:
+    """Each batch and its losses, in order; a few are begun ahead.
 
     Args:
         evaluator: computes them.
-        params: of the model at the checkpoint.
-        reader: the batches.
+        params: of the model at the checkpoint, as the evaluator has prepared them.
+        batches: of the validation data.
+    """
+    waiting: collections.deque[tuple[Tokens, Any]] = collections.deque()
+    for tokens in batches:
+        waiting.append((tokens, evaluator.submit(params, tokens)))
+        if len(waiting) > _AHEAD:
+            tokens, pending = waiting.popleft()
+            yield tokens, evaluator.fetch(pending)
+    for tokens, pending in waiting:
+        yield tokens, evaluator.fetch(pending)
+
+
+class Column:
+    """Losses of one checkpoint, computed while it is iterated; then `summary`.
+
+    Args:
+        measured: each batch and its losses, in order.
         advance: called with the tokens of each batch when they are done.
     """
 
     def __init__(
-        self, evaluator: Evaluator, params: Any, reader: BatchReader, advance: Callable[[int], None] | None = None
+        self, measured: Iterable[tuple[Tokens, Measured]], advance: Callable[[int], None] | None = None
     ) -> None:
-        self._evaluator, self._params, self._reader = evaluator, params, reader
-        self._advance = advance
+        self._batches, self._advance = measured, advance
         self._loss, self._measured, self._tokens, self._logits = 0.0, 0, 0, None
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        waiting: collections.deque[tuple[Any, Tokens]] = collections.deque()
-        for tokens in self._reader:
-            waiting.append((self._evaluator.submit(self._params, tokens), tokens))
-            if len(waiting) > _AHEAD:
-                yield self._fetch(*waiting.popleft())
-        while waiting:
-            yield self._fetch(*waiting.popleft())
+        for tokens, measured in self._batches:
+            yield self._add(tokens, *measured)
 
     def summary(self) -> dict[str, float]:
         """Mean loss, and of the logits mean and spread."""
@@ -65,8 +75,7 @@ class Column:
             found |= {"logit_mean": float(mean), "logit_spread": float(np.sqrt(variance))}
         return found
 
-    def _fetch(self, pending: Any, tokens: Tokens) -> np.ndarray:
-        losses, logits = self._evaluator.fetch(pending)
+    def _add(self, tokens: Tokens, losses: np.ndarray, logits: np.ndarray | None) -> np.ndarray:
         flat = losses[tokens.mask]
         finite = np.isfinite(flat)
         self._loss += float(np.sum(flat, dtype=np.float64, where=finite))

@@ -36,6 +36,7 @@ def collect_hf(
     overwrite: bool = False,
     progress: Report | None = None,
     advance: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> LossStore:
     """Measure every token's loss at every revision of a Hugging Face model, and write a loss store.
 
@@ -63,6 +64,8 @@ def collect_hf(
         overwrite: delete losses that are there and begin anew.
         progress: called with a `CheckpointReport` after each revision.
         advance: called with the tokens done and those of all revisions, after each batch.
+        client: measure in the workers of a cluster, some batches each; see `tsl_jax.fit_store`. Each loads the
+            revisions itself: a local folder is one that all of them see.
 
     Returns:
         The open loss store, with token coordinates `sequence`, `position`, `token_id`, `domain`.
@@ -90,9 +93,8 @@ def collect_hf(
         first_id = first_id_of(next(iter(tokenizers.values())))
         ids = token_ids(texts, {revision: tokenize_with(found) for revision, found in tokenizers.items()})
         checkpoints = _checkpoints(model, zip(numbers, revisions, strict=True), sources, getattr(torch, precision))
-        where = list(devices or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"])
         return run(
-            TorchEvaluator(where, logits, block_bytes),
+            TorchEvaluator(None if devices is None else list(devices), logits, block_bytes),
             checkpoints,
             rows_of(ids, context, batch, first_id),
             out,
@@ -103,6 +105,7 @@ def collect_hf(
             overwrite=overwrite,
             progress=progress,
             advance=advance,
+            client=client,
             identity={"model": model, "context": context, "precision": precision},
         )
 
@@ -111,15 +114,13 @@ def _checkpoints(
     model: str, revisions: Iterable[tuple[int, str]], sources: dict[str, tuple[str, dict[str, Any]]], dtype: Any
 ) -> list[Checkpoint]:
     """Revisions by step, each loaded only when it is needed."""
-
-    def load(revision: str) -> Any:
+    found = []
+    for step, revision in revisions:
         name, keywords = sources[revision]
-        return _from("AutoModelForCausalLM", model, revision, name, {"dtype": dtype, **keywords})
-
-    return [
-        Checkpoint(step, functools.partial(load, revision), f"revision {revision!r} (step {step})")
-        for step, revision in revisions
-    ]
+        options = {"dtype": dtype, **keywords}
+        load = functools.partial(_from, "AutoModelForCausalLM", model, revision, name, options)
+        found.append(Checkpoint(step, load, f"revision {revision!r} (step {step})"))
+    return found
 
 
 def _import() -> tuple[Any, Any]:
@@ -143,7 +144,7 @@ def _source(model: str, revision: str) -> tuple[str, dict[str, Any]]:
         raise StoreError(
             f"revisions: {model} has no folder {revision!r} with a model, expected one of {', '.join(there) or 'none'}"
         )
-    return str(folder / revision), {}
+    return str((folder / revision).absolute()), {}  # a worker may run elsewhere
 
 
 def _tokenizer(model: str, revision: str, name: str, keywords: dict[str, Any], other: str | None) -> Any:

@@ -16,14 +16,18 @@ class TorchEvaluator:
     """The rows of each batch shared out over devices, a copy of the model on each.
 
     Args:
-        devices: names or objects of PyTorch devices.
+        devices: names or objects of PyTorch devices; None: all GPUs of the process, or the CPU.
         logits: whether the logits' mean and spread are wanted.
         block_bytes: float32 logits in memory at a time, on each device.
     """
 
-    def __init__(self, devices: list[Any], logits: bool, block_bytes: int) -> None:
-        self._devices, self._logits, self._block_bytes = devices, logits, block_bytes
-        self._workers = [ThreadPoolExecutor(1, f"tsl-{device}") for device in devices]
+    def __init__(self, devices: list[Any] | None, logits: bool, block_bytes: int) -> None:
+        self._given = devices, logits, block_bytes
+        self._devices, self._logits, self._block_bytes = devices or _all_devices(), logits, block_bytes
+        self._workers = [ThreadPoolExecutor(1, f"tsl-{device}") for device in self._devices]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given  # another process has threads, and maybe GPUs, of its own
 
     def prepare(self, params: Any, tokens: Tokens) -> Any:
         """Copies of the model on all devices, and how to compute their logits.
@@ -79,6 +83,12 @@ class TorchEvaluator:
                     sums += torch.stack([mean, variance])[:, mask[part]].double().sum(1).cpu()
             flat = torch.cat(losses).cpu().numpy()
         return flat.reshape(batch["mask"].shape), sums.numpy()
+
+
+def _all_devices() -> list[str]:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
 _NEEDED = ("input_id", "token_id", "mask")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from ..store import ChangedError, Location, LossStore, StoreError, StoreLike, lo
 from ..store.fingerprint import differences
 from ..store.own_files import remove_partial_files
 from ..store.unfinished import checked_dtype
-from .batches import Batches, BatchReader
+from ..stream.workers import Workers, workers_of
+from .batches import Batches, BatchReader, Tokens
 from .checkpoints import Checkpoint, in_order
 from .collection import Collection
-from .column import Column, Count
-from .jax_losses import Evaluator, JaxEvaluator
+from .column import Column, Count, measured_here
+from .elsewhere import measured_by_workers
+from .jax_losses import Evaluator, JaxEvaluator, Measured
 from .opening import Given, open_collection
 from .output import PLACE, clear, is_finished, mark, remove
 
@@ -56,6 +58,7 @@ def collect(
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Report | None = None,
+    client: Any = None,
 ) -> LossStore:
     """Measure every token's loss at every checkpoint of a model, and write a loss store.
 
@@ -82,6 +85,9 @@ def collect(
         attributes: group attributes, such as the names of the domains.
         overwrite: delete losses that are there and begin anew.
         progress: called with a `CheckpointReport` after each checkpoint.
+        client: measure in the workers of a cluster, some batches each; see `tsl_jax.fit_store`. ``loss_fn`` and
+            checkpoints must be such that they can be sent. Parameters that are in memory are sent with every task; of a
+            large model give each `Checkpoint` a function that loads them where workers are.
 
     Returns:
         The open loss store.
@@ -109,6 +115,7 @@ def collect(
     """
     evaluator = JaxEvaluator(loss_fn, checked_dtype(dtype), logits)
     options: dict[str, Any] = {"coordinates": coordinates, "attributes": attributes, "progress": progress}
+    options["client"] = client
     return run(evaluator, checkpoints, batches, out, logits=logits, dtype=dtype, overwrite=overwrite, **options)
 
 
@@ -126,6 +133,7 @@ def run(
     progress: Report | None,
     identity: Mapping[str, Any] | None = None,
     advance: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> LossStore:
     """`collect` with any way to compute losses; a resumed run must have the same ``identity``.
 
@@ -133,7 +141,7 @@ def run(
     """
     location = locate(out, writable=True)
     is_finished(location)  # refuses what is foreign before anything is computed
-    reader = BatchReader(batches)
+    reader, workers = BatchReader(batches), workers_of(client)
     summary = reader.summary()
     with writer_lock(Location(location.store, location.key(PLACE), location.name)):
         remove_partial_files(location)
@@ -143,7 +151,7 @@ def run(
         store = open_losses(location.open_group()) if is_finished(location) else None
         given = Given(reader, summary, checked_dtype(dtype), dict(identity or {}))
         count = Count(advance, summary.tokens * len(checkpoints)) if isinstance(checkpoints, Sequence) else Count()
-        job = _Job(evaluator, given, location, store, logits, coordinates, progress, count)
+        job = _Job(evaluator, given, location, store, logits, coordinates, progress, count, workers)
         for checkpoint in in_order(checkpoints):
             job.add(checkpoint)
         return job.finish(attributes or {})
@@ -152,11 +160,12 @@ def run(
 class _Job:
     """One run over the checkpoints."""
 
-    def __init__(self, evaluator, given, location, store, logits, coordinates, progress, count) -> None:
+    def __init__(self, evaluator, given, location, store, logits, coordinates, progress, count, workers) -> None:
         self._evaluator, self._location, self._logits = evaluator, location, logits
         self._coordinates, self._progress = coordinates, progress
         self._given: Given = given
         self._count: Count = count
+        self._workers: Workers | None = workers
         self._collection: Collection | None = None
         self._store: LossStore | None = store
         self._told = {"batches": len(given.summary.digests), "tokens": given.summary.tokens}
@@ -185,8 +194,8 @@ class _Job:
             entries = (*values, *(LOGITS if self._logits else ()), "mean_loss")
             self._collection = open_collection(self._location, self._given, entries, self._store)
             return self.add(checkpoint)  # which may be done
-        params = self._evaluator.prepare(checkpoint.load(), next(iter(self._given.reader)))
-        begun, column = time.perf_counter(), Column(self._evaluator, params, self._given.reader, self._count.add)
+        measured = self._measured(checkpoint)
+        begun, column = time.perf_counter(), Column(measured, self._count.add)
         self._collection.append(column, lambda: values | column.summary())
         return self._tell(checkpoint, column.summary()["mean_loss"], time.perf_counter() - begun)
 
@@ -199,6 +208,13 @@ class _Job:
         remove(self._location)
         self._location.consolidate()
         return open_losses(self._location.open_group())
+
+    def _measured(self, checkpoint: Checkpoint) -> Iterator[tuple[Tokens, Measured]]:
+        """Each batch and its losses at a checkpoint."""
+        reader, number = self._given.reader, len(self._given.summary.digests)
+        if self._workers is not None:
+            return measured_by_workers(self._workers, self._evaluator, checkpoint, reader, number)
+        return measured_here(self._evaluator, self._evaluator.prepare(checkpoint.load(), next(iter(reader))), reader)
 
     def _done(self) -> tuple[list[float], list[float]]:
         """Steps that are done, and their mean losses."""

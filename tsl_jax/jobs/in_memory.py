@@ -97,6 +97,11 @@ class MemoryFits(_Rows):
         """Some values of one of the arrays."""
         return array[start:stop]
 
+    def rows(self, tokens: slice) -> tuple[int, int]:
+        """First row of a slice, and one past its last."""
+        start, stop, _ = tokens.indices(self.num_tokens)
+        return start, max(start, stop)
+
     def read(self, tokens: slice = slice(None)) -> StoredFit:
         """Some curves."""
         some = self.fit[tokens]

@@ -13,6 +13,8 @@ from ..fitting.far import split_event
 from ..store import FitStore, LossStore, StoredFit, StoreError, StoreLike
 from ..stream.parts import Part
 from ..stream.passes import run_pass
+from ..stream.sending import check_sent
+from ..stream.workers import workers_of
 from .group_sums import GroupSums, TwoSums, loss_parts
 from .in_memory import MemoryFits, MemoryLosses, fits_source, losses_source
 
@@ -57,6 +59,7 @@ def predict_store(
     *,
     kind: Literal["counted", "curve", "constant"] = "counted",
     family: Family | None = None,
+    client: Any = None,
 ) -> np.ndarray:
     """Fitted losses of consecutive tokens of a fit store.
 
@@ -67,6 +70,7 @@ def predict_store(
         kind: for each token the curve or constant that counts, or all curves, or all constants; see
             `Fit.predict`.
         family: needed only for a family of your own.
+        client: evaluate in the workers of a cluster; see `tsl_jax.fit_store`. All losses come back.
 
     Returns:
         (tokens, times) losses in nat; NaN for tokens without usable data or not fitted yet.
@@ -89,8 +93,46 @@ def predict_store(
         [[3.5]]
     """
     fits = fits_source(fits)
-    time = fits.axis() if time is None else np.asarray(time)
-    return np.asarray(predict_stored(family or family_of(fits), time, fits.read(tokens), kind))
+    time, (start, stop) = fits.axis() if time is None else np.asarray(time), fits.rows(tokens)
+    starts = range(start, stop, _PART_TOKENS)
+    parts = [slice(first, min(first + _PART_TOKENS, stop)) for first in starts] or [slice(start, start)]
+    predicted = PredictedPart(fits, family or family_of(fits), time, kind)
+    workers = workers_of(client)
+    if workers is None:
+        return np.concatenate([predicted(part) for part in parts])
+    for field in dataclasses.fields(predicted):
+        check_sent(field.name, getattr(predicted, field.name), workers.dumps)
+    found = dict(workers.each(predicted, parts, name="tsl-predict", again=_as_it_is))
+    return np.concatenate([found[index] for index in range(len(parts))])
+
+
+#: Tokens that are evaluated together, wherever: the bits of a curve may depend on how many are.
+_PART_TOKENS = 2**18
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedPart:
+    """`predict_store` of some tokens, in any process.
+
+    Attributes:
+        fits: an open fit store.
+        family: of the fits.
+        time: (times,) axis values.
+        kind: see `predict_store`.
+    """
+
+    fits: FitStore | MemoryFits
+    family: Family
+    time: np.ndarray
+    kind: str
+
+    def __call__(self, tokens: slice) -> np.ndarray:
+        """(tokens, times) losses in nat."""
+        return np.asarray(predict_stored(self.family, self.time, self.fits.read(tokens), self.kind))
+
+
+def _as_it_is(part: slice) -> slice:
+    return part
 
 
 def mean_curves(

@@ -8,7 +8,7 @@ from .checksum import crc32c
 from .errors import ChunkError, Violation
 from .fits import FitStore
 from .ledger import BlockState
-from .presence import Objects, chunk_keys, list_objects
+from .presence import ChunkKeys, Objects, chunk_keys, find_objects, sizes_of
 
 #: By whether fits are combined from several runs.
 _CURE = {
@@ -32,14 +32,35 @@ def damaged_blocks(fits: FitStore, *, deep: bool = False) -> Mapping[int, Violat
     Returns:
         By block, what was found first.
     """
-    finished = [int(block) for block in np.flatnonzero(fits.ledger.states != BlockState.PENDING)]
-    objects = list_objects(fits.location.store, fits.location.path)
+    finished = np.flatnonzero(fits.ledger.states != BlockState.PENDING)
+    objects = find_objects(fits.location.store, fits.location.path)
+    looked_at = finished if deep or objects is None else _of_other_sizes(fits, finished, objects)
     found: dict[int, Violation] = {}
-    for block in finished:
+    for block in looked_at.tolist():
         damage = next(_damage(fits, block, objects, deep or objects is None), None)
         if damage is not None:
             found[block] = damage
     return found
+
+
+def _of_other_sizes(fits: FitStore, finished: np.ndarray, objects: Objects) -> np.ndarray:
+    """Those of some blocks of which an object is absent or empty, or all are of other sizes than were written."""
+    blocks, block_tokens = len(fits.ledger.states), fits.ledger.block_tokens
+    if not len(finished):
+        return finished
+    total, whole = np.zeros(blocks, np.int64), np.ones(blocks, bool)
+    for array in (*fits.arrays.values(), *fits.token_coordinates.values()):
+        keys = ChunkKeys(array)
+        if array.ndim != 1 or block_tokens % keys.rows:
+            return finished
+        for run in np.split(finished, np.flatnonzero(np.diff(finished) != 1) + 1):
+            rows = run[0] * block_tokens, min((run[-1] + 1) * block_tokens, fits.num_tokens)
+            places = range(rows[0] // keys.rows, -(-rows[1] // keys.rows))
+            sizes = np.array(sizes_of(objects, keys.in_a_row(places)))
+            block = np.array(places) * keys.rows // block_tokens
+            np.add.at(total, block, sizes)
+            whole[block[sizes <= 0]] = False
+    return finished[~whole[finished] | (total[finished] != fits.ledger.column("result_bytes")[finished])]
 
 
 def _damage(fits: FitStore, block: int, objects: Objects | None, deep: bool) -> Iterator[Violation]:

@@ -24,7 +24,7 @@ from .errors import ChunkError
 from .far_requests import at_once
 from .ledger import BlockState, InputDigest, Ledger
 from .losses import LossStore
-from .presence import Objects, chunk_keys
+from .presence import ChunkKeys, Objects
 
 SAMPLED_BLOCKS = 16
 _PIECE_TOKENS = 4096
@@ -85,18 +85,35 @@ def block_digest(
 
 def objects_digest(losses: LossStore, start: int, stop: int, objects: Objects | None) -> int:
     """63-bit digest of what a listing says of the objects of some tokens; 0 where it says too little."""
-    if objects is None:
-        return 0
-    total = hashlib.blake2b(digest_size=8)
-    for array in _arrays(losses):
-        for key, *_ in chunk_keys(array, start, stop):
-            stored = objects.get(key)
-            if stored is None:
-                continue
-            if stored.tag is None:
-                return 0
-            total.update(f"{array.basename} {key.removeprefix(array.path)} {stored.size} {stored.tag}\n".encode())
-    return int.from_bytes(total.digest(), "little") >> 1
+    return ObjectDigests(losses, objects)(start, stop)
+
+
+class ObjectDigests:
+    """`objects_digest` of many blocks.
+
+    Args:
+        losses: the input.
+        objects: what is listed of it.
+    """
+
+    def __init__(self, losses: LossStore, objects: Objects | None) -> None:
+        self._objects = objects
+        self._arrays = [(array.basename, array.path, ChunkKeys(array)) for array in _arrays(losses)]
+
+    def __call__(self, start: int, stop: int) -> int:
+        """Of the objects of these tokens."""
+        if self._objects is None:
+            return 0
+        total = hashlib.blake2b(digest_size=8)
+        for name, path, keys in self._arrays:
+            for key, *_ in keys(start, stop):
+                stored = self._objects.get(key)
+                if stored is None:
+                    continue
+                if stored.tag is None:
+                    return 0
+                total.update(f"{name} {key.removeprefix(path)} {stored.size} {stored.tag}\n".encode())
+        return int.from_bytes(total.digest(), "little") >> 1
 
 
 def changed_blocks(losses: LossStore, ledger: Ledger, objects: Objects | None = None) -> list[str]:
@@ -117,7 +134,11 @@ def changed_blocks(losses: LossStore, ledger: Ledger, objects: Objects | None = 
     )
     changed = {block for block, is_same in zip(picked, same, strict=True) if not is_same}
     if not changed:
-        doubtful = [int(block) for block in finished if _may_have_changed(losses, ledger, int(block), objects)]
+        digest_of, noted = ObjectDigests(losses, objects), ledger.column("input_objects")[finished].tolist()
+        now = [digest_of(*_rows(losses, ledger, block)) for block in finished.tolist()]
+        doubtful = [
+            block for block, old, new in zip(finished.tolist(), noted, now, strict=True) if new == 0 or new != old
+        ]
         with ThreadPoolExecutor(2) as pool:
             same = pool.map(lambda block: _same_whole(losses, ledger, block), doubtful)
             changed = {block for block, is_same in zip(doubtful, same, strict=True) if not is_same}
@@ -137,11 +158,6 @@ def _same_sample(losses: LossStore, ledger: Ledger, block: int) -> bool:
     except ChunkError:
         return True  # unreadable now, and not needed any more: no sign that it was another
     return now == ledger.digests[block]
-
-
-def _may_have_changed(losses: LossStore, ledger: Ledger, block: int, objects: Objects | None) -> bool:
-    now = objects_digest(losses, *_rows(losses, ledger, block), objects)
-    return now == 0 or now != ledger.input(block).objects
 
 
 def _same_whole(losses: LossStore, ledger: Ledger, block: int) -> bool:

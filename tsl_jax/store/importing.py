@@ -1,6 +1,7 @@
 """Losses that are in no loss store yet, brought into one."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -46,6 +47,7 @@ def import_losses(
     memory: int = BLOCK_BYTES,
     missing_chunks: MissingChunks = "refuse",
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> LossStore:
     """Write losses of any source into a loss store, which every command takes.
 
@@ -73,6 +75,8 @@ def import_losses(
         memory: bytes of losses in memory at a time; at least one shard.
         missing_chunks: what chunks of a Zarr source are that are not stored; see `open_losses`.
         progress: called with the tokens done and all tokens after each block.
+        client: copy in the workers of a cluster; see `tsl_jax.fit_store`. The source is then paths of arrays that all
+            workers see, or URLs, and so is ``out``; each worker holds ``memory`` bytes of losses.
 
     Returns:
         The open loss store; if ``out`` holds just that already, nothing is written.
@@ -100,6 +104,7 @@ def import_losses(
         memory=memory,
         missing_chunks=missing_chunks,
         progress=progress,
+        client=client,
     )
     for note in found.notes:
         warnings.warn(f"{found.name}: {note}", LossImportWarning, stacklevel=2)
@@ -113,6 +118,7 @@ def import_or_find(
     given: tuple[Steps | None, Tokens | None, dict[str, Any] | None] = (None, None, None),
     wanted: tuple[str | None, bool] = (None, False),
     missing_chunks: MissingChunks = "refuse",
+    client: Any = None,
     **how: Any,
 ) -> tuple[LossStore, bool, IncomingLosses]:
     """`import_losses`; whether anything was written; and what was found.
@@ -123,6 +129,7 @@ def import_or_find(
         given: steps, tokens and attributes.
         wanted: the name of the array, and whether it is transposed.
         missing_chunks: see `import_losses`.
+        client: see `import_losses`.
         **how: as `write_trajectories` takes it.
     """
     checked_missing_chunks(missing_chunks)
@@ -142,10 +149,17 @@ def import_or_find(
         )
     location = locate(out, writable=True)
     scratch = location.directory.parent if location.directory is not None else None
-    found = find_losses(
-        source, Wanted(given_checkpoints(steps), *wanted), missing_chunks=missing_chunks, scratch=scratch
+    opened = functools.partial(
+        find_losses, wanted=Wanted(given_checkpoints(steps), *wanted), missing_chunks=missing_chunks
     )
-    made, written = write_trajectories(_with_given(found, tokens, attributes, missing_chunks), out, **how)
+    found = opened(source, scratch=scratch)
+    if client is not None and found.held:
+        raise StoreError(
+            f"{found.name}: is a table, whose losses this process alone puts in order; expected arrays, of which each "
+            "worker reads its part. Leave out client= (--workers, --scheduler)"
+        )
+    incoming = _with_given(found, tokens, attributes, missing_chunks)
+    made, written = write_trajectories(incoming, out, client=client, reopen=(opened, source), **how)
     return made, written, dataclasses.replace(found, notes=(*found.notes, *_negative(made)))
 
 
@@ -171,12 +185,9 @@ def _with_given(
     columns = {**found.token_coordinates, **columns}
     checked_names(tokens=columns, checkpoints=checkpoints)
     check_coordinates(shape, columns, checkpoints)
-    return IncomingLosses(
-        name=found.name,
-        losses=found.losses,
-        checkpoint_coordinates=checkpoints,
+    return dataclasses.replace(
+        found,
         token_coordinates=columns,
         attributes={**found.attributes, **names, **(attributes or {})},
         missing_chunks=missing_chunks,
-        notes=found.notes,
     )

@@ -18,7 +18,7 @@ from zarr.codecs import Crc32cCodec
 
 from .arrays import create_array
 from .errors import InvalidStoreError, Violation
-from .presence import list_objects
+from .presence import find_objects
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
 from .snapshot import LEAST_BLOCKS, read_snapshot, stored_records
@@ -134,6 +134,10 @@ class Ledger:
         """Digest of some rows of each block's input, (blocks,)."""
         return self.table[:, 1]
 
+    def column(self, name: str) -> np.ndarray:
+        """One of `ENTRIES`, (blocks,)."""
+        return self.table[:, ENTRIES.index(name)]
+
     def input(self, block: int) -> InputDigest:
         """What a finished block was fitted from."""
         return InputDigest(*(int(entry) for entry in self.table[block, 1:4]))
@@ -145,7 +149,7 @@ class Ledger:
     @property
     def fitters(self) -> np.ndarray:
         """What fitted each block, (blocks,): numbers of `tsl_jax.store.fitters`; 0 where nothing is said."""
-        return self.table[:, ENTRIES.index(_FITTER)]
+        return self.column(_FITTER)
 
     @property
     def complete(self) -> bool:
@@ -162,7 +166,7 @@ class Ledger:
 
     def noted(self, name: str) -> int:
         """Sum of one of `NOTED` over all recorded blocks."""
-        return int(self.table[:, ENTRIES.index(name)].sum())
+        return int(self.column(name).sum())
 
     def _counts(self, first: int, codes: tuple[int, ...]) -> dict[int, int]:
         sums = self.table[:, first : first + len(codes)].sum(axis=0)
@@ -180,19 +184,19 @@ def read_records(array: zarr.Array, start: int = 0, stop: int | None = None) -> 
     stop = array.shape[0] if stop is None else stop
     whole = (start, stop) == (0, array.shape[0])
     many = whole and array.shape[0] >= LEAST_BLOCKS
-    objects = list_objects(array.store, array.path) if many else None
+    objects = find_objects(array.store, array.path) if many else None
     table = read_snapshot(array, objects) if many else None
     table, unreadable = np.zeros(array.shape, np.int64) if table is None else table, []
     wanted = table[:, 0] == BlockState.PENDING
     if objects is not None:
-        wanted &= stored_records(array, objects)
+        wanted &= stored_records(array, objects, np.flatnonzero(wanted))
     for first, last in _runs(wanted, start, stop):
         table[first:last], bad = read_rows_with_gaps(array, first, last, absent="fill")
         unreadable += bad
     reasons = {bad.start: bad.reason for bad in unreadable}
-    for block in np.flatnonzero(np.any(table != 0, axis=1)):  # zeros: nothing is recorded yet
-        if _checksum(int(block), table[block, :-1]) != table[block, -1]:
-            reasons[int(block)] = "its checksum is another"
+    known = np.flatnonzero(np.any(table != 0, axis=1))  # zeros: nothing is recorded yet
+    for block in known[_checksums(known, table[known, :-1]) != table[known, -1]].tolist():
+        reasons[block] = "its checksum is another"
     table[list(reasons)] = 0
     return table, [_damage(array, block, reasons[block]) for block in sorted(reasons)]
 
@@ -236,4 +240,11 @@ def record(
 
 def _checksum(block: int, entries: Sequence[int] | np.ndarray) -> int:
     """CRC-32 of a record and of whose it is."""
-    return zlib.crc32(np.array([block, *entries], "<i8").tobytes())
+    return int(_checksums(np.array([block]), np.array([entries], np.int64))[0])
+
+
+def _checksums(blocks: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """(blocks,) the checksums of records (blocks, entries)."""
+    rows = np.column_stack([blocks, entries]).astype("<i8")
+    content, size = memoryview(rows.tobytes()), rows.shape[1] * rows.itemsize
+    return np.array([zlib.crc32(content[at : at + size]) for at in range(0, len(content), size)], np.int64)

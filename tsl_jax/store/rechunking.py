@@ -1,5 +1,6 @@
 """A loss store of any chunks rewritten as whole trajectories."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ def rechunk(
     memory: int = BLOCK_BYTES,
     missing_chunks: MissingChunks = "refuse",
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> LossStore:
     """Write losses anew in chunks of whole trajectories, the layout that fits are read from.
 
@@ -37,6 +39,8 @@ def rechunk(
         missing_chunks: what chunks of the source are that are not stored; see `open_losses`. The new store holds them
             as they are said to be, so that nothing in it is missing.
         progress: called with the tokens done and all tokens after each block, and before the first if some are done.
+        client: copy in the workers of a cluster; see `tsl_jax.fit_store`. Source and target are then paths that all
+            workers see, or URLs; each worker holds ``memory`` bytes of losses.
 
     Returns:
         The open new store; if the target holds just that already, nothing is written.
@@ -61,6 +65,7 @@ def rechunk(
         memory=memory,
         missing_chunks=missing_chunks,
         progress=progress,
+        client=client,
     )[0]
 
 
@@ -73,11 +78,14 @@ def rechunk_or_find(
     memory: int = BLOCK_BYTES,
     missing_chunks: MissingChunks = "refuse",
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> tuple[LossStore, bool]:
     """`rechunk`, and whether anything was written: not where the target held just that already."""
     checked_missing_chunks(missing_chunks)
     found = source if isinstance(source, LossStore) else _open_encoded(source, missing_chunks)
-    return write_trajectories(found, target, dtype=dtype, rows=rows, memory=memory, progress=progress)
+    reopen = functools.partial(_open_encoded, missing_chunks=missing_chunks), source
+    how: Any = {"memory": memory, "progress": progress, "client": client, "reopen": reopen}
+    return write_trajectories(found, target, dtype=dtype, rows=rows, **how)
 
 
 def _open_encoded(source: StoreLike, missing_chunks: MissingChunks) -> LossStore:

@@ -1,6 +1,7 @@
 """Losses of any source written as whole trajectories, a block of tokens at a time."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from ..presentation import presented
 from .encodings import plain_attributes
 from .errors import ChunkError, StoreError, storage_errors, writing
 from .imports.incoming import IncomingLosses
@@ -18,7 +20,8 @@ from .own_files import remove_partial_files
 from .presence import list_objects
 from .reading import Absent, read_rows
 from .resumption import resumed_losses
-from .token_copies import copy_tokens, decoded_dtype, read_as_rows, read_column
+from .run_mark import end_runs
+from .token_copies import copied_here, copy_tokens, decoded_dtype, read_as_rows, read_column
 from .unfinished import (
     BLOCK_BYTES,
     LossPlan,
@@ -44,6 +47,8 @@ def write_trajectories(
     rows: tuple[int | None, int | None] = (None, None),
     memory: int = BLOCK_BYTES,
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
+    reopen: tuple[Callable[[Any], LossStore | IncomingLosses], Any] | None = None,
 ) -> tuple[LossStore, bool]:
     """Copy losses into a new store; a run that was killed is gone on with. See `rechunk`.
 
@@ -54,6 +59,8 @@ def write_trajectories(
         rows: tokens in a chunk and in a shard; see `create_losses`.
         memory: bytes of losses in memory at a time.
         progress: called with the tokens done and all tokens.
+        client: whose workers copy the losses; None: this process.
+        reopen: what opens ``found`` in another process, given its source; and the source.
 
     Returns:
         The open new store, and whether anything was written: not where the target held just that already.
@@ -61,6 +68,7 @@ def write_trajectories(
     Raises:
         StoreError: see `rechunk`.
     """
+    elsewhere = None if client is None else presented("copying", client, reopen, target)
     location = locate(target, writable=True)
     losses = found.losses
     plan = LossPlan(
@@ -80,7 +88,8 @@ def write_trajectories(
     refuse_present(location, _PLACE)
     with writing(location.name, "the new store", kept="Nothing is lost.", again="run the same command again"):
         zarr.open_group(place.store, path=place.path, mode="a", zarr_format=3)
-    with writer_lock(place):
+    with writer_lock(place) as lock:
+        end_runs(place)
         remove_partial_files(location)
         absent = _absent(found)
         resumed = resumed_losses(location, plan)
@@ -89,7 +98,9 @@ def write_trajectories(
         unfinished, first = resumed or (begin_losses(location, plan), 0)
         if first and progress:
             progress(first, plan.shape[0])
-        copy_tokens(losses, found.token_coordinates, unfinished, memory, absent, progress=progress, first=first)
+        copying = copied_here if elsewhere is None else functools.partial(elsewhere, place, lock)
+        how: Any = {"progress": progress, "first": first, "copying": copying}
+        copy_tokens(losses, found.token_coordinates, unfinished, memory, absent, **how)
         return unfinished.finish(tidy=lambda: remove_group(place)), True
 
 

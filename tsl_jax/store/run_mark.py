@@ -4,11 +4,14 @@ The run that holds the output alone writes its mark there, and gives it to those
 taken for dead and goes on after another run has begun finds another mark, or none, and stops.
 """
 
+import contextlib
 import json
 import uuid
+from collections.abc import Iterator
 
-from .errors import LockedError, writing
+from .errors import LockedError, StoreError, writing
 from .location import Location
+from .lock import Lock
 from .schema import LEDGER
 
 #: Where the mark lies.
@@ -27,6 +30,26 @@ def end_runs(location: Location) -> None:
     """Take the mark away, if there is one: no worker counts any more. The caller holds `writer_lock` alone."""
     with writing(location.name, f"the mark {RUN}"):
         location.delete_object(RUN)
+
+
+@contextlib.contextmanager
+def marked_run(location: Location, lock: Lock) -> Iterator[str]:
+    """Mark a new run while the block runs; however it ends, no worker counts anything then.
+
+    Args:
+        location: the output.
+        lock: that the caller holds alone; once it is lost, the mark is another run's.
+    """
+    run = begin_run(location)
+    try:
+        yield run
+    except BaseException:
+        with contextlib.suppress(StoreError):  # tasks that still run stop; what ended this one is what is said
+            lock.check()
+            end_runs(location)
+        raise
+    lock.check()
+    end_runs(location)
 
 
 class RunMark:

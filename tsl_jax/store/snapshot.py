@@ -6,13 +6,14 @@ copy was made; without a listing, or with a damaged copy, the records are read o
 
 import hashlib
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import zarr
 
 from .errors import writing
 from .location import Location, arrays_of
-from .presence import Objects, list_objects
+from .presence import Objects, find_objects
 from .schema import LEDGER
 
 #: Stores of fewer blocks have no copy.
@@ -30,7 +31,7 @@ def keep_snapshot(location: Location, table: np.ndarray) -> None:
     if len(table) < LEAST_BLOCKS:
         return
     ledger = arrays_of(location.open_group())[LEDGER]
-    tags = _tags(ledger, np.flatnonzero(table[:, 0]), list_objects(ledger.store, ledger.path))
+    tags = _tags(ledger, np.flatnonzero(table[:, 0]), find_objects(ledger.store, ledger.path))
     if not tags.any():
         return
     content = zlib.compress(np.column_stack([tags, table]).astype("<i8").tobytes(), 1)
@@ -69,21 +70,24 @@ def forget_snapshot(location: Location) -> None:
     location.delete_object(f"{LEDGER}/{_NAME}")
 
 
-def stored_records(ledger: zarr.Array, objects: Objects) -> np.ndarray:
-    """(blocks,) whether the listing has the record of a block: of a new store none need be asked for."""
-    keys = (_key(ledger, block) for block in range(ledger.shape[0]))
-    return np.fromiter((key in objects for key in keys), bool, ledger.shape[0])
+def stored_records(ledger: zarr.Array, objects: Objects, blocks: np.ndarray) -> np.ndarray:
+    """(all blocks,) whether the listing has the record of some of them: of a new store none need be asked for."""
+    there, key = np.zeros(ledger.shape[0], bool), _keys(ledger)
+    there[blocks] = [key(block) in objects for block in blocks.tolist()]
+    return there
 
 
-def _key(ledger: zarr.Array, block: int) -> str:
-    return f"{ledger.path}/{ledger.metadata.encode_chunk_key((block, 0))}"
+def _keys(ledger: zarr.Array) -> Callable[[int], str]:
+    """The key of a block's record."""
+    path, encode = ledger.path, ledger.metadata.encode_chunk_key
+    return lambda block: f"{path}/{encode((block, 0))}"
 
 
 def _tags(ledger: zarr.Array, blocks: np.ndarray, objects: Objects | None) -> np.ndarray:
     """(all blocks,) a number for the state of the stored record of some blocks, 0 where the listing has none."""
-    tags = np.zeros(ledger.shape[0], np.int64)
-    for block in blocks.tolist() if objects else ():
-        stored = objects.get(_key(ledger, block)) if objects else None
+    tags, key = np.zeros(ledger.shape[0], np.int64), _keys(ledger)
+    for block in blocks.tolist() if objects is not None else ():
+        stored = objects.get(key(block)) if objects is not None else None
         if stored is not None and stored.tag is not None:
             text = f"{stored.size} {stored.tag}".encode()
             tags[block] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1

@@ -1,6 +1,7 @@
 """Losses of any chunks read as whole trajectories, and written so, a block of tokens at a time."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,26 @@ Losses = zarr.Array | CheckpointColumns | LossMatrix
 _TILE_ROWS = 4096
 
 
+#: First token of each block, and one past the last, handed on in order as the losses of all before are written.
+Copied = Generator[tuple[int, int], None, None]
+#: Writes the losses of blocks of a store that was begun.
+Copying = Callable[[Losses, UnfinishedLosses, Iterable[tuple[int, int]], Absent], Copied]
+
+
+def copied_here(losses: Losses, target: UnfinishedLosses, blocks: Iterable[tuple[int, int]], absent: Absent) -> Copied:
+    """`Copying` in this process."""
+    for start, stop in blocks:
+        copy_block(losses, target, start, stop, absent)
+        yield start, stop
+
+
+def copy_block(losses: Losses, target: UnfinishedLosses, start: int, stop: int, absent: Absent) -> None:
+    """Write the losses of consecutive tokens, whole shards."""
+    with _going_on():
+        block = read_as_rows(losses, start, stop, absent)
+    target.write(start, block, {})
+
+
 def copy_tokens(
     losses: Losses,
     tokens: Mapping[str, Any],
@@ -28,6 +49,7 @@ def copy_tokens(
     *,
     progress: Callable[[int, int], None] | None = None,
     first: int = 0,
+    copying: Copying = copied_here,
 ) -> None:
     """Fill a store that was begun from arrays of any chunks, from the token ``first`` on.
 
@@ -39,18 +61,27 @@ def copy_tokens(
         absent: what a chunk of the losses, and of a coordinate, is that is not stored.
         progress: called with the tokens done and all tokens.
         first: the first token.
+        copying: what writes the losses; coordinates are written here, as their chunks hold those of many blocks.
     """
-    for start, stop in target.blocks(memory // 2, first):  # columns and rows of a block are in memory at once
-        try:
-            columns = {name: read_column(tokens[name], start, stop, absent[1]) for name in target.tokens}
-            block = read_as_rows(losses, start, stop, absent[0])
-        except ChunkError as error:
-            cure = None if error.bad.absent else "Restore it and run the same command again: it goes on where it was."
-            raise ChunkError(error.name, error.bad, cure) from error.__cause__
-        target.write(start, block, columns)
-        target.record(stop)
-        if progress:
-            progress(stop, losses.shape[0])
+    blocks = target.blocks(memory // 2, first)  # columns and rows of a block are in memory at once
+    with contextlib.closing(copying(losses, target, blocks, absent[0])) as copied:
+        for start, stop in copied:
+            with _going_on():
+                columns = {name: read_column(tokens[name], start, stop, absent[1]) for name in target.tokens}
+            target.write_coordinates(start, stop, columns)
+            target.record(stop)
+            if progress:
+                progress(stop, losses.shape[0])
+
+
+@contextlib.contextmanager
+def _going_on() -> Iterator[None]:
+    """Say of a chunk that cannot be read that the run goes on where it was."""
+    try:
+        yield
+    except ChunkError as error:
+        cure = None if error.bad.absent else "Restore it and run the same command again: it goes on where it was."
+        raise ChunkError(error.name, error.bad, cure) from error.__cause__
 
 
 def decoded_dtype(array: Any) -> np.dtype:

@@ -53,7 +53,7 @@ class UnfinishedLosses:
         yield from ((start, min(start + rows, num_tokens)) for start in range(first, num_tokens, rows))
 
     def write(self, start: int, losses: np.ndarray, tokens: Mapping[str, np.ndarray]) -> None:
-        """Write consecutive tokens: their losses (tokens, checkpoints) and every coordinate.
+        """Write consecutive tokens: their losses (tokens, checkpoints), and coordinates by name.
 
         Raises:
             StoreError: a loss is beyond what the dtype of the store holds.
@@ -73,8 +73,18 @@ class UnfinishedLosses:
             whole = WholeWrites(self.losses.store)
             storing_all(self.losses, whole)[start:stop] = narrowed
             whole.settle()
-            for name, array in self.tokens.items():
-                array[start:stop] = tokens[name]
+        self.write_coordinates(start, stop, tokens)
+
+    def write_coordinates(self, start: int, stop: int, tokens: Mapping[str, np.ndarray]) -> None:
+        """Write coordinates by name of consecutive tokens; their chunks hold those of many blocks.
+
+        Raises:
+            WriteError: the store did not take them.
+        """
+        place = f"coordinates of tokens {start} to {stop - 1}"
+        with writing(self.location.name, place, kept="The store is not complete.", again="run the same command again"):
+            for name, values in tokens.items():
+                self.tokens[name][start:stop] = values
 
     def record(self, done: int) -> None:
         """Note that the tokens before ``done``, whole shards, are written: `resumed_losses` goes on from there."""

@@ -2,17 +2,20 @@
 
 import contextlib
 import functools
+import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import cloudpickle
 from distributed import Client, Future, KilledWorker, wait
 from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from ..store import StoreError
 from .cores import use_granted_cores
-from .workers import Outcome, WorkerError, attempt, merged, value_of
+from .outcomes import Outcome, WorkerError, attempt, value_of
+from .workers import merged, most_under_way
 
 Item = TypeVar("Item")
 
@@ -51,6 +54,18 @@ class DaskWorkers:
         """How many tasks run at a time."""
         return sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
 
+    @property
+    def lost(self) -> int:
+        """See `tsl_jax.stream.workers.Workers`."""
+        with _reached():
+            events: Any = self._client.get_events("all")
+        return sum(event.get("action") == "remove-worker" for _, event in events)
+
+    @property
+    def dumps(self) -> Callable[[Any], bytes]:
+        """See `tsl_jax.stream.workers.Workers`: what takes classes of ``__main__`` along."""
+        return cloudpickle.dumps
+
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """What a function returns in one of them; in a second one, if the first does not answer and another idles."""
         calls = self.each(_called, [functools.partial(function, *arguments)], name="tsl-call", again=_same)
@@ -59,7 +74,7 @@ class DaskWorkers:
     def each(
         self,
         function: Callable[[Item], Any],
-        items: Sequence[Item],
+        items: Iterable[Item],
         /,
         *,
         name: str,
@@ -67,13 +82,18 @@ class DaskWorkers:
     ) -> Iterator[tuple[int, Any]]:
         """See `Workers`. Futures are released as they complete: those that are kept are made again after a kill."""
         under_way: dict[Future, int] = {}
-        copied: set[int] = set()
+        coming, left, copied = enumerate(items), dict[int, Item](), set[int]()
         latest = time.monotonic()
         with _reached():
-            for index, item in enumerate(items):
-                under_way[self._submit(name, _attempt, function, item, priority=-index)] = index
+            most = most_under_way(self.count)
         try:
-            while under_way:
+            while True:
+                for index, item in itertools.islice(coming, most - len(left)):
+                    left[index] = item
+                    with _reached():
+                        under_way[self._submit(name, _attempt, function, item, priority=-index)] = index
+                if not left:
+                    return
                 came: list[tuple[int, Outcome]] = []
                 with _reached():
                     with contextlib.suppress(TimeoutError):
@@ -83,14 +103,15 @@ class DaskWorkers:
                         if index is None:
                             continue  # its other copy was done before
                         came.append((index, _outcome(future)))
+                        del left[index]
                         latest = time.monotonic()
                         self._drop([future, *(other for other, i in under_way.items() if i == index)], under_way)
                     if again is not None and time.monotonic() - latest > _OVERDUE:
-                        left = [index for index in dict.fromkeys(under_way.values()) if index not in copied]
-                        for index, worker in zip(reversed(left), self._idle() if left else [], strict=False):
+                        alone = [index for index in left if index not in copied]
+                        for index, worker in zip(reversed(alone), self._idle() if alone else [], strict=False):
                             copied.add(index)
                             how = {"workers": [worker], "allow_other_workers": True}
-                            under_way[self._submit(name, _attempt, function, again(items[index]), **how)] = index
+                            under_way[self._submit(name, _attempt, function, again(left[index]), **how)] = index
                 for index, outcome in came:
                     yield index, value_of(outcome)
         finally:

@@ -1,11 +1,13 @@
 """A pass: what the tokens of a store add up to, however they are cut into parts and wherever these are added up."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .ahead import in_order
 from .parts import Part
+from .sending import check_sent
 from .workers import merged, workers_of
 
 Block = TypeVar("Block")
@@ -74,6 +76,9 @@ def run_pass(
         return job.finish(job.start())
     if workers is None:
         return job.finish(merged(job.merge, (add_up(job, task, report) for task in tasks)))
+
+    for field in dataclasses.fields(job) if dataclasses.is_dataclass(job) else ():
+        check_sent(field.name, getattr(job, field.name), workers.dumps)
 
     def report_task(index: int) -> None:
         report(tasks[index][-1].stop - tasks[index][0].start)

@@ -1,21 +1,16 @@
 """Where tasks run: in other processes, of this machine or of others. What fails there comes back as a value."""
 
 import concurrent.futures
-import dataclasses
-import importlib.metadata
+import itertools
 import os
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..store import StoreError
 from .cores import use_granted_cores
+from .outcomes import Outcome, WorkerError, attempt, value_of
+from .sending import CURE, dumps_of
 
 Item = TypeVar("Item")
-
-
-class WorkerError(StoreError, RuntimeError):
-    """Workers cannot be reached, cannot do the work, or died too often."""
 
 
 class Workers(Protocol):
@@ -26,6 +21,16 @@ class Workers(Protocol):
         """How many tasks run at a time."""
         ...
 
+    @property
+    def lost(self) -> int:
+        """How many of them have ended so far, which may have left files that they were writing."""
+        ...
+
+    @property
+    def dumps(self) -> Callable[[Any], bytes]:
+        """What tasks are sent with."""
+        ...
+
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """What a function returns in one of them."""
         ...
@@ -33,7 +38,7 @@ class Workers(Protocol):
     def each(
         self,
         function: Callable[[Item], Any],
-        items: Sequence[Item],
+        items: Iterable[Item],
         /,
         *,
         name: str,
@@ -43,7 +48,7 @@ class Workers(Protocol):
 
         Args:
             function: what is done.
-            items: of what.
+            items: of what; a few for each worker are asked for ahead, so that any number of them may come.
             name: what tasks are called.
             again: makes of an item one that may run beside it, when there is nothing else to do; whichever is done
                 first counts. None: no item runs twice.
@@ -102,19 +107,35 @@ class PoolWorkers:
         """See `Workers`."""
         return getattr(self._executor, "_max_workers", None) or os.cpu_count() or 1
 
+    @property
+    def lost(self) -> int:
+        """See `Workers`: an executor ends with the first of them."""
+        return 0
+
+    @property
+    def dumps(self) -> Callable[[Any], bytes]:
+        """See `Workers`."""
+        return dumps_of(self._executor)
+
     def call(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """See `Workers`."""
         return self._value(self._submit(function, *arguments))
 
     def each(
-        self, function: Callable[[Item], Any], items: Sequence[Item], /, *, name: str, again: Any = None
+        self, function: Callable[[Item], Any], items: Iterable[Item], /, *, name: str, again: Any = None
     ) -> Iterator[tuple[int, Any]]:
         """See `Workers`; no item runs twice."""
         del name, again
-        futures = {self._submit(function, item): index for index, item in enumerate(items)}
+        coming, futures = enumerate(items), dict[concurrent.futures.Future, int]()
         try:
-            for future in concurrent.futures.as_completed(list(futures)):
-                yield futures.pop(future), self._value(future)
+            while True:
+                for index, item in itertools.islice(coming, most_under_way(self.count) - len(futures)):
+                    futures[self._submit(function, item)] = index
+                if not futures:
+                    return
+                done, _ = concurrent.futures.wait(futures, return_when="FIRST_COMPLETED")
+                for future in done:
+                    yield futures.pop(future), self._value(future)
         finally:
             for future in futures:
                 future.cancel()
@@ -153,12 +174,21 @@ class PoolWorkers:
 
     def _value(self, future: Any) -> Any:
         try:
-            return value_of(future.result())
+            outcome = future.result()
         except concurrent.futures.BrokenExecutor as error:
             raise WorkerError(
                 "A worker process ended, as by a kill or for want of memory, and its executor with it. What was "
                 "finished is kept. Run the same again, with less memory= or fewer workers if it happens again."
             ) from error
+        except Exception as error:  # what a task itself raises is a value: this one could not be sent
+            why = f"{type(error).__name__}: {error}"
+            raise WorkerError(f"A task, or what comes of it, cannot be sent to a process ({why}). {CURE}") from error
+        return value_of(outcome)
+
+
+def most_under_way(workers: int) -> int:
+    """How many items may be under way: enough that no worker waits, of a few that may yet come too."""
+    return 8 * max(workers, 16)
 
 
 def merged(merge: Callable[[Any, Any], Any], results: Iterator[Any]) -> Any:
@@ -179,50 +209,7 @@ def merged(merge: Callable[[Any, Any], Any], results: Iterator[Any]) -> Any:
     return whole
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What came of a task: a value, or an error of it. Only workers that are lost are tried again."""
-
-    value: Any = None
-    error: Exception | None = None
-    where: str = ""
-
-
-def attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
-    """Call a function in a worker; errors come back as values."""
-    try:
-        return Outcome(function(*arguments))
-    except Exception as error:
-        failure = error  # raised where the task came from
-    return Outcome(error=_sendable(failure), where=f"process {os.getpid()} on {socket.gethostname()}")
-
-
 def _attempt_with(cores: int, function: Callable[..., Any], *arguments: Any) -> Outcome:
     """`attempt` in a process of an executor, which has a part of the machine's cores."""
     use_granted_cores(cores)
     return attempt(function, *arguments)
-
-
-def value_of(outcome: Outcome) -> Any:
-    """The value; or raises the error, which says in which worker it was."""
-    if outcome.error is None:
-        return outcome.value
-    if isinstance(outcome.error, StoreError):
-        first, *more = outcome.error.args or ("",)
-        outcome.error.args = (f"{first} (In the worker {outcome.where}.)", *more)
-    else:
-        outcome.error.add_note(f"In the worker {outcome.where}.")
-    raise outcome.error
-
-
-def package_version() -> str:
-    """What a worker must have, too."""
-    return importlib.metadata.version("tsl_jax")
-
-
-def _sendable(error: Exception) -> Exception:
-    """An error that another process can read: of the package's own and of Python's kinds as it is."""
-    error.__traceback__ = error.__cause__ = error.__context__ = None
-    if isinstance(error, StoreError) or type(error).__module__ == "builtins":
-        return error
-    return WorkerError(f"{type(error).__name__}: {error}")

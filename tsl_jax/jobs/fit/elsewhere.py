@@ -1,18 +1,19 @@
 """Fitting the blocks of a store in workers: cut into tasks, handed out, counted."""
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...store import FitStore, StoreError
+from ...store import FitStore
 from ...store.lock import Lock
-from ...store.run_mark import begin_run, end_runs
+from ...store.own_files import remove_partial_files
+from ...store.run_mark import marked_run
 from ...store.snapshot import keep_snapshot
+from ...stream.outcomes import package_version
 from ...stream.plan import Block
 from ...stream.stages import StageSeconds
-from ...stream.workers import Workers, package_version
+from ...stream.workers import Workers
 from .plan import FitPlan
 from .request import FitRequest
 from .task import FitTask, TaskReport, again_from_the_end, run_task
@@ -45,15 +46,14 @@ def fit_elsewhere(
         lock: that is held; once it is lost, the mark at the store is another run's.
         progress: called with the tokens of each task that is done.
     """
-    run = begin_run(store.location)
     fitter = None if mixed_hardware else dict(plan.fitter)
     request, version = plan.request(request), package_version()
     ranges = task_ranges(todo, workers.count)
-    tasks = [FitTask(request, run, blocks, fitter, version) for blocks in ranges]
     tokens = [sum(block.stop - block.start for block in todo if first <= block.index < last) for first, last in ranges]
     table = np.array(store.ledger.table)
-    reports, copied = [], time.monotonic()
-    try:
+    reports, copied, lost = [], time.monotonic(), workers.lost
+    with marked_run(store.location, lock) as run:
+        tasks = [FitTask(request, run, blocks, fitter, version) for blocks in ranges]
         for index, report in workers.each(run_task, tasks, name="tsl-fit", again=again_from_the_end):
             lock.check()
             reports.append(report)
@@ -63,14 +63,9 @@ def fit_elsewhere(
                 keep_snapshot(store.location, table)
                 copied = time.monotonic()
             progress(tokens[index])
-    except BaseException:
-        with contextlib.suppress(StoreError):  # tasks that still run stop; what ended this one is what is said
-            lock.check()
-            end_runs(store.location)
-        raise
-    lock.check()
-    keep_snapshot(store.location, table)
-    end_runs(store.location)
+        lock.check()
+        if workers.lost > lost:
+            remove_partial_files(store.location)
     return _together(reports)
 
 

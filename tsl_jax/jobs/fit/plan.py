@@ -14,10 +14,11 @@ from ...store import PROBABILITY_ARRAYS, FitHeader, Layout, LossStore, StoreErro
 from ...stream.cores import tasks_at_a_time
 from ...stream.machine import local_devices
 from ...stream.plan import DEFAULT_MEMORY, bytes_per_token, plan_layout, refuse_absurd
+from ...stream.sending import seen_from_here
 from .fitter import BlockFitter
 from .hardware import describe_fitter
 from .noise import ALONE, Recorded, check_asked, settle_noise
-from .request import FitRequest, seen_from_here
+from .request import FitRequest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,19 +1,15 @@
 """What a fit of a store is asked for, as data that can be sent to another process."""
 
-import contextlib
 import dataclasses
-import os
-import pickle
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Literal
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel
-from ...store import LossStore, StoreError, StoreLike, StoreNotFoundError, open_losses
+from ...store import LossStore, StoreLike, open_losses
 from ...store.presence import Objects, list_objects
 from ...store.schema import MissingChunks
-from ...store.urls import is_url
+from ...stream.sending import check_sent, from_anywhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,56 +44,18 @@ class FitRequest:
             source.raise_if_lost(objects)
         return source, objects
 
-    def as_sent(self) -> "FitRequest":
+    def as_sent(self, dumps: Callable[[Any], bytes]) -> "FitRequest":
         """The same for another process: paths from the root on.
+
+        Args:
+            dumps: what it is sent with; see `tsl_jax.stream.workers.Workers`.
 
         Raises:
             StoreError: a store or the family cannot be sent.
         """
         request = dataclasses.replace(
-            self, losses=_from_anywhere("losses", self.losses), fits=_from_anywhere("fits", self.fits)
+            self, losses=from_anywhere("losses", self.losses), fits=from_anywhere("fits", self.fits)
         )
         for field in dataclasses.fields(request):
-            _check_sent(field.name, getattr(request, field.name))
+            check_sent(field.name, getattr(request, field.name), dumps)
         return request
-
-
-@contextlib.contextmanager
-def seen_from_here() -> Iterator[None]:
-    """Say what it means when a worker finds no store."""
-    try:
-        yield
-    except StoreNotFoundError as error:
-        raise StoreNotFoundError(
-            f"{error} This worker does not see it: give a path on a file system that all workers share, or a URL."
-        ) from error
-
-
-def _from_anywhere(name: str, store: StoreLike) -> StoreLike:
-    """A store as another process finds it."""
-    if not isinstance(store, str | os.PathLike):
-        raise StoreError(
-            f"{name}: got a {type(store).__name__}, which other processes do not see; give a path on a file "
-            "system that all of them share, or a URL"
-        )
-    text = os.fspath(store)
-    return text if is_url(text) else str(Path(text).expanduser().absolute())
-
-
-def _check_sent(name: str, value: Any) -> None:
-    try:
-        _pickle().dumps(value)
-    except Exception as error:  # whatever an object of the user's raises
-        raise StoreError(
-            f"{name}: {value!r} cannot be sent to workers ({type(error).__name__}: {error}). Define it in a module "
-            "that they can import."
-        ) from error
-
-
-def _pickle() -> Any:
-    """What Dask sends things with, which takes classes of ``__main__`` along; Python's own where it is not there."""
-    try:
-        import cloudpickle
-    except ImportError:
-        return pickle
-    return cloudpickle

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ...store import (
     BlockState,
     ChangedError,
@@ -20,6 +22,7 @@ from ...store import (
 )
 from ...store.fitters import other_fitters
 from ...store.lock import Lock
+from ...store.snapshot import keep_snapshot
 from ...stream.blocks import Progress
 from ...stream.plan import Block, blocks_of
 from ...stream.stages import StageSeconds
@@ -58,7 +61,7 @@ class FitJob:
     ) -> None:
         if workers is not None and devices is not None:
             raise ValueError("devices: workers use all of theirs; leave out devices= (--devices), or the workers")
-        self._request = request if workers is None else request.as_sent()
+        self._request = request if workers is None else request.as_sent(workers.dumps)
         self._workers, self._mixed, self._overwrite = workers, mixed_hardware, overwrite
         self.source, self.objects = request.open_losses()
         self._fitter = fitter_of(request, self.source, devices) if workers is None else None
@@ -119,6 +122,11 @@ class FitJob:
         states = store.ledger.states
         todo = [block for block in blocks if states[block.index] != BlockState.FINISHED or block.index in damaged]
         report, seconds = self._fit(store, todo, damaged, lock, _Reporter(progress, blocks, todo))
+        if report.rows and part is None:
+            table = np.array(store.ledger.table)
+            table[list(report.rows)] = list(report.rows.values())
+            lock.check()
+            keep_snapshot(store.location, table)
         return {
             "repaired": tuple(str(damage) for damage in (*store.ledger.damaged, *damaged.values())),
             "bad_chunks": report.bad_chunks,

@@ -21,14 +21,15 @@ from ...store.schema import LEDGER
 from ...stream.blocks import StreamResult, stream_blocks
 from ...stream.cores import tasks_at_a_time
 from ...stream.machine import local_devices
+from ...stream.outcomes import refuse_other_version
 from ...stream.plan import Block, blocks_of
 from ...stream.reading import BlockReader
+from ...stream.sending import seen_from_here
 from ...stream.stages import StageSeconds
-from ...stream.workers import WorkerError, package_version
 from .fitter import BlockFitter, Devices
 from .hardware import describe_fitter
 from .plan import fitter_of
-from .request import FitRequest, seen_from_here
+from .request import FitRequest
 from .writing import BlockWriter
 
 
@@ -120,11 +121,7 @@ def run_task(task: FitTask) -> TaskReport:
         ChangedError: another kind of device, processor or kernel is here than is to fit.
         StoreError: the stores are not seen from here, cannot be read or written, or the run has ended.
     """
-    if package_version() != task.version:
-        raise WorkerError(
-            f"It has tsl_jax {package_version()}, the run {task.version}: install the same version everywhere, and run "
-            "the same again."
-        )
+    refuse_other_version(task.version)
     with _Prepared.of(task) as own:
         return _run(task, own)
 

@@ -87,6 +87,7 @@ class IncomingLosses:
         attributes: of the group.
         missing_chunks: what chunks are that are not stored; see `open_losses`.
         notes: what was left out of the source or taken for something, sentences.
+        held: whether this process alone has the losses, in a temporary file.
     """
 
     name: str
@@ -96,6 +97,7 @@ class IncomingLosses:
     attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     missing_chunks: MissingChunks = "refuse"
     notes: tuple[str, ...] = ()
+    held: bool = False
 
 
 def flat(array: SourceArray, start: int, stop: int) -> np.ndarray:

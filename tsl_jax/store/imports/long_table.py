@@ -73,6 +73,7 @@ def read_long(
         token_coordinates=named | {name: column.values() for name, column in columns.items()},
         attributes={key: value for column in columns.values() for key, value in column.attributes().items()},
         notes=(note,) * bool(missing),
+        held=True,
     )
 
 

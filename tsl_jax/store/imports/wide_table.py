@@ -55,6 +55,7 @@ def read_wide(frames: "Frames", columns: Mapping[str, int | None], wanted: Wante
         token_coordinates=tokens,
         attributes={key: value for name, known in names.items() for key, value in known.attributes(name).items()},
         notes=(f"left out the columns {', '.join(sorted(left))}",) if left else (),
+        held=True,
     )
 
 
