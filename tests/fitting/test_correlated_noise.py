@@ -167,6 +167,30 @@ def test_too_few_points_take_what_is_granted():
     assert float(shared.noise_correlation[0]) == pytest.approx(float(model.lag_mean), abs=1e-6)
 
 
+@pytest.mark.usefixtures("each_kernel")
+def test_noise_that_cannot_be_estimated_is_independent_and_makes_nothing_nan():
+    setting = Setting(64)
+    _, losses = plant(np.random.default_rng(3), setting, 24, Kind(0.5))
+    losses[:8, np.arange(64) % 6 != 0] = np.nan  # 11 points: one too few
+    losses[8:16] = np.where(np.arange(64) < 20, 5.0, 2.0)  # residuals of 0
+    found = tsl.fit(setting.family, setting.time, losses, options=FREE)
+    independent = tsl.fit(
+        setting.family, setting.time, losses, options=FitOptions(min_plateau=None, noise="independent")
+    )
+    few, exact, known = slice(None, 8), slice(8, 16), slice(16, None)
+    assert np.all(np.asarray(found.noise_correlation)[:16] == 0)
+    assert np.all(np.asarray(found.noise_correlation)[known] > 0)
+    np.testing.assert_allclose(np.asarray(found.effective_points)[:16], np.asarray(found.num_points)[:16], rtol=1e-6)
+    for name in PARAMETERS:
+        error, expected = (np.asarray(fit.stderr[name]) for fit in (found, independent))
+        # NaN where it is for independent noise, too: of few points not all tell an event's place.
+        np.testing.assert_allclose(error[few], expected[few], rtol=STDERR.float32, err_msg=name)
+        assert np.all(np.isfinite(error[exact]) & np.isfinite(expected[exact])), name
+        assert np.all(np.isfinite(error[known])), name
+    assert np.all(np.isfinite(np.asarray(found.second_event)))
+    assert np.allclose(sum(np.asarray(share) for share in found.probabilities.values()), 1, atol=1e-5)
+
+
 def test_residuals_of_nothing_say_nothing():
     noise = assumed_noise("correlated", None, 32, jnp.float32)
     zero = jnp.zeros(3)

@@ -38,26 +38,28 @@ def sandwiched(assumed: Noise, noise: CurveNoise, root, basis):
     """``Q^T C Q`` for the covariance C of the noise with mean variance 1, by one recursion over checkpoints; and the
     variance of the weighted mean over that of independent noise.
 
-    With ``c_i = ρ_i (c_{i-1} + s_{i-1} q_{i-1})``, s the standard deviations and q the rows of Q, half of it is the sum
-    over i of ``s_i q_i (c_i + s_i q_i / 2)^T``, but for transposition.
+    With ``a_i = ρ_i a_{i-1} + s_i q_i``, s the standard deviations and q the rows of Q, it is
+    ``Σ_i (1 - ρ_{i+1}²) a_i a_i^T``, the last one whole: what each checkpoint's own part of the noise adds.
     """
     size, n, _ = basis.shape
     std = assumed.std[:, None] * jnp.exp(noise.growth * leaning(n, basis.dtype)[:, None])
     correlation = correlation_of(assumed.odds[:, None] * noise.odds)
     rows = jnp.concatenate([jnp.moveaxis(basis, 1, 0), root[:, None]], axis=1) * std[:, None]
 
+    def products(carried):
+        return carried[:, None] * carried[None]
+
     def add(state, given):
-        carried, products = state
+        carried, sums = state
         row, rho = given
-        carried = rho * carried
-        products = products + row[:, None] * (carried + row / 2)[None]
-        return (carried + row, products), None
+        return (rho * carried + row, sums + (1 - jnp.square(rho)) * products(carried)), None
 
     nothing = jnp.zeros_like(rows[0])  # under `shard_map` it differs between devices, as the sums do
-    (_, half), _ = lax.scan(add, (nothing, nothing[:, None] * nothing), (rows, correlation))
+    (carried, sums), _ = lax.scan(add, (nothing, products(nothing)), (rows, correlation))
+    sums = sums + products(carried)
     measured = root > 0
     number = jnp.sum(measured, axis=0)
     variance = jnp.sum(jnp.where(measured, jnp.square(std), 0), axis=0) / jnp.maximum(number, 1)
-    whole = (half + jnp.swapaxes(half, 0, 1)) / jnp.where(number > 0, variance, 1)
+    whole = sums / jnp.where(number > 0, variance, 1)
     total = jnp.sum(jnp.square(root), axis=0)
     return whole[:size, :size], jnp.where(total > 0, whole[size, size] / jnp.where(total > 0, total, 1), 1)

@@ -54,7 +54,8 @@ def beyond_bounds(measures: Measures, variance, width):
     rows = lax.stop_gradient(measures.factor[2:])
     rows = [[jnp.where(jnp.isnan(f), 0, f) for f in row] for row in rows]
     square = [_quadratic(row, meat) for row in rows]
-    return jnp.stack([variance * s > w * w for s, w in zip(square, width, strict=True)])
+    # By roots, which XLA does not compute again for all that follows from them.
+    return jnp.stack([jnp.sqrt(variance * s) > w for s, w in zip(square, width, strict=True)])
 
 
 def _quadratic(along, meat):
@@ -102,9 +103,10 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
         unknown = sum(lost[i] & (slopes[i] != 0) for i in range(size)) > 0
         depends = sum(jnp.abs(slope) for slope in slopes) > 0
         safe = jnp.where(depends & (square > 0), square, 1)
-        known = depends & ~unknown & (square >= 0)
         error = jnp.where(square > 0, jnp.sqrt(safe), square) / scale
-        errors[name] = jnp.where(known & jnp.isfinite(error), error, jnp.nan)
+        # Of the error, not of its square, which XLA would compute again.
+        known = depends & ~unknown & (error >= 0) & jnp.isfinite(error)
+        errors[name] = jnp.where(known, error, jnp.nan)
     return params, errors
 
 

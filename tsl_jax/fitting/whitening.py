@@ -8,7 +8,7 @@ from .residual_noise import leaning, noise_of
 
 #: Losses are whitened with a correlation that is larger than its estimate by this many standard deviations of it, in
 #: the test for an event and in that for a second one,
-CAUTION, SECOND_CAUTION = 0.75, 0.25
+CAUTION, SECOND_CAUTION = 1.0, 0.25
 #: with one between neighbours of at most this,
 MOST_WHITENED = 0.99
 #: and with this fraction of the growth of variance that a curve's own residuals show: some of it is misfit.

@@ -45,7 +45,8 @@ class Measurer {
       }
     };
     const Vector total = around_mean(first, out);
-    const NoiseSums sums = residuals(family, p, scale, first, out);
+    Triangle<kSize> r;
+    const NoiseSums sums = residuals(family, p, scale, first, out, &r);
     const auto jacobian = [&](int i, Vector* out) {
       if constexpr (kKeeps) {
         for (int k = 0; k < kSize; ++k) out[k] = kept_[i * kKept + k];
@@ -55,7 +56,11 @@ class Measurer {
         for (int k = 0; k < kSize; ++k) out[k] = all[k];
       }
     };
-    const Triangle<kSize> r(jacobian, block_.n, active, method_.dependent);
+    const auto keep = [&](int i, const Vector* row) {
+      if constexpr (kKeeps)
+        for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = row[k];
+    };
+    r.complete(jacobian, keep, block_.n, active, method_.dependent);
     for (int i = 0; i < kSize; ++i)
       for (int j = 0; j < kSize; ++j) store(r.inverse[i][j], block_, first, place(out.factor, i, j, out.curves));
     const CurveNoise noise(assumed_, method_.noise, kSize, sums);
@@ -118,13 +123,14 @@ class Measurer {
 
   // Sums over the residuals; keeps the rows, or leaves them to be computed again. Weights are not read after it.
   TSL_DEVICE NoiseSums residuals(const Family& family, const Vector* p, Vector scale, int first,
-                                 const Measures& out) const {
+                                 const Measures& out, Triangle<kSize>* triangle) const {
     Vector rss{};
     NoiseSums sums;
     for (int i = 0; i < block_.n; ++i) {
       Vector all[kRow];
       row(family, p, scale, i, all);
       rss += all[kSize] * all[kSize];
+      triangle->add(all);
       const Mask measured = weight_[i] > 0.0f;
       if constexpr (kKeeps) {
         for (int k = 0; k < kSize; ++k) kept_[i * kKept + k] = all[k];
@@ -152,8 +158,11 @@ class Measurer {
       sums.add(i, q[kSize + 1], q);
     }
     for (int j = 0; j < kSize; ++j)
-      for (int k = 0; k < kSize; ++k)
-        store(sums.between(j, k, number), block_, first, place(out.meat, j, k, out.curves));
+      for (int k = j; k < kSize; ++k) {
+        const Vector between = sums.between(j, k, number);
+        store(between, block_, first, place(out.meat, j, k, out.curves));
+        if (k != j) store(between, block_, first, place(out.meat, k, j, out.curves));
+      }
     store(sums.long_run(total, number), block_, first, out.long_run);
   }
 
@@ -194,8 +203,10 @@ class Measurer {
       root_and_residual(i, &root, &residual);
       Vector white[3] = {root * (loss_[i] - constant), root, residual};
       Vector beside[2] = {residual, kept_[i * kKept]};
-      of_event.add(i, root, white);
-      of_step.add(i, root, beside);
+      const Mask measured = root > 0.0f;
+      const bool everywhere = !any(negated(measured));
+      of_event.add(i, measured, everywhere, white);
+      of_step.add(i, measured, everywhere, beside);
       event.add(white);
       second.add(beside);
       loss_[i] = white[0], weight_[i] = white[1], residual_[i] = white[2];

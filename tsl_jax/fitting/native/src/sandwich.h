@@ -17,31 +17,28 @@ class Sandwich {
     if (i == 0 || assumed_.odds[i] != assumed_.odds[i - 1]) {
       const Vector odds = assumed_.odds[i] * odds_;
       rho_ = (odds - 1.0f) / (odds + 1.0f);
+      fresh_ = 1.0f - rho_ * rho_;
     }
     const Vector std = assumed_.std[i] * growing_;
     growing_ *= faster_;
     variance_ += root > 0.0f ? std * std : Vector{};
-    const Vector mean = root * std;
-    carried_mean_ *= rho_;
-    half_mean_ += mean * (carried_mean_ + 0.5f * mean);
-    carried_mean_ += mean;
-    Vector row[kSize], after[kSize];
-    TSL_UNROLL for (int k = 0; k < kSize; ++k) {
-      row[k] = q[k] * std;
-      carried_[k] *= rho_;
-      after[k] = carried_[k] + 0.5f * row[k];
-      carried_[k] += row[k];
+    mean_sum_ += fresh_ * carried_mean_ * carried_mean_;
+    carried_mean_ = rho_ * carried_mean_ + root * std;
+    TSL_UNROLL for (int j = 0; j < kSize; ++j) {
+      const Vector part = fresh_ * carried_[j];
+      TSL_UNROLL for (int k = j; k < kSize; ++k) sum_[j][k] += part * carried_[k];
     }
-    TSL_UNROLL for (int j = 0; j < kSize; ++j)
-      TSL_UNROLL for (int k = 0; k < kSize; ++k) half_[j][k] += row[j] * after[k];
+    TSL_UNROLL for (int k = 0; k < kSize; ++k) carried_[k] = rho_ * carried_[k] + q[k] * std;
   }
 
-  // Over the noise's mean variance, of so many points.
-  TSL_DEVICE Vector between(int j, int k, Vector number) const { return (half_[j][k] + half_[k][j]) * unit(number); }
+  // Over the noise's mean variance, of so many points; j at most k.
+  TSL_DEVICE Vector between(int j, int k, Vector number) const {
+    return (sum_[j][k] + carried_[j] * carried_[k]) * unit(number);
+  }
 
   // The variance of the mean, with this sum of weights, over that of as many independent points.
   TSL_DEVICE Vector long_run(Vector total, Vector number) const {
-    return total > 0.0f ? 2.0f * half_mean_ * unit(number) / total : splat(1);
+    return total > 0.0f ? (mean_sum_ + carried_mean_ * carried_mean_) * unit(number) / total : splat(1);
   }
 
  private:
@@ -51,7 +48,7 @@ class Sandwich {
   const Vector odds_;
   Vector growing_;
   const Vector faster_;
-  Vector half_[kSize][kSize]{}, carried_[kSize]{}, half_mean_{}, carried_mean_{}, variance_{}, rho_{};
+  Vector sum_[kSize][kSize]{}, carried_[kSize]{}, mean_sum_{}, carried_mean_{}, variance_{}, rho_{}, fresh_{};
 };
 
 }  // namespace tsl_jax

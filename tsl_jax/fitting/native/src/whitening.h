@@ -27,20 +27,19 @@ class Whitening {
     slower_ = exp(growth * (-2.0f / (n > 1 ? n - 1 : 1)));
   }
 
-  // Checkpoint i: the root of its weight (0 where nothing was measured), and the columns' rows times it, in whose place
-  // those of the whitened columns come.
-  TSL_DEVICE void add(int i, Vector root, Vector* rows) {
+  // Checkpoint i: where it was measured, and whether everywhere; the columns' rows times the root of its weight, in whose
+  // place those of the whitened columns come.
+  TSL_DEVICE void add(int i, Mask measured, bool everywhere, Vector* rows) {
     const bool other = i == 0 || assumed_.odds[i] != assumed_.odds[i - 1];
     if (other) {
       const float along = square_root(assumed_.odds[i]);
       root_of_odds_ = min(along * own_root_, splat(most_));
       inverse_root_ = max((1.0f / along) * own_inverse_, splat(1.0f / most_));
     }
-    const bool gap = any(reach_ != 1.0f);  // before this checkpoint, or before the first
-    if (other || gap || gap_before_) {
+    if (other || gap_ || gap_before_) {
       // With s² the odds (1 + ρ)/(1 - ρ): 1/√(1 - ρ²) = (s + 1/s)/2 and ρ/√(1 - ρ²) = (s - 1/s)/2.
       scale_ = 0.5f * (root_of_odds_ + inverse_root_), lead_ = 0.5f * (root_of_odds_ - inverse_root_);
-      if (gap) {  // of a curve, whose bits are not to depend on those beside it
+      if (gap_) {  // of a curve, whose bits are not to depend on those beside it
         const Mask across = reach_ != 1.0f;
         const Vector link = reach_ * lead_ / scale_, scale = 1.0f / sqrt(1.0f - link * link);
         scale_ = across ? scale : scale_, lead_ = across ? link * scale : lead_;
@@ -48,14 +47,13 @@ class Whitening {
     }
     const Vector unit = unit_ * (1.0f / assumed_.std[i]);
     unit_ *= slower_;
-    const Mask measured = root > 0.0f;
     TSL_UNROLL for (int k = 0; k < kColumns; ++k) {
-      const Vector now = rows[k] * unit;
-      rows[k] = measured ? scale_ * now - lead_ * before_[k] : Vector{};
-      before_[k] = measured ? now : before_[k];
+      const Vector now = rows[k] * unit, white = scale_ * now - lead_ * before_[k];
+      rows[k] = everywhere ? white : measured ? white : Vector{};
+      before_[k] = everywhere ? now : measured ? now : before_[k];
     }
-    if (gap || any(negated(measured))) reach_ = measured ? splat(1) : lead_ / scale_;
-    gap_before_ = gap;
+    if (gap_ || !everywhere) reach_ = measured ? splat(1) : lead_ / scale_;
+    gap_before_ = gap_, gap_ = !everywhere;
   }
 
  private:
@@ -63,7 +61,7 @@ class Whitening {
   const float most_;
   Vector own_root_, own_inverse_, unit_, slower_;  // the unit: one over how far the standard deviation has grown
   Vector root_of_odds_{}, inverse_root_{}, scale_{}, lead_{}, reach_{};
-  bool gap_before_ = false;
+  bool gap_ = true, gap_before_ = false;  // of some curve before this checkpoint, or the first; before the last one
   Vector before_[kColumns]{};
 };
 
