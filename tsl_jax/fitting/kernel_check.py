@@ -5,18 +5,14 @@ what agreed is kept in the user's cache folder.
 """
 
 import functools
-import hashlib
-import importlib.metadata
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..cache import compiled_folder
 from ..curves import Family
-from . import native
 from .measures import Measures, measure
+from .native.tried import has_agreed, keep_agreed
 from .noise import assumed_noise
 from .options import FitOptions
 from .preparation import prepare
@@ -37,15 +33,14 @@ def doubt_about_kernel(family: Family, backend: str) -> str | None:
 
     The first time it compiles and runs both, which takes seconds; for one device, driver and build that is kept.
     """
-    known = _record(family, backend)
-    if known and known.exists():
+    if has_agreed(family.name, backend):
         return None
     try:
         doubt = difference(family, NATIVE)
     except jax.errors.JaxRuntimeError as error:
         doubt = f"it failed where it was tried: {error}"
-    if doubt is None and known:
-        known.touch()
+    if doubt is None:
+        keep_agreed(family.name, backend)
     return doubt
 
 
@@ -102,12 +97,3 @@ def planted(family: Family) -> tuple[jax.Array, np.ndarray, np.ndarray]:
     losses[uneven & (rng.random(clean.shape) < 0.1)] = np.nan
     weights = np.where(uneven, rng.uniform(0.5, 2, clean.shape), 1)
     return x, losses.astype(np.float32), weights.astype(np.float32)
-
-
-def _record(family: Family, backend: str) -> Path | None:
-    """The file that says that they agreed here; None where nothing can be kept."""
-    folder = compiled_folder("checks")
-    device = jax.local_devices(backend=backend)[0]
-    parts = [repr(family), native.build_of(backend), device.device_kind, device.client.platform_version]
-    parts.append(importlib.metadata.version("jaxlib"))
-    return folder and folder / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

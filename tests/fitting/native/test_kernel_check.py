@@ -11,7 +11,7 @@ from tests.needed import missing
 from tsl_jax import FitOptions, fit, load_kernel
 from tsl_jax.fitting import chosen_kernel, kernel_check, kernel_choice, native
 from tsl_jax.fitting.kernel_check import CURVES, difference, doubt_about_kernel
-from tsl_jax.fitting.native import call
+from tsl_jax.fitting.native import call, tried
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_what_agreed_is_kept_for_one_device_driver_and_build(device, monkeypatch
         assert doubt_about_kernel(SIGMOID, "cpu") is None
         doubt_about_kernel.cache_clear()  # as in another process
     assert device == ["native"]
-    monkeypatch.setattr(native, "build_of", lambda platform: "another build")
+    monkeypatch.setattr(tried, "build_of", lambda platform: "another build")
     doubt_about_kernel(SIGMOID, "cpu")
     assert device == ["native"] * 2
 
