@@ -20,6 +20,7 @@ from tests.fitting.planted import (
     clean,
     fitter,
     noisy,
+    same_bits,
     scipy_fit,
     sigmoid,
     truth,
@@ -161,7 +162,9 @@ def test_half_precision_losses_are_computed_in_float32():
     assert found.rss.dtype == np.float32
     expected = fitter()(halves.astype(np.float32))
     assert_same_minimum(found, expected)
-    # The bits depend on how XLA rounds the two programs; that float16 is moved and no more does not.
+    if jax.__version_info__ < (0, 11):  # later ones round the two programs differently
+        assert same_bits(found, expected)
+    # Whatever the version, float16 is moved and no more.
     program = str(jax.make_jaxpr(lambda losses: fit(SIGMOID, AXIS, losses, options=ONE_START))(halves))
     steps = [line.split(" = ") for line in program.splitlines() if " = " in line]
     assert len(steps) > 100

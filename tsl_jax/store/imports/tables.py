@@ -72,7 +72,7 @@ def _frames(path: Path) -> Iterator["pandas.DataFrame"]:
             _BoundedText(path) as file,
             contextlib.closing(pandas.read_json(file, lines=True, chunksize=2**15)) as reader,
         ):
-            yield from file.bounded(reader)
+            yield from file.bounded(cast("Iterator[pandas.DataFrame]", reader))
         return
     separator, rows = _header(path)
     options: dict[str, Any] = {"sep": separator, "chunksize": rows, "skipinitialspace": True}
