@@ -101,8 +101,8 @@ def best_schedule(
         ``η* = argmin over η of  mean over laws of  L(η_1, ..., η_N)``,  ``lowest <= η <= peak``
 
     The laws are fitted jointly to finished runs. Parameters of a shape are found on a grid that closes in; ``free``
-    searches rates that do not rise after the warm-up by gradient (Adam), from the other shapes. Chosen is the shape of
-    fewest parameters whose loss is not above the lowest by more than the error of the difference. Two schedules are
+    searches rates that do not rise after the warm-up by gradient (Adam), from the other shapes. They are chosen
+    where they end lower than every shape by more than the error of that; else the best shape is. Two schedules are
     compared with: cosine, and WSD with a linear decay over the last fifth, both from ``peak`` to ``lowest``. The
     intervals of the gains hold errors of the parameters, for residuals correlated from row to row, and the error with
     which the difference between two runs is predicted from the other runs. A search picks what flatters the law: the
@@ -166,8 +166,8 @@ def best_schedule(
         losses = np.mean([np.asarray(fit.predict(ends), np.float64) for fit in fits], axis=0)
         drawn = drawn_losses(fits, runs, ends, first)
         misfit = end_errors(chosen, strengths, runs, options).of_difference
-        sizes = {n: len(SCHEDULE_SHAPES[n].parameters) if n != FREE else np.inf for n in tried}
-        best, passed_over = simplest(sizes, losses[: len(tried)], drawn[:, : len(tried)], misfit)
+        freedom = {name: float(name == FREE) for name in tried}
+        best, passed_over = simplest(freedom, losses[: len(tried)], drawn[:, : len(tried)], misfit)
         kept = [list(tried).index(best), *range(len(tried), len(rates))]
         schedules, losses, drawn = [rates[k] for k in kept], losses[kept], drawn[:, kept]
         lower, upper = gain_intervals(drawn, misfit, level, second)

@@ -104,7 +104,7 @@ def simplest(
     """The simplest shape whose loss is not above the lowest by more than the error of their difference.
 
     Args:
-        tried: of each shape by name, how many parameters it has.
+        tried: of each shape by name, how free it is.
         losses: predicted last loss of each, in the same order, nat.
         drawn: the same for drawn parameters of the laws.
         misfit: error of a difference, nat.
