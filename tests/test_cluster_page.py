@@ -68,7 +68,7 @@ def finished(folder):
 def test_workers_on_a_laptop_write_what_one_process_writes(folder):
     pytest.importorskip("distributed")
     fit_store("losses.zarr", "alone.zarr", Sigmoid())
-    run("sh", "-c", the_block("sh", "--workers 2"))
+    run("sh", "-c", the_block("sh", "tsl fit", "--workers 2"))
     assert finished(folder)
     assert tree(folder / "fits.zarr").keys() == tree(folder / "alone.zarr").keys()
 

@@ -77,7 +77,7 @@ def measure_batches(task: MeasureTask) -> list[Measured]:
         StoreError: what `Evaluator.prepare` raises.
     """
     refuse_other_version(task.version)
-    evaluator, params = _Ready.of(task)
+    evaluator, params = _LoadedModel.of(task)
     return [measured for _, measured in measured_here(evaluator, params, task.batches)]
 
 
@@ -98,7 +98,7 @@ def _as_it_is(task: MeasureTask) -> MeasureTask:
     return task
 
 
-class _Ready:
+class _LoadedModel:
     """The parameters of the checkpoint that this process measured last; those before are given up first."""
 
     _lock, _latest = threading.Lock(), dict[str, tuple[Evaluator, Any]]()
