@@ -86,7 +86,8 @@ def speed_up_percent(steps: np.ndarray, plain: np.ndarray, other: np.ndarray, le
         other: (rows,) losses of another.
         level: how much of the fall of ``plain`` is timed.
     """
-    target = max(plain[0] + level * (plain[-1] - plain[0]), other[-1])
+    # Written so that a level of 1 is the last loss to the last bit.
+    target = max((1 - level) * plain[0] + level * plain[-1], other[-1])
     needed, spent = (_reached(steps, loss, target) - steps[0] for loss in (plain, other))
     return float(100 * (1 - spent / needed))
 

@@ -15,10 +15,13 @@ scores. What is done stays in ``--work`` and is not done again, so that a run ca
 """
 
 import argparse
+import os
 import pickle
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .. import record
 
@@ -57,11 +60,10 @@ def main(argv: list[str] | None = None) -> dict | None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options.work or scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / "text.pickle"
-        if not kept.exists():
-            found = split_documents(options.text, numbers, preset["context"], seed=options.text_seed)
-            kept.write_bytes(pickle.dumps(found))
-        rows, text = pickle.loads(kept.read_bytes())
+        rows, text = _kept(
+            folder / "text.pickle",
+            lambda: split_documents(options.text, numbers, preset["context"], seed=options.text_seed),
+        )
         experiment = Experiment(preset, rows, folder, tuple(options.strengths))
         seconds, scores = _done(experiment, options.only)
         if options.only:
@@ -88,7 +90,7 @@ def _done(experiment, only: list[str]) -> tuple[dict, dict]:
     from .arms import seed_file, train_arms
     from .scores import reference, weights
 
-    seconds, scored = {}, None
+    seconds = {}
     for k in range(experiment.preset["references"]):
         name = f"reference-{k}"
         mark = experiment.folder / f"{name}.done"
@@ -100,11 +102,22 @@ def _done(experiment, only: list[str]) -> tuple[dict, dict]:
     for seed in range(experiment.preset["seeds"]):
         name = f"seed-{seed}"
         if not seed_file(experiment, seed).exists() and (not only or name in only):
-            scored = scored or weights(experiment)
+            scored = _kept(experiment.folder / "scores.pickle", lambda: weights(experiment))
             begun = time.process_time()
             train_arms(experiment, seed, *scored[:2])
             seconds[name] = time.process_time() - begun
-    return seconds, {} if only else (scored or weights(experiment))[2]
+    if only and "scores" not in only:
+        return seconds, {}
+    return seconds, _kept(experiment.folder / "scores.pickle", lambda: weights(experiment))[2]
+
+
+def _kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What a file keeps; made and written whole if it is not there."""
+    if not path.exists():
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_bytes(pickle.dumps(make()))
+        beside.replace(path)
+    return pickle.loads(path.read_bytes())
 
 
 def planned(preset: dict, strengths: list[float]) -> str:
@@ -151,7 +164,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--text", help="folder of text files; by default what comes with Python and its packages")
     parser.add_argument("--text-seed", type=int, default=0, help="of what falls to which split")
     parser.add_argument("--work", help="folder that keeps what is done; by default one that is deleted")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts to do, such as reference-0 seed-3")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="PART", help="parts to do: reference-0, scores, seed-3"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what the preset would do")
     parser.add_argument("--out", help="JSON file, such as benchmarks/results/reweighting_cpu.json")
     parser.add_argument("--picture", help="draw the curves into this file")
