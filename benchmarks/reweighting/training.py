@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> dict | None:
         )
         experiment = Experiment(preset, rows, folder, tuple(options.strengths))
         seconds, scores = _done(experiment, options.only)
-        if options.only:
+        if options.only and "report" not in options.only:
             return None
         result = {
             "benchmark": "reweighting",
@@ -106,7 +106,7 @@ def _done(experiment, only: list[str]) -> tuple[dict, dict]:
             begun = time.process_time()
             train_arms(experiment, seed, *scored[:2])
             seconds[name] = time.process_time() - begun
-    if only and "scores" not in only:
+    if only and not {"scores", "report"} & {*only}:
         return seconds, {}
     return seconds, _kept(experiment.folder / "scores.pickle", lambda: weights(experiment))[2]
 

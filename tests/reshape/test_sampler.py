@@ -178,6 +178,19 @@ def test_a_loader_of_pytorch_takes_it():
         assert [k for batch in loader for k in batch.tolist()] == list(again)
 
 
+def test_a_data_set_of_grain_takes_it_and_resumes():
+    grain = pytest.importorskip("grain", reason="needs grain")
+    one, again = sampler(), sampler()
+    epoch = grain.MapDataset.source(one).map(lambda k: 100 + k).batch(4)
+    want = [100 + k for _ in range(3) for k in again]
+    assert [k for batch in epoch for k in batch.tolist()] == want[:12]
+    epochs = grain.MapDataset.range(3 * len(one)).map(lambda draw: 100 + one[draw]).batch(4).to_iter_dataset()
+    stopped, resumed = iter(epochs), iter(epochs)
+    first = [next(stopped).tolist() for _ in range(4)]
+    resumed.set_state(stopped.get_state())
+    assert [*itertools.chain(*first, *(batch.tolist() for batch in resumed))] == want
+
+
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
