@@ -255,6 +255,7 @@ def test_an_error_that_is_no_message_keeps_its_traceback(tsl, monkeypatch):
     result = tsl("fit", "a", "b")
     assert isinstance(result.error, ValueError)
     assert "broadcast" in str(result.error)
+    assert "please report it" in result.error.__notes__[0]
 
 
 def test_ctrl_c_says_how_to_go_on(tsl, monkeypatch):

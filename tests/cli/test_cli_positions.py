@@ -78,6 +78,25 @@ def test_a_forecast_of_every_position(tsl, planted, tmp_path):
     assert any("schedule is unknown" in text for text in done.json["warnings"])
 
 
+def test_tokens_without_a_position_leave_the_mean_loss(tsl, planted, tmp_path):
+    store = open_losses(planted)
+    place = store.read_coordinate("position").astype("float32")
+    place[7] = np.nan
+    create_losses(tmp_path / "a.zarr", store.read(), checkpoints={"step": STEP}, tokens={"position": place})
+    forecast = ("--until", 1000, "--fraction", 0.3, "--schedule", "none")
+    done, whole = (
+        tsl("forecast", tmp_path / "a.zarr", *forecast, "--json"),
+        tsl("forecast", planted, *forecast, "--json"),
+    )
+    assert done.code == 0, done.err
+    np.testing.assert_allclose(done.json["loss"], whole.json["loss"], rtol=1e-6)
+    assert "token 7" in done.err
+    for command in (("positions",), ("forecast", *forecast, "--positions")):
+        done = tsl(command[0], tmp_path / "a.zarr", *command[1:], "--json")
+        assert done.code == 1
+        assert "write the store without the tokens whose position is not known" in done.json["error"]["message"]
+
+
 def test_bands_of_positions_hold_as_often_as_they_say():
     """As a rate over runs: the positions of one run share most of their error."""
     assert 0.8 < np.mean([held(planted_losses(seed), 14) for seed in range(8)]) < 0.97

@@ -93,6 +93,7 @@ def test_blocks_change_nothing_and_stay_small(monkeypatch):
 
     monkeypatch.setattr(LossStore, "read", record)
     monkeypatch.setattr(group_sums, "BLOCK_BYTES", 48 * 8 * CHECKPOINTS)
+    monkeypatch.setattr(group_sums, "_CACHED_BYTES", 20 * 8 * CHECKPOINTS)
     monkeypatch.setattr(module, "_COORDINATE_ROWS", 33)
     streamed = position_losses(memory, groups=8)
     assert len(rows) > 5

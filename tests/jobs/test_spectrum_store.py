@@ -1,5 +1,7 @@
 """Spectra streamed from stores, against NumPy on all tokens at once."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,14 +10,23 @@ from planted_store import STEP, planted_columns, planted_losses, write_fit_store
 from tsl_jax.cli.spectrum import coordinates
 from tsl_jax.curves import Sigmoid
 from tsl_jax.fitting import Category, predict
-from tsl_jax.jobs import mean_curves, read_spectrum, spectrum_of
+from tsl_jax.jobs import group_sums, mean_curves, read_spectrum, spectrum_of
+from tsl_jax.jobs.positions import position_losses, position_sums
 from tsl_jax.jobs.spectrum import losses as spectrum_losses
 from tsl_jax.jobs.spectrum import token_groups
 from tsl_jax.jobs.spectrum import tokens as spectrum_tokens
 from tsl_jax.jobs.spectrum.token_groups import grouping_of
 from tsl_jax.spectrum import Spectrum, SpectrumGrid, accumulate_rows, block_rows, group_times, resample_of
 from tsl_jax.spectrum.tallies import DeviceTally, HostTally, tally_on
-from tsl_jax.store import FitStore, InvalidStoreError, StoreError, StoreNotFoundError, create_losses
+from tsl_jax.store import (
+    FitStore,
+    InvalidStoreError,
+    LossStore,
+    StoreError,
+    StoreNotFoundError,
+    create_losses,
+    open_losses,
+)
 
 TOKENS = 430
 GRID = SpectrumGrid(1.0, 256.0, "log", time_bins=64, sharpness_bins=12, resamples=16)
@@ -182,6 +193,30 @@ def test_sums_for_the_mean_loss_by_resample_group(store, losses_of, monkeypatch)
     )[-1]
     group = np.asarray(resample_of(sequence, 16))
     np.testing.assert_array_equal(sums.number[:, -1], np.bincount(group, minlength=16))
+
+
+def test_one_walk_brings_the_losses_by_position_too_and_reads_none_twice(store, losses_of, monkeypatch):
+    losses, rows, read_rows = open_losses(losses_of(store)), [], LossStore.read
+    alone, spectrum = position_losses(losses), read_spectrum(store, losses, grid=GRID)
+
+    def recorded(one, tokens=slice(None)):
+        rows.append((tokens.start, tokens.stop))
+        return read_rows(one, tokens)
+
+    monkeypatch.setattr(LossStore, "read", recorded)
+    monkeypatch.setattr(group_sums, "BLOCK_BYTES", 8 * len(STEP) * 48)
+    monkeypatch.setattr(HostTally, "most", 128)
+    walk = read_spectrum(store, losses, grid=GRID, positions=position_sums(losses))
+    assert sorted(number for span in rows for number in range(*span)) == list(range(TOKENS))
+    assert len(rows) > 8
+    for field in dataclasses.fields(alone):
+        one, other = (getattr(found, field.name) for found in (walk.positions, alone))
+        if field.name == "axis_name":
+            assert one == other
+        else:
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert same(walk.spectrum, spectrum.spectrum)
+    np.testing.assert_allclose(walk.losses.loss, spectrum.losses.loss, rtol=1e-5)
 
 
 def test_sums_of_tokens_with_a_second_event_of_constants_and_of_another_run(tmp_path, columns):

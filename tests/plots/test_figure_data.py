@@ -113,6 +113,21 @@ def test_without_domains_columns_are_quantiles_of_r2(tmp_path, write):
     assert [group.name for group in learning_times_data(some.fits).groups] == ["all tokens"]
 
 
+def test_a_token_is_drawn_once_in_a_row(tmp_path, write):
+    some = write(tmp_path, domains=False)
+    category = some.fits.read().category
+    rare = next(c for c in (Category.EARLY, Category.LATE) if (category == c).any())
+    few = dataclasses.replace(some.fits.read(), category=np.where(np.cumsum(category == rare) > 2, 0, category))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(some.fits), "read", lambda _, rows=slice(None): few[rows])
+        panels = tokens_data(some.losses, some.fits).panels
+    for row in panels:
+        tokens = [panel.token for panel in row if panel is not None]
+        assert len(set(tokens)) == len(tokens)
+    of_rare = next(row for row in panels if row[0].category == rare.name)
+    assert [panel is None for panel in of_rare].count(True) == 3
+
+
 def test_choosing_is_by_rank_and_takes_the_first_of_equals():
     r2 = np.array([0.5, 0.1, 0.9, 0.5, np.nan])
     everyone = np.array([True, True, True, True, False])

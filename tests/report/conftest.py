@@ -1,5 +1,6 @@
 """A fitted store with hostile names, another run of it, and the page of both."""
 
+import contextlib
 import json
 from types import SimpleNamespace
 
@@ -9,9 +10,10 @@ from typer.testing import CliRunner
 
 from tests.planted_store import planted_columns, planted_losses, write_fit_store
 from tsl_jax.cli import app
-from tsl_jax.report import write_report
+from tsl_jax.jobs import AnalysisOptions, analyse
+from tsl_jax.report import findings, write_report
 
-TOKENS, LENGTH = 1600, 16
+TOKENS, LENGTH, REPLICATES = 1600, 16, 20
 TITLE = "<script>window.hacked = 1</script> \"a 'title' & more"
 DOMAINS = [
     "</script><script>window.hacked = 2</script>",
@@ -47,13 +49,22 @@ def write_run(folder, seed, *, attributes=None, **coordinates):
     return SimpleNamespace(fits=folder / "fits.zarr", losses=folder / "losses.zarr", columns=columns, title=TITLE)
 
 
+@contextlib.contextmanager
+def few_replicates():
+    """Bands of `REPLICATES`, which take a tenth of the time; what else the report asks for stays what it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(findings, "analyse", lambda read: analyse(read, AnalysisOptions(replicates=REPLICATES)))
+        yield
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """Two runs, and the report of the first."""
     folder = tmp_path_factory.mktemp("report")
     one, other = (write_run(folder / f"run{seed}", seed) for seed in (0, 1))
     page = folder / "new" / "report.html"
-    found = write_report(one.fits, page, losses=one.losses, compare=other.fits)
+    with few_replicates():
+        found = write_report(one.fits, page, losses=one.losses, compare=other.fits)
     return SimpleNamespace(**vars(one), other=other, page=page, found=found, text=page.read_text("utf-8"))
 
 
@@ -61,6 +72,7 @@ def run(tmp_path_factory):
 def alone(run, tmp_path_factory):
     """What the command says and writes of the fits without their losses."""
     page = tmp_path_factory.mktemp("alone") / "page.html"
-    done = CliRunner().invoke(app, ["report", str(run.fits), "--out", str(page), "--json"])
+    with few_replicates():
+        done = CliRunner().invoke(app, ["report", str(run.fits), "--out", str(page), "--json"])
     assert done.exit_code == 0, done.output
     return SimpleNamespace(said=json.loads(done.stdout), words=done.stderr, page=page, text=page.read_text("utf-8"))

@@ -1,5 +1,6 @@
 """The report's numbers are those that the commands print; what cannot be had says why."""
 
+import inspect
 import json
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.planted_store import STEP, planted_columns, write_fit_store
-from tsl_jax.cli import app
+from tests.report.conftest import REPLICATES
+from tsl_jax.cli import app, spectrum
 from tsl_jax.fitting import Category
+from tsl_jax.jobs import AnalysisOptions
 from tsl_jax.report import write_report
 
 
@@ -20,7 +23,8 @@ def command(*arguments):
 
 
 def test_the_spectrum_is_that_of_the_command(run):
-    said, found = command("spectrum", run.fits, "--losses", run.losses), run.found.spectrum
+    few = ("--replicates", REPLICATES)
+    said, found = command("spectrum", run.fits, "--losses", run.losses, *few), run.found.spectrum
     curves = found.curves
     for name, three in said["comparison"]["r2"].items():
         mine = [float(one.comparison.scores[name].r2) for one in (curves.value, curves.low, curves.high)]
@@ -32,6 +36,12 @@ def test_the_spectrum_is_that_of_the_command(run):
     assert all(f"{row['median'][0]:,.4g} ({row['median'][1]:,.4g} to" in run.text for row in rows)
     assert f"{said['tail']['count']['exponent'][0]:.3f} (" in run.text
     assert all(reason in run.text for reason in said["reasons"])
+
+
+def test_the_command_analyses_as_the_report_does():
+    defaults = {name: one.default for name, one in inspect.signature(spectrum.spectrum).parameters.items()}
+    names = ("weighting", "outside", "replicates", "level", "seed")
+    assert AnalysisOptions(**{name: defaults[name] for name in names}) == AnalysisOptions()
 
 
 def test_positions_are_those_of_the_command(run):

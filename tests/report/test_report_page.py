@@ -1,6 +1,7 @@
 """The file: whole, bounded, and free of anything that names in a store could bring in."""
 
 import json
+import math
 import sys
 from html.parser import HTMLParser
 
@@ -12,6 +13,7 @@ from tests.report.conftest import DOMAINS, TITLE
 from tsl_jax.cli import app
 from tsl_jax.report import write_report
 from tsl_jax.report.rendering import in_script
+from tsl_jax.report.words import interval, significant
 from tsl_jax.store import StoreError, create_losses
 from tsl_jax.terminal_text import printable
 
@@ -61,6 +63,17 @@ def test_data_in_the_page_is_json_that_cannot_leave_its_script(run, page):
 def test_directions_of_writing_are_shown_not_obeyed(run):
     assert "\u202e" not in run.text
     assert "\\u202e" in run.text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.9471, "2.947"), (31768.3, "31,770"), (-1e5, "-100,000"), (0.00012345, "0.0001234"), (3e12, "3e+12")],
+)
+def test_numbers_are_written_out(value, text):
+    assert significant(value) == text
+    assert interval(value, value, value, significant) == f"{text} ({text} to {text})"
+    assert interval(value, math.nan, math.nan, significant) == text
+    assert interval(math.nan, value, value, significant) == significant(math.nan) == "–"
 
 
 def test_text_in_scripts_comes_back():

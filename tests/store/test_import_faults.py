@@ -1,6 +1,8 @@
 """Sources that once were read wrongly, or failed without a word of what is wrong."""
 
+import gzip
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from tsl_jax import import_losses
 from tsl_jax.store import StoreError, rechunk
+from tsl_jax.store.imports import tables
 from tsl_jax.store.imports.steps import step_in
 
 LOSSES = np.linspace(8, 2, 12).reshape(3, 4).astype("float32")
@@ -113,6 +116,34 @@ def test_files_are_refused(name, content, said, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(StoreError, match=said):
         import_losses(tmp_path / name, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv.gz", "a.jsonl"])
+def test_a_cell_that_fills_the_memory_is_refused_before_it_does(name, tmp_path, monkeypatch):
+    """A few kilobytes of gzip can hold a cell of gigabytes, with line breaks in it too."""
+    monkeypatch.setattr(tables, "_CELL_BYTES", 2**20)
+    taken, readinto = [], tables._BoundedBytes.readinto
+    monkeypatch.setattr(tables._BoundedBytes, "readinto", lambda *it: taken.append(readinto(*it)) or taken[-1])
+    cell = ("x" * 1000 + "\n") * 2**15 if name != "a.jsonl" else "x" * 2**25
+    between = "\t" if "tsv" in name else ","
+    rows = [("token", "step", "loss"), (0, 0, "5.0"), (0, 10, f'"{cell}"'), (1, 0, "4.0")]
+    text = "\n".join(between.join(map(str, row)) for row in rows)
+    if name == "a.jsonl":
+        text = "\n".join(json.dumps(dict(zip(rows[0], row, strict=True))) for row in rows[1:])
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    with pytest.raises(StoreError, match=r"some rows take more than 1,048,576 bytes.*leave out that column"):
+        import_losses(tmp_path / name, tmp_path / "out")
+    assert sum(taken) < 2**21 < len(text)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_bound_is_of_rows_read_together_not_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_CELL_BYTES", 2**18)
+    monkeypatch.setattr(tables, "_CELLS", 2**9)
+    wide = pandas.DataFrame(np.linspace(8, 2, 2**16).reshape(-1, 4), columns=["0", "1", "10", "100"])
+    wide.to_csv(tmp_path / "a.csv.gz", index=False)
+    store = import_losses(tmp_path / "a.csv.gz", tmp_path / "out")
+    np.testing.assert_array_equal(store.read(), wide.to_numpy("float32"))
 
 
 def test_arrays_of_python_objects_are_named(tmp_path):

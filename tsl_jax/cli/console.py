@@ -4,13 +4,13 @@ import contextlib
 import enum
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from ..messages import in_words_of_the_command, is_message
 from .streams import close_for_good, json_alone, say, stderr_console, unwritten
 
 
@@ -34,16 +34,8 @@ Json = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; off by default.")]
 
-#: What Python calls an argument, and what it is called here.
-_WORDS = (
-    ("pass overwrite=True", "give --overwrite"),
-    ("with overwrite=True", "with --overwrite"),
-    ("go on without its tokens with on_bad_chunk='skip' (--on-bad-chunk skip of tsl fit)", "give --on-bad-chunk skip"),
-    ("missing_chunks='as-nan' (--missing-chunks as-nan of", "--missing-chunks as-nan (of"),
-    ("missing_chunks='as-fill' (--missing-chunks as-fill of", "--missing-chunks as-fill (of"),
-    ("with --deep (fit_store(..., deep=True))", "with --deep"),
-    ("scale='linear'", "--scale linear"),
-)
+#: Said below the traceback of an error that is no message.
+_MISTAKE = "This is a mistake in tsl_jax, not in what you gave it: please report it with the lines above."
 
 
 def write_json(value: Mapping[str, Any]) -> None:
@@ -80,7 +72,7 @@ def _plain(value: Any) -> Any:
 
 @contextlib.contextmanager
 def reporting(as_json: bool, debug: bool) -> Iterator[None]:
-    """Turn errors that are messages to the user into a paragraph and exit code 1; others stay as they are."""
+    """Turn errors that are messages to the user into a paragraph and exit code 1; others keep their traceback."""
     try:
         with json_alone(as_json):
             yield
@@ -91,7 +83,10 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (ValueError, TypeError, OSError) as error:
-        if debug or not _is_message(error):
+        if not is_message(error):
+            error.add_note(_MISTAKE)
+            raise
+        if debug:
             raise
         _tell(error, as_json)
         raise typer.Exit(ExitCode.FAILED) from None
@@ -121,26 +116,3 @@ def _missing_device() -> Exception | None:
     except NoDeviceError as error:
         return error
     return None
-
-
-def in_words_of_the_command(text: str) -> str:
-    """A message of the library with the names that the command line has for its arguments."""
-    for python, command in _WORDS:
-        text = text.replace(python, command)
-    return re.sub(r"FitOptions\.(\w+)", lambda match: "--" + match[1].replace("_", "-"), text)
-
-
-def _is_message(error: Exception) -> bool:
-    """Whether an error says something to the user: the package raised it, or the operating system did.
-
-    A ValueError out of a library means a mistake of ours, whose traceback is wanted.
-    """
-    if isinstance(error, OSError):
-        return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(f"{_PACKAGE}.")
-
-
-_PACKAGE = __name__.partition(".")[0]

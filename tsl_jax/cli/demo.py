@@ -97,12 +97,13 @@ def median_learning_times(fits: "FitStore") -> dict[str, float]:
     import numpy as np
 
     from ..fitting import Category
+    from ..store.code_names import names_of_codes
 
     stored, domain = fits.read(), fits.read_coordinate("domain")
     learned = (stored.category == Category.LEARNED) & (stored.params["loss_drop"] > 0)
     return {
         name: float(np.median(stored.params["learning_time"][learned & (domain == code)]))
-        for code, name in enumerate(fits.attributes["domains"])
+        for code, name in enumerate(names_of_codes(fits.attributes, "domain"))
     }
 
 

@@ -134,6 +134,8 @@ def _by_position(seen: "Run", at: "np.ndarray", rates: Any, prior: "ForecastPrio
 
     table = seen.positions
     if table is None:
+        if seen.notes:
+            raise StoreError(f"--positions: {'; '.join(seen.notes)}")
         raise StoreError(
             f"position: {seen.name} has no token coordinate of this name, which says where in its context a token is; "
             "leave out --positions, or write it with create_losses(..., tokens={'position': ...})"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .console import AnyStore, Debug, Json, in_words_of_the_command, reporting, write_json
+from ..messages import in_words_of_the_command
+from .console import AnyStore, Debug, Json, reporting, write_json
 from .streams import output_console, say
 
 if TYPE_CHECKING:

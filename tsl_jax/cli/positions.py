@@ -1,7 +1,7 @@
 """`tsl positions`: the position law of a loss store, its evolution, separation and evenness."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,11 @@ from .output_files import check_picture
 from .streams import output_console, say
 from .workers import Scheduler, Workers, using_workers
 
-#: Rows that people are shown, and fewest checkpoints, which the separation point needs.
-_ROWS, _FEWEST = 10, 8
+if TYPE_CHECKING:
+    from ..jobs.position_analysis import PositionAnalysis
+
+#: Rows that people are shown.
+_ROWS = 10
 
 
 def positions(
@@ -50,6 +53,7 @@ def positions(
     Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     with reporting(as_json, debug):
+        from ..jobs.position_analysis import analyse_positions
         from ..jobs.positions import position_losses
         from ..store import create_losses
 
@@ -58,7 +62,10 @@ def positions(
             means = position_losses(losses, axis=axis, client=client)
         if table is not None:
             create_losses(table, means.mean, checkpoints={"position": means.position}, tokens={axis: means.axis})
-        said = {"losses": losses, "axis": axis} | _analysed(means, since, replicates, seed, picture)
+        found = analyse_positions(means, since=since, replicates=replicates, seed=seed)
+        if picture is not None:
+            _draw(found, picture)
+        said = {"losses": losses, "axis": axis} | _said(found)
         _print(said)
         for what, path in (("table", table), ("picture", picture)):
             if path is not None:
@@ -68,52 +75,40 @@ def positions(
             write_json(said)
 
 
-def _analysed(means: Any, since: float | None, replicates: int, seed: int, picture: Path | None) -> dict[str, Any]:
-    """Everything that is said; ``means`` are `PositionLosses`."""
-    import jax
+def _said(found: "PositionAnalysis") -> dict[str, Any]:
+    """Everything that is said of an analysis, as JSON can hold it."""
     import numpy as np
 
-    from ..temporal import evenness, evolution, position_law, resample_position_law, separation
-    from ..temporal.clock.training_axis import checked_axis
-
-    checked_axis(means.axis, _FEWEST)
-    law = position_law(means.position, means.mean, means.stderr)
-    courses = evolution(means.axis, law.params, law.stderr)
-    again = resample_position_law(
-        *(means.position, means.group_mean, means.group_count, means.stderr, jax.random.key(seed)),
-        replicates=replicates,
-    )
-    point = separation(means.axis, law, again)
-    if since is None:
-        since = float(point.point) if bool(point.reached) else float(means.axis[-1]) / 3
-    even = evenness(means.axis, means.position, means.group_mean, means.group_count, start=since)
-    if picture is not None:
-        from ..plots.position_law import draw_position_law, position_law_data
-        from ..plots.style import save
-
-        save(draw_position_law(position_law_data(means, law, courses, point)), picture)
+    law, point, even = found.law, found.separation, found.evenness
     fits = {"r2": law.r2, "r2_ceiling": law.r2_ceiling, "r2_binned": law.r2_binned, "chi2_reduced": law.chi2_reduced}
-    fits |= {f"{name}_stderr": np.asarray(again.params[name]).std(axis=0) for name in law.params}
+    fits |= {f"{name}_stderr": values for name, values in found.stderr.items()}
     names = ("point", "lower", "upper", "change_p_value", "amplitude", "amplitude_stderr", "rate", "rate_stderr")
     tests = ("unevenness", "p_value", "trend", "trend_stderr", "mean_slope", "mean_slope_stderr")
     bins = ("first", "last", "ratio", "ratio_stderr")
     return {
-        "positions": len(means.position),
-        "checkpoints": {"axis": means.axis.tolist()}
+        "positions": len(found.means.position),
+        "checkpoints": {"axis": found.means.axis.tolist()}
         | {name: np.asarray(values).tolist() for name, values in (law.params | fits).items()},
         "evolution": {
             name: {
-                "form": str(found.chosen_name),
-                "start": float(found.start),
-                "params": {key: float(value) for key, value in found.fits[str(found.chosen_name)].params.items()},
+                "form": str(course.chosen_name),
+                "start": float(course.start),
+                "params": {key: float(value) for key, value in course.fits[str(course.chosen_name)].params.items()},
             }
-            for name, found in courses.items()
+            for name, course in found.courses.items()
         },
         "separation": {name: float(getattr(point, name)) for name in names} | {"reached": bool(point.reached)},
-        "evenness": {"from": since}
+        "evenness": {"from": found.since}
         | {name: float(getattr(even, name)) for name in tests}
         | {name: np.asarray(getattr(even, name)).tolist() for name in bins},
     }
+
+
+def _draw(found: "PositionAnalysis", picture: Path) -> None:
+    from ..plots.position_law import draw_position_law, position_law_data
+    from ..plots.style import save
+
+    save(draw_position_law(position_law_data(found.means, found.law, found.courses, found.separation)), picture)
 
 
 def _print(said: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..messages import in_words_of_the_command
 from ..pace import duration
-from .console import in_words_of_the_command
 from .streams import say, stderr_console, warn
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .console import AnyStore, Debug, ExitCode, Json, in_words_of_the_command, reporting, write_json
+from ..messages import in_words_of_the_command
+from .console import AnyStore, Debug, ExitCode, Json, reporting, write_json
 from .streams import output_console, say
 
 Deep = Annotated[

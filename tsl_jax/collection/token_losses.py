@@ -25,7 +25,8 @@ def token_nll(hidden: Any, head: Any, ids: Any, *, block_bytes: int = _BLOCK_BYT
     Args:
         hidden: (..., width) last hidden states, in JAX, NumPy or PyTorch.
         head: (vocabulary, width) output embedding, as ``lm_head.weight``; or a function from hidden states
-            (tokens, width) to logits (tokens, vocabulary), for heads with a bias, a scale or a cap.
+            (tokens, width) to logits (tokens, vocabulary), for heads with a bias, a scale or a cap. Weights that lie in
+            parts in several processes (FSDP2, tensor parallelism: `DTensor`) are gathered, so all processes call this.
         ids: (...) tokens whose losses are wanted, those that the hidden states predict; below 0 (such as -100): NaN.
         block_bytes: float32 logits in memory at a time.
 

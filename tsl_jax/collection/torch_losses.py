@@ -10,6 +10,7 @@ def nll(hidden: Any, head: Any, ids: Any, block_bytes: int) -> Any:
     import torch  # pyright: ignore[reportMissingImports]
 
     with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
+        hidden, head, ids = _whole(hidden), _whole(head), _whole(ids)
         states, targets = hidden.reshape(-1, hidden.shape[-1]), ids.reshape(-1).to(hidden.device)
         total, chosen, vocabulary = (_of_function if callable(head) else _of_weights)(
             states, head, targets, block_bytes
@@ -17,6 +18,11 @@ def nll(hidden: Any, head: Any, ids: Any, block_bytes: int) -> Any:
         refuse_unknown(targets, vocabulary)
         losses = torch.where(targets >= 0, total - chosen, torch.nan)
         return losses.reshape(ids.shape)
+
+
+def _whole(tensor: Any) -> Any:
+    """All of a tensor whose parts lie in several processes, as weights under FSDP2 do; all of them have to ask."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def _of_weights(states: Any, head: Any, targets: Any, block_bytes: int) -> tuple[Any, Any, int]:

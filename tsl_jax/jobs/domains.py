@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..store import FitStore
-from ..terminal_text import printable
+from ..store.code_names import names_of_codes
 from .in_memory import MemoryFits
 
 ALL_TOKENS = "all tokens"
@@ -25,17 +25,10 @@ class Domain:
         return codes == self.code
 
 
-def plain(name: str) -> str:
-    """A name as figures show it: nothing that a page obeys, and no formula of Matplotlib's."""
-    return printable(name).replace("$", r"\$")
-
-
 def domains_of(fits: FitStore | MemoryFits) -> list[Domain]:
     """The domains that a store names in its attribute ``domains``, by code; empty where it has none."""
-    names = fits.attributes.get("domains")
-    if "domain" not in fits.token_coordinates or not isinstance(names, list):
-        return []
-    return [Domain(code, plain(str(name))) for code, name in enumerate(names)]
+    names = names_of_codes(fits.attributes, "domain") if "domain" in fits.token_coordinates else []
+    return [Domain(code, name) for code, name in enumerate(names)]
 
 
 def read_domains(fits: FitStore | MemoryFits, tokens: slice) -> np.ndarray | None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..temporal import (
     Evenness,
@@ -20,7 +21,7 @@ from ..temporal.clock.training_axis import checked_axis
 from .positions import PositionLosses
 
 #: Fewest checkpoints, which the separation point needs.
-FEWEST = 8
+_FEWEST = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class PositionAnalysis:
     Attributes:
         means: what they were fitted to.
         law: a hyperbola at every checkpoint.
+        stderr: (checkpoints,) standard errors of its parameters over the bootstrap, by name.
         courses: how each of its parameters evolves, by name.
         separation: from where on amplitude and rate are constant.
         evenness: whether the loss falls alike at all positions.
@@ -38,6 +40,7 @@ class PositionAnalysis:
 
     means: PositionLosses
     law: PositionLaw
+    stderr: dict[str, np.ndarray]
     courses: dict[str, Evolution]
     separation: Separation
     evenness: Evenness
@@ -65,7 +68,7 @@ def analyse_positions(
     stderr: Any = means.stderr
     group_mean: Any = means.group_mean
     group_count: Any = means.group_count
-    checked_axis(axis, FEWEST)
+    checked_axis(axis, _FEWEST)
     law = position_law(position, mean, stderr)
     courses = evolution(axis, law.params, law.stderr)
     again = resample_position_law(
@@ -75,4 +78,5 @@ def analyse_positions(
     if since is None:
         since = float(point.point) if bool(point.reached) else float(axis[-1]) / 3
     even = evenness(axis, position, group_mean, group_count, start=since)
-    return PositionAnalysis(means, law, courses, point, even, since)
+    errors = {name: np.asarray(again.params[name]).std(axis=0) for name in law.params}
+    return PositionAnalysis(means, law, errors, courses, point, even, since)

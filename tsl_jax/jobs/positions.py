@@ -9,11 +9,15 @@ from ..store import LossStore, StoreError, StoreLike, open_losses
 from ..stream.parts import Part, parts_of, sequence_numbers, sequence_parts
 from ..stream.passes import run_pass
 from ..stream.plan import DEFAULT_MEMORY
-from .group_sums import GroupSums, TwoSums, loss_rows
+from .group_sums import GroupSums, TwoSums, loss_rows, pieces
 
 _COORDINATE_ROWS = 2**22
 #: Bytes of one (group, position, checkpoint): its sum and its count, and both again as they are handed over.
 _CELL_BYTES = 8 + 4 + 8
+
+
+class PositionError(StoreError):
+    """A loss store does not say at which position in its context each token is: what is wrong, the way out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +74,8 @@ def position_losses(
         `PositionLosses`.
 
     Raises:
-        StoreError: the store has no `position`, or one that is negative or no whole number; or the axis is unknown.
+        PositionError: the store has no `position`, or one that is negative or no whole number.
+        StoreError: the axis is unknown.
         ChunkError: a chunk is corrupted or absent.
         ValueError: ``groups`` below 2, or more than ``memory`` allows.
 
@@ -87,6 +92,14 @@ def position_losses(
     Source: the table that arXiv 2404.17785 fits its hyperbolas to.
     """
     losses = losses if isinstance(losses, LossStore) else open_losses(losses)
+    job = position_sums(losses, axis=axis, groups=groups, memory=memory, client=client)
+    return run_pass(job, sequence_parts(losses, loss_rows(losses)), client=client)
+
+
+def position_sums(
+    losses: LossStore, *, axis: str = "step", groups: int = 64, memory: int = DEFAULT_MEMORY, client: Any = None
+) -> "PositionSums":
+    """The pass of `position_losses`, whose arguments and errors it has, after all positions were checked."""
     losses.axis(axis)
     if groups < 2:
         raise ValueError(f"groups: got {groups}, expected at least 2; standard errors come from their scatter")
@@ -99,9 +112,7 @@ def position_losses(
             f"{groups * cells * _CELL_BYTES:,} bytes, more than memory={memory:,}; "
             + (f"pass groups={fitting} or more memory" if fitting >= 2 else "pass more memory")
         )
-    return run_pass(
-        PositionSums(losses, axis, groups, length), sequence_parts(losses, loss_rows(losses)), client=client
-    )
+    return PositionSums(losses, axis, groups, length)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +133,11 @@ class PositionSums:
 
     def read(self, part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Losses, positions and sequences of some tokens."""
-        position = self.losses.read_coordinate("position", part.tokens).astype(np.int64)
-        return self.losses.read(part.tokens), position, sequence_numbers(self.losses, part)
+        return self.losses.read(part.tokens), self.positions(part), sequence_numbers(self.losses, part)
+
+    def positions(self, part: Part) -> np.ndarray:
+        """Those of some tokens."""
+        return self.losses.read_coordinate("position", part.tokens).astype(np.int64)
 
     def start(self) -> TwoSums:
         """Sums of no tokens."""
@@ -133,8 +147,11 @@ class PositionSums:
     def add(self, sums: TwoSums, block: tuple[np.ndarray, ...]) -> TwoSums:
         """Sums with more tokens."""
         values, position, sequence = block
-        sums[0].add(values, _group_of(sequence, self.groups) * self.length + position)
-        sums[1].add(np.square(values, dtype=np.float64), position)
+        group = _group_of(sequence, self.groups) * self.length + position
+        for some in pieces(values):
+            exact = values[some].astype(np.float64)
+            sums[0].add(exact, group[some])
+            sums[1].add(np.square(exact), position[some])
         return sums
 
     def merge(self, one: TwoSums, other: TwoSums) -> TwoSums:
@@ -178,7 +195,7 @@ def _ratio(total, count):
 def _context_length(losses: LossStore, client: Any) -> int:
     """One more than the largest position, after checking all of them."""
     if "position" not in losses.token_coordinates:
-        raise StoreError(
+        raise PositionError(
             f"position: {losses.name} has no such token coordinate, which says where in its context a token is; write "
             "it with create_losses(..., tokens={'position': ...}), counting from 0"
         )
@@ -202,9 +219,10 @@ class _Lengths:
         wrong = ~(position >= 0) | (position % 1 != 0)
         if wrong.any():
             at = int(np.argmax(wrong))
-            raise StoreError(
+            raise PositionError(
                 f"position: token {part.start + at} of {self.losses.name} has {position[at]}, expected whole numbers "
-                "from 0"
+                "from 0 for every token; write the store without the tokens whose position is not known, or without "
+                "positions"
             )
         return self.merge(length, int(position.max()) + 1)
 

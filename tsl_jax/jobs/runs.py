@@ -13,7 +13,7 @@ from ..store.limits import refuse_large
 from ..store.location import arrays_of
 from ..temporal.clock.dynamic_time import schedule_from_records
 from .group_sums import mean_losses
-from .positions import PositionLosses, position_losses
+from .positions import PositionError, PositionLosses, position_losses
 
 
 class RunError(ValueError):
@@ -32,7 +32,7 @@ class Run:
         rate: (records,) rate of the update that follows each of them.
         positions: losses per position, of a loss store that has positions.
         size: parameters of the model, of a loss store with an attribute of this name.
-        notes: what was left out or mended of a file, sentences.
+        notes: what was left out or mended, sentences.
     """
 
     name: str
@@ -90,9 +90,12 @@ def run_of_losses(store: LossStore, positions: PositionLosses | None = None) -> 
         StoreError: the store has no axis ``step``.
         RunError: a checkpoint without any loss.
     """
-    step = store.axis("step")
+    step, notes = store.axis("step"), ()
     if positions is None and "position" in store.token_coordinates:
-        positions = position_losses(store)
+        try:
+            positions = position_losses(store)
+        except PositionError as error:  # the mean over all tokens needs none
+            notes = (f"left out the positions of the tokens ({error})",)
     if positions is not None:
         counts = positions.count
         total = np.where(counts > 0, positions.mean * counts, 0.0).sum(axis=1)
@@ -109,7 +112,7 @@ def run_of_losses(store: LossStore, positions: PositionLosses | None = None) -> 
         refuse_large(store.name, arrays["learning_rate"])
         rate = np.asarray(read_rows(arrays["learning_rate"], 0, arrays["learning_rate"].shape[0]), np.float64)
         rate_step = np.arange(len(rate), dtype=np.float64)
-    return Run(store.name, step, loss, rate_step, rate, positions, _size_of(store.attributes.get("size")))
+    return Run(store.name, step, loss, rate_step, rate, positions, _size_of(store.attributes.get("size")), notes)
 
 
 def _size_of(size: Any) -> float | None:

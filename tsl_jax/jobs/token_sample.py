@@ -63,7 +63,7 @@ def sample_tokens(
     for rows in picked:
         first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
         span, within = slice(first, last), rows - first
-        parts.append(_take(fits.read(span), within))
+        parts.append(fits.read(span)[within])
         coordinates.append({name: fits.read_coordinate(name, span)[within] for name in fits.token_coordinates})
         if losses is not None:
             measured.append(losses.read(span)[within][:, used].astype(np.float32))
@@ -88,15 +88,6 @@ def _places(tokens: int, most: int) -> list[np.ndarray]:
     rows = min(max(_ROWS, each), room)
     starts = np.linspace(0, tokens - rows, places).astype(np.int64)
     return [start + np.linspace(0, rows - 1, each).astype(np.int64) for start in starts]
-
-
-def _take(stored: StoredFit, rows: np.ndarray) -> StoredFit:
-    def of(value: object) -> object:
-        if isinstance(value, dict):
-            return {name: array[rows] for name, array in value.items()}
-        return None if value is None else value[rows]  # type: ignore[index]
-
-    return StoredFit(**{field.name: of(getattr(stored, field.name)) for field in dataclasses.fields(StoredFit)})  # type: ignore[arg-type]
 
 
 def _joined(parts: Sequence[StoredFit]) -> StoredFit:

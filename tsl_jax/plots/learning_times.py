@@ -52,6 +52,7 @@ def _draw_strip(axes: "Axes", data: LearningTimes, group: DomainTimes, highest: 
         -0.075,
         0.5,
         group.name,
+        parse_math=False,
         size=9.5,
         weight="bold" if everyone else "normal",
         color=style.INK,

@@ -112,7 +112,7 @@ def _draw_panel(axes: "Axes", data: TokenGrid, panel: TokenPanel | None, top: fl
     axes.plot(data.axis, panel.losses, ".", ms=3.2, color=style.INK, alpha=0.5, mew=0, zorder=2)
     axes.plot(data.curve_axis, panel.fitted, "-", lw=1.5, color=colour, zorder=3)
     axes.set_ylim(0, top)
-    axes.set_title(_title(panel), size=7, color=style.INK, pad=3, linespacing=1.15)
+    axes.set_title(_title(panel), parse_math=False, size=7, color=style.INK, pad=3, linespacing=1.15)
     _mark_event(axes, data, panel, colour)
 
 

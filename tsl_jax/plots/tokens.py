@@ -83,8 +83,8 @@ def tokens_data(
 
     The rule: among the first `MOST_TOKENS` tokens, for every row of `ROWS` (category, sign of the drop) and
     every one of the first `MOST_COLUMNS` domains, the token whose R² is at the row's quantile. Stores without
-    domains have five quantiles of R² as columns. Of at most `FEW_TOKENS` tokens all are taken; of tokens that are all
-    unlike those rows, the first.
+    domains have five quantiles of R² as columns; a token at several of them is drawn once. Of at most `FEW_TOKENS`
+    tokens all are taken; of tokens that are all unlike those rows, the first.
 
     Args:
         losses: a loss store, or a path of one; of a `Fit` the array (curves, checkpoints). None: curves alone.
@@ -148,7 +148,7 @@ def _chosen(fits: FitStore | MemoryFits, family: Family) -> tuple[tuple[str, ...
         ]
         if any(token is not None for token in tokens):
             labels.append(row.label)
-            grid.append(tokens)
+            grid.append([None if token in tokens[:at] else token for at, token in enumerate(tokens)])
     return tuple(labels), grid
 
 

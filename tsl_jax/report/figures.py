@@ -17,6 +17,8 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 INK = {"ink": True}
 #: Heights in pixels.
 HEIGHT = 340
+#: Ratios of the ends of a log axis between which it shows 1, 2 and 5 of each decade.
+_FEW_DECADES = (4, 1e6)
 #: On a log axis: 1, 10, 100, 1k.
 LOG_TICKS = "~s"
 
@@ -127,8 +129,15 @@ def faint(colour: str, opacity: float) -> str:
 def window(figure: "go.Figure", first: float, last: float, scale: str) -> None:
     """Show this part of the horizontal axis at first."""
     ends: Sequence[float] = (np.log10(first), np.log10(last)) if scale == "log" else (first, last)
+    few_ticks(figure, scale, last / first if first > 0 else 1)
     room = 0.02 * (ends[1] - ends[0])
     figure.update_xaxes(range=[ends[0] - room, ends[1] + room])
+
+
+def few_ticks(figure: "go.Figure", scale: str, ratio: float) -> None:
+    """1, 2, 5 on a log axis whose ends have this ratio: Plotly's own choice crowds a few decades."""
+    if scale == "log" and _FEW_DECADES[0] < ratio < _FEW_DECADES[1]:
+        figure.update_xaxes(dtick="D2")
 
 
 def thin(values: Any) -> np.ndarray:

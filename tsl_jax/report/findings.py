@@ -1,7 +1,6 @@
 """All that a report says, computed by the jobs: each a result, or the reason why there is none."""
 
 import dataclasses
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -10,7 +9,6 @@ import numpy as np
 
 from ..jobs import (
     Analysis,
-    AnalysisOptions,
     analyse,
     compare,
     describe_tokens,
@@ -20,10 +18,12 @@ from ..jobs import (
 )
 from ..jobs.learning_times import LearningTimes, learning_times_data
 from ..jobs.position_analysis import PositionAnalysis, analyse_positions
-from ..jobs.positions import PositionLosses
+from ..jobs.positions import PositionLosses, position_sums
 from ..jobs.predict import MeanCurves
 from ..jobs.runs import Run, rates_until, run_of_losses
+from ..jobs.spectrum.reading import StoreSpectrum
 from ..jobs.token_sample import SampledTokens, sample_tokens
+from ..messages import is_message
 from ..runs import RunComparison
 from ..store import ChunkError, FitStore, LossStore
 from ..temporal import forecast
@@ -113,16 +113,16 @@ def find(
     """
     part = _Parts(progress)
     with ThreadPoolExecutor(1, "tsl-report") as beside:
-        later = beside.submit(_of_losses, part, losses)
-        spectrum = part("spectrum", lambda: _spectrum(fits, losses))
+        of_tokens = beside.submit(_of_tokens, part, fits, losses, other)
+        read, means_by_position = _read(part, fits, losses)
+        of_losses = beside.submit(_of_losses, part, losses, means_by_position)
+        spectrum = read if isinstance(read, Unavailable) else part("spectrum", lambda: analyse(read))
         compared = isinstance(spectrum, Analysis) and spectrum.curves.value.comparison is not None
         means: MeanCurves | Unavailable = Unavailable(NO_LOSSES)
         if losses is not None and not compared:
             means = part("mean loss", lambda: mean_curves(losses, fits))
-        times = part("learning times", lambda: learning_times_data(fits))
-        comparison = None if other is None else part("comparison", lambda: compare(fits, other))
-        tokens = part("tokens", lambda: sample_tokens(fits, losses))
-        positions, predicted = later.result()
+        times, comparison, tokens = of_tokens.result()
+        positions, predicted = of_losses.result()
     return Findings(
         fits=fits,
         losses=losses,
@@ -144,39 +144,58 @@ class _Parts:
     progress: Callable[[str], None]
 
     def __call__(self, name: str, make: Callable[[], Found]) -> Found | Unavailable:
-        """A result, or the message of an error that the package raised; errors of libraries are mistakes and go on."""
+        """A result, or the message of an error that is one; mistakes go on."""
         self.progress(name)
         try:
             return make()
         except ValueError as error:
-            frames = list(traceback.walk_tb(error.__traceback__))
-            if not str(frames[-1][0].f_globals.get("__name__", "")).startswith("tsl_jax."):
+            if not is_message(error):
                 raise
             return Unavailable(str(error), isinstance(error, ChunkError))
 
 
+def _read(
+    part: _Parts, fits: FitStore, losses: LossStore | None
+) -> tuple[StoreSpectrum | Unavailable, PositionLosses | Unavailable]:
+    """The walk over fits and losses: for the spectrum, and in the same for the losses by position."""
+    by = [name for name in GROUPED_BY if name in fits.token_coordinates]
+    if losses is None:
+        return part("fits", lambda: read_spectrum(fits, by=by)), Unavailable(NO_LOSSES)
+    axis = "step" if "step" in losses.axes else next(iter(losses.axes))
+    job = part("positions", lambda: position_sums(losses, axis=axis))
+    beside = None if isinstance(job, Unavailable) else job
+    read = part("fits and losses", lambda: read_spectrum(fits, losses, by=by, positions=beside))
+    if isinstance(job, Unavailable):
+        return read, job
+    if isinstance(read, StoreSpectrum) and read.positions is not None:
+        return read, read.positions
+    return read, part("losses", lambda: position_losses(losses, axis=axis))
+
+
+def _of_tokens(
+    part: _Parts, fits: FitStore, losses: LossStore | None, other: FitStore | None
+) -> tuple[LearningTimes | Unavailable, RunComparison | Unavailable | None, SampledTokens | Unavailable]:
+    """What comes of the fits themselves."""
+    times = part("learning times", lambda: learning_times_data(fits))
+    comparison = None if other is None else part("comparison", lambda: compare(fits, other))
+    return times, comparison, part("tokens", lambda: sample_tokens(fits, losses))
+
+
 def _of_losses(
-    part: _Parts, losses: LossStore | None
+    part: _Parts, losses: LossStore | None, means: PositionLosses | Unavailable
 ) -> tuple[PositionAnalysis | Unavailable, HeldOutForecast | Unavailable]:
-    """What needs no fits: the position law and the forecast."""
+    """The position law and the forecast."""
     if losses is None:
         return Unavailable(NO_LOSSES), Unavailable(NO_LOSSES)
-    axis = "step" if "step" in losses.axes else next(iter(losses.axes))
-    means = part("positions", lambda: position_losses(losses, axis=axis))
     if isinstance(means, Unavailable):
         return means, part("forecast", lambda: _forecast(losses, None))
     law = part("position law", lambda: analyse_positions(means))
-    known = means if axis == "step" else None
+    known = means if means.axis_name == "step" else None
     return law, part("forecast", lambda: _forecast(losses, known))
 
 
 class _NotThere(ValueError):
     """A result that cannot be made of what was given."""
-
-
-def _spectrum(fits: FitStore, losses: LossStore | None) -> Analysis:
-    by = [name for name in GROUPED_BY if name in fits.token_coordinates]
-    return analyse(read_spectrum(fits, losses, by=by), AnalysisOptions())
 
 
 def _forecast(losses: LossStore, positions: PositionLosses | None) -> HeldOutForecast:

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ..fitting import Category, Status
+from ..jobs.tables.columns import words_of
 from ..store import FitStore
 from ..terminal_text import printable
 from .findings import SampledTokens, Unavailable
-from .words import domain_names
 
 
 def token_table(fits: FitStore, found: SampledTokens | Unavailable) -> dict[str, Any]:
@@ -44,20 +43,21 @@ def found_axis(fits: FitStore) -> str:
 
 
 def _columns(fits: FitStore, found: SampledTokens) -> dict[str, np.ndarray]:
-    stored, domains = found.fits, domain_names(fits)
-    columns: dict[str, np.ndarray] = {"token": found.token}
-    for name, values in found.coordinates.items():
-        known = name == "domain" and domains and values.dtype.kind in "iu"
-        columns[name] = np.array([domains[v] if 0 <= v < len(domains) else str(v) for v in values]) if known else values
-    columns["category"] = np.array([Category(code).name for code in stored.category])
+    stored = found.fits
+    columns: dict[str, np.ndarray] = {"token": found.token, **found.coordinates, "category": stored.category}
     for name in fits.parameters:
         columns[name] = stored.params[name]
         columns[f"{name} ±"] = stored.stderr[name]
     columns["r2"] = stored.r2
     if "learned" in stored.probabilities:
         columns["P(learned)"] = stored.probabilities["learned"]
-    columns["status"] = np.array([Status(code).name for code in stored.status])
-    return columns
+    columns["status"] = stored.status
+    return {name: _in_words(values, words_of(name, values, fits.attributes)) for name, values in columns.items()}
+
+
+def _in_words(codes: np.ndarray, words: dict[int, str] | None) -> np.ndarray:
+    """Codes by their words, those without one as they are; numbers stay numbers."""
+    return codes if words is None else np.array([words.get(int(code), str(code)) for code in codes])
 
 
 def _cells(values: np.ndarray, digits: int = 5) -> list[Any]:

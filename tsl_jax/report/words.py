@@ -1,13 +1,14 @@
 """Numbers and names as the page writes them."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..plots.style import number
-from ..store import FitStore
-from ..terminal_text import printable
 
-__all__ = ["count", "domain_names", "fixed", "interval", "number", "percent", "significant"]
+#: Longer numbers are written with a power of ten.
+_MOST_DIGITS = 9
+__all__ = ["count", "fixed", "interval", "number", "percent", "significant"]
 
 
 def count(value: float | None) -> str:
@@ -26,21 +27,16 @@ def fixed(value: float, digits: int = 3) -> str:
 
 
 def significant(value: float, digits: int = 4) -> str:
-    """With so many digits in all."""
-    return "–" if math.isnan(value) else f"{value:,.{digits}g}"
+    """With so many digits in all, but whole numbers whole: ``2.947``, ``31,770``."""
+    if math.isnan(value):
+        return "–"
+    whole = 10**digits <= abs(value) < 10**_MOST_DIGITS
+    return f"{float(f'{value:.{digits}g}'):,.0f}" if whole else f"{value:,.{digits}g}"
 
 
-def interval(value: Any, low: Any, high: Any, form: str = ".3f") -> str:
+def interval(value: Any, low: Any, high: Any, write: Callable[[float], str] = fixed) -> str:
     """``0.521 (0.483 to 0.556)``; without a band the value alone."""
     value, low, high = float(value), float(low), float(high)
     if math.isnan(value):
         return "–"
-    return f"{value:{form}}" if math.isnan(low) else f"{value:{form}} ({low:{form}} to {high:{form}})"
-
-
-def domain_names(fits: FitStore) -> list[str]:
-    """Names of the domains by code, as a page shows them; empty where the store has none."""
-    names = fits.attributes.get("domains")
-    if "domain" not in fits.token_coordinates or not isinstance(names, list):
-        return []
-    return [printable(str(name)) for name in names]
+    return write(value) if math.isnan(low) else f"{write(value)} ({write(low)} to {write(high)})"

@@ -24,6 +24,7 @@ class StoredFit:
     """Fits of consecutive tokens as NumPy arrays (tokens,), named as in `tsl_jax.fitting.Fit`.
 
     Probabilities are to the nearest 254th, NaN for tokens without a fit; ``{}`` and None for families without an event.
+    ``stored[rows]`` are some of them.
     """
 
     params: dict[str, np.ndarray]
@@ -38,6 +39,14 @@ class StoredFit:
     effective_points: np.ndarray
     probabilities: dict[str, np.ndarray]
     second_event: np.ndarray | None
+
+    def __getitem__(self, rows: Any) -> "StoredFit":
+        def some(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: array[rows] for name, array in value.items()}
+            return None if value is None else value[rows]
+
+        return StoredFit(**{field.name: some(getattr(self, field.name)) for field in dataclasses.fields(self)})
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -1,6 +1,7 @@
 """Sums of losses and fits over tokens, for the mean loss and what the fits leave of it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from ...fitting import curve_counts, predict
 from ...fitting.far import split_event
 from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_losses
 
-#: Bytes of losses and fits that are read at once, and of those that a CPU adds at once: its caches hold them, and so
+#: Bytes of losses and fits that are added at once, and of those that a CPU adds at once: its caches hold them, and so
 #: does the allocator, which makes the sums six times as fast as from fresh memory.
 _LOSS_BYTES, _CPU_BYTES = 2**26, 2**24
 #: A second event is likely above this probability.
@@ -117,36 +118,32 @@ def check_tokens(other: LossStore, fits: FitStore, part: slice) -> None:
 
 def add_losses(
     sums: LossSums,
-    runs: tuple[LossStore, LossStore | None],
-    part: slice,
+    measured: Sequence[np.ndarray],
     family: Family,
     axis: np.ndarray,
-    columns: np.ndarray,
     stored: StoredFit,
     resample: np.ndarray,
 ) -> None:
-    """Add measured losses and fits of some tokens to the sums, a few million losses at a time."""
-    losses = [store for store in runs if store is not None]
-    read = max(1, _LOSS_BYTES // (16 * losses[0].num_checkpoints))
-    most = max(1, _CPU_BYTES // (16 * losses[0].num_checkpoints)) if jax.default_backend() == "cpu" else read
-    piece = min(most, read, part.stop - part.start)
+    """Add measured losses (tokens, checkpoints used) of one or two runs and the fits of the same tokens to the sums."""
+    tokens = len(resample)
+    piece = min(max(1, _cached_bytes() // (16 * len(axis))), tokens)
     assert stored.second_event is not None
     second = stored.second_event > _LIKELY  # False for NaN
     params, low = split_event(family, stored.params)
     time: Any = jnp.asarray(axis, jnp.float32) if low is None else in_parts(axis)
     low = np.zeros(len(second), np.float32) if low is None else low
     columns_of_tokens = (*params.values(), low, stored.constant, stored.status, stored.category, second, resample)
-    for start in range(part.start, part.stop, read):
-        stop = min(start + read, part.stop)
-        measured = [store.read(slice(start, stop))[:, columns] for store in losses]
-        for first in range(start, stop, piece):
-            number = min(piece, stop - first)
-            there, here = slice(first - start, first - start + number), slice(first - part.start, stop - part.start)
-            padded = [_padded(values[here][:number], piece, 0) for values in columns_of_tokens]
-            losses_there = tuple(_padded(values[there], piece, np.nan) for values in measured)
-            added = _loss_sums(family, len(sums.loss), time, losses_there, *padded)
-            for total, values in zip(sums.present().values(), added, strict=True):
-                total += np.asarray(values, np.float64)
+    for first in range(0, tokens, piece):
+        here = slice(first, first + piece)
+        padded = [_padded(values[here], piece, 0) for values in columns_of_tokens]
+        losses = tuple(_padded(values[here], piece, np.nan) for values in measured)
+        added = _loss_sums(family, len(sums.loss), time, losses, *padded)
+        for total, values in zip(sums.present().values(), added, strict=True):
+            total += np.asarray(values, np.float64)
+
+
+def _cached_bytes() -> int:
+    return min(_CPU_BYTES, _LOSS_BYTES) if jax.default_backend() == "cpu" else _LOSS_BYTES
 
 
 def _padded(values: np.ndarray, rows: int, filled: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from ...spectrum import GroupCounts, Spectrum, SpectrumGrid, TimeErrors
 from ...store import FitStore, LossStore, StoreError, StoreLike, open_fits, open_losses
 from ...stream.parts import sequence_parts, sequence_source
 from ...stream.passes import run_pass
+from ..positions import PositionLosses, PositionSums
 from ..predict import family_of
 from .losses import LossSums, check_shape, open_other_run
 from .token_groups import Grouping, grouping_of
@@ -43,6 +44,7 @@ class StoreSpectrum:
         axis_name: such as ``"step"``.
         sequences: what the bootstrap takes as one: tokens of the same ``"sequence"`` (coordinate), runs of increasing
             ``"position"``, or each ``"token"`` by itself, with bands that are too narrow where tokens are alike.
+        positions: losses by position, where they were asked for.
     """
 
     spectrum: Spectrum
@@ -52,6 +54,7 @@ class StoreSpectrum:
     axis: np.ndarray
     axis_name: str
     sequences: str
+    positions: PositionLosses | None = None
 
 
 def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None, client: Any = None) -> Spectrum:
@@ -95,6 +98,7 @@ def read_spectrum(
     by: Sequence[str] = (),
     bins: int = 8,
     grid: SpectrumGrid | None = None,
+    positions: PositionSums | None = None,
     progress: Callable[[int, int], None] | None = None,
     client: Any = None,
 ) -> StoreSpectrum:
@@ -111,6 +115,7 @@ def read_spectrum(
             others are cut at their quantiles.
         bins: number of groups of a number with many values.
         grid: the bins of the spectrum; by default those of `SpectrumGrid` over the checkpoints that were fitted.
+        positions: of `tsl_jax.jobs.positions.position_sums` over ``losses``: the same walk brings `position_losses`.
         progress: called after each block with the tokens done and all tokens.
         client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
@@ -148,11 +153,12 @@ def read_spectrum(
     if grid.scale != family.scale:
         raise StoreError(f"grid: got scale {grid.scale!r}, expected that of the fits {fits.name}, {family.scale!r}")
     groupings = {name: grouping_of(fits, name, bins) for name in dict.fromkeys(by)} if fits.num_tokens else {}
-    job = SpectrumPass(fits, family, grid, groupings, (losses, other_run), columns)
+    job = SpectrumPass(fits, family, grid, groupings, (losses, other_run), columns, positions)
     sums = run_pass(job, sequence_parts(fits, job.rows), progress=progress, client=client)
     groups = {name: TokenGroups(grouping, sums.tally.counts(name)) for name, grouping in groupings.items()}
     return StoreSpectrum(
-        sums.tally.spectrum(), groups, sums.errors, sums.losses, axis, fits.axis_name, sequence_source(fits)
+        *(sums.tally.spectrum(), groups, sums.errors, sums.losses),
+        *(axis, fits.axis_name, sequence_source(fits), sums.positions),
     )
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ...store import FitStore, StoreError
-from ...terminal_text import printable
+from ...store.code_names import names_of_codes
 
 #: A number with at most so many different values is a category; one with more is cut at its quantiles.
 MOST_VALUES = 12
@@ -66,9 +66,9 @@ def grouping_of(fits: FitStore, coordinate: str, bins: int) -> Grouping:
         raise StoreError(f"by: got {coordinate!r}, expected a token coordinate of {fits.name}: {known}")
     if array.dtype.kind not in "biuf":
         raise StoreError(f"by: {coordinate!r} of {fits.name} is of dtype {array.dtype}, expected numbers or codes")
-    names = fits.attributes.get(f"{coordinate}s")
-    if isinstance(names, list) and names and array.dtype.kind in "iu":
-        return Grouping(coordinate, tuple(printable(str(name)) for name in names), values=np.arange(len(names)))
+    names = names_of_codes(fits.attributes, coordinate)
+    if names and array.dtype.kind in "iu":
+        return Grouping(coordinate, tuple(names), values=np.arange(len(names)))
     column = _sample(fits, coordinate)
     column = column[np.isfinite(column)] if column.dtype.kind == "f" else column
     if not len(column):

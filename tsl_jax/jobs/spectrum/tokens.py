@@ -10,7 +10,10 @@ from ...curves import Sigmoid
 from ...spectrum import SpectrumGrid, TimeErrors, block_rows
 from ...spectrum.tallies import DeviceTally, HostTally, tally_on
 from ...store import FitStore, LossStore, StoredFit, decode_probability
+from ...stream.ahead import in_order
 from ...stream.parts import Part, sequence_numbers
+from ..group_sums import TwoSums, loss_rows
+from ..positions import PositionLosses, PositionSums
 from .losses import LossSums, add_losses, check_tokens
 from .token_groups import Grouping
 
@@ -22,11 +25,21 @@ _ARRAYS = (
 
 
 class TokenSums(NamedTuple):
-    """What is added up: events by bin, errors of learning times, and losses where there are any."""
+    """What is added up: events by bin, errors of learning times, losses where there are any, and those by position."""
 
     tally: HostTally | DeviceTally
     errors: TimeErrors
     losses: LossSums | None
+    positions: TwoSums | None
+
+
+class FoundTokens(NamedTuple):
+    """What the sums say; losses by position where they were asked for."""
+
+    tally: HostTally | DeviceTally
+    errors: TimeErrors
+    losses: LossSums | None
+    positions: PositionLosses | None
 
 
 class ReadTokens(NamedTuple):
@@ -49,6 +62,7 @@ class SpectrumPass:
         groupings: by the name of the token coordinate.
         losses: of the same tokens, and of another run likewise; None: not asked for.
         columns: (checkpoints used,) of the losses.
+        positions: a pass that takes the same losses as they are read, so that one walk is enough for both.
     """
 
     fits: FitStore
@@ -57,6 +71,7 @@ class SpectrumPass:
     groupings: dict[str, Grouping]
     losses: tuple[LossStore | None, LossStore | None]
     columns: np.ndarray
+    positions: PositionSums | None = None
 
     @property
     def rows(self) -> int:
@@ -82,32 +97,50 @@ class SpectrumPass:
         sums = None
         if measured is not None:
             sums = LossSums.zeros(self.grid.resamples, len(self.columns), other_run=other is not None)
-        return TokenSums(tally, TimeErrors.empty(self.grid), sums)
+        positions = None if self.positions is None else self.positions.start()
+        return TokenSums(tally, TimeErrors.empty(self.grid), sums, positions)
 
     def add(self, sums: TokenSums, block: ReadTokens) -> TokenSums:
-        """Sums with more tokens; their losses are read here, a few at a time, as those of a whole part are many."""
+        """Sums with more tokens; their losses are read here, a few ahead, as those of a whole part are many."""
         stored = block.stored
         rows = block_rows(stored.params, stored.constant, stored.status, stored.category, block.sequence)
         resample = sums.tally.add(rows, self.rows, block.groups)
         errors = sums.errors.added(self.grid, stored.params, stored.stderr, stored.status, stored.category, resample)
-        measured, other = self.losses
-        if measured is not None and sums.losses is not None:
-            axis = self.fits.axis()[self.columns]
-            add_losses(
-                sums.losses, (measured, other), block.part.tokens, self.family, axis, self.columns, stored, resample
-            )
-        return sums._replace(errors=errors)
+        return self._add_losses(sums._replace(errors=errors), block, resample)
+
+    def _add_losses(self, sums: TokenSums, block: ReadTokens, resample: np.ndarray) -> TokenSums:
+        stores = [store for store in self.losses if store is not None]
+        if sums.losses is None:
+            return sums
+        axis, positions = self.fits.axis()[self.columns], sums.positions
+        columns = slice(None) if len(self.columns) == self.fits.num_checkpoints else self.columns
+        whole, rows = block.part, loss_rows(stores[0])
+        parts = [Part(at, min(at + rows, whole.stop)) for at in range(whole.start, whole.stop, rows)]
+        for part, measured in in_order(lambda part: [store.read(part.tokens) for store in stores], parts):
+            here = slice(part.start - whole.start, part.stop - whole.start)
+            used = [values[:, columns] for values in measured]
+            add_losses(sums.losses, used, self.family, axis, block.stored[here], resample[here])
+            if self.positions is not None and positions is not None:
+                places = self.positions.positions(part)
+                positions = self.positions.add(positions, (measured[0], places, block.sequence[here]))
+        return sums._replace(positions=positions)
 
     def merge(self, one: TokenSums, other: TokenSums) -> TokenSums:
         """Sums of both."""
         losses = one.losses
         if losses is not None and other.losses is not None:
             losses.merge(other.losses)
-        return TokenSums(one.tally.merge(other.tally), one.errors + other.errors, losses)  # type: ignore[arg-type]
+        positions = one.positions
+        if self.positions is not None and positions is not None and other.positions is not None:
+            positions = self.positions.merge(positions, other.positions)
+        tally = one.tally.merge(other.tally)  # type: ignore[arg-type]
+        return TokenSums(tally, one.errors + other.errors, losses, positions)
 
-    def finish(self, sums: TokenSums) -> TokenSums:
-        """The sums themselves."""
-        return sums
+    def finish(self, sums: TokenSums) -> FoundTokens:
+        """The sums themselves, and what those by position say."""
+        positions = sums.positions
+        found = None if self.positions is None or positions is None else self.positions.finish(positions)
+        return FoundTokens(sums.tally, sums.errors, sums.losses, found)
 
 
 def read_fits(fits: FitStore, tokens: slice, second: bool) -> StoredFit:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...fitting import Category, Fit, Status
 from ...store import PROBABILITY_ARRAYS, StoredFit
-from ...terminal_text import printable
+from ...store.code_names import names_of_codes
 
 #: Columns that hold codes, with the words that tables have for them.
 CODES: dict[str, dict[int, str]] = {
@@ -44,11 +44,12 @@ def words_of(name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> di
     Args:
         name: of the column.
         values: in it.
-        attributes: of the store, whose ``domains`` names the codes of `domain`.
+        attributes: of the store, which name the codes of a token coordinate: `names_of_codes`.
     """
-    if name == "domain" and isinstance(attributes.get("domains"), list) and values.dtype.kind in "iu":
-        return {code: printable(str(word)) for code, word in enumerate(attributes["domains"])}
-    return CODES.get(name)
+    if name in CODES:
+        return CODES[name]
+    names = names_of_codes(attributes, name) if values.dtype.kind in "iu" else []
+    return dict(enumerate(names)) or None
 
 
 def coded(codes: np.ndarray, words: Mapping[int, str]) -> tuple[np.ndarray, list[str]]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...fitting import Fit
 from ...store import FitStore
+from ...store.code_names import names_of_codes
 from .columns import CODES, coded, columns_of, words_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def to_pandas(fits: Fit | FitStore, tokens: slice = slice(None)) -> "pandas.Data
 
     Returns:
         Columns named as in a fit store: parameters, ``<name>_stderr``, `rss`, `r2`, ...; `status` and `category` in
-        words, as categories of pandas. Of a store the coordinates of the tokens come first, `domain` by its names, and
+        words, as categories of pandas. Of a store the coordinates of the tokens come first, codes by their names, and
         the index `token` is the row in the store; in memory it is `curve`, or `curve_0`, `curve_1`, ... for
         several dimensions.
 
@@ -122,10 +123,10 @@ def _store_dataset(fits: FitStore, tokens: slice) -> "xarray.Dataset":
     coordinates: dict[str, Any] = {"token": np.arange(start, stop)}
     coordinates |= {name: ("token", fits.read_coordinate(name, tokens)) for name in fits.token_coordinates}
     coordinates |= {name: ("checkpoint", values) for name, values in fits.checkpoint_coordinates.items()}
-    if isinstance(fits.attributes.get("domains"), list) and "domain" in fits.token_coordinates:
-        names = fits.attributes["domains"]
-        flags = {"flag_values": np.arange(len(names)), "flag_meanings": " ".join(map(_one_word, names))}
-        coordinates["domain"] = (*coordinates["domain"], flags)
+    for name in fits.token_coordinates:
+        if words := names_of_codes(fits.attributes, name):
+            flags = {"flag_values": np.arange(len(words)), "flag_meanings": " ".join(map(_one_word, words))}
+            coordinates[name] = (*coordinates[name], flags)
     return xarray.Dataset(
         {
             name: ("token", values, _meaning(name, fits.arrays[name].attrs.get("units")))
@@ -136,8 +137,8 @@ def _store_dataset(fits: FitStore, tokens: slice) -> "xarray.Dataset":
     )
 
 
-def _one_word(name: Any) -> str:
-    return "_".join(str(name).split())
+def _one_word(name: str) -> str:
+    return "_".join(name.split())
 
 
 def _meaning(name: str, unit: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...jobs import Analysis
-from ...jobs.domains import plain
 from .. import style
 from .style import Banded, band_words, draw_steps_band, per_u, refuse_without_events
 
@@ -76,7 +75,7 @@ def group_spectra_data(analysis: Analysis, coordinate: str) -> GroupSpectra:
     spectrum = band("spectrum")
     return GroupSpectra(
         coordinate=coordinate,
-        labels=tuple(map(plain, group.grouping.labels)),
+        labels=group.grouping.labels,
         tokens=np.asarray(group.times.value.tokens)[:number],
         learned=np.asarray(group.times.value.learned)[:number],
         edges=grid.axis(np.linspace(grid.edges[0], grid.edges[-1], spectrum.value.shape[1] + 1)),
@@ -107,7 +106,7 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
         first = first or axes
         style.plain_axes(axes, 8.5)
         _draw_strip(axes, data, index, heights[index], ticks[index])
-        style.write(axes, -clear, 0.45, label, size=size, ha="right", va="center")
+        style.write(axes, -clear, 0.45, label, size=size, ha="right", va="center", parse_math=False)
         axes.tick_params(labelbottom=index == rows - 1)
         for place, text in zip(_COLUMNS, _words(data, index), strict=True):
             figure.text(place, _middle(axes), text, size=8.8, ha="right", va="center", color=style.INK)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...fitting import Category, Status
+from ...messages import in_words_of_the_command
 from ...plots.style import BLUE, axis_label
 from ...store import FitStore
 from ..content import ReportFigure, ReportSection, ReportTable
@@ -46,13 +47,17 @@ def fit_section(found: Findings) -> ReportSection:
             ReportTable(
                 "Fits by status",
                 ("status", "tokens", "share", "cause and cure"),
-                [(one.name, count(n), percent(n / tried), one.cause_and_cure) for one, n in statuses.items()],
+                [(one.name, count(n), percent(n / tried), _cure(one)) for one, n in statuses.items()],
                 words=(0, 3),
             ),
         ],
         figures=_figures(found),
         warnings=[*_damage(found), *_warnings(found.fits, told)],
     )
+
+
+def _cure(status: Status) -> str:
+    return in_words_of_the_command(status.cause_and_cure)
 
 
 def _facts(found: Findings) -> list[tuple[str, str]]:
@@ -102,7 +107,7 @@ def _warnings(fits: FitStore, told: dict[str, Any]) -> Any:
         yield f"{count(told['pending'])} tokens are not fitted yet: run tsl fit again to go on."
     unread = told["status_counts"].get(Status.UNREADABLE.name, 0)
     if unread:
-        yield f"{count(unread)} tokens could not be read: {Status.UNREADABLE.cause_and_cure}"
+        yield f"{count(unread)} tokens could not be read: {_cure(Status.UNREADABLE)}"
     if told["negative_losses"]:
         yield (
             "Most losses are negative, and fits were kept at 0 or above. Log-probabilities? A loss is their negative; "
@@ -110,7 +115,7 @@ def _warnings(fits: FitStore, told: dict[str, Any]) -> Any:
         )
     limited = told["status_counts"].get(Status.MAX_STEPS.name, 0)
     if limited > _MANY * told["tokens"]:
-        yield f"{count(limited)} fits reached the step limit: {Status.MAX_STEPS.cause_and_cure}"
+        yield f"{count(limited)} fits reached the step limit: {_cure(Status.MAX_STEPS)}"
     if told["noise_not_estimated"]:
         yield (
             f"{count(told['noise_not_estimated'])} tokens have too few points for an estimate of their own noise; "

@@ -8,9 +8,9 @@ from ...jobs import Analysis
 from ...jobs.learning_times import LearningTimes
 from ...plots.style import BLUE, ORANGE, VERMILION, axis_label
 from ..content import ReportFigure, ReportSection, ReportTable
-from ..figures import COLOURS, add_line, add_points, new_figure, plotly_text, stairs, window
+from ..figures import COLOURS, add_line, add_points, few_ticks, new_figure, plotly_text, stairs, window
 from ..findings import Findings, Unavailable
-from ..words import count, domain_names, interval, number, percent
+from ..words import count, interval, number, percent, significant
 
 _ANCHOR, _TITLE = "learning-times", "Learning times"
 _STRIP = 84
@@ -21,8 +21,7 @@ def learning_times_section(found: Findings) -> ReportSection:
     times = found.times
     if isinstance(times, Unavailable):
         return ReportSection(_ANCHOR, _TITLE, missing=times.reason)
-    names = ["all tokens", *domain_names(found.fits)][: len(times.groups)]
-    figures = [_strips(times, names)]
+    figures = [_strips(times)]
     tables, words = [], [_words(times)]
     if isinstance(found.spectrum, Analysis):
         grouped = [name for name in found.spectrum.groups if found.spectrum.events]
@@ -30,7 +29,7 @@ def learning_times_section(found: Findings) -> ReportSection:
         figures += [_densities(found.spectrum, name) for name in grouped if name != "domain"]
         words += ["Bands: " + _band_words(found.spectrum)] if grouped else []
     else:
-        tables = [_medians(times, names)]
+        tables = [_medians(times)]
     return ReportSection(_ANCHOR, _TITLE, words, figures=figures, tables=tables)
 
 
@@ -50,7 +49,7 @@ def _band_words(analysis: Analysis) -> str:
     return f"{analysis.options.level:.0%}, bootstrap over {analysis.resamples} groups of sequences."
 
 
-def _strips(times: LearningTimes, names: list[str]) -> ReportFigure:
+def _strips(times: LearningTimes) -> ReportFigure:
     """One strip a domain under each other, all on the same axis."""
     strips = len(times.groups)
     figure = new_figure(f"learning time ({axis_label(times.axis_name)})", "", scale=times.scale)
@@ -59,7 +58,7 @@ def _strips(times: LearningTimes, names: list[str]) -> ReportFigure:
     )
     layout: dict[str, Any] = {"height": 90 + _STRIP * strips, "margin": {"l": 44, "r": 12, "t": 34, "b": 48}}
     notes = []
-    for row, (group, name) in enumerate(zip(times.groups, names, strict=True)):
+    for row, group in enumerate(times.groups):
         axis = "y" if row == 0 else f"y{row + 1}"
         top = 1 - row / strips
         layout[axis.replace("y", "yaxis")] = {
@@ -70,7 +69,7 @@ def _strips(times: LearningTimes, names: list[str]) -> ReportFigure:
             "title": {"text": ""},
         }
         _add_strip(figure, times, group, axis, first=row == 0)
-        text = f"<b>{plotly_text(name)}</b>  {count(group.tokens)} tokens, median {number(group.median)}"
+        text = f"<b>{plotly_text(group.name)}</b>  {count(group.tokens)} tokens, median {number(group.median)}"
         notes.append(
             {"text": text, "xref": "paper", "yref": "paper", "x": 0, "y": top - 0.02 / strips, "showarrow": False}
             | {"xanchor": "left", "yanchor": "top", "font": {"size": 12}}
@@ -111,8 +110,7 @@ def _densities(analysis: Analysis, name: str) -> ReportFigure:
         figure, median, np.arange(len(labels)), "median", COLOURS[0], error_x=spread, showlegend=False, marker=_DOT
     )
     figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=labels, autorange="reversed", automargin=True)
-    if scale == "log" and np.nanmax(median, initial=1) > 4 * np.nanmin(median, initial=np.inf):
-        figure.update_xaxes(dtick="D2")  # 1, 2, 5: Plotly's own choice crowds a single decade
+    few_ticks(figure, scale, float(np.nanmax(median, initial=1) / np.nanmin(median, initial=np.inf)))
     return ReportFigure(f"Median learning time by {name.replace('_', ' ')}", figure)
 
 
@@ -131,15 +129,15 @@ def _table(analysis: Analysis, name: str) -> ReportTable:
         cells = []
         for field in ("median", "mean"):
             value, low, high = (getattr(end, field)[index] for end in ends)
-            cells.append(interval(value, low, high, ",.4g"))
+            cells.append(interval(value, low, high, significant))
         rows.append((label, count(tokens), percent(float(group.times.value.learned[index])), *cells))
     columns = (name.replace("_", " "), "tokens", "learned", "median", "mean")
     return ReportTable(f"Learning time ({analysis.read.axis_name}) by {name.replace('_', ' ')}", columns, rows)
 
 
-def _medians(times: LearningTimes, names: list[str]) -> ReportTable:
+def _medians(times: LearningTimes) -> ReportTable:
     rows = [
-        (name, count(group.tokens), count(group.categories["LEARNED"]), number(group.median))
-        for group, name in zip(times.groups, names, strict=True)
+        (group.name, count(group.tokens), count(group.categories["LEARNED"]), number(group.median))
+        for group in times.groups
     ]
     return ReportTable(f"Learning time ({times.axis_name})", ("", "tokens", "learned", "median, falling"), rows)

@@ -8,7 +8,7 @@ from ...plots.style import BLUE, GREEN, ORANGE, axis_label
 from ..content import ReportFigure, ReportSection, ReportTable
 from ..figures import COLOURS, add_line, add_points, new_figure, window
 from ..findings import Findings, Unavailable
-from ..words import number, significant
+from ..words import significant
 
 _ANCHOR, _TITLE = "positions", "Loss over positions"
 _UNITS = {"amplitude": "nat", "rate": "1/position", "floor": "nat"}
@@ -48,8 +48,8 @@ def _curves(data: PositionPanels) -> ReportFigure:
         colour = COLOURS[k % len(COLOURS)]
         errors = {"type": "data", "array": data.stderr[k].astype(np.float32), "thickness": 1, "width": 0}
         points = {"error_y": errors, "showlegend": False}
-        add_points(figure, data.place, data.mean[k], f"{data.axis_name} {number(at)}", colour, **points)
-        add_line(figure, data.position, data.curve[k], f"{data.axis_name} {number(at)}", colour)
+        add_points(figure, data.place, data.mean[k], f"{data.axis_name} {significant(float(at))}", colour, **points)
+        add_line(figure, data.position, data.curve[k], f"{data.axis_name} {significant(float(at))}", colour)
     window(figure, data.position[0], data.position[-1], "log")
     return ReportFigure("Hyperbolas over means in bins of positions", figure)
 

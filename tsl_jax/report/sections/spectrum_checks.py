@@ -30,7 +30,7 @@ def check_tables(analysis: Analysis) -> list[ReportTable]:
 def banded(analysis: Analysis, get: Callable[[Any], Any], form: str = ".3f") -> str:
     """What ``get`` takes out of the curves, with its band, in words."""
     bands = analysis.curves
-    return interval(get(bands.value), get(bands.low), get(bands.high), form)
+    return interval(get(bands.value), get(bands.low), get(bands.high), lambda one: f"{one:{form}}")
 
 
 def broadening_warning(analysis: Analysis) -> list[str]:
@@ -58,8 +58,8 @@ def _tail(analysis: Analysis) -> list[tuple[str, str, str]]:
     rows = [
         ("exponent γ of p ∝ axis^-γ", banded(analysis, lambda c: c.tails["count"].exponent), share),
         ("γ weighted by drop", banded(analysis, lambda c: c.tails["drop"].exponent), ""),
-        ("from", f"{float(tail.lower):,.4g}", axis),
-        ("to", f"{float(tail.upper):,.4g}", axis),
+        ("from", significant(float(tail.lower)), axis),
+        ("to", significant(float(tail.upper)), axis),
         ("goodness of fit, p", f"{analysis.goodness:.2g}", "below 0.1 the tail is no power law"),
     ]
     for name, rival in analysis.rivals.items():

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import gzip
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 TABLES = (".parquet", ".pq", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl")
 #: Cells of a table that are in memory at a time.
 _CELLS = 2**22
+#: Bytes that rows which are read together never take, four times as many as the first rows of a table lead to expect.
+_CELL_BYTES = 2**28
 #: Characters that no header has.
 _HEADER = 2**24
 
@@ -64,19 +68,70 @@ def _frames(path: Path) -> Iterator["pandas.DataFrame"]:
     import pandas
 
     if name.endswith(".jsonl"):
-        with contextlib.closing(pandas.read_json(path, lines=True, chunksize=2**15)) as reader:
-            yield from reader
+        with (
+            _BoundedText(path) as file,
+            contextlib.closing(pandas.read_json(file, lines=True, chunksize=2**15)) as reader,
+        ):
+            yield from file.bounded(reader)
         return
-    separator, columns = _header(path)
-    options: dict[str, Any] = {"sep": separator, "chunksize": max(1, _CELLS // columns), "skipinitialspace": True}
-    with contextlib.closing(pandas.read_csv(path, **options, encoding="utf-8-sig")) as reader:
-        for frame in reader:
+    separator, rows = _header(path)
+    options: dict[str, Any] = {"sep": separator, "chunksize": rows, "skipinitialspace": True}
+    with (
+        _BoundedText(path) as file,
+        contextlib.closing(pandas.read_csv(file, **options, encoding="utf-8-sig")) as reader,
+    ):
+        for frame in file.bounded(reader):
             if not isinstance(frame.index, pandas.RangeIndex):  # pandas took the first cells for names of the rows
                 raise StoreError(
                     f"{path}: its rows have more cells than its header; name every column in the first line, or leave "
                     "out what ends each row"
                 )
             yield frame
+
+
+def _opened(path: Path, mode: str, **options: Any) -> Any:
+    return (gzip.open if path.name.lower().endswith(".gz") else open)(path, mode, **options)
+
+
+class _BoundedText(io.BufferedReader):
+    """A table's text, out of gzip where it is compressed so, of which a frame takes a bounded number of bytes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_BoundedBytes(path), 2**16)
+
+    def bounded(self, frames: Iterator["pandas.DataFrame"]) -> Iterator["pandas.DataFrame"]:
+        """The frames; raises `StoreError` where one takes more, which readers of pandas would say in other words."""
+        counted: Any = self.raw
+        try:
+            for frame in frames:
+                counted.taken = 0
+                yield frame
+        except Exception as error:
+            if counted.refused is not None:
+                raise counted.refused from error
+            raise
+
+
+class _BoundedBytes(io.RawIOBase):
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self.taken, self.refused = path, _opened(path, "rb"), 0, None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.taken += (count := self._file.readinto(buffer))
+        if self.taken > _CELL_BYTES:
+            self.refused = StoreError(
+                f"{self._path}: some rows take more than {_CELL_BYTES:,} bytes, expected numbers and short texts; a "
+                "cell holds a whole text, or a quote is not closed: repair it, or leave out that column"
+            )
+            raise self.refused
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _parquet(path: Path) -> Iterator["pandas.DataFrame"]:
@@ -94,15 +149,13 @@ def _parquet(path: Path) -> Iterator["pandas.DataFrame"]:
 
 
 def _header(path: Path) -> tuple[str, int]:
-    """What stands between the cells of a text, and the number of columns."""
-    import gzip
-
-    opened: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig") as file:
-        line = file.readline(_HEADER)
+    """What stands between the cells of a text, and how many rows are read at a time."""
+    with _opened(path, "rt", encoding="utf-8-sig") as file:
+        line, below = file.readline(_HEADER), file.read(2**16)
     if len(line) == _HEADER:
         raise StoreError(f"{path}: its first line has more than {_HEADER:,} characters, expected names of columns")
     if not line.strip():
         raise StoreError(f"{path}: is empty, expected a header line and a row a token, or a row a token and step")
     separator = max(",\t;|", key=line.count)
-    return separator, max(1, len(next(csv.reader([line], delimiter=separator))))
+    cells, wide = max(1, len(next(csv.reader([line], delimiter=separator)))), len(below) // (below.count("\n") + 1)
+    return separator, max(1, min(_CELLS // cells, _CELL_BYTES // (4 * wide + 1)))
