@@ -7,6 +7,8 @@ from .scores import BUCKETS, ENDS, UNIFORM
 
 #: Shares of the uniform arm's fall at which steps are compared.
 LEVELS = (0.25, 0.5, 0.75, 1.0)
+#: Steps saved (%) below which nothing is drawn: the reversed arm would leave no room for the others.
+LEAST_DRAWN = -35
 #: Buckets of validation text by the score of the one-shot weights, as they are told apart.
 GROUPS = {"lowest two": slice(0, ENDS), "middle six": slice(ENDS, -ENDS), "highest two": slice(-ENDS, None)}
 
@@ -155,6 +157,7 @@ def draw(result: dict, path: str) -> str:
         _draw_points(axes[3], np.arange(len(levels)) + aside, levels, colours[name])
     axes[2].set_xticks(range(len(GROUPS)), [name.replace(" ", "\n") for name in GROUPS])
     axes[3].set_xticks(range(len(LEVELS)), [f"{level:.0%}" for level in LEVELS])
+    axes[3].set_ylim(bottom=max(axes[3].get_ylim()[0], LEAST_DRAWN))
     axes[3].set_xlabel("share of the uniform arm's fall", size=9.5)
     style.save(figure, path)
     return path
