@@ -71,15 +71,23 @@ def spectrum_forecast(result: dict) -> str:
 
 
 def reweighting(result: dict) -> str:
-    """What weights of samples save, and what they do to validation text of low, middle and high scores."""
-    rows = []
-    for name, found in result["arms"].items():
-        saved = found["speed_up_percent"]
-        low, high = saved["interval"]
-        thirds = (f"{third['mean']:.3f}" for third in found["last_loss_of_thirds_lower_by"])
-        rows.append([name, f"{saved['mean']:.1f}% ({low:.1f} to {high:.1f})", *thirds])
-    header = ["weights", "steps saved (95% interval)", "last loss lower by (nat), lowest third of scores", "middle"]
-    return record.table([*header, "highest third"], rows)
+    """What each arm saves on the way to the uniform arm's losses, and what it does to text of low and high scores."""
+
+    def cell(found: dict, digits: int) -> str:
+        low, high = found["interval"]
+        return f"{found['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+    arms = result["arms"].items()
+    levels, groups = ([*next(iter(result["arms"].values()))[name]] for name in ("speed_up_percent_at", "groups"))
+    saved = [[arm, *(cell(found["speed_up_percent_at"][level], 1) for level in levels)] for arm, found in arms]
+    last = [[arm, *(cell(found["groups"][group]["last_loss_lower_by"], 3) for group in groups)] for arm, found in arms]
+    overall = [[*row, cell(found["last_loss_lower_by"], 4)] for row, (_, found) in zip(last, arms, strict=True)]
+    return "\n\n".join(
+        [
+            record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], saved),
+            record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall),
+        ]
+    )
 
 
 def collect(result: dict) -> str:

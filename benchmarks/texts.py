@@ -55,6 +55,55 @@ def split_texts(
     }
 
 
+def split_documents(
+    folder: str | None, sequences: dict[str, int], context: int, *, most: int = 16, seed: int = 0
+) -> tuple[dict[str, np.ndarray], dict]:
+    """Cut text into splits of one distribution: whole documents fall to each by chance, and give rows by one rule.
+
+    Files that are equal byte by byte count once. A document is cut into rows from its start, of which at most ``most``
+    are taken, at random; the rows of a split's documents are shuffled, and thinned to the number that is wanted.
+
+    Args:
+        folder: of text files; by default what comes with Python.
+        sequences: how many rows of each split.
+        context: bytes that are predicted in each.
+        most: rows that a document may give.
+        seed: of all that is random.
+
+    Returns:
+        As `split_texts`.
+
+    Raises:
+        SystemExit: there is too little text.
+    """
+    contents = {hashlib.blake2b(text, digest_size=16).hexdigest(): text for text in _contents(folder, None)}
+    rng = np.random.default_rng(seed)
+    documents = [contents[digest] for digest in sorted(contents)]
+    shares = np.sqrt(list(sequences.values()))  # the smaller splits get more of the documents than of the rows
+    split = rng.choice(len(shares), len(documents), p=shares / shares.sum())
+    rows = {}
+    for at, (name, number) in enumerate(sequences.items()):
+        cut = [_cut(documents[k], context + 1, most, rng) for k in np.flatnonzero(split == at)]
+        found = np.concatenate([*cut, np.empty((0, context + 1), np.uint8)])
+        if len(found) < number:
+            raise SystemExit(
+                f"text: {len(found):,} rows of {context + 1} bytes for {name!r} where {number:,} are wanted; name a "
+                "folder with more documents (--text FOLDER)"
+            )
+        rows[name] = found[rng.permutation(len(found))[:number]]
+    return rows, {
+        "source": "a folder of files" if folder else "Python's standard library, documents of installed packages",
+        "documents": {name: int(np.sum(split == at)) for at, name in enumerate(sequences)},
+        "digest": hashlib.blake2b(b"".join(map(np.ndarray.tobytes, rows.values())), digest_size=8).hexdigest(),
+    }
+
+
+def _cut(text: bytes, size: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    number = len(text) // size
+    whole = np.frombuffer(text, np.uint8)[: number * size].reshape(number, size)
+    return whole[rng.permutation(number)[:most]]
+
+
 def _rows(texts: list[bytes], number: int, context: int, rng: np.random.Generator) -> np.ndarray:
     size, lengths = number * (context + 1), np.array([len(text) for text in texts])
     if lengths.sum() < size:

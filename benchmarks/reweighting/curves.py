@@ -2,27 +2,73 @@
 
 import numpy as np
 
-UNIFORM = "uniform"
+from .. import record
+from .scores import BUCKETS, ENDS, UNIFORM
+
+#: Shares of the uniform arm's fall at which steps are compared.
+LEVELS = (0.25, 0.5, 0.75, 1.0)
+#: Steps saved (%) below which nothing is drawn: the reversed arm would leave no room for the others.
+LEAST_DRAWN = -35
+#: Buckets of validation text by the score of the one-shot weights, as they are told apart.
+GROUPS = {"lowest two": slice(0, ENDS), "middle six": slice(ENDS, -ENDS), "highest two": slice(-ENDS, None)}
+
+
+def described(experiment) -> dict:
+    """All arms against the uniform one, and the curves: entries of the result."""
+    from .arms import gathered
+
+    found = gathered(experiment)
+    curves = curves_of(found["step"], {name: np.array(values) for name, values in found["buckets"].items()})
+    arms = {name: compared(curves, name) for name in curves["loss"] if name != UNIFORM}
+    return {"seeds": found["seeds"], "arms": arms, "curves": curves}
+
+
+def curves_of(steps: list, buckets: dict[str, np.ndarray]) -> dict:
+    """Mean losses, and those of groups of buckets; ``buckets`` by arm, (seeds, rows, buckets).
+
+    Returns:
+        ``step`` (rows,); ``loss`` by arm, (seeds, rows), nat; ``groups`` by arm and group, (seeds, rows).
+    """
+    assert all(values.shape[-1] == BUCKETS for values in buckets.values())
+    groups = {
+        arm: {name: values[..., part].mean(-1).round(5).tolist() for name, part in GROUPS.items()}
+        for arm, values in buckets.items()
+    }
+    loss = {arm: values.mean(-1).round(5).tolist() for arm, values in buckets.items()}
+    return {"step": list(steps), "loss": loss, "groups": groups}
 
 
 def compared(curves: dict, arm: str) -> dict:
     """An arm against the uniform one, seed by seed, with means and 95% t-intervals.
 
     Args:
-        curves: ``step`` (rows,); ``loss`` by arm, (seeds, rows), nat; ``last_loss_of_thirds`` by arm, (seeds, thirds).
+        curves: of `curves_of`.
         arm: its name.
     """
     steps = np.array(curves["step"], float)
     plain, other = (np.array(curves["loss"][name], float) for name in (UNIFORM, arm))
     smooth = [np.array([smoothed(steps, curve) for curve in part]) for part in (plain, other)]
     pairs, raw = list(zip(*smooth, strict=True)), zip(plain, other, strict=True)
-    thirds = np.subtract(*(curves["last_loss_of_thirds"][name] for name in (UNIFORM, arm)))
     return {
         "speed_up_percent": summary([speed_up_percent(steps, *pair) for pair in pairs]),
         "speed_up_percent_without_smoothing": summary([speed_up_percent(steps, *pair) for pair in raw]),
+        "speed_up_percent_at": {
+            f"{level:.0%}": summary([speed_up_percent(steps, *pair, level=level) for pair in pairs]) for level in LEVELS
+        },
         "last_loss_lower_by": summary([a[-1] - b[-1] for a, b in pairs]),
-        "last_loss_of_thirds_lower_by": [summary(third.tolist()) for third in thirds.T],
+        "lower_by": [summary(row.tolist()) for row in (plain - other).T],
+        "groups": {name: _group(steps, curves, arm, name) for name in curves["groups"][arm]},
         "noise_of_curves": float(np.std(np.concatenate([plain - smooth[0], other - smooth[1]]))),
+    }
+
+
+def _group(steps: np.ndarray, curves: dict, arm: str, group: str) -> dict:
+    """What an arm does to the validation text of some buckets."""
+    both = [[smoothed(steps, curve) for curve in np.array(curves["groups"][a][group])] for a in (UNIFORM, arm)]
+    pairs = list(zip(*both, strict=True))
+    return {
+        "speed_up_percent": summary([speed_up_percent(steps, *pair) for pair in pairs]),
+        "last_loss_lower_by": summary([float(a[-1] - b[-1]) for a, b in pairs]),
     }
 
 
@@ -31,12 +77,19 @@ def smoothed(steps: np.ndarray, loss: np.ndarray) -> np.ndarray:
     return np.polynomial.Polynomial.fit(np.log(steps), loss, 3)(np.log(steps))
 
 
-def speed_up_percent(steps: np.ndarray, plain: np.ndarray, other: np.ndarray) -> float:
-    """Share of the steps from the first on that ``other`` saves on the way to the last loss of ``plain``.
+def speed_up_percent(steps: np.ndarray, plain: np.ndarray, other: np.ndarray, level: float = 1.0) -> float:
+    """Share of the steps from the first on that ``other`` saves on the way to a loss of ``plain``.
 
     If it ends above that, both are timed to its own last loss, and what it saves is negative.
+
+    Args:
+        steps: (rows,) of the curves.
+        plain: (rows,) losses of the uniform arm.
+        other: (rows,) losses of another.
+        level: how much of the fall of ``plain`` is timed.
     """
-    target = max(plain[-1], other[-1])
+    # Written so that a level of 1 is the last loss to the last bit.
+    target = max((1 - level) * plain[0] + level * plain[-1], other[-1])
     needed, spent = (_reached(steps, loss, target) - steps[0] for loss in (plain, other))
     return float(100 * (1 - spent / needed))
 
@@ -60,13 +113,29 @@ def summary(values: list) -> dict:
     return {"seeds": [float(v) for v in values], "mean": mean, "interval": [mean - float(wide), mean + float(wide)]}
 
 
+def table(result: dict) -> str:
+    """Steps saved at all levels, and what happens to text of low, middle and high scores."""
+    rows = []
+    for name, found in result["arms"].items():
+        saved = (_with_interval(found["speed_up_percent_at"][level], 1) for level in found["speed_up_percent_at"])
+        groups = (_with_interval(found["groups"][group]["last_loss_lower_by"], 3) for group in GROUPS)
+        rows.append([name, *saved, *groups])
+    levels = [f"steps saved (%) at {level:.0%} of the fall" for level in LEVELS]
+    return record.table(["arm", *levels, *(f"lower by (nat): {name} buckets" for name in GROUPS)], rows)
+
+
+def _with_interval(found: dict, digits: int) -> str:
+    low, high = found["interval"]
+    return f"{found['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
 def draw(result: dict, path: str) -> str:
     """Draw the mean curves, and what each arm and seed gains over the uniform arm; return the path."""
     from tsl_jax.plots import style
 
-    figure = style.new_figure(12.4, 3.7)
+    figure = style.new_figure(12.4, 3.9)
     grid = figure.add_gridspec(
-        1, 4, width_ratios=(1.35, 1.35, 1, 1), left=0.05, right=0.99, top=0.88, bottom=0.15, wspace=0.36
+        1, 4, width_ratios=(1.2, 1.2, 1.2, 1.2), left=0.05, right=0.99, top=0.88, bottom=0.2, wspace=0.3
     )
     axes = [figure.add_subplot(place) for place in grid]
     titles = ("Validation loss", "Lower than uniform by", "The same at the end, by score", "Steps saved, 95% interval")
@@ -81,14 +150,15 @@ def draw(result: dict, path: str) -> str:
     colours = {name: palette[at % len(palette)] for at, name in enumerate(arms)} | {UNIFORM: style.GREY}
     _draw_curves(axes[:2], result["curves"], colours)
     for at, name in enumerate(arms):
-        found, colour = result["arms"][name], colours[name]
-        thirds = found["last_loss_of_thirds_lower_by"]
-        _draw_points(axes[2], np.arange(len(thirds)) + 0.16 * (at - (len(arms) - 1) / 2), thirds, colour)
-        _draw_points(axes[3], [at], [found["speed_up_percent"]], colour)
-    axes[2].set_xticks(range(3), ["lowest\nthird", "middle", "highest\nthird"])
-    axes[3].set_xticks(range(len(arms)), [name.removeprefix("strength ").replace("-", "−") for name in arms])
-    axes[3].set_xlim(-0.6, len(arms) - 0.4)
-    axes[3].set_xlabel("strength", size=9.5)
+        found, aside = result["arms"][name], 0.14 * (at - (len(arms) - 1) / 2)
+        groups = [group["last_loss_lower_by"] for group in found["groups"].values()]
+        levels = list(found["speed_up_percent_at"].values())
+        _draw_points(axes[2], np.arange(len(groups)) + aside, groups, colours[name])
+        _draw_points(axes[3], np.arange(len(levels)) + aside, levels, colours[name])
+    axes[2].set_xticks(range(len(GROUPS)), [name.replace(" ", "\n") for name in GROUPS])
+    axes[3].set_xticks(range(len(LEVELS)), [f"{level:.0%}" for level in LEVELS])
+    axes[3].set_ylim(bottom=max(axes[3].get_ylim()[0], LEAST_DRAWN))
+    axes[3].set_xlabel("share of the uniform arm's fall", size=9.5)
     style.save(figure, path)
     return path
 
@@ -96,7 +166,7 @@ def draw(result: dict, path: str) -> str:
 def _draw_curves(axes, curves: dict, colours: dict) -> None:
     plain = np.array(curves["loss"][UNIFORM])
     for name, losses in curves["loss"].items():
-        axes[0].plot(curves["step"], np.mean(losses, axis=0), color=colours[name], lw=1.6, label=name.replace("-", "−"))
+        axes[0].plot(curves["step"], np.mean(losses, axis=0), color=colours[name], lw=1.6, label=name)
         if name != UNIFORM:
             lower = plain - np.array(losses)
             axes[1].plot(curves["step"], lower.T, color=colours[name], lw=0.6, alpha=0.4)

@@ -67,6 +67,35 @@ def advance(state, key, chances, first, last, text, training: Training):
         text: (sequences, context + 1) bytes.
         training: `Training`.
     """
+
+    def drawn(count):
+        found = jnp.searchsorted(chances, jax.random.uniform(jax.random.fold_in(key, count), (training.batch,)))
+        return text[jnp.minimum(found, len(text) - 1)]
+
+    return _updated(state, drawn, first, last, training)
+
+
+@functools.partial(jax.jit, static_argnames="training")
+def follow(state, order, first, last, text, training: Training):
+    """The state after the steps from ``first`` to ``last``, on sequences in a given order.
+
+    Args:
+        state: of `begin`.
+        order: (draws,) rows of ``text``, ``training.batch`` of them a step, from step 0 on.
+        first: updates done.
+        last: updates to be done then.
+        text: (sequences, context + 1) bytes.
+        training: `Training`.
+    """
+
+    def drawn(count):
+        return text[jax.lax.dynamic_slice(order, (count * training.batch,), (training.batch,))]
+
+    return _updated(state, drawn, first, last, training)
+
+
+def _updated(state, drawn: Callable, first, last, training: Training):
+    """The state after the steps from ``first`` to ``last``, on the rows that ``drawn`` gives for each."""
     rule = training.rule
 
     def objective(params, rows):
@@ -74,9 +103,7 @@ def advance(state, key, chances, first, last, text, training: Training):
 
     def step(count, state):
         params, memory = state
-        drawn = jnp.searchsorted(chances, jax.random.uniform(jax.random.fold_in(key, count), (training.batch,)))
-        rows = text[jnp.minimum(drawn, len(text) - 1)]
-        update, memory = rule.update(jax.grad(objective)(params, rows), memory, params)
+        update, memory = rule.update(jax.grad(objective)(params, drawn(count)), memory, params)
         return optax.apply_updates(params, update), memory
 
     return jax.lax.fori_loop(first, last, step, state)
@@ -84,8 +111,12 @@ def advance(state, key, chances, first, last, text, training: Training):
 
 @functools.partial(jax.jit, static_argnames=("size", "parts"))
 def mean_losses(params, text, size: Transformer, parts: int):
-    """(parts,) mean losses of equally many rows of a text each, nat."""
-    return jnp.mean(losses(params, text[:, :-1], text[:, 1:], size).reshape(parts, -1), axis=1)
+    """(parts,) mean losses of equally many rows of a text each, nat; by a few rows, which a core's cache holds."""
+
+    def of_row(row):
+        return jnp.mean(losses(params, row[None, :-1], row[None, 1:], size))
+
+    return jnp.mean(jax.lax.map(of_row, text, batch_size=8).reshape(parts, -1), axis=1)
 
 
 def for_each(function: Callable, together: bool) -> Callable:

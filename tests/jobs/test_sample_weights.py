@@ -30,7 +30,7 @@ def number_of_token():
 
 
 def test_scores_are_the_shares_of_tokens_learned_in_the_window(tmp_path, columns, monkeypatch):
-    monkeypatch.setattr("tsl_jax.jobs.scores.weights._BLOCK_TOKENS", 50)
+    monkeypatch.setattr("tsl_jax.jobs.scores.runs._BLOCK_TOKENS", 50)
     fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
     found = score_store(fits, WINDOW, buckets=4)
     # The planted standard errors are 0: every token counts whole or not at all.
@@ -195,3 +195,136 @@ def test_what_cannot_be_done_says_why(tmp_path, columns, monkeypatch, arguments,
     assert done.exit_code == code, done.output
     assert says in " ".join(done.output.replace("│", " ").split())
     assert not list(tmp_path.glob("w.*"))
+
+
+def planted_runs(folder, sequences=40, tokens=50, spread=0.3, seeds=(0, 1)):
+    """Fit stores of two runs in which a sequence's share of tokens learned inside the window is planted.
+
+    Sequences are of domains 2 and 7; in the second all shares are larger.
+    """
+    rng = np.random.default_rng(5)
+    domain = np.repeat([2, 7], sequences // 2)
+    share = np.clip(np.where(domain == 7, 0.7, 0.3) + spread * rng.uniform(-1, 1, sequences), 0, 1)
+    sequence, stores = np.repeat(np.arange(sequences), tokens), []
+    for seed in seeds:
+        inside = np.random.default_rng(seed).uniform(size=len(sequence)) < share[sequence]
+        columns = planted_columns(len(sequence), loss_drop=2.0, category=np.uint8(Category.LEARNED))
+        columns["learning_time"] = np.where(inside, 10.0, 100.0).astype("float32")
+        (folder / str(seed)).mkdir()
+        known = {"sequence": sequence.astype("int32"), "domain": domain[sequence].astype("int32")}
+        stores.append(write_fit_store(folder / str(seed), columns, coordinates=known))
+    return stores, share, domain
+
+
+def test_scores_of_several_runs_are_their_mean_with_its_reliability(tmp_path):
+    stores, share, _ = planted_runs(tmp_path)
+    one, other = (score_store(store, WINDOW) for store in stores)
+    both = score_store(stores, WINDOW)
+    np.testing.assert_allclose(both.score, (one.score + other.score) / 2)
+    np.testing.assert_allclose(both.events, (one.events + other.events) / 2)
+    true = np.corrcoef(share, both.score)[0, 1] ** 2
+    assert both.between_runs.value == pytest.approx(true, abs=0.03)
+    assert both.over_tokens.value == pytest.approx(true, abs=0.05)
+    assert np.isnan(one.between_runs.value)
+    assert np.isfinite(one.over_tokens.value)
+    assert both.noise == ""
+
+
+def test_weights_by_domain_preserve_the_mixture(tmp_path):
+    stores, _, domain = planted_runs(tmp_path, seeds=(0,))
+    mixed, apart = (score_store(stores[0], WINDOW, ends=2, strength=1.0, by_domain=by) for by in (False, True))
+    assert np.array_equal(apart.domain, domain)
+    for code in (2, 7):
+        assert apart.weight[domain == code].sum() == pytest.approx(20)
+    assert mixed.weight[domain == 7].sum() > 25
+    assert set(np.unique(apart.weight.round(6))) == {0.0, 1.0, 2.0}
+    shrunk = score_store(stores[0], WINDOW, shrink=True, by_domain=True)
+    for code in (2, 7):
+        inside = domain == code
+        assert shrunk.score[inside].mean() == pytest.approx(mixed.score[inside].mean())
+        assert shrunk.score[inside].std() < mixed.score[inside].std()
+
+
+def test_every_event_counts_where_none_is_tested(tmp_path, columns):
+    columns |= {"unlearned_probability": np.full(len(columns["status"]), 254, "uint8")}
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    time = columns["learning_time"]
+    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & (columns["loss_drop"] > 0)
+    found = score_store(fits, WINDOW, buckets=4, tested=False)
+    assert np.allclose(found.score, inside.reshape(TOKENS, SEQUENCES).mean(0))
+
+
+def test_scores_that_differ_by_run_alone_are_noise(tmp_path):
+    """No sequence differs from another: two runs agree by chance."""
+    for seed in (0, 1):
+        own = np.random.default_rng(10 + seed).uniform(size=2000) < 0.4
+        columns = planted_columns(2000, loss_drop=2.0, category=np.uint8(Category.LEARNED))
+        columns["learning_time"] = np.where(own, 10.0, 100.0).astype("float32")
+        (tmp_path / str(seed)).mkdir()
+        write_fit_store(tmp_path / str(seed), columns, coordinates={"sequence": np.repeat(np.arange(40), 50)})
+    given = ("score", tmp_path / "0/fits.zarr", tmp_path / "1/fits.zarr", "--window", "4:32", "--json")
+    done = run(*given, "--out", tmp_path / "w.npz")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert "agree no better than chance" in said["noise"]
+    assert said["written"] is None
+    assert said["reliability"]["between_runs"]["low"] <= 0
+    assert "No weights are written" in " ".join(done.stderr.split())
+    assert not (tmp_path / "w.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "window", "says"),
+    [
+        ({}, "300:2000", "nothing was measured within the window"),
+        ({}, "4:4.3", "hardly any events"),
+        ({"learning_time": 10.0, "loss_drop": 2.0, "category": np.uint8(Category.LEARNED)}, "4:32", "the same score"),
+    ],
+)
+def test_no_weights_are_written_from_noise(tmp_path, replaced, window, says):
+    write_fit_store(
+        tmp_path, planted_columns(SEQUENCES * TOKENS, **replaced), coordinates={"sequence": number_of_token()}
+    )
+    (tmp_path / "w.npz").write_bytes(b"kept")
+    done = run("score", tmp_path / "fits.zarr", "--window", window, "--out", tmp_path / "w.npz", "--json")
+    assert done.exit_code == 0, done.output
+    assert says in json.loads(done.stdout)["noise"]
+    assert (tmp_path / "w.npz").read_bytes() == b"kept"
+
+
+def test_runs_that_cannot_be_averaged_are_refused(tmp_path, columns):
+    stores = []
+    for name, first, rows in (("a", 0, slice(None)), ("b", 1000, slice(None)), ("c", 0, slice(0, 120))):
+        (tmp_path / name).mkdir()
+        part = {key: values[rows] for key, values in columns.items()}
+        known = {"sequence": number_of_token()[rows] + first}
+        stores.append(write_fit_store(tmp_path / name, part, coordinates=known))
+    with pytest.raises(StoreError, match="no sequence in common"):
+        score_store(stores[:2], WINDOW, buckets=4)
+    with pytest.raises(StoreError, match=r"num_tokens is 120 where .* has 240"):
+        score_store([stores[0], stores[2]], WINDOW, buckets=4)
+    with pytest.raises(StoreError, match="no 'domain'"):
+        score_store(stores[0], WINDOW, by_domain=True)
+    with pytest.raises(StoreError, match="no fit store"):
+        score_store([], WINDOW)
+    one = {"sequence": np.zeros(240, "int32")}
+    (tmp_path / "one").mkdir()
+    with pytest.raises(ValueError, match="10 for 1 sequences"):
+        score_store(write_fit_store(tmp_path / "one", columns, coordinates=one), WINDOW)
+
+
+def test_the_command_changes_ends_and_domains_and_says_how_reliable(tmp_path):
+    stores, _, _ = planted_runs(tmp_path)
+    folders = [tmp_path / str(seed) / "fits.zarr" for seed in (0, 1)]
+    given = ("score", *folders, "--window", "4:32", "--out", tmp_path / "w.npz", "--change", "ends")
+    done = run(*given, "--ends", 3, "--strength", 0.8, "--by-domain", "--shrink", "--events", "all")
+    assert done.exit_code == 0, done.output
+    assert "from halves of their tokens: 0." in done.output
+    assert "from runs: 0." in done.output
+    found = score_store(stores, WINDOW, ends=3, strength=0.8, by_domain=True, shrink=True, tested=False)
+    with np.load(tmp_path / "w.npz") as written:
+        for name, values in found.columns().items():
+            assert np.array_equal(written[name], values)
+        assert written["change"] == "ends 3"
+        assert written["counted"] == "all"
+    assert run(*given, "--ends", 6).exit_code == 2

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.reweighting import training as reweighting
-from benchmarks.reweighting.curves import UNIFORM, compared, draw, smoothed, speed_up_percent, summary
-from benchmarks.reweighting.runs import BYTES, Training, advance, begin, for_each, losses, mean_losses, stack
-from benchmarks.texts import split_texts
+from benchmarks.reweighting.curves import compared, curves_of, draw, smoothed, speed_up_percent, summary, table
+from benchmarks.reweighting.runs import BYTES, Training, advance, begin, follow, for_each, losses, mean_losses, stack
+from benchmarks.reweighting.scores import UNIFORM, measured_steps
+from benchmarks.texts import split_documents, split_texts
 from tsl_jax.simulate import Transformer
 
 TRAINING = Training(Transformer(1, 2, 8), batch=4, warmup=2, rate=1e-2)
@@ -45,6 +46,19 @@ def test_too_little_text_says_so(folder):
         split_texts(folder, {"reference": 2000, "validation": 20}, 31)
 
 
+def test_splits_of_documents_have_one_distribution_and_no_document_in_common(folder):
+    counts = {"reference": 60, "candidates": 60, "validation": 20}
+    rows, said = split_documents(folder, counts, 31, most=50)
+    assert {name: part.shape for name, part in rows.items()} == {name: (n, 32) for name, n in counts.items()}
+    found = {name: set(np.unique(part).tolist()) for name, part in rows.items()}
+    assert sum(len(one) for one in found.values()) == len(set.union(*found.values()))
+    assert sum(said["documents"].values()) == 12
+    for part in rows.values():
+        assert np.unique(part[:, 0], return_counts=True)[1].max() <= 50
+    with pytest.raises(SystemExit, match="--text FOLDER"):
+        split_documents(folder, counts, 31, most=2)
+
+
 def falling(speed=1.0):
     """A curve that is at any loss after 1/speed of the steps from 200 on."""
     return 3.0 - 0.4 * np.log(1 + speed * (STEPS - 200) / 100)
@@ -58,28 +72,43 @@ def test_the_speed_up_is_the_planted_one(speed):
     assert speed_up_percent(STEPS, falling(speed), falling()) == pytest.approx(100 * (1 - speed), abs=0.4)
 
 
+def test_the_speed_up_at_a_level_is_the_one_planted_before_curves_cross():
+    """Sooner by a quarter at first, back at the others' loss at the end: the levels tell the two apart."""
+    share = (STEPS - STEPS[0]) / np.ptp(STEPS)
+    late = np.interp(share, [0, 0.5, 1], [0, 0.625, 1])  # at half of the steps where the other is after 0.625
+    plain, other = 3 - share, 3 - late
+    assert speed_up_percent(STEPS, plain, other, level=0.5) == pytest.approx(100 * (1 - 0.4 / 0.5), abs=0.1)
+    assert speed_up_percent(STEPS, plain, other) == pytest.approx(0, abs=1e-9)
+
+
 def test_arms_are_compared_seed_by_seed(tmp_path):
     rng = np.random.default_rng(0)
     plain = [falling() + shift for shift in (0.0, 0.3, -0.2)]
     noise = rng.normal(size=(2, 3, len(STEPS))) * 1e-3
-    curves = {
-        "step": STEPS.tolist(),
-        "loss": {
-            UNIFORM: (plain + noise[0]).tolist(),
-            "strength 1": ([falling(1.25) + shift for shift in (0.0, 0.3, -0.2)] + noise[1]).tolist(),
-        },
-        "last_loss_of_thirds": {UNIFORM: [[2.0, 2.5, 3.0]] * 3, "strength 1": [[2.1, 2.5, 2.8]] * 3},
-    }
-    found = compared(curves, "strength 1")
+    other = [falling(1.25) + shift for shift in (0.0, 0.3, -0.2)]
+    # Of ten buckets the lowest two end higher by 0.1, the highest two lower by 0.1.
+    apart = np.repeat([-0.1, 0.0, 0.1], [2, 6, 2]) * (np.arange(len(STEPS)) / (len(STEPS) - 1))[:, None]
+    rows = [np.array(mean + part) for mean, part in zip((plain, other), noise, strict=True)]
+    buckets = [np.repeat(one[..., None], 10, -1) for one in rows]
+    curves = curves_of(STEPS.tolist(), {UNIFORM: buckets[0], "other": buckets[1] - apart})
+    found = compared(curves, "other")
     gain = found["speed_up_percent"]
     assert gain["interval"][0] < 20 < gain["interval"][1]
     assert gain["mean"] == pytest.approx(20, abs=1.5)
-    thirds = [third["mean"] for third in found["last_loss_of_thirds_lower_by"]]
-    np.testing.assert_allclose(thirds, [-0.1, 0.0, 0.2], atol=1e-9)
+    for level in found["speed_up_percent_at"].values():
+        assert level["mean"] == pytest.approx(20, abs=2.5)
+    last = falling()[-1] - falling(1.25)[-1]
+    groups = [
+        found["groups"][name]["last_loss_lower_by"]["mean"] for name in ("lowest two", "middle six", "highest two")
+    ]
+    np.testing.assert_allclose(groups, [last - 0.1, last, last + 0.1], atol=5e-3)
+    np.testing.assert_allclose([row["mean"] for row in found["lower_by"]], falling() - falling(1.25), atol=5e-3)
     assert found["noise_of_curves"] == pytest.approx(1e-3, rel=1.0)
-    draw({"curves": curves, "arms": {"strength 1": found}}, str(tmp_path / "picture.png"))
+    assert found["last_loss_lower_by"]["mean"] == pytest.approx(last, abs=5e-3)
+    result = {"curves": curves, "arms": {"other": found}}
+    draw(result, str(tmp_path / "picture.png"))
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-    assert found["last_loss_lower_by"]["mean"] == pytest.approx(falling()[-1] - falling(1.25)[-1], abs=5e-3)
+    assert len(table(result).splitlines()) == 3
 
 
 @pytest.mark.parametrize("strength", ["0", "1.5"])
@@ -114,6 +143,33 @@ def test_runs_side_by_side_are_runs_one_after_another():
     changed = run(text.at[jnp.array([0, 1, 2, 4])].set(0), False)
     assert not np.allclose(changed["output"][0], one["output"][0])
     np.testing.assert_array_equal(changed["output"][1], one["output"][1])
+
+
+def test_an_order_is_followed_row_by_row():
+    """Two steps at once are two steps one after another, and steps on copies of the rows that they name."""
+    text = jnp.asarray(np.random.default_rng(0).integers(0, BYTES, (6, 9)), jnp.uint8)
+    state, _ = begin(0, TRAINING)
+    order = jnp.asarray([5, 0, 2, 1, 3, 3, 4, 0], jnp.int32)
+    whole = follow(state, order, 0, 2, text, TRAINING)[0]
+    halves = follow(follow(state, order, 0, 1, text, TRAINING), order, 1, 2, text, TRAINING)[0]
+    copied = follow(state, jnp.arange(8, dtype=jnp.int32), 0, 2, text[order], TRAINING)[0]
+    for name, values in whole.items():
+        np.testing.assert_allclose(halves[name], values, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(copied[name], values, atol=1e-6, err_msg=name)
+    other = follow(state, order.at[7].set(1), 0, 2, text, TRAINING)[0]
+    assert not np.allclose(other["output"], whole["output"])
+
+
+def test_presets_draw_a_quarter_and_measure_both_ends_of_the_window():
+    for preset in reweighting.PRESETS.values():
+        start, stop = preset["window"]
+        assert preset["candidates"] >= 4 * preset["batch"] * (stop - start)
+        assert (stop - start) % preset["every"] == 0
+        steps = measured_steps(preset)
+        assert {start, stop} <= set(steps)
+        assert steps == sorted(set(steps))
+    said = reweighting.planned(reweighting.PRESETS["gpu"], [1.0, -1.0])
+    assert "40 runs (8 seeds of 5 arms) of 2000 steps, 3,279,104 parameters" in said
 
 
 def test_the_loss_is_that_of_the_next_byte():

@@ -1,26 +1,54 @@
-"""`tsl score`: from a fit store to sampling weights of its sequences."""
+"""`tsl score`: from fit stores of one run or several to sampling weights of their sequences."""
 
+import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .component_files import read_components
 from .console import Debug, Json, reporting, write_json
-from .options import SigmoidFits, needed, unless_given
+from .options import argument, needed, switch, unless_given
 from .output_files import check_file, check_picture
-from .streams import output_console, say, warn
+from .score_words import describe, print_scores
 from .workers import Scheduler, Workers, using_workers
 
-if TYPE_CHECKING:
-    from ..jobs import SampleWeights
+
+class _Change(enum.StrEnum):
+    LINEAR = "linear"
+    ENDS = "ends"
 
 
+class _Events(enum.StrEnum):
+    TESTED = "tested"
+    ALL = "all"
+
+
+_Runs = Annotated[
+    list[str],
+    argument(
+        "FITS...",
+        "Fit store of sigmoids: a directory, a zip file or a URL; of several, fits of the same tokens in several runs, "
+        "scores are averaged.",
+    ),
+]
 _Window = Annotated[str, needed("A:B", "Part of training whose events count, in units of the fits' axis.")]
+_ChangeOf = Annotated[
+    _Change, typer.Option(help="Weights rise over all buckets, or change in those at both ends alone, as in the paper.")
+]
+_Ends = Annotated[int, typer.Option(min=1, help="Buckets that change at each end; for --change ends.")]
 _Strength = Annotated[
     float,
     typer.Option(min=0, max=1, help="From 0 (all alike) to 1 (lowest bucket left out, highest drawn twice as often)."),
 ]
+_EventsOf = Annotated[
+    _Events,
+    typer.Option(help="An event counts by the probability that a test gives it, or every one does, as in the paper."),
+]
+_Shrink = Annotated[
+    bool, switch("--shrink", "Draw scores, most of all of short sequences, to the mean as they are noise.")
+]
+_ByDomain = Annotated[bool, switch("--by-domain", "Weigh every domain for itself, so that their mixture stays.")]
 _Components = Annotated[
     Path | None,
     unless_given(
@@ -35,11 +63,16 @@ _Picture = Annotated[Path | None, unless_given("none", "Draw the buckets' mean l
 
 
 def score(
-    fits: SigmoidFits,
+    fits: _Runs,
     window: _Window,
     out: Annotated[Path, needed("WEIGHTS", "File to write: .npz or .parquet.")],
     buckets: Annotated[int, typer.Option(min=2, help="Buckets of equal size, by score.")] = 10,
+    change: _ChangeOf = _Change.LINEAR,
+    ends: _Ends = 2,
     strength: _Strength = 0.5,
+    events: _EventsOf = _Events.TESTED,
+    shrink: _Shrink = False,
+    by_domain: _ByDomain = False,
     components: _Components = None,
     losses: _Losses = None,
     picture: _Picture = None,
@@ -51,14 +84,17 @@ def score(
     """Score every sequence by the share of its tokens that are learned within a window, and weigh it for sampling.
 
     A token counts by the probability that it has an event, by which its loss falls, within the window.
-    Weights are 1 on average: lower in the bottom buckets, higher in the top ones.
+    Weights are 1 on average: lower in the bottom buckets, higher in the top ones. Printed, too: how reliable the scores
+    are, from two halves of the tokens of each sequence, and from several runs.
 
     Exit codes: 0 done, also where the window is outside what was measured or holds hardly any events, with a warning;
-    1 refused or failed, with the reason on stderr; 2 wrong usage.
+    where scores are mere noise no weights are written; 1 refused or failed, with the reason on stderr; 2 wrong usage.
     """
     bounds = parse_window(window)
     if picture is not None and losses is None:
         raise typer.BadParameter("needs the losses to draw: give --losses, too", param_hint="--picture")
+    if change is _Change.ENDS and 2 * ends > buckets:
+        raise typer.BadParameter(f"got {ends} at each end of {buckets} buckets: they meet", param_hint="--ends")
     between_runs = read_components(components) if components is not None else None
     with reporting(as_json, debug):
         from ..jobs import score_store
@@ -67,19 +103,23 @@ def score(
 
         check_file(out, WEIGHT_FILES, "--out")
         check_picture(picture)
-        store = open_fits(fits)
-        chosen = {"buckets": buckets, "strength": strength, "components": between_runs}
+        stores = [open_fits(one) for one in fits]
+        chosen = {"buckets": buckets, "strength": strength, "ends": ends if change is _Change.ENDS else None}
+        chosen |= {"tested": events is _Events.TESTED, "shrink": shrink, "by_domain": by_domain}
         with using_workers(workers, scheduler) as client:
-            found = score_store(store, bounds, **chosen, client=client)
-        attributes = {"window": window, "axis": store.axis_name, "strength": f"{strength:g}", "fits": fits}
-        said = describe(found, bounds, store.axis_name)
+            found = score_store(stores, bounds, **chosen, components=between_runs, client=client)
+        axis, scale = stores[0].axis_name, stores[0].scale
+        attributes = {"window": window, "axis": axis, "strength": f"{strength:g}", "fits": "\n".join(fits)}
+        attributes |= {"change": f"{change} {ends}" if change is _Change.ENDS else str(change), "counted": str(events)}
+        said = describe(found, bounds, axis)
         if components is not None:
             attributes["components"] = said["components"] = str(components)
         if losses is not None:
-            said |= _follow(losses, found, bounds, store.axis_name, store.scale, picture)
-        write_weights(out, found.columns(), attributes)
-        said["written"] = str(out)
-        _print(said)
+            said |= _follow(losses, found, bounds, axis, scale, picture)
+        if not found.noise:
+            write_weights(out, found.columns(), attributes)
+            said["written"] = str(out)
+        print_scores(said)
         if as_json:
             write_json(said)
 
@@ -94,35 +134,6 @@ def parse_window(text: str) -> tuple[float, float]:
     if not colon or bounds is None or not bounds[0] < bounds[1]:
         raise typer.BadParameter(f"got {text!r}, expected A:B with A below B, such as 100:1000", param_hint="--window")
     return bounds
-
-
-def describe(found: "SampleWeights", window: tuple[float, float], axis: str) -> dict[str, Any]:
-    """What the scores say, as JSON can hold it."""
-    import numpy as np
-
-    rows = []
-    for k in range(int(found.bucket.max()) + 1):
-        inside = found.bucket == k
-        rows.append(
-            {
-                "bucket": k + 1,
-                "sequences": int(inside.sum()),
-                "lowest_score": float(found.score[inside].min()),
-                "mean_score": float(found.score[inside].mean()),
-                "highest_score": float(found.score[inside].max()),
-                "weight": float(found.weight[inside][0]),
-            }
-        )
-    return {
-        "axis": axis,
-        "window": list(window),
-        "sequences": len(found.sequence),
-        "tokens": int(found.tokens.sum()),
-        "events": float(np.sum(found.events)),
-        "effective_sample_size": found.effective_sample_size,
-        "warnings": list(found.warnings),
-        "buckets": rows,
-    }
 
 
 def _follow(losses, found, window, axis_name, scale, picture: Path | None) -> dict[str, Any]:
@@ -140,38 +151,3 @@ def _follow(losses, found, window, axis_name, scale, picture: Path | None) -> di
         save(draw_buckets(data), picture)
         said["picture"] = str(picture)
     return said
-
-
-def _print(said: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    console = output_console()
-    table = Table(box=None, pad_edge=False)
-    falls = said.get("fall_within_window")
-    for name in (
-        "bucket",
-        "sequences",
-        "lowest score",
-        "mean",
-        "highest",
-        "weight",
-        *(["fall (nat)"] if falls else []),
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for k, row in enumerate(said["buckets"]):
-        cells = [str(row["bucket"]), f"{row['sequences']:,}"]
-        cells += [f"{row[name]:.4f}" for name in ("lowest_score", "mean_score", "highest_score")]
-        cells += [f"{row['weight']:.3f}"]
-        cells += [f"{falls[k]:.4f} ± {said['fall_stderr'][k]:.4f}"] if falls else []
-        table.add_row(*cells)
-    console.print(table)
-    fraction = said["effective_sample_size"] / said["sequences"]
-    console.print(
-        f"{said['events']:,.1f} of {said['tokens']:,} tokens are learned within the window. Effective sample size "
-        f"{said['effective_sample_size']:,.1f} of {said['sequences']:,} sequences ({fraction:.1%})."
-    )
-    for warning in said["warnings"]:
-        warn(warning)
-    for name in ("picture", "written"):
-        if name in said:
-            say(console, f"Written: {said[name]}", "green")

@@ -1,9 +1,13 @@
 """From learning times to sampling weights: which sequences hold what is learned in a window of training."""
 
 from .buckets import bucket_of, bucket_weights, effective_sample_size
+from .reliability import Reliability, reliability_of, shrunken, spearman_brown
+from .sampling import Sampler, weighted_permutation
 from .scores import SequenceScores, check_window, event_probability, merge_scores, score_sequences
 
 __all__ = [
+    "Reliability",
+    "Sampler",
     "SequenceScores",
     "bucket_of",
     "bucket_weights",
@@ -11,5 +15,9 @@ __all__ = [
     "effective_sample_size",
     "event_probability",
     "merge_scores",
+    "reliability_of",
     "score_sequences",
+    "shrunken",
+    "spearman_brown",
+    "weighted_permutation",
 ]

@@ -8,7 +8,8 @@ from ...store import LossStore, StoreError, StoreLike, open_losses
 from ...stream.parts import Part, sequence_numbers, sequence_parts, sequence_source
 from ...stream.passes import run_pass
 from ..group_sums import GroupSums, TwoSums
-from .weights import NO_SEQUENCES, SampleWeights
+from .runs import NO_SEQUENCES
+from .weights import SampleWeights
 
 _LOSS_BYTES = 2**26
 

@@ -31,9 +31,26 @@ class Widening(Protocol):
 
 
 class ScoreSums(NamedTuple):
-    """Scores of the parts of a store, and the events that are expected within the measured part of the window."""
+    """Of the parts of a store: scores of both halves of each sequence, sequences with their domains, events seen."""
 
-    parts: list[SequenceScores]
+    halves: list[SequenceScores]
+    domains: list[tuple[np.ndarray, np.ndarray]]
+    seen: float
+
+
+class RunScores(NamedTuple):
+    """What one run says of its sequences.
+
+    Attributes:
+        whole: scores of the sequences.
+        halves: (2, sequences) scores of two halves of the tokens of each, NaN without a token.
+        domain: (sequences,) code of the first token of each; zeros where it was not asked for.
+        seen: events that are expected within the measured part of the window.
+    """
+
+    whole: SequenceScores
+    halves: np.ndarray
+    domain: np.ndarray
     seen: float
 
 
@@ -47,6 +64,8 @@ class ScorePass:
         inside: the part of it between the first and the last checkpoint.
         components: how runs differ; None: by the fits' own errors.
         rows: tokens that blocks are padded to.
+        tested: whether an event counts by the probability that there is one.
+        by_domain: whether domains are read.
     """
 
     fits: FitStore
@@ -54,37 +73,72 @@ class ScorePass:
     inside: tuple[float, float]
     components: Widening | None
     rows: int
+    tested: bool = True
+    by_domain: bool = False
 
-    def read(self, part: Part) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """What is needed of some tokens, by name, and the numbers of their sequences."""
+    def read(self, part: Part) -> "_Block":
+        """What is needed of some tokens."""
         values = {name: self.fits.read_array(self.fits.arrays[name], part.start, part.stop) for name in _ARRAYS}
-        return values, sequence_numbers(self.fits, part)
+        domain = self.fits.read_coordinate("domain", part.tokens) if self.by_domain else None
+        return _Block(values, sequence_numbers(self.fits, part), _half(part), domain)
 
     def start(self) -> ScoreSums:
         """Of no tokens."""
-        return ScoreSums([], 0.0)
+        return ScoreSums([], [], 0.0)
 
-    def add(self, sums: ScoreSums, block: tuple[dict[str, np.ndarray], np.ndarray]) -> ScoreSums:
+    def add(self, sums: ScoreSums, block: "_Block") -> ScoreSums:
         """With more tokens; raises `StoreError` where they are not all fitted yet."""
-        values, sequence = block
+        values, sequence, half, domain = block
         if np.any(values["status"] == Status.PENDING):
             raise StoreError(
                 f"{self.fits.name}: not all tokens are fitted yet; run the fit again to go on, then score it"
             )
         if self.components is not None:
             values |= {"learning_time_stderr": _widened(self.components, values)}
+        if not self.tested:
+            values |= {_UNLEARNED: np.where(has_parameters(values["status"]), 0, 255).astype(np.uint8)}
         found = _probabilities(self.window, self.inside, self.fits.scale, *_padded(values, self.rows))
         likely, within = (np.asarray(one)[: len(sequence)] for one in found)
-        sums.parts.append(score_sequences(likely, has_parameters(values["status"]), sequence))
+        sums.halves.append(score_sequences(likely, has_parameters(values["status"]), 2 * sequence + half))
+        if domain is not None:
+            number, first = np.unique(sequence, return_index=True)
+            sums.domains.append((number, domain[first]))
         return sums._replace(seen=sums.seen + float(np.sum(within, dtype=np.float64)))
 
     def merge(self, one: ScoreSums, other: ScoreSums) -> ScoreSums:
         """Of the tokens of both."""
-        return ScoreSums([*one.parts, *other.parts], one.seen + other.seen)
+        return ScoreSums([*one.halves, *other.halves], [*one.domains, *other.domains], one.seen + other.seen)
 
-    def finish(self, sums: ScoreSums) -> tuple[SequenceScores, float]:
-        """Scores of all sequences, and the events within the measured part of the window."""
-        return merge_scores(sums.parts), sums.seen
+    def finish(self, sums: ScoreSums) -> RunScores:
+        """Scores of all sequences that have a fitted token."""
+        halves = merge_scores(sums.halves)
+        sequence, half = halves.sequence >> 1, halves.sequence & 1
+        whole = merge_scores([SequenceScores(sequence, halves.tokens, halves.events)])
+        scores = np.full((2, len(whole.sequence)), np.nan)
+        score = np.where(halves.tokens > 0, halves.score, np.nan)
+        scores[half, np.searchsorted(whole.sequence, sequence)] = score
+        domain = np.zeros(len(whole.sequence), np.int64)
+        if sums.domains:
+            number, code = (np.concatenate(column) for column in zip(*sums.domains, strict=True))
+            domain = code[np.unique(number, return_index=True)[1]].astype(np.int64)
+        kept = whole.tokens > 0
+        whole = SequenceScores(whole.sequence[kept], whole.tokens[kept], whole.events[kept])
+        return RunScores(whole, scores[:, kept], domain[kept], sums.seen)
+
+
+class _Block(NamedTuple):
+    """Of some tokens: their fits by name, the numbers of their sequences, the half of it they are in, their domains."""
+
+    values: dict[str, np.ndarray]
+    sequence: np.ndarray
+    half: np.ndarray
+    domain: np.ndarray | None
+
+
+def _half(part: Part) -> np.ndarray:
+    """Which half of its sequence a token is in: Knuth's product cuts consecutive and regular tokens evenly."""
+    index = np.arange(part.start, part.stop, dtype=np.uint64)
+    return ((index * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(63)).astype(np.int64)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

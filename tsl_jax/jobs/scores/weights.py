@@ -1,27 +1,18 @@
 """From a fit store to scores and sampling weights of its sequences, streamed."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...curves import Sigmoid
-from ...reshape import (
-    bucket_of,
-    bucket_weights,
-    check_window,
-    effective_sample_size,
-)
-from ...runs import RunComponents
-from ...store import FitStore, StoreError, StoreLike, open_fits
-from ...stream.parts import sequence_parts, sequence_source
-from ...stream.passes import run_pass
-from ..compare.runs import comparison_coordinates
-from .doubts import doubts_of
-from .tokens import ScorePass, Widening
+from ...reshape import Reliability, bucket_of, bucket_weights, effective_sample_size, reliability_of, shrunken
+from ...store import FitStore, StoreLike, open_fits
+from .doubts import noise_of
+from .runs import check_stores, joined, scored_run
+from .tokens import Widening
 
-_BLOCK_TOKENS = 2**20
+NOT_KNOWN = Reliability(np.nan, np.nan, np.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +22,15 @@ class SampleWeights:
     Attributes:
         sequence: (sequences,) number, the store's own where it has a coordinate `sequence`, increasing.
         tokens: (sequences,) tokens with a fit.
-        events: (sequences,) expected number of them that are learned within the window.
-        score: (sequences,) their share.
+        events: (sequences,) expected number of them that are learned within the window, mean over the runs.
+        score: (sequences,) their share; with ``shrink`` drawn towards the mean.
         bucket: (sequences,) 0 for the lowest scores.
         weight: (sequences,) how often to draw a sequence, 1 on average.
+        domain: (sequences,) codes; None unless weights were made by domain.
+        over_tokens: reliability of the scores, from two halves of the tokens of each sequence.
+        between_runs: likewise of the mean over the runs, from how scores of runs agree; NaN for one run.
         warnings: what makes the scores doubtful, sentences.
+        noise: why the scores are mere noise, so that the weights are not to be used; empty where they are not.
     """
 
     sequence: np.ndarray
@@ -44,7 +39,11 @@ class SampleWeights:
     score: np.ndarray
     bucket: np.ndarray
     weight: np.ndarray
+    domain: np.ndarray | None = None
+    over_tokens: Reliability = NOT_KNOWN
+    between_runs: Reliability = NOT_KNOWN
     warnings: tuple[str, ...] = ()
+    noise: str = ""
 
     @property
     def effective_sample_size(self) -> float:
@@ -53,16 +52,23 @@ class SampleWeights:
 
     def columns(self) -> dict[str, np.ndarray]:
         """The arrays by name."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "warnings"]
-        return {name: getattr(self, name) for name in names}
+        named = {name: getattr(self, name) for name in _COLUMNS}
+        return named if self.domain is None else named | {"domain": self.domain}
+
+
+_COLUMNS = ("sequence", "tokens", "events", "score", "bucket", "weight")
 
 
 def score_store(
-    fits: StoreLike | FitStore,
+    fits: StoreLike | FitStore | Sequence[StoreLike | FitStore],
     window: tuple[float, float],
     *,
     buckets: int = 10,
     strength: float = 0.5,
+    ends: int | None = None,
+    tested: bool = True,
+    shrink: bool = False,
+    by_domain: bool = False,
     components: Widening | None = None,
     progress: Callable[[int, int], None] | None = None,
     client: Any = None,
@@ -71,10 +77,18 @@ def score_store(
 
     Args:
         fits: an open fit store of `tsl_jax.Sigmoid`, or whatever opens as one; its tokens know their `sequence`, or
-            their `position`, which stops increasing where a sequence ends.
+            their `position`, which stops increasing where a sequence ends. Of several, fits of the same tokens in
+            several runs, scores are averaged.
         window: part of training, axis units: events after its start and up to its end count.
         buckets: of equal size, by score.
         strength: from 0 (weights of one) to 1 (the lowest bucket is left out, the highest drawn twice as often).
+        ends: how many buckets change at each end; by default weights rise over all buckets.
+        tested: an event counts by the probability that a test gives it; otherwise every event counts, however weak, as
+            in the paper: the better choice for noisy losses at few checkpoints, where a test finds few events.
+        shrink: draw scores towards their mean by as much as they are noise (`tsl_jax.reshape.shrunken`): by what runs
+            differ where there are several, else by what halves of the tokens differ. Ranks change where sequences
+            differ in length.
+        by_domain: cut each domain into buckets, and weigh it, for itself, so that the mixture of domains stays.
         components: how runs differ, as comparing runs finds it: events count by how likely they are within the window
             in another run. By default by the fits' own errors, which say what the same run would show if it were
             measured again.
@@ -85,11 +99,12 @@ def score_store(
         `SampleWeights`; sequences without a fitted token are left out.
 
     Raises:
-        StoreError: no fit store of sigmoids, a store that does not know its sequences or is not finished, or a window
-            in which no token is learned.
+        StoreError: no fit store of sigmoids, a store that does not know its sequences (or its domains) or is not
+            finished, runs of other sequences, or a window in which no token is learned.
         ChunkError: a chunk is corrupted.
-        ValueError: an empty window, fewer sequences than buckets, a strength outside 0 to 1, or components that do not
-            know learning times or are those of another scale.
+        ValueError: an empty window, fewer sequences than buckets, a strength outside 0 to 1, ends that meet, scores to
+            shrink whose reliability is not known, or components that do not know learning times or are those of
+            another scale.
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
@@ -105,43 +120,25 @@ def score_store(
 
     Source: arXiv 2606.29858; probabilities as `tsl_jax.reshape.event_probability` has them.
     """
-    fits = fits if isinstance(fits, FitStore) else open_fits(fits)
-    _check(fits)
-
-    used = np.delete(fits.axis(), list(fits.left_out_checkpoints))
-    measured = float(used[0]), float(used[-1])
-    inside = max(window[0], measured[0]), min(window[1], measured[1])
-    check_window(window, fits.scale)
-    if isinstance(components, RunComponents):
-        components.check(*comparison_coordinates(fits))
-    job = ScorePass(fits, (float(window[0]), float(window[1])), inside, components, min(_BLOCK_TOKENS, fits.num_tokens))
-    scores, seen = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress, client=client)
-    kept = scores.tokens > 0
-    if not scores.events.sum() > 0:
-        raise StoreError(
-            f"window: no token of {fits.name} is learned between {window[0]:g} and {window[1]:g}; its "
-            f"{fits.axis_name} runs from {measured[0]:g} to {measured[1]:g} (tsl spectrum shows when tokens are "
-            "learned)"
-        )
-    score = scores.score[kept]
-    bucket = np.asarray(bucket_of(score, buckets))
-    weight = np.asarray(bucket_weights(bucket, buckets, strength=strength))
-    events = scores.events[kept]
-    warnings = doubts_of(window, measured, fits.axis_name, events, seen)
-    return SampleWeights(scores.sequence[kept], scores.tokens[kept], events, score, bucket, weight, warnings)
-
-
-#: Why a store cannot be scored.
-NO_SEQUENCES = (
-    "its tokens have neither 'sequence' nor 'position', so nothing says which of them form a sequence; write one with "
-    "create_losses(..., tokens={'sequence': ...}) and fit again"
-)
-
-
-def _check(fits: FitStore) -> None:
-    if fits.family != Sigmoid.name:
-        raise StoreError(f"{fits.name}: family {fits.family!r} has no event to score by; expected {Sigmoid.name!r}")
-    if sequence_source(fits) == "token":
-        raise StoreError(f"{fits.name}: {NO_SEQUENCES}")
-    if fits.num_tokens == 0:
-        raise StoreError(f"{fits.name}: it has no tokens, so there is nothing to score; fit a loss store that has some")
+    several: Sequence[Any] = fits if isinstance(fits, list | tuple) else [fits]
+    stores = [one if isinstance(one, FitStore) else open_fits(one) for one in several]
+    check_stores(stores, by_domain=by_domain)
+    how = {"components": components, "tested": tested, "by_domain": by_domain}
+    runs = [scored_run(store, window, **how, progress=progress, client=client) for store in stores]
+    sequences = joined([run.scores for run in runs], [store.name for store in stores])
+    over_tokens, between_runs = reliability_of(sequences.halves), reliability_of(sequences.runs)
+    domain, score = sequences.domain if by_domain else None, sequences.runs.mean(axis=0)
+    if shrink:
+        known = between_runs if len(stores) > 1 else over_tokens
+        score = shrunken(score, sequences.tokens, known.value, domain=domain)
+    bucket = np.asarray(bucket_of(score, buckets, domain=domain))
+    weight = np.asarray(bucket_weights(bucket, buckets, strength=strength, ends=ends, domain=domain))
+    doubts = dict.fromkeys(doubt for run in runs for doubt in run.doubts)
+    noise = next((doubt.noise for doubt in doubts if doubt.noise), "") or noise_of(score, between_runs)
+    return SampleWeights(
+        *(sequences.sequence, sequences.tokens, sequences.events, score, bucket, weight, domain),
+        over_tokens=over_tokens,
+        between_runs=between_runs,
+        warnings=tuple(doubt.text for doubt in doubts),
+        noise=noise,
+    )

@@ -1,0 +1,69 @@
+"""The arms of one seed: one start, one optimizer, one rate; only the order of the candidates differs."""
+
+import json
+
+import numpy as np
+
+from .scores import BUCKETS, Experiment, order_of, write_whole
+
+
+def train_arms(experiment: Experiment, seed: int, weights: dict[str, np.ndarray], bucket: np.ndarray) -> None:
+    """Train all arms of a seed over the window, and write the validation losses of their buckets.
+
+    Args:
+        experiment: `Experiment`.
+        seed: of the start, of the order before the window, and of the sampler.
+        weights: (candidates,) by arm.
+        bucket: (validation sequences,) theirs, by score.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from tsl_jax.reshape import Sampler
+
+    from .runs import begin, follow, for_each, mean_losses, stack
+
+    training, (start, stop), every = experiment.training, experiment.preset["window"], experiment.preset["every"]
+    together = jax.devices()[0].platform != "cpu"  # where one program over all arms is faster
+    before, text = (jnp.asarray(experiment.rows[name]) for name in ("reference", "candidates"))
+    examined = jnp.asarray(_of_equal_buckets(experiment.rows["validation"], bucket))
+    measured = for_each(lambda params: mean_losses(params, examined, training.size, BUCKETS), together)
+    state, _ = begin(seed, training)
+    order = jnp.asarray(order_of(experiment.rows["reference"], start, training.batch, seed))
+    states = stack([follow(state, order, 0, start, before, training)] * len(weights))
+    # The same seed: a candidate of the same weight has the same key in all arms.
+    draws = [iter(Sampler(weight, experiment.draws, seed=seed)) for weight in weights.values()]
+    further = for_each(lambda state, order: follow(state, order, 0, every, text, training), together)
+    steps, found = np.arange(start, stop + 1, every), [measured(states[0])]
+    for step in steps[1:].tolist():
+        rows = jnp.asarray([[next(draw) for _ in range(every * training.batch)] for draw in draws], jnp.int32)
+        states = further(states, rows)
+        found.append(measured(states[0]))
+        print(f"seed {seed}, step {step} of {stop}: {np.mean(found[-1], axis=1).round(4)}", flush=True)
+    losses = np.asarray(jnp.stack(found, axis=1), np.float64)
+    arms = {name: losses[at].round(5).tolist() for at, name in enumerate(weights)}
+    write_whole(seed_file(experiment, seed), json.dumps({"step": steps.tolist(), "buckets": arms}))
+
+
+def seed_file(experiment: Experiment, seed: int):
+    """Where the losses of a seed are."""
+    return experiment.folder / f"seed-{seed}.json"
+
+
+def gathered(experiment: Experiment) -> dict:
+    """Losses of all seeds that are there: ``step``; ``buckets`` by arm, (seeds, rows, buckets), lowest scores first."""
+    files = [seed_file(experiment, seed) for seed in range(experiment.preset["seeds"])]
+    found = [json.loads(path.read_text()) for path in files if path.exists()]
+    if not found:
+        raise SystemExit(f"{experiment.folder}: no seed is done yet")
+    return {
+        "step": found[0]["step"],
+        "seeds": [seed for seed, path in enumerate(files) if path.exists()],
+        "buckets": {name: [one["buckets"][name] for one in found] for name in found[0]["buckets"]},
+    }
+
+
+def _of_equal_buckets(rows: np.ndarray, bucket: np.ndarray) -> np.ndarray:
+    """Rows by bucket, as many of each."""
+    size = int(np.bincount(bucket, minlength=BUCKETS).min())
+    return np.concatenate([rows[bucket == k][:size] for k in range(BUCKETS)])
