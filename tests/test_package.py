@@ -80,7 +80,7 @@ MAY_IMPORT = {
     "fitting": {"cache", "curves", "linalg", *SHARED},
     "spectrum": {"curves", "linalg", "fitting", *SHARED},
     "temporal": {"curves", "linalg", "fitting", *SHARED},
-    "reshape": {"curves", "fitting", *SHARED},
+    "reshape": {"curves", "fitting", "spectrum", *SHARED},
     "simulate": {"curves", "fitting", *SHARED},
     "runs": {"curves", "fitting", *SHARED},
     "store": {"terminal_text", "arguments", "presentation"},

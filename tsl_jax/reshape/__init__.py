@@ -1,11 +1,21 @@
 """From learning times to sampling weights: which sequences hold what is learned in a window of training."""
 
 from .buckets import bucket_of, bucket_weights, effective_sample_size
+from .curriculum import Curriculum, CurriculumPlan
+from .next_window import next_window_probability
 from .reliability import Reliability, reliability_of, shrunken, spearman_brown
 from .sampling import Sampler, weighted_permutation
-from .scores import SequenceScores, check_window, event_probability, merge_scores, score_sequences
+from .scores import (
+    SequenceScores,
+    check_window,
+    event_probability,
+    merge_scores,
+    score_sequences,
+)
 
 __all__ = [
+    "Curriculum",
+    "CurriculumPlan",
     "Reliability",
     "Sampler",
     "SequenceScores",
@@ -15,6 +25,7 @@ __all__ = [
     "effective_sample_size",
     "event_probability",
     "merge_scores",
+    "next_window_probability",
     "reliability_of",
     "score_sequences",
     "shrunken",

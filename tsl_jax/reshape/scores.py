@@ -1,7 +1,7 @@
 """Scores of sequences: the share of their tokens that are learned within a window of training."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +40,8 @@ class SequenceScores:
 
 @with_own_switches
 def event_probability(
-    params: dict[str, ArrayLike],
-    stderr: dict[str, ArrayLike],
+    params: Mapping[str, ArrayLike],
+    stderr: Mapping[str, ArrayLike],
     status: ArrayLike,
     unlearned: ArrayLike,
     window: tuple[float, float],
@@ -96,7 +96,8 @@ def event_probability(
         u, spread = time, error
     many = jnp.full(u.shape, _MANY) if freedom is None else jnp.asarray(freedom, float)
     if low is not None or is_wider(params["learning_time"], params["loss_drop"]):  # u from each edge
-        from_edges = [apart(scale, parts, in_parts(float(edge) or 1.0)) for edge in window]
+        finite = [float(edge) if np.isfinite(there) else 1.0 for edge, there in zip(window, edges, strict=True)]
+        from_edges = [apart(scale, parts, in_parts(edge)) for edge in finite]
         places = [there if np.isfinite(edge) else u for edge, there in zip(edges, from_edges, strict=True)]
         edges = tuple(0.0 if np.isfinite(edge) else edge for edge in edges)
     else:
