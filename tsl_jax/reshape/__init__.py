@@ -3,6 +3,7 @@
 from .buckets import bucket_of, bucket_weights, effective_sample_size
 from .curriculum import Curriculum, CurriculumPlan
 from .next_window import next_window_probability
+from .predicted import ScorePredictor
 from .reliability import Reliability, reliability_of, shrunken, spearman_brown
 from .sampling import Sampler, weighted_permutation
 from .scores import (
@@ -12,13 +13,17 @@ from .scores import (
     merge_scores,
     score_sequences,
 )
+from .text_features import TEXT_FEATURES, TextCounts
 
 __all__ = [
+    "TEXT_FEATURES",
     "Curriculum",
     "CurriculumPlan",
     "Reliability",
     "Sampler",
+    "ScorePredictor",
     "SequenceScores",
+    "TextCounts",
     "bucket_of",
     "bucket_weights",
     "check_window",
