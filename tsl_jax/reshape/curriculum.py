@@ -20,6 +20,8 @@ _FAMILY = Sigmoid(scale="log")
 _LEAST_CHECKPOINTS = len(_FAMILY.names) + 1
 #: With fewer events in the window, of all sequences together, a tenth of their number is chance.
 _LEAST_EVENTS = 100
+#: A steeper tail is the edge of a clump: of a scaling law ``L = k·a^-α + E`` it is 1 + α.
+_STEEPEST = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class CurriculumPlan:
             as much as it is noise (`shrunken`); the bare mean where its reliability is not known.
         weight: (sequences,) sampling weights, 1 on average; all 1 where scores are noise.
         reliability: of scores, from halves of the tokens.
-        exponent: of the spectrum's tail; NaN where too few events show one.
+        exponent: of the spectrum's tail; NaN where too few events show one, or where it is above 3: no scaling law.
         noise: why scores are mere noise, in words; empty where they are not.
     """
 
@@ -157,7 +159,8 @@ class Curriculum:
         losses: Any = np.stack(self._losses, axis=1)
         found = fit(_FAMILY, steps_so_far, losses)
         spectrum = Spectrum.from_fits(found, steps_so_far, self.sequence)
-        exponent = float(fit_tail(spectrum, least_events=100).exponent)
+        exponent = float(fit_tail(spectrum, least_events=_LEAST_EVENTS).exponent)
+        exponent = exponent if exponent <= _STEEPEST else np.nan
         likely = next_window_probability(found, now, end, exponent=exponent, tested=self.tested)
         fitted = np.asarray(has_parameters(found.status))
         halves = [
