@@ -69,7 +69,7 @@ class Triangle {
     left_out_[k] = active[k] | undetermined;
     upper_[k][k] = active[k] ? splat(1) : undetermined ? splat(__builtin_nanf("")) : length;
     scale_[k] = left_out_[k] ? Vector{} : 1.0f / length;
-    for (int j = k + 1; j < kSize; ++j) upper_[k][j] = scale_[k] * dots_[j];
+    TSL_UNROLL for (int j = k + 1; j < kSize; ++j) upper_[k][j] = scale_[k] * dots_[j];
   }
 
   TSL_DEVICE static Vector norm(Vector square) { return sqrt(max(square, splat(kTiny))); }
