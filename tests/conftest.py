@@ -57,7 +57,7 @@ def few_programs():
     """Drops compiled programs when a process holds many: each takes memory maps, of which Linux allows 65,530."""
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_text().splitlines()) > 40_000:
+    if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
         jax.clear_caches()
 
 

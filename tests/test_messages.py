@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import importlib.util
+import pickle
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tsl_jax.arguments import as_array, whole_number
 from tsl_jax.curves import Sigmoid
 from tsl_jax.messages import is_message
 from tsl_jax.store import StoreError, open_losses
+from tsl_jax.stream.outcomes import attempt, value_of
 
 MISTAKES = """
 def convert(text): return int(text)
@@ -76,6 +78,12 @@ def test_the_same_of_another_thread_and_another_process(inside):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         assert is_message(error_of(pool.submit(inside.checked, -1).result))
         assert not is_message(error_of(pool.submit(inside.convert, "x").result))
+        # Raised again where a task came from, a mistake stays one.
+        outcomes = [
+            pickle.loads(pickle.dumps(attempt(*task))) for task in ((inside.checked, -1), (inside.convert, "x"))
+        ]
+        assert [is_message(error_of(value_of, outcome)) for outcome in outcomes] == [True, False]
+        assert "invalid literal" in error_of(value_of, outcomes[1]).__notes__[0]
     # Pickled, an error loses its traceback, but not its class.
     assert is_message(StoreError("losses: gone"))
 

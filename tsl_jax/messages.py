@@ -5,8 +5,11 @@ All other errors are mistakes of the package, whose traceback is wanted.
 
 import dis
 import re
+import traceback
 
 _PACKAGE = f"{__name__.partition('.')[0]}."
+#: Of an error that is no message, though it is raised again elsewhere.
+_MISTAKE = "_tsl_mistake"
 _RAISE = dis.opmap["RAISE_VARARGS"]
 #: What Python calls an argument, and what it is called here.
 _WORDS = (
@@ -27,6 +30,8 @@ def is_message(error: BaseException) -> bool:
     made it, as checks of arguments make their `ValueError`. What any other line runs into (``int("x")``, shapes that do
     not fit) is a mistake, in the package as in the libraries that it calls.
     """
+    if getattr(error, _MISTAKE, False):
+        return False
     if isinstance(error, OSError) or type(error).__module__.startswith(_PACKAGE):
         return True
     trace = error.__traceback__
@@ -35,6 +40,14 @@ def is_message(error: BaseException) -> bool:
     if trace is None or not trace.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         return False
     return trace.tb_frame.f_code.co_code[trace.tb_lasti] == _RAISE
+
+
+def marked(error: Exception) -> Exception:
+    """An error that another process can raise again without becoming a message there, if it is none here."""
+    if not is_message(error):
+        setattr(error, _MISTAKE, True)
+        error.add_note("".join(traceback.format_exception(error)).rstrip())
+    return error
 
 
 def in_words_of_the_command(text: str) -> str:

@@ -16,6 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from .. import record
 
 #: Seconds that each part is expected to take on a GPU that nothing has been compiled for.
 EXPECTED = {"check": 120, "tune": 120, "rates": 90, "lengths": 60, "quality": 60, "stream": 60}
+#: A part that takes so many times as long has hung.
+MOST = 4
 REHEARSED = "gpu_rehearsal.json"
 
 
@@ -35,9 +38,9 @@ def main(argv: list[str] | None = None) -> dict:
         return {}
     path, began = Path(options.out), time.monotonic()
     result: dict[str, Any] = {"benchmark": "gpu", "rehearsal": options.rehearse, "parts": {}, "left_out": []}
+    result["environment"] = environment = record.environment()
     if path.exists() and not options.again:
-        result["parts"] = json.loads(path.read_text())["parts"]
-    result["environment"] = record.environment()
+        result["parts"] = _of_here(json.loads(path.read_text())["parts"], environment)
     print(record.describe(result["environment"]), flush=True)
     for part in options.part:
         left = 60 * options.minutes - (time.monotonic() - began)
@@ -58,16 +61,30 @@ def _run(part: str, rehearse: bool, seconds: float, result: dict) -> None:
     began, last = time.monotonic(), ""
     with subprocess.Popen(_command(part, rehearse), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        late = threading.Timer(max(seconds, MOST * EXPECTED[part]), process.kill)  # a kernel may never end
+        late.daemon = True
+        late.start()
         for line in process.stdout:
             if not line.startswith("{"):
                 print(f"{part}: {line}", end="", flush=True)
             last = line
+        late.cancel()
     took = round(time.monotonic() - began, 1)
     if process.returncode or not last.startswith("{"):
         result["left_out"].append(part)
         print(f"{part}: failed after {took} s with exit code {process.returncode}; --part {part} runs it again")
         return
-    result["parts"][part] = json.loads(last) | {"seconds": took, "time_left": round(seconds - took)}
+    result["parts"][part] = json.loads(last) | {"seconds": took, "environment": result["environment"]}
+
+
+def _of_here(parts: dict[str, Any], environment: dict) -> dict[str, Any]:
+    """Those that this device did at this commit."""
+    same = ("device", "commit")
+    return {
+        name: part
+        for name, part in parts.items()
+        if all(part.get("environment", {}).get(key) == environment[key] for key in same)
+    }
 
 
 def _command(part: str, rehearse: bool) -> list[str]:

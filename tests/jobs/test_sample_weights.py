@@ -245,6 +245,21 @@ def test_weights_by_domain_preserve_the_mixture(tmp_path):
         assert shrunk.score[inside].std() < mixed.score[inside].std()
 
 
+def test_what_differs_between_domains_is_no_reliability_within_them(tmp_path):
+    stores, _, _ = planted_runs(tmp_path, spread=0.0)
+    pooled, within = (score_store(stores, WINDOW, by_domain=by) for by in (False, True))
+    assert pooled.between_runs.value > 0.9
+    assert within.between_runs.low < 0
+    assert within.noise.startswith("scores of the runs agree no better than chance")
+
+
+def test_domains_smaller_than_the_buckets_leave_some_empty(tmp_path):
+    found = score_store(planted_runs(tmp_path, sequences=12, seeds=(0,))[0][0], WINDOW, by_domain=True)
+    assert len(np.unique(found.bucket)) < 10
+    said = run("score", tmp_path / "0" / "fits.zarr", "--window", "5:50", "--out", tmp_path / "w.npz", "--by-domain")
+    assert said.exit_code == 0
+
+
 def test_every_event_counts_where_none_is_tested(tmp_path, columns):
     columns |= {"unlearned_probability": np.full(len(columns["status"]), 254, "uint8")}
     fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})

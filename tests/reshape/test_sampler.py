@@ -168,6 +168,12 @@ def test_ranks_share_the_draws_of_one_process():
         half.load_state_dict(stopped.state_dict())
     want = list(sampler())
     assert [list(half) for half in halves] == [want[6::2], want[7::2]]
+    # In ten, for each of which nothing is left in this epoch: all begin the next one.
+    many = [sampler(rank=rank, ranks=10) for rank in range(10)]
+    for one in many:
+        one.load_state_dict(stopped.state_dict())
+    later = sampler()
+    assert [list(one) for one in many] == [[k] for k in (list(later), list(later))[1][:10]]
 
 
 def test_a_loader_of_pytorch_takes_it():

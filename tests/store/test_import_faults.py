@@ -144,6 +144,9 @@ def test_the_bound_is_of_rows_read_together_not_of_the_file(tmp_path, monkeypatc
     wide.to_csv(tmp_path / "a.csv.gz", index=False)
     store = import_losses(tmp_path / "a.csv.gz", tmp_path / "out")
     np.testing.assert_array_equal(store.read(), wide.to_numpy("float32"))
+    wide.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    store = import_losses(tmp_path / "a.jsonl", tmp_path / "of_lines")
+    np.testing.assert_allclose(store.read(), wide.to_numpy("float32"), rtol=1e-6)
 
 
 def test_arrays_of_python_objects_are_named(tmp_path):

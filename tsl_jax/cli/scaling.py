@@ -92,9 +92,16 @@ def scaling(
         if rows.notes:
             warn(f"{table}: {'; '.join(rows.notes)}")
         options: dict[str, Any] = {"huber": huber, "replicates": replicates, "level": level}
+        from .runs import OptionError
+
         chosen = _law(law)
         if chosen.counts_epochs:
             options["unique_tokens"] = rows.unique_tokens
+        elif unique_column is not None:
+            raise OptionError(
+                f"--unique-column: got {unique_column!r} with --law {law}, which counts no epochs; give --law "
+                "data_constrained"
+            )
         found = fit_size_law(chosen, *rows[:3], **options, key=jax.random.key(seed))
         said = _describe(table, found, rows, budget or [])
         _print(said)

@@ -11,6 +11,7 @@ from .console import Debug, Json, reporting, write_json
 from .options import argument, needed, switch, unless_given
 from .output_files import check_file, check_picture
 from .score_words import describe, print_scores
+from .streams import warn
 from .workers import Scheduler, Workers, using_workers
 
 
@@ -110,6 +111,7 @@ def score(
             found = score_store(stores, bounds, **chosen, components=between_runs, client=client)
         axis, scale = stores[0].axis_name, stores[0].scale
         attributes = {"window": window, "axis": axis, "strength": f"{strength:g}", "fits": "\n".join(fits)}
+        attributes |= {"shrunken": str(shrink), "by_domain": str(by_domain)}
         attributes |= {"change": f"{change} {ends}" if change is _Change.ENDS else str(change), "counted": str(events)}
         said = describe(found, bounds, axis)
         if components is not None:
@@ -119,6 +121,8 @@ def score(
         if not found.noise:
             write_weights(out, found.columns(), attributes)
             said["written"] = str(out)
+        elif out.exists():
+            warn(f"{out} holds the weights of an earlier run: it is left as it is.")
         print_scores(said)
         if as_json:
             write_json(said)

@@ -15,6 +15,8 @@ def describe(found: "SampleWeights", window: tuple[float, float], axis: str) -> 
     rows = []
     for k in range(int(found.bucket.max()) + 1):
         inside = found.bucket == k
+        if not inside.any():  # as where buckets are those of small domains
+            continue
         rows.append(
             {
                 "bucket": k + 1,
@@ -71,7 +73,8 @@ def _table(said: dict[str, Any]) -> Any:
     names = ("bucket", "sequences", "lowest score", "mean", "highest", "weight", *(["fall (nat)"] if falls else []))
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for k, row in enumerate(said["buckets"]):
+    for row in said["buckets"]:
+        k = row["bucket"] - 1
         cells = [str(row["bucket"]), f"{row['sequences']:,}"]
         cells += [f"{row[name]:.4f}" for name in ("lowest_score", "mean_score", "highest_score")]
         cells += [f"{row['weight']:.3f}"]

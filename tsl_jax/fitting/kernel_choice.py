@@ -52,7 +52,7 @@ def load_kernel(backend: str | None = None) -> str | None:
         backend: JAX's name for a kind of device, such as ``"gpu"``; None (default): that of the default device.
 
     Returns:
-        None where the kernel is there, else why not; then XLA fits.
+        None where the kernel is there, else why not, or for which families not; those XLA fits.
 
     Example:
         >>> import jax, jax.numpy as jnp, tsl_jax as tsl
@@ -65,7 +65,8 @@ def load_kernel(backend: str | None = None) -> str | None:
     backend = backend or jax.default_backend()
     cause = _why_not_on(backend) or native.why_missing(backend)
     if cause is None and backend == jax.default_backend():
-        cause = next(filter(None, map(_why_not_trusted, FAMILIES)), None)
+        doubts = [(kind.name, _why_not_trusted(kind)) for kind in FAMILIES]  # all are tried
+        cause = "; ".join(f"{name}: {doubt}" for name, doubt in doubts if doubt) or None
     return cause
 
 

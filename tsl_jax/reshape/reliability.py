@@ -58,9 +58,24 @@ def reliability_of(measures: ArrayLike) -> Reliability:
     mean = float(np.mean([table[pair] for pair in itertools.combinations(range(times), 2)]))
     near = np.arctanh(np.clip(mean, -1 + 1e-12, 1 - 1e-12))
     ends = np.tanh(near + np.array([-1, 1]) * _WIDTH / np.sqrt(sequences - 3))
-    # Below this mean correlation no reliability is defined; it counts as none.
+    # Below this mean correlation no reliability is defined; it counts as -1.
     least = -1 / (times - 1) * 0.999
-    return Reliability(*(spearman_brown(max(float(r), least), times) for r in (mean, *ends)))
+    return Reliability(*(max(spearman_brown(max(float(r), least), times), -1.0) for r in (mean, *ends)))
+
+
+def within(measures: ArrayLike, domain: ArrayLike | None) -> Float[np.ndarray, "*measures sequences"]:
+    """Measures (\\*measures, sequences) less the mean of each domain: what tells sequences of one domain apart.
+
+    Args:
+        measures: scores.
+        domain: (sequences,) codes; None: all are of one, and nothing is taken away.
+    """
+    measures = np.asarray(measures, np.float64)
+    if domain is None:
+        return measures
+    codes, place = np.unique(np.asarray(domain), return_inverse=True)
+    unit = place == np.arange(len(codes))[:, None]
+    return measures - ((measures @ unit.T) / unit.sum(axis=1))[..., place]
 
 
 def shrunken(

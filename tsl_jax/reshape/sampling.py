@@ -203,6 +203,8 @@ class Sampler:
         whole = (int(state[name]) for name in ("epoch", "drawn", "change", "changed_in"))
         self._epoch, self._drawn, self._change, self._changed_in = whole
         self._before, self._orders = np.asarray(state["before"], np.int64), {}
+        if self._drawn + self.ranks > self.number:  # of more processes than before: too few are left for one each
+            self._epoch, self._drawn = self._epoch + 1, 0
 
     def _draws(self, epoch: int) -> np.ndarray:
         """(number,) candidates of an epoch, in the order in which all processes together draw them."""

@@ -33,10 +33,20 @@ def copied_here(losses: Losses, target: UnfinishedLosses, blocks: Iterable[tuple
         yield start, stop
 
 
-def copy_block(losses: Losses, target: UnfinishedLosses, start: int, stop: int, absent: Absent) -> None:
-    """Write the losses of consecutive tokens, whole shards."""
+def copy_block(
+    losses: Losses,
+    target: UnfinishedLosses,
+    start: int,
+    stop: int,
+    absent: Absent,
+    *,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Write the losses of consecutive tokens, whole shards; ``check`` may refuse once they are read."""
     with _going_on():
         block = read_as_rows(losses, start, stop, absent)
+    if check is not None:
+        check()
     target.write(start, block, {})
 
 

@@ -71,7 +71,7 @@ def copied_by_workers(client: Any, reopen: Reopen, target: StoreLike) -> Callabl
         blocks: Iterable[tuple[int, int]],
         absent: Absent,
     ) -> Copied:
-        blocks, done, lost = list(blocks), set[int](), workers.lost
+        blocks, done = list(blocks), set[int]()
         with marked_run(place, lock) as run:
             given = name, place.path, run
             tasks = (CopyTask(reopen, *given, rows, absent, package_version()) for rows in blocks)
@@ -83,8 +83,7 @@ def copied_by_workers(client: Any, reopen: Reopen, target: StoreLike) -> Callabl
                     done.remove(first)
                     yield blocks[first]
                     first += 1
-            if workers.lost > lost:
-                remove_partial_files(unfinished.location)
+            remove_partial_files(unfinished.location)  # of workers that were lost
 
     return copied
 
@@ -107,8 +106,9 @@ def copy_rows(task: CopyTask) -> None:
             f"{location.name}: is made for losses of shape {target.losses.shape}, and this worker finds {losses.shape} "
             "at the source; give a path at which all workers see the same files"
         )
-    RunMark(Location(location.store, task.place, location.name), task.run).check()
-    copy_block(losses, target, *task.rows, task.absent)
+    mark = RunMark(Location(location.store, task.place, location.name), task.run)
+    mark.check()
+    copy_block(losses, target, *task.rows, task.absent, check=mark.check)
 
 
 def _as_it_is(task: CopyTask) -> CopyTask:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from ..messages import marked
 from ..store import StoreError
 
 
@@ -28,7 +29,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
         return Outcome(function(*arguments))
     except Exception as error:
-        failure = error  # raised where the task came from
+        failure = marked(error)  # raised where the task came from
     return Outcome(error=_sendable(failure), where=f"process {os.getpid()} on {socket.gethostname()}")
 
 

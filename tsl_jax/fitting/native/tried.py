@@ -1,5 +1,6 @@
 """For which families the kernel did on this machine's devices what XLA's does: for one device, driver and build."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 from pathlib import Path
@@ -19,7 +20,8 @@ def has_agreed(family: str, backend: str) -> bool:
 def keep_agreed(family: str, backend: str) -> None:
     """Remember it, where anything can be kept."""
     if record := _record(family, backend):
-        record.touch()
+        with contextlib.suppress(OSError):  # a cache that can only be read
+            record.touch()
 
 
 def _record(family: str, backend: str) -> Path | None:

@@ -44,8 +44,12 @@ def tuned(kind: str) -> Launch:
 
 def keep(kind: str, launch: Launch) -> Path | None:
     """Remember it for processes that start from now on; where it is written, None where nothing can be kept."""
-    if path := _path(kind):
-        path.write_text(json.dumps(dataclasses.asdict(launch)))
+    path = _path(kind)
+    try:
+        if path:
+            path.write_text(json.dumps(dataclasses.asdict(launch)))
+    except OSError:  # a cache that can only be read
+        return None
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...reshape import Reliability, bucket_of, bucket_weights, effective_sample_size, reliability_of, shrunken
+from ...reshape.reliability import within
 from ...store import FitStore, StoreLike, open_fits
 from .doubts import noise_of
 from .runs import check_stores, joined, scored_run
@@ -126,15 +127,15 @@ def score_store(
     how = {"components": components, "tested": tested, "by_domain": by_domain}
     runs = [scored_run(store, window, **how, progress=progress, client=client) for store in stores]
     sequences = joined([run.scores for run in runs], [store.name for store in stores])
-    over_tokens, between_runs = reliability_of(sequences.halves), reliability_of(sequences.runs)
     domain, score = sequences.domain if by_domain else None, sequences.runs.mean(axis=0)
+    over_tokens, between_runs = (reliability_of(within(one, domain)) for one in (sequences.halves, sequences.runs))
     if shrink:
         known = between_runs if len(stores) > 1 else over_tokens
         score = shrunken(score, sequences.tokens, known.value, domain=domain)
     bucket = np.asarray(bucket_of(score, buckets, domain=domain))
     weight = np.asarray(bucket_weights(bucket, buckets, strength=strength, ends=ends, domain=domain))
     doubts = dict.fromkeys(doubt for run in runs for doubt in run.doubts)
-    noise = next((doubt.noise for doubt in doubts if doubt.noise), "") or noise_of(score, between_runs)
+    noise = next((doubt.noise for doubt in doubts if doubt.noise), "") or noise_of(within(score, domain), between_runs)
     return SampleWeights(
         *(sequences.sequence, sequences.tokens, sequences.events, score, bucket, weight, domain),
         over_tokens=over_tokens,

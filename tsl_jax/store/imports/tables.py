@@ -68,9 +68,11 @@ def _frames(path: Path) -> Iterator["pandas.DataFrame"]:
     import pandas
 
     if name.endswith(".jsonl"):
+        with _opened(path, "rb") as file:
+            rows = min(2**15, _rows_of(file.read(2**16)))
         with (
             _BoundedText(path) as file,
-            contextlib.closing(pandas.read_json(file, lines=True, chunksize=2**15)) as reader,
+            contextlib.closing(pandas.read_json(file, lines=True, chunksize=rows)) as reader,
         ):
             yield from file.bounded(cast("Iterator[pandas.DataFrame]", reader))
         return
@@ -157,5 +159,11 @@ def _header(path: Path) -> tuple[str, int]:
     if not line.strip():
         raise StoreError(f"{path}: is empty, expected a header line and a row a token, or a row a token and step")
     separator = max(",\t;|", key=line.count)
-    cells, wide = max(1, len(next(csv.reader([line], delimiter=separator)))), len(below) // (below.count("\n") + 1)
-    return separator, max(1, min(_CELLS // cells, _CELL_BYTES // (4 * wide + 1)))
+    cells = max(1, len(next(csv.reader([line], delimiter=separator))))
+    return separator, min(max(1, _CELLS // cells), _rows_of(below.encode()))
+
+
+def _rows_of(text: bytes) -> int:
+    """How many rows like those of the beginning of a text are read at a time."""
+    wide = len(text) // (text.count(b"\n") + 1)
+    return max(1, _CELL_BYTES // (4 * wide + 1))

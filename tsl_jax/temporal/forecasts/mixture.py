@@ -65,7 +65,7 @@ def mixed_forecast(
     for number in np.unique(candidate):
         place, these = np.unravel_index(number, shape), candidate == number
         drawn[these] = draw(whole[place], laws[place[0]].at(slice(seen, None)), gain[these], own)
-    error = np.sqrt(np.sum(weight * square, axis=1) / by_law)
+    error = np.sqrt(np.sum(softmax(score, axis=1) * square, axis=1))  # of a law whose own weight may vanish
     return MixedForecast(drawn, by_law, error, 1 - _gain_std(whole, weight) / prior.gain_std)
 
 

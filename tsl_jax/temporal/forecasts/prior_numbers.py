@@ -54,6 +54,10 @@ class ForecastPrior:
             value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
             if not (value > 0 or field.name in ("gain", "gain_power")):
                 raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
+        if any(not weight > 0 for _, weight in self.law_weights or ()):
+            raise ValueError(
+                f"ForecastPrior.law_weights: got {dict(self.law_weights or ())}, expected positive numbers"
+            )
 
 
 DEFAULT_PRIOR = ForecastPrior()

@@ -174,6 +174,8 @@ def _lagged(law, shapes, seen):
 def log_weights(laws: tuple[str, ...], prior: ForecastPrior) -> np.ndarray:
     """(laws,) logarithms of the laws' weights before the run was seen."""
     own = dict(prior.law_weights or ())
+    if unknown := own.keys() - PRIOR_WEIGHTS:
+        raise ValueError(f"ForecastPrior.law_weights: got {sorted(unknown)}, expected some of {sorted(PRIOR_WEIGHTS)}")
     among = sum(PRIOR_WEIGHTS[law] for law in own)
     return np.log([among * own[law] if law in own else PRIOR_WEIGHTS[law] for law in laws])
 
