@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "runs": {"curves", "fitting", *SHARED},
     "store": {"terminal_text", "arguments", "presentation"},
     "data": set(),
-    "stream": {"cache", "store", *SHARED},
+    "stream": {"cache", "messages", "store", *SHARED},
     "jobs": {
         *(
             "terminal_text",

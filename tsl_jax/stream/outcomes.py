@@ -29,8 +29,8 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
         return Outcome(function(*arguments))
     except Exception as error:
-        failure = marked(error)  # raised where the task came from
-    return Outcome(error=_sendable(failure), where=f"process {os.getpid()} on {socket.gethostname()}")
+        failure = error  # raised where the task came from
+    return Outcome(error=_sendable(marked(failure)), where=f"process {os.getpid()} on {socket.gethostname()}")
 
 
 def value_of(outcome: Outcome) -> Any:
