@@ -19,28 +19,25 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jax
 import pytest
 
-# Behind what is installed: the suite can then run on a wheel, see `.ci/run`.
-sys.path.append(str(Path(__file__).parents[1]))
-
 from tests.kills import KillAt
 from tests.kills import tree as tree_of
 from tests.needed import missing
 
 
 def pytest_configure():
-    """Let XLA's older emitters write the CPU's programs, each as one piece: half the time to compile, slower to run.
+    """Let XLA's older emitters write the CPU's programs: they compile in half the time and run slower.
 
-    A version of XLA that does not know the flags would abort, so it is asked first, in a process of its own. Processes
+    A version of XLA that does not know the flag would abort, so it is asked first, in a process of its own. Processes
     that tests start find the package's modules compiled, also where the environment says that none are kept.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     if "XLA_FLAGS" in os.environ:
         return
-    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    flag = "--xla_cpu_use_fusion_emitters=false"
     command = [sys.executable, "-c", "import jax; jax.devices()"]
-    known = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True)
-    os.environ["XLA_FLAGS"] = flags if known.returncode == 0 else ""
+    known = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flag}, capture_output=True)
+    os.environ["XLA_FLAGS"] = flag if known.returncode == 0 else ""
 
 
 def pytest_collection_finish():

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 import zarr
-from small_job import Job
+from small_job import Job, with_path
 
 import tsl_jax as tsl
 from tests.kills import tree
@@ -119,7 +119,7 @@ def drive(script, text, client, *arguments):
 DRIVER = """
 import os, signal, sys
 from distributed import Client
-from small_job import Job
+from small_job import Job, with_path
 import tsl_jax as tsl
 
 def kill(done, total):
@@ -255,7 +255,7 @@ import sys
 import tsl_jax as tsl
 from distributed import Client
 from jax._src import xla_bridge
-from small_job import Job
+from small_job import Job, with_path
 
 if __name__ == "__main__":
     with Client(sys.argv[1], set_as_default=False) as client:

@@ -28,13 +28,18 @@ from .xla.projection import CurveBlock
 
 def row_multiple(family: Family, options: FitOptions, dtype, num_checkpoints: int) -> int:
     """What many curves are padded to a multiple of: tiles of XLA's kernel; the native one works without."""
+    return _multiple(with_chosen_kernel(family, options, dtype), num_checkpoints)
+
+
+def _multiple(options: FitOptions, num_checkpoints: int) -> int:
     tile = tile_size(num_checkpoints)
-    return tile if with_chosen_kernel(family, options, dtype).kernel == "xla" else min(tile, FEWEST)
+    return tile if options.kernel == "xla" else min(tile, FEWEST)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
-    """Fit (curves, checkpoints) arrays where they lie, in blocks; compiled once for each shape: see `few_sizes`."""
+    """Fit (curves, checkpoints) arrays where they lie, in blocks, by a kernel that was chosen; for each shape it is
+    compiled once: see `few_sizes`."""
     return where_rows_lie(functools.partial(_fit_rows, family, options))(axis, *rows)
 
 
@@ -43,7 +48,7 @@ def _fit_rows(family: Family, options: FitOptions, axis, *rows) -> Fit:
     most = options.block_size or default_block_size(num_checkpoints)
     blocks = max(1, -(-number // most))
     size = max(1, -(-number // blocks))  # balanced, so that the last block is not mostly padding
-    tile = row_multiple(family, options, jnp.promote_types(rows[0].dtype, jnp.float32), num_checkpoints)
+    tile = _multiple(options, num_checkpoints)
     if size > tile:
         size = -(-size // tile) * tile
     padded = [

@@ -38,8 +38,9 @@ def where_rows_lie(function: Callable[..., Any]) -> Callable[..., Any]:
             return _one_after_the_other(function, size, is_batched, shared, rows)
         pairs = zip(rows, is_batched[1:], strict=True)
         rows = [a if has else jnp.broadcast_to(a, (size, *a.shape)) for a, has in pairs]
-        found = mapped(shared, *(a.reshape(-1, *a.shape[2:]) for a in rows))
-        found = jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), found)
+        number = rows[0].shape[1]
+        found = mapped(shared, *(a.reshape(size * number, *a.shape[2:]) for a in rows))
+        found = jax.tree.map(lambda a: a.reshape(size, number, *a.shape[1:]), found)
         return found, jax.tree.map(lambda _: True, found)
 
     call = jax.custom_jvp(mapped)
