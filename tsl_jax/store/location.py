@@ -36,7 +36,7 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            arrays = dict(group.arrays())
+            arrays = dict(sorted(group.arrays()))
         for name, array in arrays.items():
             _check_attributes(name, array)
     except Exception as error:
