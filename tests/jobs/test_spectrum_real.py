@@ -33,7 +33,7 @@ def test_what_the_mean_of_the_fits_reaches_by_default(real_lm, tmp_path):
     found = [
         float(scores[name].r2) for name in ("mean fit of mean loss", "implied of observed", "convolved of observed")
     ]
-    assert found == pytest.approx([0.9973, 0.889, 0.875], abs=0.002)  # as docs/real-losses.md says
+    assert found == pytest.approx([0.9968, 0.884, 0.869], abs=0.002)  # as docs/real-losses.md says
 
 
 def test_one_pulse_for_all_explains_the_derivative_as_well_as_all_single_ones(comparison):
