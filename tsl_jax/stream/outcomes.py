@@ -41,7 +41,7 @@ def value_of(outcome: Outcome) -> Any:
         first, *more = outcome.error.args or ("",)
         outcome.error.args = (f"{first} (In the worker {outcome.where}.)", *more)
     else:
-        outcome.error.add_note(f"In the worker {outcome.where}.")
+        outcome.error.__notes__ = [f"In the worker {outcome.where}.", *getattr(outcome.error, "__notes__", ())]
     raise outcome.error
 
 
