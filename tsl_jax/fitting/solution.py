@@ -30,7 +30,7 @@ class Solution(NamedTuple):
 def solve(family: Family, options: FitOptions, block: CurveBlock) -> Solution:
     """Minimise ``Σ w (y - low·(1 - f) - high·f)²`` for every column of a block.
 
-    With the kernel that the options name: see `native_kernel.with_chosen_kernel`.
+    With the kernel that the options name: see `kernel_choice.with_chosen_kernel`.
 
     Differentiable in forward and reverse mode: where the gradient G of the rss vanishes in the free coefficients p,
     ``dp = -(∂G/∂p)⁻¹ (∂G/∂y dy + ...)`` with the full Hessian; coefficients on a bound move with their bound.

@@ -286,6 +286,10 @@ def test_a_run_that_has_not_slowed_down_is_too_early_to_tell():
     assert slowed.upper[1, 0] - slowed.lower[1, 0] < young.upper[1, 0] - young.lower[1, 0]
 
 
+def test_a_clock_that_stands_still_has_no_slopes():
+    assert np.isnan(slope_ratio(np.zeros(9), np.linspace(3, 2, 9)))
+
+
 def test_the_slopes_ratio_is_that_of_a_power_law():
     x = np.linspace(0, np.log(8), 30)
     assert slope_ratio(x, 3 + np.exp(-0.1 * x)) == pytest.approx(8**-0.1, rel=0.01)
