@@ -108,5 +108,7 @@ def write_blocks(folder, columns, layout, stop, **header):
         for block, start in enumerate(starts):
             part = {name: column[start : start + layout.block_tokens] for name, column in columns.items()}
             writer.write(block, part)
-            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), part["status"], part["category"])
+            drop = part.get("loss_drop", np.zeros(len(part["status"])))
+            rising = {"learned_rising": int(np.sum((part["category"] == Category.LEARNED) & (drop < 0)))}
+            writer.finish(block, BlockState.FINISHED, InputDigest(0, 0), part["status"], part["category"], noted=rising)
     return open_fits(folder / "fits.zarr")

@@ -1,5 +1,7 @@
 """Fits as sequences of curves: length, rows, a line of words."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +86,9 @@ def test_rows_within_a_program(fit):
 def test_a_line_says_what_it_is(fit):
     assert repr(fit) == "Fit(Sigmoid(scale='log'), 6 curves; 6 CONVERGED; 6 LEARNED)"
     assert "shape ()" in repr(fit[0])
+    drop = fit.params["loss_drop"].at[:2].multiply(-1)
+    forgotten = dataclasses.replace(fit, params=fit.params | {"loss_drop": drop})
+    assert repr(forgotten) == "Fit(Sigmoid(scale='log'), 6 curves; 6 CONVERGED; 6 LEARNED (2 rising))"
     assert repr(jax.eval_shape(lambda: fit)) == "Fit(Sigmoid(scale='log'), 6 curves)"
     assert "None" in repr(jax.tree.map(lambda _: None, fit))
     seen = []

@@ -190,5 +190,10 @@ def test_a_line_and_a_small_page(tmp_path):
     assert "20 tokens; run the same command again to go on" in page.texts
     texts = Cells(fits[:20]._repr_html_()).texts
     assert "20 CONVERGED" in texts
-    median = np.median(fits.read(slice(0, 20)).params["loss_drop"])
-    assert f"{median:.4g} nat" in texts
+    read = fits.read(slice(0, 20))
+    assert f"{np.median(read.params['loss_drop']):.4g} nat" in texts
+    learned = read.category == Category.LEARNED
+    rising = np.sum(learned & (read.params["loss_drop"] < 0))
+    assert rising > 0
+    for found in (page.texts, texts):
+        assert f"{np.sum(learned)} LEARNED ({rising} rising)" in next(text for text in found if "LEARNED" in text)

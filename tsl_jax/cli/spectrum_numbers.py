@@ -26,6 +26,7 @@ def describe(analysis: "Analysis") -> dict[str, Any]:
         "resample_groups": analysis.resamples,
         "tokens": sum(tokens.values()),
         "tokens_by_kind": tokens,
+        **{f"learned_{side}": number for side, number in read.spectrum.learned.items()},
         "outside_fraction": {
             "tokens": outside / counted if counted else None,
             "visible_drop": _banded(analysis, lambda c: c.outside),

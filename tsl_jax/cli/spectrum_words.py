@@ -48,9 +48,15 @@ def print_description(console: "Console", said: dict[str, Any]) -> None:
 def _print_kinds(console: "Console", said: dict[str, Any]) -> None:
     from ..spectrum import Kind
 
+    def line(name: str, number: int, meaning: str) -> None:
+        say(console, f"  {name:<9} {number:>14,}  {number / said['tokens']:7.2%}  {meaning}")
+
     for name, number in said["tokens_by_kind"].items():
         if number:
-            say(console, f"  {name:<9} {number:>14,}  {number / said['tokens']:7.2%}  {Kind[name].meaning}")
+            line(name, number, Kind[name].meaning)
+        if number and name == "LEARNED":
+            line("  falling", said["learned_falling"], "The loss falls: learned.")
+            line("  rising", said["learned_rising"], "The loss rises: forgotten.")
 
 
 def _print_tails(console: "Console", said: dict[str, Any]) -> None:
@@ -151,7 +157,7 @@ def _print_groups(console: "Console", name: str, rows: list[dict[str, Any]], axi
         say(
             console,
             f"  {label:<{width}}  median {_interval(row['median'], '.4g'):<24}  mean "
-            f"{_interval(row['mean'], '.4g'):<24}  {tokens:>12,} tokens, {row['learned'][0]:.1%} with an event",
+            f"{_interval(row['mean'], '.4g'):<24}  {tokens:>12,} tokens, {row['learned'][0]:.1%} learned",
         )
 
 

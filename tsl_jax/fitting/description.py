@@ -15,6 +15,13 @@ def code_counts(fit: Any) -> tuple[dict[str, int], dict[str, int]]:
     return tuple(_counted(values, codes) for values, codes in ((fit.status, Status), (fit.category, Category)))  # type: ignore[return-value]
 
 
+def rising_of(fit: Any) -> int:
+    """Curves that are LEARNED by a loss that rises; 0 where that is not known here."""
+    if "LEARNED" not in code_counts(fit)[1] or "loss_drop" not in fit.params:
+        return 0
+    return int(np.sum((np.asarray(fit.category) == Category.LEARNED) & (np.asarray(fit.params["loss_drop"]) < 0)))
+
+
 def _counted(values: Any, codes: type[Status] | type[Category]) -> dict[str, int]:
     known = isinstance(values, np.ndarray | np.generic) or (
         isinstance(values, jax.Array) and not is_traced(values) and values.is_fully_addressable
@@ -27,9 +34,10 @@ def _counted(values: Any, codes: type[Status] | type[Category]) -> dict[str, int
     return dict(sorted(counted.items(), key=lambda item: -item[1]))
 
 
-def in_words(counts: Mapping[str, int]) -> str:
-    """Counts as ``"120 LEARNED, 8 LATE"``."""
-    return ", ".join(f"{number:,} {name}" for name, number in counts.items())
+def in_words(counts: Mapping[str, int], rising: int = 0) -> str:
+    """Counts as ``"120 LEARNED (9 rising), 8 LATE"``."""
+    of_learned = {"LEARNED": f" ({rising:,} rising)"} if rising else {}
+    return ", ".join(f"{number:,} {name}{of_learned.get(name, '')}" for name, number in counts.items())
 
 
 def describe_fit(fit: Any) -> str:
@@ -41,5 +49,5 @@ def describe_fit(fit: Any) -> str:
     number = f"shape {shape}" if len(shape) != 1 else f"{shape[0]:,} curves"
     if set(categories) == {"NONE"}:
         categories = {}
-    words = [text for text in (in_words(statuses), in_words(categories)) if text]
+    words = [text for text in (in_words(statuses), in_words(categories, rising_of(fit))) if text]
     return f"Fit({fit.family!r}, {'; '.join([number, *words])})"

@@ -182,6 +182,13 @@ class Spectrum:
         """Number of tokens by the name of their `Kind`, exactly."""
         return {kind.name: int(number) for kind, number in zip(Kind, self.kinds.integers().sum(0), strict=True)}
 
+    @property
+    def learned(self) -> dict[str, int]:
+        """The tokens with an event inside the window by whether their loss is ``falling`` or ``rising``, exactly."""
+        inside = slice(self.grid.outside_bins, self.grid.outside_bins + self.grid.time_bins)
+        falling, rising = self.count.integers()[:, :, inside].sum((0, 2, 3))
+        return {"falling": int(falling), "rising": int(rising)}
+
     @with_own_switches
     def moments(self) -> Moments:
         """The statistic as float32, summed over the resample groups."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...fitting import Category, Fit, Status
-from ...fitting.description import code_counts
+from ...fitting.description import code_counts, in_words, rising_of
 from ...store import FitStore
 
 
@@ -23,7 +23,7 @@ def _of_fit(fit: Fit) -> tuple[str, list[tuple[str, str]]]:
     shape = np.shape(fit.status)
     number = f"{shape[0]:,} curves" if len(shape) == 1 else f"shape {shape}"
     statuses, categories = code_counts(fit)
-    rows = [("family", repr(fit.family)), *_counted(statuses, categories)]
+    rows = [("family", repr(fit.family)), *_counted(statuses, categories, rising_of(fit))]
     if statuses:
         for parameter in fit.family.parameters:
             values = np.asarray(fit.params[parameter.name], np.float64)
@@ -43,21 +43,18 @@ def _of_store(fits: FitStore) -> tuple[str, list[tuple[str, str]]]:
         ("family", f"{fits.family}, over {fits.axis_name} ({fits.scale})"),
         ("tokens", f"{fits.num_tokens:,} x {fits.num_checkpoints} checkpoints"),
         ("fitted", "all" if fits.complete else f"{done:,} tokens; run the same command again to go on"),
-        *_counted(statuses, categories),
+        *_counted(statuses, categories, fits.ledger.noted("learned_rising")),
         ("coordinates", ", ".join(fits.token_coordinates) or "none"),
     ]
     return "Fit store", rows
 
 
-def _counted(statuses: dict[str, int], categories: dict[str, int]) -> list[tuple[str, str]]:
+def _counted(statuses: dict[str, int], categories: dict[str, int], rising: int) -> list[tuple[str, str]]:
     if set(categories) <= {"NONE"}:
         categories = {}
     named = (("status", statuses), ("category", categories))
-    return [
-        (name, ", ".join(f"{count:,} {word}" for word, count in sorted(counts.items(), key=lambda item: -item[1])))
-        for name, counts in named
-        if counts
-    ]
+    most_first = ((name, dict(sorted(counts.items(), key=lambda item: -item[1]))) for name, counts in named)
+    return [(name, in_words(counts, rising)) for name, counts in most_first if counts]
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> str:

@@ -35,11 +35,11 @@ def learning_times_section(found: Findings) -> ReportSection:
 
 def _words(times: LearningTimes) -> str:
     everyone = times.groups[0]
-    learned = everyone.categories["LEARNED"]
-    median = "" if np.isnan(everyone.median) else f"; half of those whose loss falls by {number(everyone.median)}"
+    falling, rising = (int(np.sum(times)) for times in (everyone.falling, everyone.rising))
+    median = "" if np.isnan(everyone.median) else f", half of them by {number(everyone.median)}"
     return (
-        f"{count(learned)} of {count(everyone.tokens)} tokens are learned within the window "
-        f"({times.axis_name} {times.edges[0]:,g} to {times.edges[-1]:,g}){median}. "
+        f"{count(falling)} of {count(everyone.tokens)} tokens are learned within the window "
+        f"({times.axis_name} {times.edges[0]:,g} to {times.edges[-1]:,g}){median}; {count(rising)} are forgotten. "
         f"{count(everyone.categories['EARLY'])} were learned before it, {count(everyone.categories['LATE'])} will be "
         f"after it, {count(everyone.categories['UNLEARNED'])} show no event."
     )
@@ -137,7 +137,8 @@ def _table(analysis: Analysis, name: str) -> ReportTable:
 
 def _medians(times: LearningTimes) -> ReportTable:
     rows = [
-        (group.name, count(group.tokens), count(group.categories["LEARNED"]), number(group.median))
+        (group.name, *(count(int(np.sum(n))) for n in (group.tokens, group.falling, group.rising)), number(group.median))
         for group in times.groups
     ]
-    return ReportTable(f"Learning time ({times.axis_name})", ("", "tokens", "learned", "median, falling"), rows)
+    columns = ("", "tokens", "learned", "forgotten", "median, learned")
+    return ReportTable(f"Learning time ({times.axis_name})", columns, rows)
