@@ -19,6 +19,7 @@ from .cluster import costs, distributed, resuming
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
 from .laws import schedule_choice
+from .seeds import tables as seeds
 from .spectrum import law as spectrum_law
 from .stream import end_to_end as stream
 from .stream import memory, memory_plot, object_store
@@ -104,6 +105,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "object_store": object_store.table,
     "resuming": resuming.table,
     "scaling": scaling.tables,
+    "seeds": seeds.page,
     "spectrum": _spectrum,
     "stream": stream.table,
     "memory": lambda result: memory.table(result["stores"]),

@@ -9,8 +9,9 @@ parameter would lie within 1.645 times the two runs' errors, ``sqrt(sa² + sb²)
 would have a half-width of 1 between their 16th and 84th percentiles. The same by when tokens are learned: much of the
 text is learned early, and early tokens repeat best. The same with the components between runs that `tsl.compare`
 estimates from one pair of runs, (0, 1), on a pair kept aside, (2, 3): errors of each token widened by its own run's
-learning time. Also: which categories repeat, and how many of the tokens that a
-run says are learned within a window (`event_probability` of 0.95 or more) are so in another run.
+learning time. Also: which categories repeat, and how many of the tokens that `tsl score` says are learned within a
+window in another run are so, by how likely it says that is; from one run alone, whose defaults
+(`tsl_jax.reshape.Repeats`) come from runs 0 and 1, and with the components of these two.
 
 Loss stores in ``--stores`` are used where they are there, and made where not; fits are always made anew. Text
 (`benchmarks texts`): half code, half documents, training and validation from different files.
@@ -23,8 +24,10 @@ import time
 from pathlib import Path
 
 from .. import record
+from .tables import tables
 
-#: Sizes of an experiment: for two CPU cores (within 20 minutes), for one GPU, and for a look at the code (seconds).
+#: Sizes of an experiment: for two CPU cores (within 20 minutes), for one GPU, another model (a few minutes), and for a
+#: look at the code (seconds).
 PRESETS = {
     "cpu": {
         "size": (2, 4, 96), "context": 64, "batch": 32, "rate": 2e-3, "warmup": 50, "steps": 1600,
@@ -34,13 +37,17 @@ PRESETS = {
         "size": (4, 8, 256), "context": 128, "batch": 64, "rate": 1e-3, "warmup": 100, "steps": 8000,
         "checkpoints": 120, "training": 60_000, "validation": 1536, "seeds": 4,
     },
+    "small": {
+        "size": (1, 4, 64), "context": 48, "batch": 24, "rate": 4e-3, "warmup": 30, "steps": 1000,
+        "checkpoints": 64, "training": 24_000, "validation": 512, "seeds": 2,
+    },
     "quick": {
         "size": (1, 2, 16), "context": 16, "batch": 16, "rate": 5e-3, "warmup": 10, "steps": 120,
         "checkpoints": 24, "training": 2000, "validation": 48, "seeds": 3,
     },
 }  # fmt: skip
 
-#: Windows of claims, by exponents of the last step: the middle of training.
+#: Windows of claims begin at these exponents of the last step.
 WINDOWS = (0.4, 0.55, 0.7, 0.85)
 
 
@@ -79,28 +86,41 @@ def kept_aside(runs: list, folder: Path, steps: int) -> dict | None:
     """
     import tsl_jax as tsl
 
-    from .statistics import widened_coverage
+    from .claims import claims
+    from .statistics import widened_coverage, window_name
 
     if len(runs) < 4:
         return None
     components = tsl.compare(*(folder / f"fits{seed}.zarr" for seed in (0, 1))).components
-    edges = [0, *(round(steps**exponent) for exponent in WINDOWS), steps]
-    return {"components": components.as_dict()} | {
+    edges = [0, *_edges(steps)]
+    found: dict = {"components": components.as_dict()} | {
         f"{a}, {b}": widened_coverage(runs[a], runs[b], components, edges) for a, b in ((0, 1), (2, 3))
     }
+    return found | {
+        "claims": {
+            window_name(*window): {
+                f"{a}, {b}": claims(runs[a], runs[b], window, components) for a, b in ((2, 3), (3, 2))
+            }
+            for window in itertools.pairwise(edges[1:])
+        }
+    }
+
+
+def _edges(steps: int) -> list[int]:
+    """Edges of the windows of claims, the last step among them."""
+    return [*(round(steps**exponent) for exponent in WINDOWS), steps]
 
 
 def compare_all(runs: list, steps: int, between: dict | None = None) -> dict:
     """What every pair of runs says of each other, (0, 1) first, and every run's claims about every other."""
-    from .statistics import claims, compared, window_name
+    from .claims import claims
+    from .statistics import compared, window_name
 
     numbers = range(len(runs))
-    edges = [round(steps**exponent) for exponent in WINDOWS]
+    edges = _edges(steps)
     return {
         "between_runs": between,
-        "pairs": {
-            f"{a}, {b}": compared(runs[a], runs[b], [0, *edges, steps]) for a, b in itertools.combinations(numbers, 2)
-        },
+        "pairs": {f"{a}, {b}": compared(runs[a], runs[b], [0, *edges]) for a, b in itertools.combinations(numbers, 2)},
         "claims": {
             window_name(*window): {
                 f"{a}, {b}": claims(runs[a], runs[b], window) for a, b in itertools.permutations(numbers, 2)
@@ -130,94 +150,6 @@ def _fitted(paths: list[Path], folder: Path) -> tuple[list, list[dict]]:
             }
         )
     return runs, found
-
-
-def tables(result: dict) -> str:
-    """Tables in Markdown: parameters by pair and by learning time, categories, claims."""
-    pairs, between = result["pairs"], result.get("between_runs")
-    parts = [_parameters(pairs), _by_learning_time(pairs), *([_between_runs(between)] if between else [])]
-    return "\n\n".join([*parts, _categories(pairs), _claims(result["claims"])])
-
-
-def _parameters(pairs: dict) -> str:
-    from .statistics import LEVEL, PARAMETERS
-
-    rows = []
-    for pair, found in pairs.items():
-        rank = found["rank_correlation"]
-        cells = [_covered(found["parameters"][name]) for name in PARAMETERS]
-        rows.append([pair, f"{found['learned_in_both']:,}", *cells, "none" if rank is None else f"{rank:.3f}"])
-    named = [label for label, _ in PARAMETERS.values()]
-    header = ["runs", "LEARNED in both", *named, "rank correlation of learning times"]
-    return f"Within the {LEVEL:.0%} interval (half-width of z):\n\n{record.table(header, rows)}"
-
-
-def _by_learning_time(pairs: dict) -> str:
-    from .statistics import PARAMETERS
-
-    rows = []
-    for window in next(iter(pairs.values()))["by_learning_time"]:
-        found = [pair["by_learning_time"][window] for pair in pairs.values()]
-        pooled = {name: _pooled([one[name] for one in found]) for name in PARAMETERS}
-        cells = ["none" if not one else f"{one['share']:.1%} ({one['half_width']:.2f})" for one in pooled.values()]
-        rows.append([window, f"{sum(one['learning_time']['tokens'] for one in found) / len(found):,.0f}", *cells])
-    header = ["learned at step", "tokens of a pair", *(label for label, _ in PARAMETERS.values())]
-    return f"The same by when tokens are learned, mean of the pairs:\n\n{record.table(header, rows)}"
-
-
-def _between_runs(between: dict) -> str:
-    from .statistics import PARAMETERS
-
-    rows = []
-    for pair in ("0, 1", "2, 3"):
-        for name, found in between[pair].items():
-            rows.append([pair, name, *(_percent(found[parameter]) for parameter in PARAMETERS)])
-    header = ["runs", "tokens", *(label for label, _ in PARAMETERS.values())]
-    words = "Within the 90% interval with the components that runs 0 and 1 say; runs 2 and 3 were kept aside"
-    return f"{words}:\n\n{record.table(header, rows)}"
-
-
-def _categories(pairs: dict) -> str:
-    rows = []
-    for kind in next(iter(pairs.values()))["categories"]:
-        found = [pair["categories"][kind] for pair in pairs.values()]
-        chance = sum(one["by_chance"] for one in found) / len(found)
-        rows.append([kind, *(f"{_percent(one)} of {one['tokens']:,}" for one in found), f"{chance:.1%}"])
-    return "So again in the other run:\n\n" + record.table(["", *pairs, "by chance"], rows)
-
-
-def _claims(windows: dict) -> str:
-    rows = []
-    everything = [found for pairs in windows.values() for found in pairs.values()]
-    for window, found in [(name, [*pairs.values()]) for name, pairs in windows.items()] + [("all", everything)]:
-        mean = _pooled(found)
-        if not mean:
-            rows.append([window, "0", *["none"] * 4])
-            continue
-        shares = [one["share"] for one in found if one["tokens"]]
-        came = f"{mean['share']:.1%} ({min(shares):.1%} to {max(shares):.1%})"
-        number = sum(one["tokens"] for one in found) / len(found)
-        row = [window, f"{number:,.0f}", f"{mean['claimed']:.1%}", came]
-        rows.append([*row, f"{mean['in_place']:.1%}", f"{mean['by_chance']:.1%}"])
-    header = ["steps", "tokens of a pair", "claimed", "came true (least to most of the pairs)"]
-    header += ["learning time within", "by chance"]
-    return f"Claims of events within a window:\n\n{record.table(header, rows)}"
-
-
-def _pooled(found: list[dict]) -> dict:
-    """Means over pairs, each as much as it has tokens; empty where none has any."""
-    given = [one for one in found if one["tokens"]]
-    number = sum(one["tokens"] for one in given)
-    names = [name for name in (given[0] if given else {}) if name not in ("tokens", "stderr")]
-    return {name: sum(one[name] * one["tokens"] for one in given) / number for name in names}
-
-
-def _covered(one: dict) -> str:
-    return "none" if one["share"] is None else f"{_percent(one)} ({one['half_width']:.2f})"
-
-
-def _percent(found: dict) -> str:
-    return "none" if found["share"] is None else f"{100 * found['share']:.1f} ± {100 * found['stderr']:.1f}%"
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -5,13 +5,12 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from tsl_jax import Category, with_run_components
-from tsl_jax.fitting import degrees_of_freedom
-from tsl_jax.reshape import event_probability
+from tsl_jax.jobs.scores.density import event_density
+from tsl_jax.reshape import EventDensity
 from tsl_jax.runs import RunComponents
 from tsl_jax.store import FitStore
 
@@ -25,9 +24,6 @@ PARAMETERS = {
 
 LEVEL, _QUANTILE = 0.9, 1.6449
 
-#: Claims with at least this probability are checked.
-CLAIMED = 0.95
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -39,7 +35,8 @@ class Run:
         status: (tokens,) `tsl_jax.Status`.
         category: (tokens,) `tsl_jax.Category`.
         unlearned: (tokens,) probability that there is no event.
-        freedom: (tokens,) degrees of freedom of the standard errors.
+        r2: (tokens,) of the fits.
+        density: when the run's tokens are learned.
         sequence: (tokens,) number of the validation sequence.
     """
 
@@ -48,7 +45,8 @@ class Run:
     status: np.ndarray
     category: np.ndarray
     unlearned: np.ndarray
-    freedom: np.ndarray
+    r2: np.ndarray
+    density: EventDensity
     sequence: np.ndarray
 
     @property
@@ -69,7 +67,8 @@ def read_run(store: FitStore) -> Run:
         fits.status,
         fits.category,
         fits.probabilities["unlearned"],
-        np.asarray(degrees_of_freedom(fits.noise_correlation, fits.num_points)),
+        fits.r2,
+        event_density(store),
         store.read_coordinate("sequence"),
     )
 
@@ -214,28 +213,4 @@ def repeated(one: Run, other: Run) -> dict:
     return {
         name: share(there[name][chosen], one.sequence[chosen]) | {"by_chance": float(np.mean(there[name]))}
         for name, chosen in kinds(one).items()
-    }
-
-
-def claims(one: Run, other: Run, window: tuple[float, float]) -> dict:
-    """Of tokens that one run says are learned within a window, the `share` for which another run says so, too.
-
-    One run says so with a probability of at least `CLAIMED`, whose mean is ``claimed``; in the other the token has to
-    be LEARNED, by a loss that falls, at a learning time within the window. ``in_place`` is the share whose falling
-    curve has its learning time there, whether or not the other run's test supports an event.
-    """
-    params: dict[str, ArrayLike] = {**one.params}
-    stderr: dict[str, ArrayLike] = {**one.stderr}
-    probability = np.asarray(event_probability(params, stderr, one.status, one.unlearned, window, freedom=one.freedom))
-    chosen = probability >= CLAIMED
-    time = other.params["learning_time"]
-    place = (other.params["loss_drop"] > 0) & (window[0] < time) & (time <= window[1])
-    came = kinds(other)["LEARNED, falls"] & place
-    claimed, there = (
-        float(np.mean(values[chosen])) if chosen.any() else None for values in (probability, place.astype(float))
-    )
-    return share(came[chosen], one.sequence[chosen]) | {
-        "claimed": claimed,
-        "in_place": there,
-        "by_chance": float(np.mean(came)),
     }

@@ -10,11 +10,11 @@ from scipy.stats import norm
 
 import tsl_jax as tsl
 from benchmarks.seeds import holding as seeds
+from benchmarks.seeds.claims import claims
 from benchmarks.seeds.runs import checkpoints, made_with
 from benchmarks.seeds.statistics import (
     PARAMETERS,
     Run,
-    claims,
     compared,
     coverage,
     difference,
@@ -26,6 +26,7 @@ from benchmarks.seeds.statistics import (
 )
 from benchmarks.texts import split_texts
 from tsl_jax import Category, Status
+from tsl_jax.reshape import EventDensity
 from tsl_jax.runs import RunComponent, RunComponents, TimeFactors
 
 NUMBER, CONTEXT = 12_000, 40
@@ -53,7 +54,8 @@ def planted(seed: int, spread: float) -> list[Run]:
             else:
                 params[name], stderr[name] = value + scatter, error
         status, category = (np.full(NUMBER, code, np.uint8) for code in (Status.CONVERGED, Category.LEARNED))
-        runs.append(Run(params, stderr, status, category, np.zeros(NUMBER), np.full(NUMBER, 60.0), SEQUENCE))
+        density = EventDensity.of(params["learning_time"], NUMBER)
+        runs.append(Run(params, stderr, status, category, np.zeros(NUMBER), np.ones(NUMBER), density, SEQUENCE))
     return runs
 
 
@@ -178,20 +180,32 @@ def test_claims_come_true_where_the_other_run_has_the_event_in_the_window():
     one, other = planted(7, 0.0)
     for run in (one, other):
         run.params["learning_time"][:] = 10.0
-        run.params["learning_time"][:100] = 100.0
+        run.params["learning_time"][:1000] = 100.0
         run.params["loss_drop"][:] = 1.0
-        run.stderr["learning_time"][:] = 1.0
-    one.stderr["learning_time"][0] = 100.0  # claims nothing: its error is as wide as the window
-    one.unlearned[4] = 0.1  # nor does one that may have no event
+        run.stderr["learning_time"][:] = 0.1
+    one.stderr["learning_time"][0] = 1e4  # claims little: its error is far wider than the window
+    one.unlearned[4] = 0.6  # as does one that may have no event
+    one.r2[5:9] = 0.5  # and those that the curve hardly follows
     other.category[1] = Category.LATE
     other.params["learning_time"][2] = 300.0
     other.params["loss_drop"][3] = -1.0
+    one = dataclasses.replace(one, density=EventDensity.of(one.params["learning_time"], NUMBER))
     found = claims(one, other, (50.0, 200.0))
-    assert found["tokens"] == 98
-    assert found["share"] == pytest.approx(95 / 98)
-    assert found["in_place"] == pytest.approx(96 / 98)
-    assert found["claimed"] > 0.99
-    assert found["by_chance"] == pytest.approx(97 / NUMBER)
+    sure = found["97% to 100%"]
+    assert sure["tokens"] == 1000 - 6
+    assert sure["share"] == pytest.approx((1000 - 9) / (1000 - 6))
+    assert 0.97 < sure["claimed"] <= 1
+    assert found["30% to 50%"]["tokens"] == 5
+    assert found["30% to 50%"]["share"] == 1
+    assert found["90% to 97%"] == {"share": None, "stderr": None, "tokens": 0, "claimed": None}
+    # With components that know of wide scatter hardly anything is claimed.
+    rows = [
+        RunComponent(name, events, "ln" if log else "plain", 4.0, 1.0, "additive", 0.9, 99, 0.1, 2.0, 0.0)
+        for events in ("falling", "rising")
+        for name, (_, log) in PARAMETERS.items()
+    ]
+    wide = claims(one, other, (50.0, 200.0), RunComponents(tuple(rows)))
+    assert sum(wide[name]["tokens"] for name in list(wide)[2:]) == 0
 
 
 def test_checkpoints_are_geometric_from_the_first_step():

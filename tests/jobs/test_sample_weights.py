@@ -13,6 +13,7 @@ from tests.planted_store import STEP, planted_columns, planted_losses, write_fit
 from tsl_jax.cli import app
 from tsl_jax.fitting import Category, Status
 from tsl_jax.jobs import bucket_losses, score_store
+from tsl_jax.reshape import EventDensity, another_run_probability
 from tsl_jax.store import StoreError
 
 SEQUENCES, TOKENS = 24, 10
@@ -21,7 +22,7 @@ WINDOW = (4.0, 32.0)
 
 @pytest.fixture
 def columns():
-    return planted_columns(SEQUENCES * TOKENS)
+    return planted_columns(SEQUENCES * TOKENS, r2=1.0)
 
 
 def number_of_token():
@@ -32,10 +33,10 @@ def number_of_token():
 def test_scores_are_the_shares_of_tokens_learned_in_the_window(tmp_path, columns, monkeypatch):
     monkeypatch.setattr("tsl_jax.jobs.scores.runs._BLOCK_TOKENS", 50)
     fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
-    found = score_store(fits, WINDOW, buckets=4)
+    found = score_store(fits, WINDOW, buckets=4, tested=False)
     # The planted standard errors are 0: every token counts whole or not at all.
-    time, event = columns["learning_time"], columns["category"] != Category.UNLEARNED
-    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & event & (columns["loss_drop"] > 0)
+    time = columns["learning_time"]
+    inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & (columns["loss_drop"] > 0)
     want = inside.reshape(TOKENS, SEQUENCES).mean(0)
     assert np.array_equal(found.sequence, 100 + 3 * np.arange(SEQUENCES))
     assert np.allclose(found.score, want)
@@ -89,12 +90,34 @@ def test_probabilities_are_used_as_stored(tmp_path, columns):
     time = columns["learning_time"].astype(float)
     falls = columns["loss_drop"] > 0
     inside = (WINDOW[0] < time) & (time <= WINDOW[1]) & falls
-    assert score_store(fits, WINDOW, buckets=2).events.sum() == pytest.approx(inside.sum() / 2)
-    freedom = 9 * (1 - 0.3**2) / (1 + 0.3**2) - 4
-    law = scipy.stats.t(freedom, np.log(time), 5 / time)
+    assert score_store(fits, WINDOW, buckets=2).events.sum() == pytest.approx(inside.sum() / 2, rel=1e-4)
+    law = scipy.stats.t(3, np.log(time), 5 / time)
     share = np.where(falls, law.cdf(np.log(WINDOW[1])) - law.cdf(np.log(WINDOW[0])), 0)
     found = score_store(fits, WINDOW, buckets=2, components=_Wider(5.0))
     assert found.events.sum() == pytest.approx(share.sum() / 2, rel=2e-3)
+    own = score_store(fits, WINDOW, buckets=2, components=_Wider(5.0), tested=False)
+    law = scipy.stats.t(9 * (1 - 0.3**2) / (1 + 0.3**2) - 4, np.log(time), 5 / time)
+    share = np.where(falls, law.cdf(np.log(WINDOW[1])) - law.cdf(np.log(WINDOW[0])), 0)
+    assert own.events.sum() == pytest.approx(share.sum(), rel=2e-3)
+
+
+def test_what_runs_seldom_repeat_counts_less(tmp_path, columns):
+    """Tokens that the curve hardly follows: by the probability that another run has their event, in any blocks."""
+    rng = np.random.default_rng(3)
+    columns |= {"r2": rng.uniform(0.2, 1, len(columns["status"])).astype("float32")}
+    error = (0.1 * columns["learning_time"]).astype("float32")
+    fits = write_fit_store(
+        tmp_path, columns | {"learning_time_stderr": error}, coordinates={"sequence": number_of_token()}
+    )
+    learned = (columns["category"] == Category.LEARNED) & (columns["loss_drop"] > 0)
+    density = EventDensity.of(columns["learning_time"][learned], len(learned))
+    unlearned = (columns["category"] == Category.UNLEARNED).astype(float)
+    args = columns, {"learning_time": error}, columns["r2"], columns["status"], unlearned, WINDOW, density
+    want = np.asarray(another_run_probability(*args)).reshape(TOKENS, SEQUENCES).sum(axis=0)
+    found = score_store(fits, WINDOW, buckets=2)
+    np.testing.assert_allclose(found.events, want, rtol=1e-5)
+    every = score_store(fits, WINDOW, buckets=2, tested=False)
+    assert found.events.sum() < 0.85 * every.events.sum()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ _Strength = Annotated[
 ]
 _EventsOf = Annotated[
     _Events,
-    typer.Option(help="An event counts by the probability that a test gives it, or every one does, as in the paper."),
+    typer.Option(
+        help="An event counts by how likely another run has it, or every one by this run's errors, as in the paper."
+    ),
 ]
 _Shrink = Annotated[
     bool, switch("--shrink", "Draw scores, most of all of short sequences, to the mean as they are noise.")
@@ -54,8 +56,8 @@ _Components = Annotated[
     Path | None,
     unless_given(
         "none",
-        "What `tsl compare --write-components` wrote: count events by how likely they are within the window in another "
-        "run, not if this run were measured again.",
+        "What `tsl compare --write-components` wrote: how far learning times of your runs lie apart. By default as far "
+        "as those of small transformers did.",
         metavar="FILE",
     ),
 ]
@@ -84,7 +86,8 @@ def score(
 ) -> None:
     """Score every sequence by the share of its tokens that are learned within a window, and weigh it for sampling.
 
-    A token counts by the probability that it has an event, by which its loss falls, within the window.
+    A token counts by the probability that it has an event, by which its loss falls, within the window in a run of
+    another seed: what a run says of late tokens, and of those that the curve hardly follows, is seldom so again.
     Weights are 1 on average: lower in the bottom buckets, higher in the top ones. Printed, too: how reliable the scores
     are, from two halves of the tokens of each sequence, and from several runs.
 

@@ -1,5 +1,6 @@
 """From learning times to sampling weights: which sequences hold what is learned in a window of training."""
 
+from .another_run import EventDensity, Repeats, another_run_probability
 from .buckets import bucket_of, bucket_weights, effective_sample_size
 from .curriculum import Curriculum, CurriculumPlan
 from .next_window import next_window_probability
@@ -19,11 +20,14 @@ __all__ = [
     "TEXT_FEATURES",
     "Curriculum",
     "CurriculumPlan",
+    "EventDensity",
     "Reliability",
+    "Repeats",
     "Sampler",
     "ScorePredictor",
     "SequenceScores",
     "TextCounts",
+    "another_run_probability",
     "bucket_of",
     "bucket_weights",
     "check_window",

@@ -14,6 +14,7 @@ from ...store import FitStore, StoreError
 from ...stream.parts import sequence_parts, sequence_source
 from ...stream.passes import run_pass
 from ..compare.runs import comparison_coordinates
+from .density import event_density
 from .doubts import Doubt, doubts_of
 from .tokens import RunScores, ScorePass, Widening
 
@@ -101,7 +102,7 @@ def scored_run(
     if isinstance(components, RunComponents):
         components.check(*comparison_coordinates(fits))
     bounds, rows = (float(window[0]), float(window[1])), min(_BLOCK_TOKENS, fits.num_tokens)
-    job = ScorePass(fits, bounds, inside, components, rows, tested, by_domain)
+    job = ScorePass(fits, bounds, inside, components, rows, event_density(fits) if tested else None, by_domain)
     found = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress, client=client)
     events = found.whole.events
     if not events.sum() > 0:

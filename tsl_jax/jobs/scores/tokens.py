@@ -11,13 +11,20 @@ import numpy as np
 
 from ...curves.parts import in_parts, is_wider
 from ...fitting import Status, degrees_of_freedom, has_parameters
-from ...reshape import SequenceScores, event_probability, merge_scores, score_sequences
+from ...reshape import (
+    EventDensity,
+    SequenceScores,
+    another_run_probability,
+    event_probability,
+    merge_scores,
+    score_sequences,
+)
 from ...store import PROBABILITY_ARRAYS, FitStore, StoreError, decode_probability
 from ...stream.parts import Part, sequence_numbers
 
 _UNLEARNED = PROBABILITY_ARRAYS["unlearned"]
 _ARRAYS = (
-    *("learning_time", "learning_time_stderr", "loss_drop", "status"),
+    *("learning_time", "learning_time_stderr", "loss_drop", "r2", "status"),
     *(_UNLEARNED, "noise_correlation", "num_points"),
 )
 
@@ -62,9 +69,10 @@ class ScorePass:
         fits: an open fit store.
         window: events after its start and up to its end count, axis units.
         inside: the part of it between the first and the last checkpoint.
-        components: how runs differ; None: by the fits' own errors.
+        components: how runs differ; None: as those of small transformers do.
         rows: tokens that blocks are padded to.
-        tested: whether an event counts by the probability that there is one.
+        density: when tokens are learned: an event counts by the probability that another run has it. None: every event
+            counts, by the fits' own errors.
         by_domain: whether domains are read.
     """
 
@@ -73,7 +81,7 @@ class ScorePass:
     inside: tuple[float, float]
     components: Widening | None
     rows: int
-    tested: bool = True
+    density: EventDensity | None
     by_domain: bool = False
 
     def read(self, part: Part) -> "_Block":
@@ -95,9 +103,10 @@ class ScorePass:
             )
         if self.components is not None:
             values |= {"learning_time_stderr": _widened(self.components, values)}
-        if not self.tested:
+        if self.density is None:
             values |= {_UNLEARNED: np.where(has_parameters(values["status"]), 0, 255).astype(np.uint8)}
-        found = _probabilities(self.window, self.inside, self.fits.scale, *_padded(values, self.rows))
+        how = self.window, self.inside, self.fits.scale, self.components is not None
+        found = _probabilities(*how, self.density, *_padded(values, self.rows))
         likely, within = (np.asarray(one)[: len(sequence)] for one in found)
         sums.halves.append(score_sequences(likely, has_parameters(values["status"]), 2 * sequence + half))
         if domain is not None:
@@ -141,15 +150,20 @@ def _half(part: Part) -> np.ndarray:
     return ((index * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(63)).astype(np.int64)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _probabilities(window, inside, scale, params, stderr, status, unlearned, correlation, points):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _probabilities(
+    window, inside, scale, between_runs, density, params, stderr, r2, status, unlearned, correlation, points
+):
     """(tokens,) probabilities of an event within the window, and within its measured part."""
     freedom = degrees_of_freedom(correlation.astype(jnp.float32), points)
 
     def within(part):
         if not part[0] < part[1]:
             return jnp.zeros(status.shape)
-        return event_probability(params, stderr, status, unlearned, part, freedom=freedom, scale=scale)
+        if density is None:
+            return event_probability(params, stderr, status, unlearned, part, freedom=freedom, scale=scale)
+        known = {"between_runs": between_runs, "scale": scale}
+        return another_run_probability(params, stderr, r2, status, unlearned, part, density, **known)
 
     return within(window), within(inside)
 
@@ -173,5 +187,11 @@ def _padded(values: dict[str, np.ndarray], length: int) -> tuple[Any, ...]:
     params = {name: full[name] for name in ("learning_time", "loss_drop")}
     if is_wider(params["learning_time"], params["loss_drop"]):
         params["learning_time"], params["learning_time_low"] = in_parts(params["learning_time"])
-    rest = full["status"], decode_probability(full[_UNLEARNED]), full["noise_correlation"], full["num_points"]
+    rest = (
+        full["r2"],
+        full["status"],
+        decode_probability(full[_UNLEARNED]),
+        full["noise_correlation"],
+        full["num_points"],
+    )
     return params, {"learning_time": full["learning_time_stderr"]}, *rest

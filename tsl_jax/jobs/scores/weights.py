@@ -84,15 +84,15 @@ def score_store(
         buckets: of equal size, by score.
         strength: from 0 (weights of one) to 1 (the lowest bucket is left out, the highest drawn twice as often).
         ends: how many buckets change at each end; by default weights rise over all buckets.
-        tested: an event counts by the probability that a test gives it; otherwise every event counts, however weak, as
-            in the paper: the better choice for noisy losses at few checkpoints, where a test finds few events.
+        tested: an event counts by the probability that it lies within the window in a run of another seed, too
+            (`tsl_jax.reshape.another_run_probability`). Otherwise every event counts, however weak, by this run's own
+            errors, as in the paper: the better choice for noisy losses at few checkpoints, where a test finds few.
         shrink: draw scores towards their mean by as much as they are noise (`tsl_jax.reshape.shrunken`): by what runs
             differ where there are several, else by what halves of the tokens differ. Ranks change where sequences
             differ in length.
         by_domain: cut each domain into buckets, and weigh it, for itself, so that the mixture of domains stays.
-        components: how runs differ, as comparing runs finds it: events count by how likely they are within the window
-            in another run. By default by the fits' own errors, which say what the same run would show if it were
-            measured again.
+        components: how far learning times of runs lie apart, as comparing runs finds it. By default as far as those of
+            small transformers did.
         progress: called after each block with the tokens done and all tokens.
         client: adds up in the workers of a cluster; see `tsl_jax.fit_store`.
 
@@ -119,7 +119,7 @@ def score_store(
         >>> found.score.round(3).tolist(), found.weight.tolist()
         ([1.0, 0.5], [1.5, 0.5])
 
-    Source: arXiv 2606.29858; probabilities as `tsl_jax.reshape.event_probability` has them.
+    Source: arXiv 2606.29858; probabilities of `tsl_jax.reshape.another_run_probability`.
     """
     several: Sequence[Any] = fits if isinstance(fits, list | tuple) else [fits]
     stores = [one if isinstance(one, FitStore) else open_fits(one) for one in several]

@@ -137,8 +137,8 @@ def _table(analysis: Analysis, name: str) -> ReportTable:
 
 def _medians(times: LearningTimes) -> ReportTable:
     rows = [
-        (group.name, *(count(int(np.sum(n))) for n in (group.tokens, group.falling, group.rising)), number(group.median))
-        for group in times.groups
+        (one.name, *(count(int(np.sum(each))) for each in (one.tokens, one.falling, one.rising)), number(one.median))
+        for one in times.groups
     ]
     columns = ("", "tokens", "learned", "forgotten", "median, learned")
     return ReportTable(f"Learning time ({times.axis_name})", columns, rows)
