@@ -39,7 +39,7 @@ def test_the_whole_command(tsl, folder, columns):
     rising = int(np.sum((category == Category.LEARNED) & (columns["loss_drop"] < 0)))
     assert (said["learned_falling"], said["learned_rising"]) == (said["tokens_by_kind"]["LEARNED"] - rising, rising)
     assert rising > 0
-    assert f"  rising {rising:>14,}" in result.err
+    assert f"  rising  {rising:>14,}" in result.err
     outside = np.isin(category, [Category.EARLY, Category.LATE]).mean()
     assert said["outside_fraction"]["tokens"] == pytest.approx(outside)
     assert said["comparison"]["r2"]["mean fit of mean loss"][0] > 0.999

@@ -144,10 +144,9 @@ class Spectrum:
 
         Example:
             >>> import jax.numpy as jnp, tsl_jax as tsl
-            >>> from tsl_jax.spectrum import Spectrum
             >>> step = jnp.geomspace(1.0, 1000.0, 40)
             >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.geomspace(10.0, 100.0, 64)[:, None]) ** 2)
-            >>> spectrum = Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
+            >>> spectrum = tsl.Spectrum.from_fits(tsl.fit(tsl.Sigmoid(), step, losses), step)
             >>> spectrum.tokens["LEARNED"], (spectrum + spectrum).tokens["LEARNED"]
             (64, 128)
         """
@@ -185,9 +184,8 @@ class Spectrum:
     @property
     def learned(self) -> dict[str, int]:
         """The tokens with an event inside the window by whether their loss is ``falling`` or ``rising``, exactly."""
-        inside = slice(self.grid.outside_bins, self.grid.outside_bins + self.grid.time_bins)
-        falling, rising = self.count.integers()[:, :, inside].sum((0, 2, 3))
-        return {"falling": int(falling), "rising": int(rising)}
+        inside = self.count.integers()[:, :, self.grid.outside_bins :][:, :, : self.grid.time_bins]
+        return dict(zip(("falling", "rising"), inside.sum((0, 2, 3)).tolist(), strict=True))
 
     @with_own_switches
     def moments(self) -> Moments:
