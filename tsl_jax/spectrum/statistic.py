@@ -156,8 +156,7 @@ class Spectrum:
         if grid.scale != fit.family.scale:
             raise ValueError(f"grid: got scale {grid.scale!r}, expected that of the fits, {fit.family.scale!r}")
         number = int(np.prod(np.shape(fit.status)))
-        if sequence is None:
-            sequence = np.arange(number)
+        sequence = np.arange(number) if sequence is None else sequence
         if np.shape(sequence) not in (np.shape(fit.status), (number,)):
             raise ValueError(f"sequence: got shape {np.shape(sequence)}, expected {np.shape(fit.status)}")
         rows = block_rows(fit.params, fit.constant, fit.status, fit.category, sequence)
