@@ -68,6 +68,17 @@ def test_few_checkpoints_of_persistent_noise_are_no_second_event():
     assert share < 0.06
 
 
+@pytest.mark.parametrize("checkpoints", [5, 8, 11])
+def test_too_few_checkpoints_tell_of_no_second_event(checkpoints):
+    """With fewer than three points a parameter whatever is left over would be one."""
+    rng = np.random.default_rng(6)
+    u, step = np.linspace(0, 1, checkpoints), np.geomspace(1, 1000, checkpoints)
+    losses = 1 + 4 / (1 + np.exp(20 * (u - 0.5))) + 0.05 * rng.standard_normal((200, checkpoints))
+    found = tsl.fit(tsl.Sigmoid(), step, losses.astype(np.float32))
+    assert np.all(np.asarray(found.second_event) == 0)
+    assert np.mean(np.asarray(found.category) == tsl.Category.LEARNED) > 0.05
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_second_events_are_seen(kind):
     for shared, least in zip((True, False), SEEN[kind], strict=True):

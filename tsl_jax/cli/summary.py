@@ -90,7 +90,7 @@ def noise_words(said: "Mapping[str, Any]") -> list[str]:
         number = f"{said['few_effective_points']:,} tokens whose noise is too correlated to tell how large it is"
         lines.append(f"Few effective points: {number}; their intervals may hold less than they say. {_MORE}")
     if said["second_events"]:
-        lines.append(f"Second events: {said['second_events']:,.0f} tokens expected to have one; it is not fitted.")
+        lines.append(f"Second events: {said['second_events']:,} tokens have one more likely than not (not fitted).")
     return lines
 
 

@@ -49,7 +49,8 @@ class Fit(Presented):
         probabilities: of a token's categories by lower-case name, 0 without a fit; the likeliest is `category`.
             Empty for families without events.
         second_event: probability that residuals hold another event, as a step would be, seen without the two
-            neighbouring checkpoints that speak most for it; None for families without events.
+            neighbouring checkpoints that speak most for it; 0 with fewer than 3 points a parameter. None for families
+            without events.
         family: what was fitted (static).
         event_low: where checkpoints are so close for their distance from 0 that float32 cannot tell them apart (2^24 +
             k): what the event's time (`Family.event`) has beside its float32, for programs that JAX traces. Outside of

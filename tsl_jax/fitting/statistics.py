@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 from ..curves import Family
 from .codes import Category
 from .measures import Measures
-from .noise import degrees_of_freedom
+from .noise import POINTS_A_PARAMETER, degrees_of_freedom
 from .options import FitOptions
 from .scaling import normalised
 from .solution import Solution
@@ -130,7 +130,8 @@ def evidence_of(options: FitOptions, size: int, measures: Measures, num_points, 
     The probability of an event is that of the test's own likelihood ratio, with odds of one at the critical value:
     ``((1 + (p - 1)F/d) / (1 + (p - 1)F_crit/d))^((d + p - 1)/2)``, ``d = n - p + 1``. A second event is judged by
     the Bayesian information criterion of the same n, with two further parameters, the height and the place of a step:
-    ``n ln(1 + second_gain / second_rss)`` against ``2 ln n``, see `whitening.second_gain`.
+    ``n ln(1 + second_gain / second_rss)`` against ``2 ln n``, see `whitening.second_gain`; 0 with fewer than
+    `POINTS_A_PARAMETER` points a parameter, which leave nothing to see one by.
     """
     kept = jnp.sum(_kept(measures), axis=0)
     n = jnp.maximum(num_points, 1).astype(measures.rss.dtype)
@@ -150,7 +151,7 @@ def evidence_of(options: FitOptions, size: int, measures: Measures, num_points, 
     second_variance = jnp.maximum(jnp.maximum(inflation * measures.second_rss / effective, rounding), tiny)
     gained = jnp.minimum(measures.second_gain / second_variance, 1e6)
     second = jax.nn.sigmoid(effective / 2 * jnp.log1p(gained / effective) - jnp.log(jnp.maximum(effective, 2)))
-    return Evidence(ratio / critical, event, second)
+    return Evidence(ratio / critical, event, jnp.where(num_points < POINTS_A_PARAMETER * size, 0, second))
 
 
 #: Fewest effective points, and the degree of the polynomial that gives critical values: to 4e-5 for levels from 1e-6.

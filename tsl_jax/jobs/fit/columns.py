@@ -66,8 +66,7 @@ def noted(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
         counts["learned_rising"] = int(np.count_nonzero(rising))
     second = columns.get(PROBABILITY_ARRAYS["second_event"])
     if second is not None:
-        without = NO_PROBABILITY * int(np.count_nonzero(second == NO_PROBABILITY))
-        counts["second_events"] = int(np.sum(second, dtype=np.int64)) - without
+        counts["second_events"] = int(np.count_nonzero((second > PROBABILITY_STEPS // 2) & (second != NO_PROBABILITY)))
     return counts
 
 

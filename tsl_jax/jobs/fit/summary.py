@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
-from ...store import PROBABILITY_STEPS, BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
+from ...store import BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
 from ...store.far_requests import at_once
 from ...stream.stages import StageSeconds
 from .columns import DROP
@@ -27,8 +27,8 @@ class FitSummary:
         category_counts: tokens per `Category`, by name, over the whole store.
         learned_falling: tokens `LEARNED` with a loss that falls.
         learned_rising: and with one that rises; both None for families without `loss_drop`.
-        second_events: expected number of tokens with a second event, the sum of their probabilities; None for families
-            without an event.
+        second_events: tokens that have a second event with a probability above a half; None for families without an
+            event.
         noise_source: where the noise that all tokens share comes from: ``"estimated"`` from a sample of them,
             ``"given"``; ``"alone"`` and ``"too few curves"``: there is none, each token has its own residuals alone;
             ``"independent"``.
@@ -80,7 +80,7 @@ class FitSummary:
     category_counts: Mapping[str, int]
     learned_falling: int | None
     learned_rising: int | None
-    second_events: float | None
+    second_events: int | None
     noise_source: str
     noise_correlation: float | None
     noise_not_estimated: int
@@ -133,7 +133,7 @@ def describe_tokens(fits: FitStore) -> dict[str, Any]:
         "category_counts": {category.name: categories.get(category, 0) for category in Category},
         "learned_falling": None if rising is None else categories.get(Category.LEARNED, 0) - rising,
         "learned_rising": rising,
-        "second_events": ledger.noted("second_events") / PROBABILITY_STEPS if fits.event else None,
+        "second_events": ledger.noted("second_events") if fits.event else None,
         "noise_source": fits.attributes["noise_source"],
         "noise_correlation": fits.noise["lag_mean"] if fits.noise else None,
         "noise_not_estimated": 0 if independent else ledger.noted("noise_not_estimated"),

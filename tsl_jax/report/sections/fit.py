@@ -76,7 +76,7 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
         words = "independent checkpoints would say as much of a token's mean loss (median)"
         facts.append(("Effective points", f"{significant(told['median_effective_points'], 3)} {words}"))
     if told["second_events"]:
-        facts.append(("Second events", f"{count(told['second_events'])} tokens expected to have one; it is not fitted"))
+        facts.append(("Second events", f"{count(told['second_events'])} tokens likely have one; it is not fitted"))
     return [*facts, ("Package", f"tsl_jax {fits.attributes.get('package_version', 'unknown')}")]
 
 
