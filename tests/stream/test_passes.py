@@ -17,6 +17,7 @@ from tsl_jax.jobs.learning_times import CountEvents
 from tsl_jax.jobs.positions import PositionSums
 from tsl_jax.jobs.predict import MeansOfFits
 from tsl_jax.jobs.scores.buckets import BucketLosses, fall_of
+from tsl_jax.jobs.scores.density import event_density
 from tsl_jax.jobs.scores.tokens import ScorePass
 from tsl_jax.jobs.spectrum.token_groups import grouping_of
 from tsl_jax.jobs.spectrum.tokens import SpectrumPass
@@ -56,7 +57,7 @@ def passes_over(losses, fits):
         "means of fits": MeansOfFits(losses, fits, Sigmoid()),
         "spectrum": SpectrumPass(fits, Sigmoid(), grid, groups, (losses, None), columns),
         "learning times": CountEvents(fits, Sigmoid(), np.geomspace(1, 256, 257), (Domain(None, ALL_TOKENS),)),
-        "scores": ScorePass(fits, inside, inside, None, TOKENS),
+        "scores": ScorePass(fits, inside, inside, None, TOKENS, event_density(fits)),
         "bucket losses": BucketLosses(
             losses, *buckets, losses.axis("step"), fall_of(losses.axis("step"), inside, "log")
         ),

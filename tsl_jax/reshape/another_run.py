@@ -67,9 +67,9 @@ class EventDensity:
         density: (places,) of ln(a), fraction of the tokens per unit.
     """
 
-    place: Float[Array, " places"]
-    before: Float[Array, " places"]
-    density: Float[Array, " places"]
+    place: Float[np.ndarray, " places"]
+    before: Float[np.ndarray, " places"]
+    density: Float[np.ndarray, " places"]
 
     @classmethod
     def of(cls, learning_time: ArrayLike, tokens: int) -> "EventDensity":
@@ -92,7 +92,7 @@ class EventDensity:
         share = np.convolve(count, kernel / kernel.sum(), "same") / max(tokens, 1)
         before = np.concatenate([[0], np.cumsum(share)])
         density = np.interp(edges, (edges[1:] + edges[:-1]) / 2, share / _SPACING)
-        return cls(*(jnp.asarray(values, jnp.float32) for values in (edges, before, density)))
+        return cls(*(np.asarray(values, np.float32) for values in (edges, before, density)))
 
     def at(self, time: ArrayLike) -> Float[Array, " tokens"]:
         """(tokens,) the density at times, axis units."""
