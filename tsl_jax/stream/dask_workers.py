@@ -14,6 +14,7 @@ from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from ..store import StoreError
 from .cores import use_granted_cores
+from .freed_memory import keep_freed_memory
 from .outcomes import Outcome, WorkerError, attempt, value_of
 from .workers import merged, most_under_way
 
@@ -173,6 +174,7 @@ def _same(item: Item) -> Item:
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
     """`attempt` in a worker of Dask's, which grants it cores."""
     use_granted_cores()
+    keep_freed_memory()
     return attempt(function, *arguments)
 
 
