@@ -1,7 +1,9 @@
 """`tsl fit`: its options are the library's, it resumes, and it says in one paragraph what is wrong."""
 
 import dataclasses
+import json
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -266,3 +268,22 @@ def test_ctrl_c_says_how_to_go_on(tsl, monkeypatch):
     result = tsl("fit", "a", "b")
     assert result.code == 130
     assert "run the same command again to go on" in result.err
+
+
+@pytest.mark.parametrize("place", ["port", "file", "words"])
+def test_a_scheduler_that_does_not_answer_is_named_with_the_cure(tsl, tmp_path, place):
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    create_losses(tmp_path / "losses.zarr", np.ones((2, 4)), checkpoints={"step": np.arange(1, 5)})
+    with socket.socket() as taken:  # a port where nothing listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        file = tmp_path / "scheduler.json"
+        file.write_text(json.dumps({"address": address}))
+        scheduler = {"port": address, "file": str(file), "words": "no such thing"}[place]
+        with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+            ran = tsl("fit", tmp_path / "losses.zarr", tmp_path / "fits.zarr", "--scheduler", scheduler)
+    assert ran.code == 1
+    assert f"--scheduler {scheduler}: no scheduler answers there" in ran.err
+    assert "Start it" in ran.err
+    assert not (tmp_path / "fits.zarr").exists()

@@ -109,6 +109,28 @@ def test_workers_that_copy_may_be_killed(client, tmp_path):
     assert killed
 
 
+def test_workers_that_measure_may_be_killed(client, tmp_path):
+    def bigrams(params, batch):  # sent by value: workers do not import this file
+        logs = jax.nn.log_softmax(params[batch["before"]])
+        return -jax.numpy.take_along_axis(logs, batch["token_id"][..., None], -1)[..., 0]
+
+    rng, killed = np.random.default_rng(7), 0
+    text = rng.integers(0, 5, (6, 4, 9))
+    batches = [{"before": some[:, :-1], "token_id": some[:, 1:]} for some in text]
+    checkpoints = [(step, rng.normal(size=(5, 5)).astype("float32")) for step in (1, 10, 100)]
+    tsl.collect(bigrams, checkpoints, batches, tmp_path / "one")
+
+    def kill(report):
+        nonlocal killed
+        if not killed:
+            os.kill(random.Random(6).choice(list(pids(client).values())), signal.SIGKILL)
+            killed += 1
+
+    tsl.collect(bigrams, checkpoints, batches, tmp_path / "made", client=client, progress=kill)
+    assert killed
+    assert tree(tmp_path / "made") == tree(tmp_path / "one")
+
+
 def drive(script, text, client, *arguments):
     """Exit code of a driver in a process of its own."""
     script.write_text(text)
@@ -305,3 +327,16 @@ def test_a_lost_scheduler_is_named_and_nothing_is_lost(many, tmp_path):
     assert open_fits(tmp_path / "fits").ledger.states.any()
     job.fit(tmp_path / "fits", tsl.Hyperbola())
     assert tree(tmp_path / "fits") == truth
+
+
+def test_a_worker_without_the_package_is_named(many, tmp_path):
+    preload = tmp_path / "without.py"
+    preload.write_text("import sys\nsys.modules['tsl_jax'] = None  # what import says of a package that is not there\n")
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 50}
+    with (
+        distributed.LocalCluster(n_workers=1, preload=[str(preload)], **options) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        pytest.raises(WorkerError, match=r"A worker lacks the package 'tsl_jax'\. Install .*\(pip install 'tsl_jax"),
+    ):
+        many[0].fit(tmp_path / "fits", tsl.Hyperbola(), client=client)
+    assert not (tmp_path / "fits").exists()

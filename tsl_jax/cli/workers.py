@@ -82,7 +82,7 @@ def _reached(scheduler: str) -> Iterator[Any]:
 
     try:
         where: Any = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
-        client = Client(**where, timeout=30, set_as_default=False)
+        client = Client(**where, set_as_default=False)  # Dask's configuration says how long it waits
     except (OSError, TimeoutError, ValueError) as error:
         raise WorkerError(
             f"--scheduler {scheduler}: no scheduler answers there ({type(error).__name__}: {error}). Start it (dask "

@@ -14,6 +14,7 @@ from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from ..store import StoreError
 from .cores import use_granted_cores
+from .freed_memory import keep_freed_memory
 from .outcomes import Outcome, WorkerError, attempt, value_of
 from .workers import merged, most_under_way
 
@@ -91,7 +92,7 @@ class DaskWorkers:
                 for index, item in itertools.islice(coming, most - len(left)):
                     left[index] = item
                     with _reached():
-                        under_way[self._submit(name, _attempt, function, item, priority=-index)] = index
+                        under_way[self._submit(name, _attempt, (function, item), priority=-index)] = index
                 if not left:
                     return
                 came: list[tuple[int, Outcome]] = []
@@ -111,7 +112,7 @@ class DaskWorkers:
                         for index, worker in zip(reversed(alone), self._idle() if alone else [], strict=False):
                             copied.add(index)
                             how = {"workers": [worker], "allow_other_workers": True}
-                            under_way[self._submit(name, _attempt, function, again(left[index]), **how)] = index
+                            under_way[self._submit(name, _attempt, (function, again(left[index])), **how)] = index
                 for index, outcome in came:
                     yield index, value_of(outcome)
         finally:
@@ -130,8 +131,11 @@ class DaskWorkers:
     ) -> Any:
         """See `Workers`: results are merged in the workers, and one comes here."""
         with _reached():
-            leaves = [self._submit(name, _attempt, function, item, priority=-index) for index, item in enumerate(items)]
-            whole = merged(lambda one, other: self._submit(f"{name}-merge", _merge, merge, one, other), iter(leaves))
+            leaves = [
+                self._submit(name, _attempt, (function, item), priority=-index) for index, item in enumerate(items)
+            ]
+            merge_name = f"{name}-merge"
+            whole = merged(lambda *two: self._submit(merge_name, _merge, (merge,), two), iter(leaves))
             under_way = {leaf: index for index, leaf in enumerate(leaves)}
             del leaves
             while under_way:
@@ -141,8 +145,13 @@ class DaskWorkers:
             outcome = _outcome(whole)
         return value_of(outcome)
 
-    def _submit(self, name: str, function: Callable[..., Any], *arguments: Any, **how: Any) -> Future:
-        return self._client.submit(function, *arguments, key=f"{name}-{uuid.uuid4().hex}", pure=False, **how)
+    def _submit(
+        self, name: str, function: Callable[..., Any], arguments: tuple, results: Iterable[Future] = (), **how: Any
+    ) -> Future:
+        """A task: the function of some arguments, and of results that are in workers."""
+        call = cloudpickle.dumps((function, arguments))
+        key = f"{name}-{uuid.uuid4().hex}"
+        return self._client.submit(_reader(), call, *results, key=key, pure=False, **how)
 
     def _drop(self, futures: list[Future], under_way: dict[Future, int]) -> None:
         for future in futures:
@@ -162,6 +171,22 @@ class DaskWorkers:
         return [worker for worker, tasks in busy.items() if not tasks]
 
 
+def _reader() -> Callable[..., Any]:
+    """What reads a task in a worker and does it; sent by value, as no function of a module is.
+
+    Dask reads what it is sent where it listens: a worker that lacks the package would cut its connection there, come
+    back and be given the same again. Read here, what is lacking is an error of the task.
+    """
+
+    def read_and_do(call: bytes, *results: Any) -> Any:
+        import pickle
+
+        function, arguments = pickle.loads(call)
+        return function(*arguments, *results)
+
+    return read_and_do
+
+
 def _called(function: Callable[[], Any]) -> Any:
     return function()
 
@@ -173,6 +198,7 @@ def _same(item: Item) -> Item:
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Outcome:
     """`attempt` in a worker of Dask's, which grants it cores."""
     use_granted_cores()
+    keep_freed_memory()
     return attempt(function, *arguments)
 
 
@@ -191,8 +217,9 @@ def _outcome(future: Future) -> Outcome:
             "logs, and run the same again."
         ) from error
     except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
         raise WorkerError(
-            f"A worker lacks the package {error.name!r}. Install what this process has there, too "
+            f"A worker lacks the package {package!r}. Install what this process has there, too "
             "(pip install 'tsl_jax[dask]'), and run the same again."
         ) from error
     except (FutureCancelledError, FuturesCancelledError, OSError):
