@@ -1,5 +1,6 @@
 """`tsl rechunk`: losses of any layout as whole trajectories, which fits are read from fast."""
 
+import dataclasses
 import time
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from .fit_options import MissingChunks
 from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 #: Dtypes that losses may have on disk.
 LossDtype = Literal["float16", "float32", "float64"]
@@ -28,6 +29,21 @@ LossMemory = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How losses are cut on disk and on their way there."""
+
+    chunk_tokens: ChunkTokens = None
+    shard_tokens: ShardTokens = None
+    memory: LossMemory = "256MiB"
+    missing_chunks: MissingChunks = "refuse"
+
+    def arguments(self) -> dict[str, Any]:
+        """As `tsl_jax.store` takes them."""
+        rows = self.chunk_tokens, self.shard_tokens
+        return {"rows": rows, "memory": self.memory, "missing_chunks": self.missing_chunks}
+
+
 def rechunk(
     source: Annotated[
         str,
@@ -38,12 +54,9 @@ def rechunk(
     ],
     target: Annotated[str, argument("TARGET", "Where the new loss store goes: a directory or a URL.")],
     dtype: Annotated[LossDtype | None, unless_given("that of the source", "Dtype of the new losses.")] = None,
-    chunk_tokens: ChunkTokens = None,
-    shard_tokens: ShardTokens = None,
-    memory: LossMemory = "256MiB",
-    missing_chunks: MissingChunks = "refuse",
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    layout: Layout,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -58,9 +71,8 @@ def rechunk(
         from ..store.rechunking import rechunk_or_find
 
         begun = time.perf_counter()
-        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
-        how |= {"dtype": dtype, "memory": memory, "progress": lines("rechunk")}
-        with using_workers(workers, scheduler) as client:
+        how = layout.arguments() | {"dtype": dtype, "progress": lines("rechunk")}
+        with using_workers(cluster) as client:
             made, written = rechunk_or_find(source, target, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()

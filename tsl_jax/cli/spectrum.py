@@ -11,7 +11,7 @@ from .output_files import check_picture
 from .spectrum_numbers import describe
 from .spectrum_words import print_description
 from .streams import output_console, say
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 if TYPE_CHECKING:
     from ..jobs import Analysis
@@ -79,8 +79,8 @@ def spectrum(
     seed: BootstrapSeed = 0,
     out: _Out = None,
     ending: Format = "png",
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -110,7 +110,7 @@ def spectrum(
         console = output_console()
         store = open_fits(fits)
         groups = coordinates(store, by)
-        with using_workers(workers, scheduler) as client:
+        with using_workers(cluster) as client:
             read = read_spectrum(store, losses, other_run=other_run, by=groups, bins=bins, client=client)
         analysis = analyse(read, options)
         said = {"fits": fits, "losses": losses, "other_run": other_run} | describe(analysis)

@@ -22,7 +22,7 @@ class StepPowerLaw(ScheduleLaw):
         ('floor', 'coefficient', 'exponent')
     """
 
-    name: ClassVar[str] = "step_power_law"
+    name = "step_power_law"
     parameters: ClassVar[tuple[Parameter, ...]] = (FLOOR, COEFFICIENT, EXPONENT)
 
     def axis(self, history):
@@ -45,7 +45,7 @@ class TimePowerLaw(ScheduleLaw):
     Source: arXiv 2602.03685.
     """
 
-    name: ClassVar[str] = "time_power_law"
+    name = "time_power_law"
     parameters: ClassVar[tuple[Parameter, ...]] = (FLOOR, COEFFICIENT, EXPONENT)
 
 
@@ -68,11 +68,8 @@ class AnnealingLaw(ScheduleLaw):
         ['0.20', '0.19', '0.10']
     """
 
-    name: ClassVar[str] = "annealing_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        *(FLOOR, COEFFICIENT, EXPONENT, EXCESS),
-        Parameter("memory", "updates"),
-    )
+    name = "annealing_law"
+    parameters = (FLOOR, COEFFICIENT, EXPONENT, EXCESS, Parameter("memory", "updates"))
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {"memory": (30.0, 300.0, 3000.0)}
     typical: ClassVar[dict[str, float]] = {"memory": 1000.0}
 
@@ -104,10 +101,10 @@ class MultiPowerLaw(ScheduleLaw):
 
     power: float = 0.0
 
-    name: ClassVar[str] = "multi_power_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
+    name = "multi_power_law"
+    parameters = (
         *(FLOOR, COEFFICIENT, EXPONENT, EXCESS),
-        *(Parameter("speed", "rate^rate_exponent/axis"), Parameter("slowness", "1"), Parameter("rate_exponent", "1")),
+        *Parameter.several(speed="rate^rate_exponent/axis", slowness="1", rate_exponent="1"),
     )
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {
         "speed": (0.1, 1.0),
@@ -154,10 +151,10 @@ class MemoryLaw(ScheduleLaw):
     power: float = 3.0
     rate_power: float = 0.5
 
-    name: ClassVar[str] = "memory_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
+    name = "memory_law"
+    parameters = (
         *(FLOOR, COEFFICIENT, EXPONENT, Parameter("excess", "nat^(1-power)/rate")),
-        *(Parameter("fast_memory", "updates"), Parameter("slow_memory", "updates"), Parameter("fast_share", "1")),
+        *Parameter.several(fast_memory="updates", slow_memory="updates", fast_share="1"),
     )
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {
         "fast_memory": (20.0, 100.0),
