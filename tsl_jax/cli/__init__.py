@@ -33,7 +33,6 @@ from . import (
     timescale,
     validate,
 )
-from .groups import grouped
 from .streams import say, stderr_console
 
 app = typer.Typer(
@@ -44,29 +43,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _name, _function in {
-    "demo": demo.demo,
-    "import": importing.import_losses,
-    "info": info.info,
-    "validate": validate.validate,
-    "rechunk": rechunk.rechunk,
-    "fit": fit.fit,
-    "compare": compare.compare,
-    "spectrum": spectrum.spectrum,
-    "positions": positions.positions,
-    "forecast": forecast.forecast,
-    "timescale": timescale.timescale,
-    "rank": rank.rank,
-    "schedule": schedule.schedule,
-    "scaling": scaling.scaling,
-    "score": score.score,
-    "plot": plot.plot,
-    "export": export.export,
-    "simulate": simulate.simulate,
-    "report": report.report,
-    "bench": bench.bench,
-}.items():
-    app.command(_name)(grouped(_function))
+app.command("demo")(demo.demo)
+app.command("import")(importing.import_losses)
+app.command("info")(info.info)
+app.command("validate")(validate.validate)
+app.command("rechunk")(rechunk.rechunk)
+app.command("fit")(fit.fit)
+app.command("compare")(compare.compare)
+app.command("spectrum")(spectrum.spectrum)
+app.command("positions")(positions.positions)
+app.command("forecast")(forecast.forecast)
+app.command("timescale")(timescale.timescale)
+app.command("rank")(rank.rank)
+app.command("schedule")(schedule.schedule)
+app.command("scaling")(scaling.scaling)
+app.command("score")(score.score)
+app.command("plot")(plot.plot)
+app.command("export")(export.export)
+app.command("simulate")(simulate.simulate)
+app.command("report")(report.report)
+app.command("bench")(bench.bench)
 app.add_typer(collect.app)
 
 

@@ -8,6 +8,7 @@ import typer
 from .compare_words import print_comparison
 from .component_files import check_components_file, read_components, write_components
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, picture_of, switch, unless_given
 from .output_files import write_picture
 from .progress import lines
@@ -64,6 +65,7 @@ _Picture = Annotated[
 ]
 
 
+@grouped
 def compare(
     fits: _Runs,
     components: _Components = None,

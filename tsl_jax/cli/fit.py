@@ -8,6 +8,7 @@ import typer
 from . import fit_options as given
 from .console import Debug, ExitCode, Json, reporting, write_json
 from .devices import chosen_devices
+from .groups import grouped
 from .progress import showing_progress
 from .streams import output_console, say
 from .summary import print_summary, warn_of_slow_fits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..jobs import FitSummary
 
 
+@grouped
 def fit(
     losses: given.Losses,
     fits: given.Fits,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from .console import Debug, Json, reporting, write_json
 from .forecast_words import describe, describe_positions, judge, print_forecast
+from .groups import grouped
 from .like import Relatives, prior_of
 from .options import argument, needed, picture_of, switch, unless_given
 from .output_files import check_picture
@@ -43,6 +44,7 @@ _Positions = Annotated[
 ]
 
 
+@grouped
 def forecast(
     losses: Annotated[str, argument("LOSSES", f"The run: {RUN_HELP}")],
     until: Annotated[float, needed("STEP", "Last step of the forecast.")],

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from ..pace import duration
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, switch, unless_given
 from .progress import lines
 from .rechunk import Layout, LossDtype
@@ -49,6 +50,7 @@ Transpose = Annotated[
 ]
 
 
+@grouped
 def import_losses(
     sources: Sources,
     out: Out,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import BootstrapSeed, Replicates, argument, picture_of, unless_given
 from .output_files import check_picture
 from .streams import output_console, say
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _ROWS = 10
 
 
+@grouped
 def positions(
     losses: Annotated[str, argument("LOSSES", "Loss store with positions: a directory, a zip file or a URL.")],
     axis: Annotated[str, typer.Option(help="Checkpoint coordinate that counts training.")] = "step",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .like import Relatives, prior_of
 from .options import argument, needed, picture_of, unless_given
 from .output_files import check_picture, write_picture
@@ -28,6 +29,7 @@ _Fraction = Annotated[
 ]
 
 
+@grouped
 def rank(
     runs: Annotated[list[str], argument("RUN...", f"Two or more runs, each {RUN_HELP}")],
     at: Annotated[float, needed("STEP", "The step to compare them at.")],

@@ -10,6 +10,7 @@ from ..pace import duration
 from . import parsing
 from .console import Debug, Json, reporting, write_json
 from .fit_options import MissingChunks
+from .groups import grouped
 from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
@@ -44,6 +45,7 @@ class Layout:
         return {"rows": rows, "memory": self.memory, "missing_chunks": self.missing_chunks}
 
 
+@grouped
 def rechunk(
     source: Annotated[
         str,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, needed, picture_of, unless_given
 from .output_files import check_file, check_picture, write_picture
 from .runs import (
@@ -52,6 +53,7 @@ _Shortest = Annotated[
 ]
 
 
+@grouped
 def schedule(
     runs: _Runs,
     steps: _Steps,

@@ -8,6 +8,7 @@ import typer
 
 from .component_files import read_components
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, needed, switch, unless_given
 from .output_files import check_file, check_picture
 from .score_words import describe, print_scores
@@ -63,6 +64,7 @@ _Losses = Annotated[str | None, unless_given("none", "Loss store of the fits, to
 _Picture = Annotated[Path | None, unless_given("none", "Draw the buckets' mean loss into this file; needs --losses.")]
 
 
+@grouped
 def score(
     fits: _Runs,
     window: _Window,

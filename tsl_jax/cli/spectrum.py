@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import BootstrapSeed, Format, Replicates, SigmoidFits, unless_given
 from .output_files import check_picture
 from .spectrum_numbers import describe
@@ -66,6 +67,7 @@ _Out = Annotated[
 ]
 
 
+@grouped
 def spectrum(
     fits: SigmoidFits,
     losses: _Losses = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, picture_of, unless_given
 from .output_files import check_picture, write_picture
 from .runs import (
@@ -28,6 +29,7 @@ AXES = {"lr_sum": "dynamic time", "step": "steps"}
 _DECISIVE = 2.0
 
 
+@grouped
 def timescale(
     runs: Annotated[list[str], argument("RUN...", f"Runs, each {RUN_HELP}")],
     start: Annotated[
