@@ -56,7 +56,10 @@ def _build(compiler: list[str], folder: Path, counted: bool) -> tuple[ctypes.CDL
     assembly = re.sub(r"\.entry (\w+)", r".entry ptx_\1", (folder / "handlers.ptx").read_text())
     kernels = folder / "kernels.cc"
     kernels.write_text(ptx.translate(assembly, counted))
-    library = folder / "emulated.so"
-    subprocess.run(["g++", *ptx.FLAGS, str(kernels), *map(str, objects), "-o", str(library)], check=True)
+    library, seen = folder / "emulated.so", folder / "seen"
+    # Nothing else is seen from outside: a kernel for CPUs that is loaded later has functions of the same names.
+    seen.write_text(f"{{ global: {SOLVE}; {MEASURE}; ptx_*; local: *; }};")
+    flags = (*ptx.FLAGS, f"-Wl,--version-script={seen}")
+    subprocess.run(["g++", *flags, str(kernels), *map(str, objects), "-o", str(library)], check=True)
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)  # where its runtime finds its kernels by name
     return loaded, re.findall(r"\.entry (\w+)", assembly)
