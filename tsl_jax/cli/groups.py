@@ -5,12 +5,13 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from typing import Any
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
     """``function`` as Typer takes it: a parameter that is a dataclass of options becomes them, in its place."""
     hints = typing.get_type_hints(function, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     options = []
     for name, parameter in inspect.signature(function).parameters.items():
         fields = dataclasses.fields(groups[name]) if name in groups else ()

@@ -78,8 +78,8 @@ def rechunk(
             made, written = rechunk_or_find(source, target, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()
-        layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
-        say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {layout}, {duration(seconds)}")
+        cut = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
+        say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {cut}, {duration(seconds)}")
         if not written:
             say(console, "Nothing to do: the target holds these losses already, every one of them.")
         say(console, f"Losses: {target}", "green")
