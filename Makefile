@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/tsl demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # The site, in docs/_build/html; a warning is an error, such as a link to nothing or a public name without a docstring.
 docs: $(VENV)/installed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Programs that several files, workers and commands need are compiled once; `make clean` forgets them.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # Arrays are tiny here: compiling is most of what the tests take. Commands and workers inherit the choice.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 # One device, one program to compile, for commands too; tests of several devices say so.
@@ -22,6 +22,30 @@ import pytest
 from tests.kills import KillAt
 from tests.kills import tree as tree_of
 from tests.needed import missing
+
+#: Files that take longest, which begin first: begun last, one would keep a worker while the other has nothing to do.
+LONGEST = (
+    "fitting/native/test_native_kernel.py",
+    "test_examples.py",
+    "test_docs.py",
+    "fitting/test_quality.py",
+    "fitting/native/test_wheel.py",
+    "fitting/test_scaling.py",
+    "notebooks/test_notebooks.py",
+    "fitting/least_squares/test_least_squares.py",
+    "cli/test_cli_spectrum.py",
+    "fitting/test_far_windows.py",
+    "jobs/test_s3.py",
+    "jobs/test_dask.py",
+    "temporal/positions/test_evolution.py",
+    "fitting/native/test_building.py",
+    "fitting/test_interval_coverage.py",
+    "cli/test_cli_positions.py",
+    "fuzz/test_sanitizers.py",
+    "fitting/test_as_users_run.py",
+    "fitting/test_correlated_noise.py",
+    "fitting/native/test_kernel_check.py",
+)
 
 
 def pytest_configure():
@@ -38,6 +62,13 @@ def pytest_configure():
     command = [sys.executable, "-c", "import jax; jax.devices()"]
     known = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flag}, capture_output=True)
     os.environ["XLA_FLAGS"] = flag if known.returncode == 0 else ""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; pytest-xdist keeps this order where it is told to (`--no-loadscope-reorder`)."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    assert all(path.exists() for path in places)
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish():

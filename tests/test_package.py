@@ -71,8 +71,8 @@ PUBLIC = {
 #: Packages that ``import tsl_jax; tsl_jax.data`` finds.
 PACKAGES = {"data", "plots", "report", "reshape", "simulate"}
 
-#: What they share: checks of arguments, JAX's switches, what devices there are, how to find who presents results.
-SHARED = {"arguments", "jax_switches", "devices", "presentation"}
+#: What they share: checks of arguments, switches of JAX, devices, who presents results, classes of results, codes.
+SHARED = {"arguments", "jax_switches", "devices", "presentation", "pytrees", "codes"}
 #: Packages of tsl_jax that each of them may import, from the bottom up.
 MAY_IMPORT = {
     "curves": SHARED,

@@ -113,7 +113,7 @@ def _work(folder: Path, repeats: int) -> dict:
         "stored_bytes": source.losses.nbytes_stored(),
         "kernel_per_second": middle[1],
         "end_to_end_per_second": middle[2],
-        "share_of_slower": middle[3],
+        "fraction_of_slower": middle[3],
         "rounds": rounds,
         "stages": summary.as_dict()["stages"],
         "limited_by": summary.stages.limit,
@@ -138,7 +138,7 @@ def table(result: dict) -> str:
                 f"{entry['read_per_second']:,.0f}",
                 f"{entry['kernel_per_second']:,.0f}",
                 f"{entry['end_to_end_per_second']:,.0f}",
-                f"{100 * entry['share_of_slower']:.0f}%",
+                f"{100 * entry['fraction_of_slower']:.0f}%",
                 entry["limited_by"],
                 f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",
             ]

@@ -6,7 +6,7 @@ Losses (noisy sigmoids, float16, shards of 32 MiB) are written once. A process o
 local directory and from the same folder behind a server (`benchmarks.stream.s3`) that answers each request ``--delay``
 late; the program is compiled before. The server has the last core for itself, the fits have the others: a store that is
 far away has processors of its own. A rate is tokens by the time of the whole job, with opening, making the output and
-describing it; "while it fits" is tokens by the time that the devices fit or wait. The share is the median over rounds.
+describing it; "while it fits" is tokens by the time that devices fit or wait. The fraction is the median over rounds.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> dict:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         write_sigmoids(Path(folder) / "losses.zarr", options.tokens, options.checkpoints)
         rounds, requests = _measure(folder, options)
-    share = {
+    fraction = {
         kind: statistics.median(both["far"][kind] / both["local"][kind] for both in rounds)
         for kind in ("per_second", "per_second_while_it_fits")
     }
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> dict:
         "environment": record.environment(),
         "rounds": rounds,
         "requests": requests,
-        "share": share,
+        "fraction": fraction,
     }
     print(table(result))
     late = f"{1000 * options.delay:.0f} ms late"
@@ -60,15 +60,15 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def table(result: dict) -> str:
-    """One row a place, and one for the share."""
+    """One row a place, and one for the fraction."""
     rows = []
     for name, place in (("local directory", "local"), ("object store", "far")):
         each = [both[place] for both in result["rounds"]]
         kinds = ("per_second", "per_second_while_it_fits", "waited_for_input", "waited_for_write")
         middle = [statistics.median(one[kind] for one in each) for kind in kinds]
         rows.append([name, *(f"{rate:,.0f}" for rate in middle[:2]), *(f"{wait:.2f} s" for wait in middle[2:])])
-    shares = [f"{100 * share:.0f}%" for share in result["share"].values()]
-    rows.append(["share", *shares, "", ""])
+    fractions = [f"{100 * fraction:.0f}%" for fraction in result["fraction"].values()]
+    rows.append(["fraction", *fractions, "", ""])
     rows.append([f"load of the machine {result['environment']['load_average']:.1f}", "", "", "", ""])
     return record.table(["", "tokens/s", "while it fits", "waited for input", "for writing"], rows)
 

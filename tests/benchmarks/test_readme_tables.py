@@ -104,7 +104,7 @@ def test_what_is_lacking_is_said_in_tables():
 
 def test_the_stream_is_compared_with_its_slower_half():
     entry = {"layout": "a", "read_per_second": 200.0, "kernel_per_second": 100.0, "end_to_end_per_second": 95.0}
-    entry |= {"share_of_slower": 0.95, "limited_by": "fit", "peak_memory_bytes": 2**20}
+    entry |= {"fraction_of_slower": 0.95, "limited_by": "fit", "peak_memory_bytes": 2**20}
     assert "95%" in stream.table({"layouts": [entry]})
 
 

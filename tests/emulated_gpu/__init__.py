@@ -42,17 +42,24 @@ def _build(compiler: list[str], folder: Path, counted: bool) -> tuple[ctypes.CDL
     """The handlers as nvcc builds them, with its PTX for a GPU, a runtime and JAX's contexts for a CPU; its kernels."""
     include = ("-I", str(building.SOURCES), "-isystem", jax.ffi.include_dir())
 
-    def nvcc(source: str, output: str, *flags: str) -> Path:
-        arguments = ("-std=c++17", "-O3", "-arch=sm_90", *Launch().flags(), *include, *flags, str(_HERE / source))
-        subprocess.run([*compiler, *arguments, "-o", str(folder / output)], check=True)
-        return folder / output
+    def nvcc(source: str, *flags: str) -> Path:
+        # Code for the device is optimised, whatever is asked for the host's, which only calls it here.
+        arguments = ("-std=c++17", "-O0", *Launch().flags(), *include, *flags, "-c", "-Xcompiler", "-fPIC")
+        target = folder / f"{source}.o"
+        subprocess.run([*compiler, *arguments, str(_HERE / source), "-o", str(target)], check=True)
+        return target
 
-    objects = [nvcc(source, f"{source}.o", "-c", "-Xcompiler", "-fPIC") for source in ("handlers.cu", "runtime.cc")]
+    # PTX alone, which is what runs; no machine code is made of it.
+    ptx_alone = ("-gencode", "arch=compute_90,code=compute_90", "--keep", "--keep-dir", str(folder))
+    objects = [nvcc("handlers.cu", *ptx_alone), nvcc("runtime.cc")]
     # Kernels get names of their own: the handlers have functions that launch them.
-    assembly = re.sub(r"\.entry (\w+)", r".entry ptx_\1", nvcc("handlers.cu", "kernels.ptx", "-ptx").read_text())
+    assembly = re.sub(r"\.entry (\w+)", r".entry ptx_\1", (folder / "handlers.ptx").read_text())
     kernels = folder / "kernels.cc"
     kernels.write_text(ptx.translate(assembly, counted))
-    library = folder / "emulated.so"
-    subprocess.run(["g++", *ptx.FLAGS, str(kernels), *map(str, objects), "-o", str(library)], check=True)
+    library, seen = folder / "emulated.so", folder / "seen"
+    # Nothing else is seen from outside: a kernel for CPUs that is loaded later has functions of the same names.
+    seen.write_text(f"{{ global: {SOLVE}; {MEASURE}; ptx_*; local: *; }};")
+    flags = (*ptx.FLAGS, f"-Wl,--version-script={seen}")
+    subprocess.run(["g++", *flags, str(kernels), *map(str, objects), "-o", str(library)], check=True)
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)  # where its runtime finds its kernels by name
     return loaded, re.findall(r"\.entry (\w+)", assembly)

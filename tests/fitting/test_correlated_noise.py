@@ -14,6 +14,7 @@ from tsl_jax.fitting.noise import MOST_CORRELATION, assumed_noise, curve_noise
 from tsl_jax.fitting.statistics import critical_value, normal_of_t
 
 FREE = FitOptions(min_plateau=None)
+# Most settings here have 64 checkpoints, and few curves or CURVES: what is compiled serves several tests.
 CURVES, SEED = 1500, 11
 #: Half width of what chance does to a share of 90% of CURVES.
 CHANCE = 3 * np.sqrt(0.9 * 0.1 / CURVES)
@@ -87,7 +88,7 @@ def dense_errors(setting, fit, curves, correlation, std):
 @pytest.mark.usefixtures("each_kernel")
 @pytest.mark.parametrize("growth", [1.0, 3.0])
 def test_errors_are_those_of_the_dense_covariance(growth):
-    setting, _, losses, model = setting_and_model(48, Kind(0.5, growth), curves=256)
+    setting, _, losses, model = setting_and_model(64, Kind(0.5, growth), curves=256)
     # A model of one correlation for all, so that the reference needs no estimate of its own.
     n = setting.checkpoints
     std = np.asarray(model.std)
@@ -144,7 +145,7 @@ def test_a_noise_model_tells_curves_apart_that_differ():
 
 
 def test_no_curve_affects_another():
-    rng, setting = np.random.default_rng(SEED), Setting(32)
+    rng, setting = np.random.default_rng(SEED), Setting(64)
     _, losses = plant(rng, setting, 64, Kind(0.5))
     model = tsl.noise_model(setting.family, setting.time, losses, options=FREE)
     together = tsl.fit(setting.family, setting.time, losses, noise=model)
@@ -226,7 +227,7 @@ def test_one_outlier_is_no_event():
 
 def test_probabilities_are_those_of_the_categories():
     setting = Setting(64)
-    _, losses = plant(np.random.default_rng(2), setting, 512, Kind(0.5), window=(-0.1, 1.1))
+    _, losses = plant(np.random.default_rng(2), setting, 256, Kind(0.5), window=(-0.1, 1.1))
     fit = tsl.fit(setting.family, setting.time, losses)
     names = ("unlearned", "learned", "early", "late")
     assert sorted(fit.probabilities) == sorted(names)
@@ -255,19 +256,19 @@ def test_critical_values_and_quantiles_are_those_of_the_distributions():
     ("change", "message"),
     [
         ({"noise": "correlated"}, "noise: got str"),
-        ({"time": Setting(32).time * 2}, "noise: the model is for 32 other checkpoints"),
+        ({"time": Setting(64).time * 2}, "noise: the model is for 64 other checkpoints"),
         ({"options": FitOptions(noise="independent")}, "noise: a model was given"),
     ],
 )
 def test_bad_noise_is_refused(change, message):
-    setting, _, losses, model = setting_and_model(32, Kind(), curves=64)
+    setting, _, losses, model = setting_and_model(64, Kind(), curves=64)
     arguments = {"time": setting.time, "noise": model, "options": FitOptions()} | change
     with pytest.raises((TypeError, ValueError), match=message):
         tsl.fit(setting.family, arguments.pop("time"), losses, **arguments)
 
 
 def test_noise_models_want_enough_curves():
-    setting = Setting(32)
+    setting = Setting(64)
     _, losses = plant(np.random.default_rng(0), setting, 8, Kind())
     with pytest.raises(ValueError, match="8 of 8 curves have residuals to learn from, expected at least 32"):
         tsl.noise_model(setting.family, setting.time, losses)

@@ -94,8 +94,7 @@ class Decay(Family):
     """``start`` is the loss at the first checkpoint, a function of both plateaus; ``sum`` is of no kind."""
 
     name = "decay"
-    units = {"rate": "1/axis", "start": "nat", "floor": "nat", "strange": "nat"}  # noqa: RUF012
-    parameters = tuple(Parameter(name, unit) for name, unit in units.items())
+    parameters = Parameter.several(rate="1/axis", start="nat", floor="nat", strange="nat")
 
     def shape(self, x, theta):
         return jnp.exp(-jnp.exp(theta[0]) * x)

@@ -25,7 +25,7 @@ TRUTH = {
     "rate_exponent": 0.5,
     "fast_memory": 15.0,
     "slow_memory": 250.0,
-    "fast_share": 0.5,
+    "fast_fraction": 0.5,
 }
 
 

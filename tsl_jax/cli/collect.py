@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, needed, switch, unless_given
 from .progress import token_bar
 from .streams import output_console, say, stderr_console
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 if TYPE_CHECKING:
     from ..collection import CheckpointReport
@@ -46,6 +47,7 @@ _Out = Annotated[str, needed("LOSSES", "Loss store to write.")]
 
 
 @app.command("hf")
+@grouped
 def hf(
     model: _Model,
     text: Annotated[list[str], needed("FILE", "Text to measure on; again for more domains.")],
@@ -61,8 +63,8 @@ def hf(
     overwrite: Annotated[
         bool, switch("--overwrite", "Delete losses that are there, begin anew; off by default.")
     ] = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -88,7 +90,7 @@ def hf(
             say(console, words_of(report))
 
         names = None if revisions is None else [name.strip() for name in revisions.split(",") if name.strip()]
-        with using_workers(workers, scheduler) as client, token_bar(console) as advance:
+        with using_workers(cluster) as client, token_bar(console) as advance:
             store = collect_hf(
                 *(model, names, text, out),
                 steps=numbers,

@@ -8,11 +8,12 @@ import typer
 from .compare_words import print_comparison
 from .component_files import check_components_file, read_components, write_components
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, picture_of, switch, unless_given
 from .output_files import write_picture
 from .progress import lines
 from .streams import output_console, say
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -64,6 +65,7 @@ _Picture = Annotated[
 ]
 
 
+@grouped
 def compare(
     fits: _Runs,
     components: _Components = None,
@@ -74,8 +76,8 @@ def compare(
     overwrite: _Overwrite = False,
     deep: _Deep = False,
     picture: _Picture = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -100,7 +102,7 @@ def compare(
 
         given = read_components(components) if components is not None else None
         options: dict[str, Any] = {"ignore": ignore or []}
-        with using_workers(workers, scheduler) as client:
+        with using_workers(cluster) as client:
             how = options | {"progress": lines("compare"), "client": client}
             found = compare_stores(*fits, components=given, level=level, **how)
         console, said = output_console(), found.as_dict()

@@ -8,10 +8,11 @@ import typer
 from . import fit_options as given
 from .console import Debug, ExitCode, Json, reporting, write_json
 from .devices import chosen_devices
+from .groups import grouped
 from .progress import showing_progress
 from .streams import output_console, say
 from .summary import print_summary, warn_of_slow_fits
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..jobs import FitSummary
 
 
+@grouped
 def fit(
     losses: given.Losses,
     fits: given.Fits,
@@ -44,8 +46,8 @@ def fit(
     missing_chunks: given.MissingChunks = "refuse",
     deep: given.Deep = False,
     overwrite: given.Overwrite = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     part: given.Part = None,
     of: given.Of = None,
     mixed_hardware: given.MixedHardware = False,
@@ -80,8 +82,8 @@ def fit(
         arguments = {"axis": axis, "options": options, "memory": memory, "overwrite": overwrite, "deep": deep}
         arguments |= {"on_bad_chunk": on_bad_chunk, "missing_chunks": missing_chunks}
         arguments |= {"mixed_hardware": mixed_hardware}
-        arguments |= _arguments(devices, (workers, scheduler) != (None, None), noise, part, of)
-        with using_workers(workers, scheduler) as client, showing_progress() as show, _naming_other_fits(noise):
+        arguments |= _arguments(devices, cluster.wanted, noise, part, of)
+        with using_workers(cluster) as client, showing_progress() as show, _naming_other_fits(noise):
             summary = fit_store(losses, fits, chosen, **arguments, progress=show, client=client)
         print_summary(output_console(), summary)
         warn_of_slow_fits(summary, asked=kernel)

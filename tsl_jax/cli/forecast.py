@@ -5,21 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from .console import Debug, Json, reporting, write_json
 from .forecast_words import describe, describe_positions, judge, print_forecast
-from .like import Like, SizeOption, parameters, prior_of
+from .groups import grouped
+from .like import Relatives, prior_of
 from .options import argument, needed, picture_of, switch, unless_given
 from .output_files import check_picture
 from .runs import (
     RUN_HELP,
-    LossColumn,
+    Columns,
     OptionError,
-    RateColumn,
-    RunOption,
-    ScheduleOption,
-    StepColumn,
-    Warmup,
+    Rates,
     by_option,
     first_part,
-    named_columns,
     read_run,
 )
 from .streams import output_console, say
@@ -48,18 +44,15 @@ _Positions = Annotated[
 ]
 
 
+@grouped
 def forecast(
     losses: Annotated[str, argument("LOSSES", f"The run: {RUN_HELP}")],
     until: Annotated[float, needed("STEP", "Last step of the forecast.")],
     fraction: _Fraction = None,
-    schedule: ScheduleOption = "recorded",
-    warmup: Warmup = None,
-    step_column: StepColumn = None,
-    loss_column: LossColumn = None,
-    lr_column: RateColumn = None,
-    run_name: RunOption = None,
-    like: Like = None,
-    size: SizeOption = None,
+    *,
+    rates: Rates,
+    columns: Columns,
+    relatives: Relatives,
     positions: _Positions = False,
     picture: Annotated[Path | None, picture_of("the forecast")] = None,
     as_json: Json = False,
@@ -76,16 +69,16 @@ def forecast(
         from ..jobs.runs import rates_until
 
         check_picture(picture)
-        names = named_columns(step_column, loss_column, lr_column, run_name)
+        names = columns.names
         run = read_run(losses, names)
         seen = first_part(run, fraction)
         _check_until(seen, until, fraction)
         at, hidden = _steps(run, seen, until)
-        rates = rates_until(seen, until, schedule, warmup)
-        prior = prior_of(like, parameters(size) if size else run.size, warmup, names)
-        by_position = _by_position(seen, at, rates, prior) if positions else None
-        found = by_position.total if by_position else _of_mean(seen, at, rates, prior)
-        said = describe(run.name, seen, found, fraction) | {"schedule": schedule if rates is not None else "unknown"}
+        lr = rates_until(seen, until, rates.schedule, rates.warmup)
+        prior = prior_of(relatives, rates.warmup, names, run.size)
+        by_position = _by_position(seen, at, lr, prior) if positions else None
+        found = by_position.total if by_position else _of_mean(seen, at, lr, prior)
+        said = describe(run.name, seen, found, fraction) | {"schedule": rates.schedule if lr is not None else "unknown"}
         if hidden.size:
             said["hidden"] = judge(found, run.step[hidden], run.loss[hidden])
         if by_position is not None:
@@ -94,7 +87,7 @@ def forecast(
         print_forecast(said)
         if picture is not None:
             hidden_losses = run.step[hidden], run.loss[hidden]
-            said["pictures"] = [_draw(picture, seen, found, hidden_losses, rates)]
+            said["pictures"] = [_draw(picture, seen, found, hidden_losses, lr)]
             if by_position is not None:
                 said["pictures"].append(_draw_positions(picture, run, seen, by_position))
             say(output_console(), "Written: " + ", ".join(said["pictures"]), "green")

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from ..pace import duration
 from .console import Debug, Json, reporting, write_json
-from .fit_options import MissingChunks
+from .groups import grouped
 from .options import argument, switch, unless_given
 from .progress import lines
-from .rechunk import ChunkTokens, LossDtype, LossMemory, ShardTokens
+from .rechunk import Layout, LossDtype
 from .streams import output_console, say, warn
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 Sources = Annotated[
     list[str],
@@ -50,6 +50,7 @@ Transpose = Annotated[
 ]
 
 
+@grouped
 def import_losses(
     sources: Sources,
     out: Out,
@@ -61,12 +62,9 @@ def import_losses(
         LossDtype | None,
         unless_given("that of the source; float32 for bfloat16 and text", "Dtype of the losses in the store."),
     ] = None,
-    chunk_tokens: ChunkTokens = None,
-    shard_tokens: ShardTokens = None,
-    memory: LossMemory = "256MiB",
-    missing_chunks: MissingChunks = "refuse",
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    layout: Layout,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -82,11 +80,10 @@ def import_losses(
         from ..store.importing import import_or_find
 
         begun = time.perf_counter()
-        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
-        how |= {"dtype": dtype, "memory": memory, "progress": lines("import")}
+        how = layout.arguments() | {"dtype": dtype, "progress": lines("import")}
         source = sources[0] if len(sources) == 1 else sources
         given: dict[str, Any] = {"given": (steps, tokens, None), "wanted": (array, transpose)}
-        with using_workers(workers, scheduler) as client:
+        with using_workers(cluster) as client:
             made, written, found = import_or_find(source, out, **given, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()

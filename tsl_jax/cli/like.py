@@ -1,5 +1,6 @@
 """Options of the commands that learn from finished runs before they forecast young ones."""
 
+import dataclasses
 import os
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +34,14 @@ SizeOption = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Relatives:
+    """Finished runs of the same family, and the size of the young one's model."""
+
+    like: Like = None
+    size: SizeOption = None
+
+
 def parameters(text: str) -> float:
     """The number of parameters in ``25e6``, ``25M`` or ``1.3B``."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\+?\d+)?)\s*([kmbgt]?)\s*", text.lower())
@@ -49,15 +58,16 @@ def with_size(text: str) -> tuple[str, float | None]:
     return path, parameters(size)
 
 
-def prior_of(like: list[str] | None, size: float | None, warmup: int | None, names: dict[str, str]) -> "ForecastPrior":
-    """The prior from these runs, for a model of this size."""
+def prior_of(relatives: Relatives, warmup: int | None, names: dict[str, str], size: float | None) -> "ForecastPrior":
+    """The prior from these runs, for a model of the size that is given, or else of this one."""
     from ..jobs.runs import rates_until
     from ..temporal.forecasts.prior import default_prior, prior_from_runs
 
-    if not like:
+    size = parameters(relatives.size) if relatives.size else size
+    if not relatives.like:
         return default_prior(size)
     runs = []
-    for text in like:
+    for text in relatives.like:
         path, of_run = with_size(text)
         run = read_run(path, names)
         rates = rates_until(run, run.step[-1], "recorded", warmup)

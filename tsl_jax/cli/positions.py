@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import BootstrapSeed, Replicates, argument, picture_of, unless_given
 from .output_files import check_picture
 from .streams import output_console, say
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 if TYPE_CHECKING:
     from ..jobs.position_analysis import PositionAnalysis
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _ROWS = 10
 
 
+@grouped
 def positions(
     losses: Annotated[str, argument("LOSSES", "Loss store with positions: a directory, a zip file or a URL.")],
     axis: Annotated[str, typer.Option(help="Checkpoint coordinate that counts training.")] = "step",
@@ -40,8 +42,8 @@ def positions(
         ),
     ] = None,
     picture: Annotated[Path | None, picture_of("the laws")] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -58,7 +60,7 @@ def positions(
         from ..store import create_losses
 
         check_picture(picture)
-        with using_workers(workers, scheduler) as client:
+        with using_workers(cluster) as client:
             means = position_losses(losses, axis=axis, client=client)
         if table is not None:
             create_losses(table, means.mean, checkpoints={"position": means.position}, tokens={axis: means.axis})

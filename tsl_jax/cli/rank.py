@@ -4,20 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from .console import Debug, Json, reporting, write_json
-from .like import Like, SizeOption, parameters, prior_of
+from .groups import grouped
+from .like import Relatives, prior_of
 from .options import argument, needed, picture_of, unless_given
 from .output_files import check_picture, write_picture
 from .runs import (
     RUN_HELP,
-    LossColumn,
-    RateColumn,
-    RunOption,
-    ScheduleOption,
-    StepColumn,
-    Warmup,
+    Columns,
+    Rates,
     by_option,
     first_part,
-    named_columns,
     read_run,
     short_names,
 )
@@ -33,18 +29,15 @@ _Fraction = Annotated[
 ]
 
 
+@grouped
 def rank(
     runs: Annotated[list[str], argument("RUN...", f"Two or more runs, each {RUN_HELP}")],
     at: Annotated[float, needed("STEP", "The step to compare them at.")],
     fraction: _Fraction = None,
-    schedule: ScheduleOption = "recorded",
-    warmup: Warmup = None,
-    step_column: StepColumn = None,
-    loss_column: LossColumn = None,
-    lr_column: RateColumn = None,
-    run_name: RunOption = None,
-    like: Like = None,
-    size: SizeOption = None,
+    *,
+    rates: Rates,
+    columns: Columns,
+    relatives: Relatives,
     picture: Annotated[Path | None, picture_of("the comparison")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -58,12 +51,12 @@ def rank(
         from ..temporal.forecasts.ranking import rank as rank_runs
 
         check_picture(picture)
-        names = named_columns(step_column, loss_column, lr_column, run_name)
-        given, prior = [], prior_of(like, parameters(size) if size else None, warmup, names)
+        names = columns.names
+        given, prior = [], prior_of(relatives, rates.warmup, names, None)
         for path in runs:
             seen = first_part(read_run(path, names), fraction)
-            rates = rates_until(seen, at, schedule, warmup)
-            given.append({"step": seen.step, "loss": seen.loss, "learning_rate": rates})
+            lr = rates_until(seen, at, rates.schedule, rates.warmup)
+            given.append({"step": seen.step, "loss": seen.loss, "learning_rate": lr})
         found = rank_runs(given, at, prior=prior)
         said = describe(runs, found)
         _print(said)

@@ -1,5 +1,6 @@
 """`tsl rechunk`: losses of any layout as whole trajectories, which fits are read from fast."""
 
+import dataclasses
 import time
 from typing import Annotated, Any, Literal
 
@@ -9,10 +10,11 @@ from ..pace import duration
 from . import parsing
 from .console import Debug, Json, reporting, write_json
 from .fit_options import MissingChunks
+from .groups import grouped
 from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 #: Dtypes that losses may have on disk.
 LossDtype = Literal["float16", "float32", "float64"]
@@ -28,6 +30,22 @@ LossMemory = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How losses are cut on disk and on their way there."""
+
+    chunk_tokens: ChunkTokens = None
+    shard_tokens: ShardTokens = None
+    memory: LossMemory = "256MiB"
+    missing_chunks: MissingChunks = "refuse"
+
+    def arguments(self) -> dict[str, Any]:
+        """As `tsl_jax.store` takes them."""
+        rows = self.chunk_tokens, self.shard_tokens
+        return {"rows": rows, "memory": self.memory, "missing_chunks": self.missing_chunks}
+
+
+@grouped
 def rechunk(
     source: Annotated[
         str,
@@ -38,12 +56,9 @@ def rechunk(
     ],
     target: Annotated[str, argument("TARGET", "Where the new loss store goes: a directory or a URL.")],
     dtype: Annotated[LossDtype | None, unless_given("that of the source", "Dtype of the new losses.")] = None,
-    chunk_tokens: ChunkTokens = None,
-    shard_tokens: ShardTokens = None,
-    memory: LossMemory = "256MiB",
-    missing_chunks: MissingChunks = "refuse",
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    layout: Layout,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -58,14 +73,13 @@ def rechunk(
         from ..store.rechunking import rechunk_or_find
 
         begun = time.perf_counter()
-        how: dict[str, Any] = {"rows": (chunk_tokens, shard_tokens), "missing_chunks": missing_chunks}
-        how |= {"dtype": dtype, "memory": memory, "progress": lines("rechunk")}
-        with using_workers(workers, scheduler) as client:
+        how = layout.arguments() | {"dtype": dtype, "progress": lines("rechunk")}
+        with using_workers(cluster) as client:
             made, written = rechunk_or_find(source, target, **how, client=client)
         seconds = time.perf_counter() - begun
         console = output_console()
-        layout = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
-        say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {layout}, {duration(seconds)}")
+        cut = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
+        say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {cut}, {duration(seconds)}")
         if not written:
             say(console, "Nothing to do: the target holds these losses already, every one of them.")
         say(console, f"Losses: {target}", "green")

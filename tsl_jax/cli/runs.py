@@ -1,6 +1,7 @@
 """Options of the commands that take training runs."""
 
 import contextlib
+import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -61,10 +62,29 @@ class OptionError(ValueError):
     """The value of an option cannot be: which, what is expected, the way out."""
 
 
-def named_columns(step: str | None, loss: str | None, rate: str | None, run: str | None = None) -> dict[str, str]:
-    """The options ``--step-column``, ``--loss-column``, ``--lr-column`` and ``--run`` by what they name."""
-    given = {"step": step, "loss": loss, "learning_rate": rate, "run": run}
-    return {name: column for name, column in given.items() if column is not None}
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """The learning rates of a whole run."""
+
+    schedule: ScheduleOption = "recorded"
+    warmup: Warmup = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Where files hold what is read."""
+
+    step_column: StepColumn = None
+    loss_column: LossColumn = None
+    lr_column: RateColumn = None
+    run_name: RunOption = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Those that are given, by what they name."""
+        given = {"step": self.step_column, "loss": self.loss_column}
+        given |= {"learning_rate": self.lr_column, "run": self.run_name}
+        return {name: column for name, column in given.items() if column is not None}
 
 
 def read_run(path: str, names: Mapping[str, str] | None = None) -> "Run":

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, needed, picture_of, unless_given
 from .output_files import check_file, check_picture, write_picture
 from .runs import (
     RUN_HELP,
-    LossColumn,
+    Columns,
     OptionError,
-    RateColumn,
-    RunOption,
-    StepColumn,
     by_option,
-    named_columns,
     read_run,
 )
 from .streams import output_console, say, warn
@@ -56,6 +53,7 @@ _Shortest = Annotated[
 ]
 
 
+@grouped
 def schedule(
     runs: _Runs,
     steps: _Steps,
@@ -76,10 +74,8 @@ def schedule(
         Path | None, unless_given("none", "Write the schedule into this CSV file with columns step, lr.")
     ] = None,
     picture: Annotated[Path | None, picture_of("the schedule and the losses it is predicted to give")] = None,
-    step_column: StepColumn = None,
-    loss_column: LossColumn = None,
-    lr_column: RateColumn = None,
-    run_name: RunOption = None,
+    *,
+    columns: Columns,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -97,7 +93,7 @@ def schedule(
         check_picture(picture)
         if out is not None:
             check_file(out, (".csv",), "--out")
-        names = named_columns(step_column, loss_column, lr_column, run_name)
+        names = columns.names
         joined = joined_runs([read_run(path, names) for path in runs], warmup)
         bounds = {"peak": peak, "lowest": lowest, "shortest_fall": shortest_fall}
         found = best_schedule(

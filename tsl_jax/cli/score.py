@@ -8,11 +8,12 @@ import typer
 
 from .component_files import read_components
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, needed, switch, unless_given
 from .output_files import check_file, check_picture
 from .score_words import describe, print_scores
 from .streams import warn
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 
 class _Change(enum.StrEnum):
@@ -65,6 +66,7 @@ _Losses = Annotated[str | None, unless_given("none", "Loss store of the fits, to
 _Picture = Annotated[Path | None, unless_given("none", "Draw the buckets' mean loss into this file; needs --losses.")]
 
 
+@grouped
 def score(
     fits: _Runs,
     window: _Window,
@@ -79,8 +81,8 @@ def score(
     components: _Components = None,
     losses: _Losses = None,
     picture: _Picture = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -110,7 +112,7 @@ def score(
         stores = [open_fits(one) for one in fits]
         chosen = {"buckets": buckets, "strength": strength, "ends": ends if change is _Change.ENDS else None}
         chosen |= {"tested": events is _Events.TESTED, "shrink": shrink, "by_domain": by_domain}
-        with using_workers(workers, scheduler) as client:
+        with using_workers(cluster) as client:
             found = score_store(stores, bounds, **chosen, components=between_runs, client=client)
         axis, scale = stores[0].axis_name, stores[0].scale
         attributes = {"window": window, "axis": axis, "strength": f"{strength:g}", "fits": "\n".join(fits)}

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import BootstrapSeed, Format, Replicates, SigmoidFits, unless_given
 from .output_files import check_picture
 from .spectrum_numbers import describe
 from .spectrum_words import print_description
 from .streams import output_console, say
-from .workers import Scheduler, Workers, using_workers
+from .workers import Cluster, using_workers
 
 if TYPE_CHECKING:
     from ..jobs import Analysis
@@ -66,6 +67,7 @@ _Out = Annotated[
 ]
 
 
+@grouped
 def spectrum(
     fits: SigmoidFits,
     losses: _Losses = None,
@@ -79,8 +81,8 @@ def spectrum(
     seed: BootstrapSeed = 0,
     out: _Out = None,
     ending: Format = "png",
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    *,
+    cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -110,7 +112,7 @@ def spectrum(
         console = output_console()
         store = open_fits(fits)
         groups = coordinates(store, by)
-        with using_workers(workers, scheduler) as client:
+        with using_workers(cluster) as client:
             read = read_spectrum(store, losses, other_run=other_run, by=groups, bins=bins, client=client)
         analysis = analyse(read, options)
         said = {"fits": fits, "losses": losses, "other_run": other_run} | describe(analysis)

@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Debug, Json, reporting, write_json
+from .groups import grouped
 from .options import argument, picture_of, unless_given
 from .output_files import check_picture, write_picture
 from .runs import (
     RUN_HELP,
-    LossColumn,
-    RateColumn,
-    RunOption,
-    ScheduleOption,
-    StepColumn,
-    Warmup,
+    Columns,
+    Rates,
     by_option,
-    named_columns,
     read_run,
     short_names,
 )
@@ -33,18 +29,16 @@ AXES = {"lr_sum": "dynamic time", "step": "steps"}
 _DECISIVE = 2.0
 
 
+@grouped
 def timescale(
     runs: Annotated[list[str], argument("RUN...", f"Runs, each {RUN_HELP}")],
     start: Annotated[
         float | None, unless_given("the highest rate", "Leave out earlier rows.", "--from", metavar="STEP")
     ] = None,
     level: Annotated[float, typer.Option(help="Of the interval of the exponent, between 0 and 1.")] = 0.95,
-    schedule: ScheduleOption = "recorded",
-    warmup: Warmup = None,
-    step_column: StepColumn = None,
-    loss_column: LossColumn = None,
-    lr_column: RateColumn = None,
-    run_name: RunOption = None,
+    *,
+    rates: Rates,
+    columns: Columns,
     picture: Annotated[Path | None, picture_of("the laws")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -58,8 +52,8 @@ def timescale(
     """
     with reporting(as_json, debug), by_option():
         check_picture(picture)
-        names = named_columns(step_column, loss_column, lr_column, run_name)
-        parts = [_part(read_run(path, names), start, schedule, warmup) for path in runs]
+        names = columns.names
+        parts = [_part(read_run(path, names), start, rates) for path in runs]
         laws = [_laws(part, level) for part in parts]
         said: dict[str, Any] = {"level": level, "runs": [_describe(p, w) for p, w in zip(parts, laws, strict=True)]}
         axes = [name for name in ("lr_sum", "step") if all(name in part for part in parts)]
@@ -79,15 +73,15 @@ def timescale(
             write_json(said)
 
 
-def _part(run: "Run", start: float | None, schedule: str, warmup: int | None) -> dict[str, Any]:
+def _part(run: "Run", start: float | None, given: Rates) -> dict[str, Any]:
     """Rows that are fitted: name, step, loss and, where the rates are known, dynamic time."""
     import numpy as np
 
     from ..jobs.runs import RunError, rates_until
 
-    rates = rates_until(run, run.step[-1], schedule, warmup, "the losses")
+    rates = rates_until(run, run.step[-1], given.schedule, given.warmup, "the losses")
     if start is None:
-        start = max(1.0 if rates is None else float(np.argmax(rates) + 1), float(warmup or 0))
+        start = max(1.0 if rates is None else float(np.argmax(rates) + 1), float(given.warmup or 0))
     kept = (run.step >= start) & (run.step > 0)
     if kept.sum() < 5:
         raise RunError(f"{run.name}: has {kept.sum()} rows from step {start:g} on, expected at least 5; lower --from")

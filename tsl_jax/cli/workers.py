@@ -1,6 +1,7 @@
 """The options ``--workers`` and ``--scheduler``: where tasks run."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -35,10 +36,24 @@ Scheduler = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Workers that are started here, or those of a scheduler; by default none."""
+
+    workers: Workers = None
+    scheduler: Scheduler = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there are any."""
+        return self != Cluster()
+
+
 @contextlib.contextmanager
-def using_workers(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+def using_workers(cluster: Cluster) -> Iterator[Any]:
     """A Dask client for ``client=`` of functions, or None where no workers are asked for."""
-    if workers is None and scheduler is None:
+    workers, scheduler = cluster.workers, cluster.scheduler
+    if not cluster.wanted:
         yield None
         return
     if workers is not None and scheduler is not None:

@@ -26,6 +26,11 @@ class Parameter:
     name: str
     unit: str
 
+    @classmethod
+    def several(cls, **units: str) -> "tuple[Parameter, ...]":
+        """The parameters of these names, in this order, with their units."""
+        return tuple(cls(name, unit) for name, unit in units.items())
+
 
 @dataclasses.dataclass(frozen=True)
 class Family(abc.ABC):
@@ -52,8 +57,7 @@ class Family(abc.ABC):
         >>> @dataclasses.dataclass(frozen=True)
         ... class Decay(tsl.Family):
         ...     name = "decay"
-        ...     units = {"rate": "1/axis", "drop": "nat", "floor": "nat"}
-        ...     parameters = tuple(tsl.Parameter(name, unit) for name, unit in units.items())
+        ...     parameters = tsl.Parameter.several(rate="1/axis", drop="nat", floor="nat")
         ...     def shape(self, x, theta):
         ...         return jnp.exp(-jnp.exp(theta[0]) * x)
         ...     def bounds(self, x):

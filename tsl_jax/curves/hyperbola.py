@@ -1,7 +1,7 @@
 """The position law."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 
@@ -27,13 +27,9 @@ class Hyperbola(Family):
         0.1
     """
 
-    name: ClassVar[str] = "hyperbola"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("amplitude", "nat"),
-        Parameter("rate", "1/position"),
-        Parameter("floor", "nat"),
-    )
-    scales: ClassVar[tuple[str, ...]] = ("linear",)
+    name = "hyperbola"
+    parameters = Parameter.several(amplitude="nat", rate="1/position", floor="nat")
+    scales = ("linear",)
     scale: Literal["linear"] = "linear"
 
     @property

@@ -1,7 +1,7 @@
 """The macroscopic law."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 
@@ -29,13 +29,9 @@ class PowerLaw(Family):
         0.33
     """
 
-    name: ClassVar[str] = "power_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("coefficient", "nat·axis^exponent"),
-        Parameter("exponent", "1"),
-        Parameter("floor", "nat"),
-    )
-    scales: ClassVar[tuple[str, ...]] = ("log",)
+    name = "power_law"
+    parameters = Parameter.several(coefficient="nat·axis^exponent", exponent="1", floor="nat")
+    scales = ("log",)
     scale: Literal["log"] = "log"
 
     @property

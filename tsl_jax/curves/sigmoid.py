@@ -1,7 +1,7 @@
 """The token law."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +34,9 @@ class Sigmoid(Family):
         400
     """
 
-    name: ClassVar[str] = "sigmoid"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("learning_time", "axis"),
-        Parameter("sharpness", "1/u"),
-        Parameter("loss_drop", "nat"),
-        Parameter("final_loss", "nat"),
-    )
-    event: ClassVar[str | None] = "learning_time"
+    name = "sigmoid"
+    parameters = Parameter.several(learning_time="axis", sharpness="1/u", loss_drop="nat", final_loss="nat")
+    event = "learning_time"
     scale: Literal["linear", "log"] = "log"
 
     @property

@@ -1,14 +1,13 @@
 """The codes of a fit: how it ended, and where its event lies."""
 
-import enum
-
 import jax
 
 from ..arguments import is_traced
+from ..codes import Code
 from .few_sizes import each
 
 
-class Status(enum.IntEnum):
+class Status(Code):
     """How a curve's fit ended. The numbers are stored in files and never change.
 
     Curves with `CONVERGED`, `MAX_STEPS` or `AT_BOUND` have parameters; all others have NaN parameters.
@@ -32,36 +31,30 @@ class Status(enum.IntEnum):
         'All measured losses are equal: no curve to fit; the constant is kept.'
     """
 
-    CONVERGED = 0
-    MAX_STEPS = 1
-    AT_BOUND = 2
-    TOO_FEW_POINTS = 3
-    NON_FINITE = 4
-    FLAT = 5
-    UNREADABLE = 6
-    PENDING = 255
+    CONVERGED = 0, "The fit converged."
+    MAX_STEPS = 1, "The step limit came first; the best point found is kept. Raise FitOptions.max_steps."
+    AT_BOUND = (
+        2,
+        "Converged with a parameter on its bound, where the data do not limit it; that parameter has no "
+        "standard error. Measure further or more densely, or move the bound.",
+    )
+    TOO_FEW_POINTS = 3, "Fewer measured points than parameters + 1. Measure more checkpoints."
+    NON_FINITE = (
+        4,
+        "The losses or weights hold infinities or negative weights, or a parameter or the rss is too large "
+        "for the floating-point type. Mark missing values as NaN; use another unit or float64.",
+    )
+    FLAT = 5, "All measured losses are equal: no curve to fit; the constant is kept."
+    UNREADABLE = 6, "The chunk with this token could not be read. Repair the loss store and run again."
+    PENDING = 255, "Not fitted yet. Run the same command again to go on."
 
     @property
     def cause_and_cure(self) -> str:
         """One sentence: why a curve has this status and what to do about it."""
-        return _CAUSE_AND_CURE[self]
+        return self.meaning
 
 
-_CAUSE_AND_CURE = {
-    Status.CONVERGED: "The fit converged.",
-    Status.MAX_STEPS: "The step limit came first; the best point found is kept. Raise FitOptions.max_steps.",
-    Status.AT_BOUND: "Converged with a parameter on its bound, where the data do not limit it; that parameter has no "
-    "standard error. Measure further or more densely, or move the bound.",
-    Status.TOO_FEW_POINTS: "Fewer measured points than parameters + 1. Measure more checkpoints.",
-    Status.NON_FINITE: "The losses or weights hold infinities or negative weights, or a parameter or the rss is too "
-    "large for the floating-point type. Mark missing values as NaN; use another unit or float64.",
-    Status.FLAT: "All measured losses are equal: no curve to fit; the constant is kept.",
-    Status.UNREADABLE: "The chunk with this token could not be read. Repair the loss store and run again.",
-    Status.PENDING: "Not fitted yet. Run the same command again to go on.",
-}
-
-
-class Category(enum.IntEnum):
+class Category(Code):
     """Where a token's event lies. The numbers are stored in files and never change.
 
     Attributes:
@@ -79,25 +72,13 @@ class Category(enum.IntEnum):
         ['LEARNED', 'LATE']
     """
 
-    UNLEARNED = 0
-    LEARNED = 1
-    EARLY = 2
-    LATE = 3
-    NONE = 255
-
-    @property
-    def meaning(self) -> str:
-        """One sentence: what the category says of a token."""
-        return _MEANING[self]
+    UNLEARNED = 0, "No event that the test against a constant supports."
+    LEARNED = 1, "An event between the first and the last checkpoint."
+    EARLY = 2, "An event before the first checkpoint."
+    LATE = 3, "An event after the last checkpoint."
+    NONE = 255, "No fit, or a family without events."
 
 
-_MEANING = {
-    Category.UNLEARNED: "No event that the test against a constant supports.",
-    Category.LEARNED: "An event between the first and the last checkpoint.",
-    Category.EARLY: "An event before the first checkpoint.",
-    Category.LATE: "An event after the last checkpoint.",
-    Category.NONE: "No fit, or a family without events.",
-}
 #: Names of the probabilities of a token's categories, in the order in which they are computed.
 EVENT_CATEGORIES = tuple(category.name.lower() for category in Category if category != Category.NONE)
 

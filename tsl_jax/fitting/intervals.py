@@ -1,10 +1,8 @@
 """Confidence intervals of named parameters, and those that follow from standard errors."""
 
-import dataclasses
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,14 +11,14 @@ from ..arguments import probability
 from ..curves import Family
 from ..curves.parts import is_wider
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from .few_sizes import each
 
 #: Degrees of freedom for which quantiles are tabulated: even steps of their logarithm.
 _FEWEST, _MOST, _NODES = 1.0, 1e6, 512
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Interval:
     """Confidence intervals of one parameter of many curves, in the parameter's unit; NaN where there is no fit.
 

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 
 #: Correlations between neighbouring checkpoints stay below this: closer to 1 no number of points tells noise from law.
 MOST_CORRELATION = 0.97
@@ -20,8 +20,7 @@ _ANY = 1e6
 GROWTH_VARIANCE = 1.7
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class NoiseModel:
     """Noise of many curves at the same checkpoints: how it varies along training, and how much from curve to curve.
 

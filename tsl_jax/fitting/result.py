@@ -1,9 +1,7 @@
 """What a fit returns."""
 
-import dataclasses
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
@@ -13,6 +11,7 @@ from ..curves import Family, native
 from ..curves.parts import Parts, apart, in_parts
 from ..jax_switches import with_own_switches
 from ..presentation import Presented, presented
+from ..pytrees import pytree, static
 from .codes import counts, has_parameters
 from .description import describe_fit
 from .far import split_event
@@ -22,8 +21,7 @@ from .intervals import Interval, error_interval
 from .noise import degrees_of_freedom
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, repr=False)
+@pytree
 class Fit(Presented):
     """Fits of many curves; every array has the leading shape of the losses.
 
@@ -79,7 +77,7 @@ class Fit(Presented):
     effective_points: Float[Array, "*curves"]
     probabilities: dict[str, Float[Array, "*curves"]]
     second_event: Float[Array, "*curves"] | None
-    family: Family = dataclasses.field(metadata={"static": True})
+    family: Family = static()
     event_low: Float[Array, "*curves"] | None = None
 
     def __len__(self) -> int:

@@ -1,9 +1,7 @@
 """Scores of sequences: the share of their tokens that are learned within a window of training."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -12,13 +10,13 @@ from jaxtyping import Array, Float, Int
 from ..curves.parts import apart, in_parts, is_wider
 from ..fitting import has_parameters, probability_before
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 
 #: Degrees of freedom of an error that is taken for exact.
 _MANY = 1e6
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class SequenceScores:
     """What is known of each sequence.
 

@@ -1,13 +1,13 @@
 """What a token is in a run, and which of its parameters can be compared between runs."""
 
 import dataclasses
-import enum
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 
+from ..codes import Code
 from ..fitting import Category, has_parameters
 
 
@@ -39,32 +39,17 @@ class RunTokens:
     degrees_of_freedom: np.ndarray | None = None
 
 
-class TokenKind(enum.IntEnum):
+class TokenKind(Code):
     """What a token is in one run: its category, with falling and rising events apart."""
 
-    FALLS = 0
-    RISES = 1
-    EARLY = 2
-    LATE = 3
-    UNLEARNED = 4
-    NO_FIT = 5
-    FITTED = 6
+    FALLS = 0, "LEARNED, the loss falls"
+    RISES = 1, "LEARNED, the loss rises"
+    EARLY = 2, "EARLY"
+    LATE = 3, "LATE"
+    UNLEARNED = 4, "UNLEARNED"
+    NO_FIT = 5, "no fit"
+    FITTED = 6, "fitted"
 
-    @property
-    def meaning(self) -> str:
-        """What tokens of this kind are, in words."""
-        return _MEANING[self]
-
-
-_MEANING = {
-    TokenKind.FALLS: "LEARNED, the loss falls",
-    TokenKind.RISES: "LEARNED, the loss rises",
-    TokenKind.EARLY: "EARLY",
-    TokenKind.LATE: "LATE",
-    TokenKind.UNLEARNED: "UNLEARNED",
-    TokenKind.NO_FIT: "no fit",
-    TokenKind.FITTED: "fitted",
-}
 
 #: Kinds whose parameters are compared, each apart: of families with events, and of those without.
 COMPARED = {True: (TokenKind.FALLS, TokenKind.RISES), False: (TokenKind.FITTED,)}

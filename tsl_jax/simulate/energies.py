@@ -1,7 +1,5 @@
 """A random-energy landscape at low temperature: why the loss of a softmax student falls as the cube root of time."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +10,7 @@ from scipy.special import ndtri
 from scipy.stats import norm
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from . import checks
 from .softmax_student import divergence
 
@@ -22,8 +21,7 @@ _CROWDING = 4
 _POINTS, _LAST = 512, 7.0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Landscape:
     """A random-energy landscape at some inverse temperatures, means over landscapes.
 
@@ -42,8 +40,7 @@ class Landscape:
     gradient: Float[Array, " betas"]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Flow:
     """Gradient flow of the student's inverse temperature.
 

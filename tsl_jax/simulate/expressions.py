@@ -1,6 +1,5 @@
 """Random expressions of modular arithmetic and their values, as JAX functions."""
 
-import dataclasses
 import functools
 
 import jax
@@ -9,12 +8,12 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from . import checks
 from .mano import OPERATIONS, Mano, length_probabilities
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Expressions:
     """Expressions and their answers.
 

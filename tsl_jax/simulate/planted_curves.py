@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ..curves import Sigmoid
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from . import checks
 
 #: What a token draws random numbers for, each with a key of its own.
@@ -66,8 +67,7 @@ class PlantedLaw:
         checks.number("missing", self.missing, 0.0, 1.0)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Trajectories:
     """Tokens with known sigmoids.
 

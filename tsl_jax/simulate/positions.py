@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ..curves import Hyperbola
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from . import checks
 
 
@@ -65,8 +66,7 @@ class PlantedEvolution:
         }
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class PositionCurves:
     """Mean losses by position with a known law.
 

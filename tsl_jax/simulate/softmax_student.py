@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from . import checks
 
 #: Below this difference of log probabilities the terms of the divergence come from their series.
@@ -56,8 +57,7 @@ class TeacherStudentOptions:
             raise ValueError(f"schedule: got {self.schedule!r}, expected a function of the count of updates")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class TeacherStudent:
     """Training of students, one for each setting and seed.
 

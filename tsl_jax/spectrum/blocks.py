@@ -1,21 +1,18 @@
 """Fitted tokens in blocks of one length, as the device takes them."""
 
-import dataclasses
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from ..curves.parts import is_wider
+from ..pytrees import pytree
 from .exact import MOST_ITEMS
 
 #: Arrays of every block.
 _ROWS = 8
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class TokenBlock:
     """Fitted tokens as arrays (tokens,), at most `tsl_jax.spectrum.MOST_ITEMS` of them.
 

@@ -1,19 +1,16 @@
 """Which cells of a statistic each token is counted in, and the whole numbers it adds there."""
 
-import dataclasses
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt32
 
+from ..pytrees import pytree
 from .blocks import TokenBlock
 from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind, events_of
 from .grid import SpectrumGrid
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Cells:
     """Where each token is counted, as flat indices (past the end: nowhere), and the whole numbers it adds there.
 
@@ -67,8 +64,7 @@ def cells_of(grid: SpectrumGrid, block: TokenBlock) -> Cells:
     )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class GroupCells:
     """Where each token is counted within its group, as flat indices (past the end: nowhere), arrays (tokens,).
 

@@ -1,13 +1,12 @@
 """A spectrum against the data: mean loss and derivative, and what causes the difference."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree, static
 from .decomposition import Decomposition, Outside, Weighting, decompose, moments_of
 from .derivative import derivative_matrix
 from .mean_loss import loss_along
@@ -15,8 +14,7 @@ from .pulses import product
 from .statistic import Moments, Spectrum
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Score:
     """How far a curve follows a reference.
 
@@ -29,8 +27,7 @@ class Score:
     error: Float[Array, ""]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Comparison:
     """Derivatives -dL/du (nat/u), all by the same smoother from values at the same checkpoints, and their distances.
 
@@ -56,7 +53,7 @@ class Comparison:
     convolved: Float[Array, " points"]
     scores: dict[str, Score]
     split: dict[str, Float[Array, ""]]
-    bandwidth: float = dataclasses.field(metadata={"static": True})
+    bandwidth: float = static()
 
 
 @with_own_switches

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from .bootstrap import Bands
 from .decomposition import moments_of
 from .derivative import derivative_matrix
@@ -21,8 +22,7 @@ from .tail.fit import Cuts, Tail, cuts_of, fit_cut_tail
 _FARTHEST = 8
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class SpectrumForecast:
     """Mean loss after the last checkpoint; NaN where the spectrum has no tail to continue, or one whose law says < 0.
 

@@ -1,6 +1,5 @@
 """The decomposition of the mean loss's derivative: spectrum p, shared pulse g, p * g, and the exact sum of pulses."""
 
-import dataclasses
 import functools
 from typing import Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree, static
 from .grid import SpectrumGrid
 from .pulses import convolve, outside_table, product, pulse_table, spread
 from .statistic import Moments, Spectrum
@@ -18,8 +18,7 @@ Weighting = Literal["drop", "count"]
 Outside = Literal["edge", "own", "inside"]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Decomposition:
     """``-dL/du ≈ Σ weight·(p * g)``, all losses per token of the mean loss; u and bins as in `SpectrumGrid`.
 
@@ -44,7 +43,7 @@ class Decomposition:
     weight: Float[Array, " parts"]
     convolved: Float[Array, " times"]
     implied: Float[Array, " times"]
-    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+    grid: SpectrumGrid = static()
 
     @property
     def u(self) -> np.ndarray:

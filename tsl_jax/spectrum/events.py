@@ -1,15 +1,14 @@
 """What a spectrum takes from each token: which cell its event falls in, and what it adds there."""
 
-import dataclasses
-import enum
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..codes import Code
 from ..curves.parts import Parts, apart, in_parts
 from ..fitting import Category, Status, has_parameters
+from ..pytrees import pytree
 from .blocks import TokenBlock, resample_of
 from .grid import LEAST_SHARPNESS, SpectrumGrid
 
@@ -23,44 +22,31 @@ _ROUNDING = 1e-3
 _STEEPEST = 1e9
 
 
-class Kind(enum.IntEnum):
+class Kind(Code):
     """What a token adds to a spectrum; every token is counted under exactly one.
 
     The first five make up the mean loss: of `LEARNED`, `EARLY` and `LATE` tokens by their curve, of `UNLEARNED` and
     `CONSTANT` ones by their constant, as `tsl_jax.curve_counts` has it.
     """
 
-    LEARNED = 0
-    EARLY = 1
-    LATE = 2
-    UNLEARNED = 3
-    CONSTANT = 4
-    NO_DATA = 5
-    PENDING = 6
-    UNUSABLE = 7
+    LEARNED = 0, "An event inside the window."
+    EARLY = 1, "An event before the first checkpoint; the part of its drop inside the window counts."
+    LATE = 2, "An event after the last checkpoint; the part of its drop inside the window counts."
+    UNLEARNED = 3, "No event that the test against a constant supports; its constant counts."
+    CONSTANT = 4, "No curve, such as for flat losses; its constant counts."
+    NO_DATA = 5, "Neither curve nor constant: no usable losses. Not part of any mean."
+    PENDING = 6, "Not fitted yet. Not part of any mean."
+    UNUSABLE = (
+        7,
+        f"An event with parameters that are not finite, beyond {MOST_LOSS:g} nat, or at odds with its category and the "
+        "window. Not part of any mean; check the axis given for the fits.",
+    )
 
-    @property
-    def meaning(self) -> str:
-        """One sentence: what tokens of this kind are."""
-        return _MEANING[self]
 
-
-_MEANING = {
-    Kind.LEARNED: "An event inside the window.",
-    Kind.EARLY: "An event before the first checkpoint; the part of its drop inside the window counts.",
-    Kind.LATE: "An event after the last checkpoint; the part of its drop inside the window counts.",
-    Kind.UNLEARNED: "No event that the test against a constant supports; its constant counts.",
-    Kind.CONSTANT: "No curve, such as for flat losses; its constant counts.",
-    Kind.NO_DATA: "Neither curve nor constant: no usable losses. Not part of any mean.",
-    Kind.PENDING: "Not fitted yet. Not part of any mean.",
-    Kind.UNUSABLE: f"An event with parameters that are not finite, beyond {MOST_LOSS:g} nat, or at odds with its "
-    "category and the window. Not part of any mean; check the axis given for the fits.",
-}
 NUM_KINDS = len(Kind)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Events:
     """What tokens add, arrays (tokens,).
 

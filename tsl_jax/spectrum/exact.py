@@ -1,19 +1,18 @@
 """Sums that are exact whatever their order: 64-bit integers in two 32-bit halves, without JAX's x64 mode."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
+
+from ..pytrees import pytree
 
 #: Most items that `tally` adds up in one cell: so many 14-bit numbers still fit in 32 bits.
 MOST_ITEMS = 2**18
 _SPLIT = 14
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Exact:
     """Whole numbers up to 2^64, as ``high·2^32 + low``; ``+`` is exact and so does not care about order.
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree, static
 from .blocks import TokenBlock
 from .bootstrap import Bands, bands_of_sums
 from .cells import group_cells_of
@@ -19,8 +20,7 @@ from .grid import SpectrumGrid
 from .pulses import level_reached, product
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class GroupCounts:
     """Events by group of tokens, learning time and resample group; ``a + b`` are the counts of both, exactly.
 
@@ -35,7 +35,7 @@ class GroupCounts:
 
     count: Exact
     kinds: Exact
-    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+    grid: SpectrumGrid = static()
 
     @classmethod
     def empty(cls, grid: SpectrumGrid, groups: int) -> "GroupCounts":
@@ -99,8 +99,7 @@ def accumulate_groups(counts: GroupCounts, block: TokenBlock, group: Int[Array, 
     )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class GroupTimes:
     """When tokens of each group are learned: of events inside the window whose loss falls; NaN without any.
 
@@ -159,14 +158,13 @@ def group_bands(counts: GroupCounts, key: Array, *, replicates: int = 200, level
     return bands_of_sums(_times, (_sums(counts),), key, replicates=replicates, level=level)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class EventSums:
     """Falling events inside the window and tokens of the mean loss, with the resample groups as first axis."""
 
     events: Float[Array, "resamples groups times"]
     tokens: Float[Array, "resamples groups"]
-    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+    grid: SpectrumGrid = static()
 
 
 def stacked(counts: Sequence[GroupCounts]) -> EventSums:

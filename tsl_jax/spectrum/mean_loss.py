@@ -1,6 +1,5 @@
 """The mean loss that a spectrum implies, and how far binning can move it."""
 
-import dataclasses
 import functools
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from .decomposition import implied_drops, moments_of
 from .grid import SpectrumGrid
 from .pulses import fraction_before, logistic, product, seen_of_late
@@ -67,8 +67,7 @@ def loss_along(
     return moments.level * moments.per_token + product(1 - fraction_before(place, moments.grid.time_bins), drops)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class BinningBound:
     """What binning changes at most, wherever within their bins the events are; see `binning_bound`.
 

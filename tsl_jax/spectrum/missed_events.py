@@ -1,20 +1,17 @@
 """How much of what sigmoids miss of the mean loss's derivative tokens with a second event hold."""
 
-import dataclasses
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from .derivative import derivative_matrix
 from .grid import SpectrumGrid
 from .pulses import product
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class SecondEvents:
     """Tokens with a likely second event, and the derivative -dL/du that one event a token leaves over.
 

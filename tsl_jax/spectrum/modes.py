@@ -1,6 +1,5 @@
 """Is the pulse shared? The modes of all aligned pulses."""
 
-import dataclasses
 import functools
 
 import jax
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
 from ..linalg.in_turn import singular_values
+from ..pytrees import pytree
 from .decomposition import moments_of
 from .grid import SpectrumGrid
 from .pulses import logistic_rise, product
@@ -20,8 +20,7 @@ from .statistic import Moments, Spectrum
 _NEGLIGIBLE = 1e-7
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class PulseModes:
     """Singular values and leading modes of a matrix whose rows are aligned pulses.
 

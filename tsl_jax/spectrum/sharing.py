@@ -1,6 +1,5 @@
 """Is the pulse shared? Mean pulses of groups by learning time."""
 
-import dataclasses
 import functools
 
 import jax
@@ -9,14 +8,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree, static
 from .decomposition import moments_of
 from .grid import SpectrumGrid
 from .pulses import level_reached, product, pulse_table
 from .statistic import Moments, Spectrum
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class PulseGroups:
     """Events inside the window in groups of equal number by learning time, earliest first.
 
@@ -40,7 +39,7 @@ class PulseGroups:
     drop_std: Float[Array, " groups"]
     log_sharpness: Float[Array, " groups"]
     log_sharpness_std: Float[Array, " groups"]
-    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+    grid: SpectrumGrid = static()
 
 
 @with_own_switches

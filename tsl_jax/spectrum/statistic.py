@@ -1,6 +1,5 @@
 """The sufficient statistic of a spectrum: exact counts and sums by learning time, sharpness and resample group."""
 
-import dataclasses
 import functools
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float
 from ..curves import Sigmoid
 from ..fitting import Fit
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree, static
 from .blocks import TokenBlock, block_rows, token_block
 from .cells import cells_of
 from .events import DROP_UNIT, NUM_KINDS, SQUARE_UNIT, Kind
@@ -18,8 +18,7 @@ from .exact import MOST_ITEMS, Exact, tally
 from .grid import SpectrumGrid, grid_over
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Moments:
     """Counts and sums as float32, of all tokens or of one bootstrap replicate; what all analyses start from.
 
@@ -41,7 +40,7 @@ class Moments:
     square: Float[Array, "2 times sharpnesses"]
     kinds: Float[Array, " kinds"]
     level: Float[Array, ""]
-    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+    grid: SpectrumGrid = static()
 
     @property
     def tokens(self) -> Float[Array, ""]:
@@ -67,8 +66,7 @@ class Moments:
         return fractions(self.count), fractions(self.drop)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Spectrum:
     """Learning times and sharpness of any number of tokens; ``a + b`` is the spectrum of both, exactly.
 
@@ -101,7 +99,7 @@ class Spectrum:
     square: Exact
     kinds: Exact
     level: Exact
-    grid: SpectrumGrid = dataclasses.field(metadata={"static": True})
+    grid: SpectrumGrid = static()
 
     @classmethod
     def empty(cls, grid: SpectrumGrid) -> "Spectrum":

@@ -1,6 +1,5 @@
 """How much the errors of learning times broaden the spectrum p."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ..fitting import Category, Fit, has_parameters
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree, static
 from .blocks import folded, resample_of
 from .decomposition import Weighting, moments_of
 from .grid import SpectrumGrid
@@ -24,8 +24,7 @@ _BINS = -2 * _FINEST
 _MOST = 12**-0.5
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class TimeErrors:
     """Errors of the learning times within the window, by resample group, with events weighted alike and by drop.
 
@@ -107,8 +106,7 @@ class TimeErrors:
         )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Broadening:
     """What errors of learning times make of p.
 
@@ -127,7 +125,7 @@ class Broadening:
     wider: Float[Array, ""]
     width: Float[Array, ""]
     ratio: Float[Array, ""]
-    bin: float = dataclasses.field(metadata={"static": True})
+    bin: float = static()
 
 
 @with_own_switches

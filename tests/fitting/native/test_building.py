@@ -29,19 +29,21 @@ def folder(monkeypatch, tmp_path):
     return cache.compiled_folder("kernel")
 
 
-def test_it_is_built_once_and_again_for_other_flags(folder):
-    building.built(TOOLS, COMPILER)
+def test_it_is_built_once_for_its_user_alone_and_again_for_other_flags_or_if_cut(folder):
+    before = os.umask(0)
+    try:
+        building.built(TOOLS, COMPILER)
+    finally:
+        os.umask(before)
     (path,) = folder.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o700
     written = path.stat().st_mtime_ns
     _, version = building.built(TOOLS, COMPILER)
     assert [p.stat().st_mtime_ns for p in folder.iterdir()] == [written]
     assert path.stem.startswith(version)
     assert building._version(TOOLS._replace(flags=(*TOOLS.flags, "-DOTHER")), COMPILER) != version
 
-
-def test_a_file_that_was_cut_short_is_built_again(folder):
-    building.built(TOOLS, COMPILER)
-    (path,) = folder.iterdir()
+    # A file that was cut short is built again.
     whole, new = path.read_bytes(), folder / "cut"
     new.write_bytes(whole[: len(whole) // 2])
     new.replace(path)  # the one that is loaded stays as it was
@@ -107,16 +109,6 @@ def test_where_others_could_exchange_it_the_kernel_is_not_built(monkeypatch, fol
     assert told.startswith(f"it could not be built or loaded: {shared}: can be written by others")
     assert told.endswith("or name a folder of your own in TMPDIR.")
     assert not list(shared.iterdir())
-
-
-def test_the_kernel_is_written_for_its_user_alone(folder):
-    before = os.umask(0)
-    try:
-        building.built(TOOLS, COMPILER)
-    finally:
-        os.umask(before)
-    (path,) = folder.iterdir()
-    assert path.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.fixture
@@ -196,11 +188,32 @@ CUDA = building.cuda("9.0")
 NVCC = building.compiler_of(CUDA)
 
 
+@pytest.fixture(scope="module")
+def folder_of_gpus(tmp_path_factory):
+    """A cache in which the kernel for GPUs is kept, once it was built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("gpus")))
+        yield cache.compiled_folder("kernel")
+
+
 @pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
-def test_it_builds_for_gpus_on_a_machine_without_one(folder):
+@pytest.mark.usefixtures("folder_of_gpus")
+def test_it_builds_for_gpus_on_a_machine_without_one():
     library, _ = building.built(CUDA, NVCC)
     assert hasattr(library, native.SOLVE)
     assert hasattr(library, native.MEASURE)
+
+
+@pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
+@pytest.mark.usefixtures("folder_of_gpus")
+def test_where_it_cannot_run_the_driver_tells():
+    told = loading._register(CUDA) or ""
+    assert told.startswith("it cannot run: ") or _has_gpu()  # such as: no CUDA-capable device is detected
+    assert not _has_gpu() or not told
+
+
+def _has_gpu() -> bool:
+    return any(device.platform == "gpu" for device in jax.local_devices())
 
 
 def test_it_builds_for_the_gpu_that_is_there(monkeypatch):
@@ -248,17 +261,6 @@ def test_no_cuda_compiler_is_told_with_the_cure(monkeypatch):
     told = loading._register(building.cuda("9.0"))
     cure = "install tsl_jax[cuda], which brings one, and g++, or name one in CUDACXX"
     assert told == f"no CUDA compiler was found; {cure}"
-
-
-@pytest.mark.skipif(NVCC is None, reason="no CUDA compiler")
-def test_where_it_cannot_run_the_driver_tells(folder):
-    told = loading._register(CUDA) or ""
-    assert told.startswith("it cannot run: ") or _has_gpu()  # such as: no CUDA-capable device is detected
-    assert not _has_gpu() or not told
-
-
-def _has_gpu() -> bool:
-    return any(device.platform == "gpu" for device in jax.local_devices())
 
 
 def test_importing_builds_nothing(tmp_path):

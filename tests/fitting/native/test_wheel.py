@@ -198,8 +198,8 @@ def test_wheels_are_built_for_the_lowest_jaxlib_that_the_package_takes():
     assert f"jaxlib=={jax_version}.0" in project["build-system"]["requires"]
 
 
-def install(wheel: Path, folder: Path):
-    """A function that runs code in an empty environment with the wheel, without a compiler; it prints JSON."""
+def install(wheel: Path, folder: Path) -> dict[str, str]:
+    """An empty environment with the wheel, without a compiler: the variables of its processes."""
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--no-index", "--no-deps"]
@@ -207,7 +207,12 @@ def install(wheel: Path, folder: Path):
     # What it depends on is here already: nothing is fetched.
     (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path))
     kept = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_"))}
-    env = kept | {"PATH": str(folder / "bin"), "HOME": str(folder)}
+    return kept | {"PATH": str(folder / "bin"), "HOME": str(folder)}
+
+
+def runner(wheel: Path, folder: Path):
+    """A function that runs code in such an environment; it prints JSON."""
+    env = install(wheel, folder)
 
     def run(code: str):
         command = [str(folder / "bin" / "python"), "-W", "error", "-c", code]
@@ -244,17 +249,46 @@ def assert_fits(told: dict, kernel: str, folder: Path) -> None:
 
 
 def test_installed_without_a_compiler_it_fits_with_the_kernel_that_it_brought(wheel, tmp_path):
-    run = install(wheel, tmp_path)
+    run = runner(wheel, tmp_path)
     told = run(PROGRAM.format(axis=AXIS.tolist(), losses=noisy().tolist(), kernel="native"))
     assert told["why"] is None
     assert_fits(told, "native", tmp_path)
     assert told["fitter"]["build"].split()[0] == told["fitter"]["instructions"] == instruction_level()
 
 
+#: Of the suite, what starts processes of its own: they must have the same package, with the same build of the kernel.
+PART = ("tests/jobs/test_resume.py", "tests/cli/test_cli_output.py")
+WHERE = """
+import subprocess, sys
+import tsl_jax
+
+def test_this_process_and_its_children_have_what_is_installed():
+    code = "import tsl_jax, tests; print(tsl_jax.__file__, tests.__path__[0])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert told[0] == tsl_jax.__file__
+    assert tsl_jax.__file__.startswith(sys.prefix)
+    assert not told[1].startswith({root!r})
+    assert tsl_jax.load_kernel() is None
+"""
+
+
+def test_a_part_of_the_suite_runs_on_what_is_installed(wheel, tmp_path):
+    env, outside = install(wheel, tmp_path / "environment"), tmp_path / "outside"
+    for name in ("tests", "benchmarks"):
+        shutil.copytree(ROOT / name, outside / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    shutil.copy(ROOT / "pyproject.toml", outside)
+    (outside / "tests" / "test_where.py").write_text(WHERE.format(root=str(ROOT)))
+    command = [str(tmp_path / "environment" / "bin" / "python"), "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/test_where.py", *PART], cwd=outside, env=env, capture_output=True, text=True, errors="replace"
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
+
+
 def test_made_without_a_compiler_it_installs_and_xla_fits(sources, tmp_path):
     pure = make("wheel", sources, tmp_path, CXX=str(tmp_path / "no-compiler"))
     assert pure.name.endswith("-py3-none-any.whl")
-    run = install(pure, tmp_path / "environment")
+    run = runner(pure, tmp_path / "environment")
     told = run(PROGRAM.format(axis=AXIS.tolist(), losses=noisy().tolist(), kernel="auto"))
     assert told["why"].startswith("tsl_jax was installed without it, for want of a C++ compiler; install g++")
     assert_fits(told, "xla", tmp_path / "environment")

@@ -20,8 +20,8 @@ LAWS = [
     (AnnealingLaw(), {"memory": 50.0}),
     (MultiPowerLaw(), {"speed": 2.0, "slowness": 0.6, "rate_exponent": 0.6}),
     (MultiPowerLaw(), {"speed": 0.1, "slowness": 0.2, "rate_exponent": 1.2}),
-    (MemoryLaw(), {"fast_memory": 5.0, "slow_memory": 800.0, "fast_share": 0.6}),
-    (MemoryLaw(2.0, 0.0), {"fast_memory": 5.0, "slow_memory": 800.0, "fast_share": 0.6}),
+    (MemoryLaw(), {"fast_memory": 5.0, "slow_memory": 800.0, "fast_fraction": 0.6}),
+    (MemoryLaw(2.0, 0.0), {"fast_memory": 5.0, "slow_memory": 800.0, "fast_fraction": 0.6}),
 ]
 COUNT = np.arange(3000)
 SCHEDULES = {
@@ -46,7 +46,7 @@ def naive(law, shape, rates, step):
     elif isinstance(law, MemoryLaw):
         pace = np.maximum(time / updates / rates.max(), 1e-9) ** law.rate_power
         fast, slow = (np.exp(-updates * pace / shape[name]) for name in ("fast_memory", "slow_memory"))
-        relaxed = 1 - shape["fast_share"] * fast - (1 - shape["fast_share"]) * slow
+        relaxed = 1 - shape["fast_fraction"] * fast - (1 - shape["fast_fraction"]) * slow
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.where(time > 0, shape["speed"] * rates[:step] ** -shape["rate_exponent"] * time, 0.0)

@@ -8,7 +8,7 @@ from tsl_jax.temporal.forecasts.prior import _law_weights, _OfSize, _trend
 from tsl_jax.temporal.forecasts.rows import log_weights
 
 STEP = np.arange(200, 4001, 100)
-SHAPE = {"fast_memory": 40.0, "slow_memory": 150.0, "fast_share": 0.6}
+SHAPE = {"fast_memory": 40.0, "slow_memory": 150.0, "fast_fraction": 0.6}
 
 
 def finished(gain, size=None, floor=2.5):

@@ -35,7 +35,7 @@ PARAMS = {
     "rate_exponent": 0.65,
     "fast_memory": 20.0,
     "slow_memory": 400.0,
-    "fast_share": 0.7,
+    "fast_fraction": 0.7,
 }
 #: Every law, by name.
 LAWS = list(SCHEDULE_LAWS.values())
@@ -91,7 +91,7 @@ def test_memory_laws_rate_is_two_moving_averages(seen):
     keep = np.exp(-1 / np.array([PARAMS["fast_memory"], PARAMS["slow_memory"]]))
     for rate in RATES:
         means = keep * means + (1 - keep) * rate
-        averages.append(means @ [PARAMS["fast_share"], 1 - PARAMS["fast_share"]])
+        averages.append(means @ [PARAMS["fast_fraction"], 1 - PARAMS["fast_fraction"]])
     lagged = np.array(averages)[STEPS - 1]
     law = MemoryLaw(2.0, 0.0)
     np.testing.assert_allclose(law.lagged_rate(params_of(law), seen), lagged, rtol=2e-4)
@@ -132,7 +132,7 @@ def test_the_lagged_rate_lies_between_zero_and_the_highest_and_ends_at_the_last(
     rates = np.repeat(rates, 5)
     long = np.concatenate([rates, np.full(20_000, rates[-1])])
     seen = history(schedule_from_rates(long), np.r_[np.arange(1, len(rates) + 1), len(long)])
-    shape = {"memory": 10.0, "fast_memory": 2.0, "slow_memory": 100.0, "fast_share": 0.5}
+    shape = {"memory": 10.0, "fast_memory": 2.0, "slow_memory": 100.0, "fast_fraction": 0.5}
     for law in (AnnealingLaw(), MemoryLaw()):
         lagged = np.asarray(law.lagged_rate(shape, seen))
         assert np.all((lagged > 0) & (lagged <= rates.max() * (1 + 1e-5)))

@@ -1,13 +1,11 @@
 """What `tsl.least_squares` returns."""
 
-import dataclasses
-
-import jax
 from jaxtyping import Array, Float, Int, PyTree, UInt8
 
+from ...pytrees import pytree
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+
+@pytree
 class LeastSquaresFit:
     """Result of `least_squares`; every array gets the leading axes of `vmap`.
 

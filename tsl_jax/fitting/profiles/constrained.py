@@ -9,7 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...curves import Family
-from ..xla.projection import Rooted, box_step, positive, shape_and_slopes, unit_vectors
+from ..xla.projection import (
+    Rooted,
+    best_plateaus,
+    dot,
+    positive,
+    shape_and_slopes,
+    unit_vectors,
+    without_plateaus,
+)
 
 Curves = Float[Array, " curves"]
 #: Relative deviation from a straight line that is rounding.
@@ -99,29 +107,15 @@ def _at_component(family: Family, component: int, block: Rooted, value, theta, l
     theta = theta.at[component].set(value)
     f, e, slopes = shape_and_slopes(family, block.x, theta, unit_vectors(theta))
     e, f = block.root * e, block.root * f
-    r = block.loss - (low * e + high * f)
-    a00, a01, a11 = _dot(e, e), _dot(e, f), _dot(f, f)
-    d_low, d_high, active_low, active_high = box_step(
-        (a00, a01, a11),
-        (_dot(e, r), _dot(f, r)),
-        (block.least - low, block.least - high),
-        (block.most - low, block.most - high),
-    )
+    products, (d_low, d_high, *active) = best_plateaus(block, e, f, low, high)
     low = jnp.clip(low + d_low, block.least, block.most)
     high = jnp.clip(high + d_high, block.least, block.most)
     r = block.loss - (low * e + high * f)
-    a01 = jnp.where(active_low | active_high, 0, a01)
-    a00, a11 = jnp.where(active_low, 1, a00), jnp.where(active_high, 1, a11)
-    det = positive(a00 * a11 - a01 * a01, a00 * a11)
-    columns: list = []
-    for k, slope in enumerate(slopes):
-        if k == component:
-            columns.append(None)
-            continue
-        g = (high - low) * block.root * slope
-        c0, c1 = jnp.where(active_low, 0, _dot(e, g)), jnp.where(active_high, 0, _dot(f, g))
-        columns.append(g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f))
-    return Trial(theta, low, high, _dot(r, r), *_equations(columns, r))
+    project_out = without_plateaus(products, active, e, f)
+    columns: list = [
+        None if k == component else project_out((high - low) * block.root * slope) for k, slope in enumerate(slopes)
+    ]
+    return Trial(theta, low, high, dot(r, r), *_equations(columns, r))
 
 
 def _at_plateaus(family: Family, profiled: Profiled, window, block: Rooted, value, theta, low, high) -> Trial:
@@ -147,8 +141,8 @@ def _at_plateaus(family: Family, profiled: Profiled, window, block: Rooted, valu
     column = direction[0] * e + direction[1] * f
     free = jnp.clip(low if profiled.by_amplitude else high, least, most)
     r = block.loss - ((start[0] + free * direction[0]) * e + (start[1] + free * direction[1]) * f)
-    square = positive(_dot(column, column), _dot(e, e) + _dot(f, f))
-    moved = jnp.clip(free + _dot(column, r) / square, least, most)
+    square = positive(dot(column, column), dot(e, e) + dot(f, f))
+    moved = jnp.clip(free + dot(column, r) / square, least, most)
     on_bound = (moved <= least) | (moved >= most)
     r = r - (moved - free) * column
     low, high = (start[i] + moved * direction[i] for i in (0, 1))
@@ -158,8 +152,8 @@ def _at_plateaus(family: Family, profiled: Profiled, window, block: Rooted, valu
         if not profiled.steady:
             moves = jax.jvp(line, (theta,), (unit_vectors(theta)[k],))[1]
             g = g + sum((moves[0][i] + moved * moves[1][i]) * c for i, c in ((0, e), (1, f)))
-        columns.append(g - jnp.where(on_bound, 0, _dot(column, g)) / square * column)
-    rss = jnp.where(feasible, _dot(r, r), jnp.inf)
+        columns.append(g - jnp.where(on_bound, 0, dot(column, g)) / square * column)
+    rss = jnp.where(feasible, dot(r, r), jnp.inf)
     return Trial(theta, low, high, jnp.where(jnp.isfinite(rss), rss, jnp.inf), *_equations(columns, r))
 
 
@@ -183,13 +177,9 @@ def _equations(columns, r):
     size = len(columns)
     zero = jnp.zeros_like(r[0])
     products = {
-        (i, j): zero if columns[i] is None or columns[j] is None else _dot(columns[i], columns[j])
+        (i, j): zero if columns[i] is None or columns[j] is None else dot(columns[i], columns[j])
         for i in range(size)
         for j in range(i, size)
     }
     normal = jnp.stack([jnp.stack([products[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)])
-    return normal, jnp.stack([zero if g is None else _dot(g, r) for g in columns])
-
-
-def _dot(a, b):
-    return jnp.sum(a * b, axis=0)
+    return normal, jnp.stack([zero if g is None else dot(g, r) for g in columns])

@@ -78,9 +78,6 @@ def project(family: Family, block: Rooted, theta, low, high) -> Point:
     outside the window) still move.
     """
 
-    def dot(a, b):
-        return jnp.sum(a * b, axis=0)
-
     anchor = family.anchor(block.x, theta)
     # Where theta goes when a step begins. The shape itself is taken at theta, so that one exponential does for all.
     stay = jnp.zeros_like(theta)
@@ -88,34 +85,63 @@ def project(family: Family, block: Rooted, theta, low, high) -> Point:
     f, e, slopes = shape_and_slopes(family, block.x, theta, moves)
     e, f = block.root * e, block.root * f
     slopes = [block.root * g for g in slopes]
-    r = block.loss - (low * e + high * f)
-    a00, a01, a11 = dot(e, e), dot(e, f), dot(f, f)
-    d_low, d_high, active_low, active_high = box_step(
-        (a00, a01, a11),
-        (dot(e, r), dot(f, r)),
-        (block.least - low, block.least - high),
-        (block.most - low, block.most - high),
-    )
+    products, (d_low, d_high, *active) = best_plateaus(block, e, f, low, high)
+    active_low, active_high = active
     low, high = (
         jnp.where(active, jnp.where(p - block.least < block.most - p, block.least, block.most), p)
         for active, p in ((active_low, low + d_low), (active_high, high + d_high))
     )
     r = block.loss - (low * e + high * f)
 
-    # The plateaus that are not on a bound follow theta: take their part out of the slopes.
+    project_out = without_plateaus(products, active, e, f)
+    projected = [project_out(g) for g in slopes]
+    drop = high - low
+    size = len(projected)
+    squares = {(i, j): drop * drop * dot(projected[i], projected[j]) for i in range(size) for j in range(i, size)}
+    normal = [jnp.stack([squares[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)]
+    negative_half_gradient = [drop * dot(g, r) for g in projected]
+    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(negative_half_gradient))
+
+
+def dot(a, b):
+    """Sums over checkpoints, (curves,)."""
+    return jnp.sum(a * b, axis=0)
+
+
+def best_plateaus(block: Rooted, e, f, low, high):
+    """The step (d_low, d_high, active_low, active_high) to the best plateaus in their bounds, `box_step`.
+
+    Args:
+        e, f: (checkpoints, curves) complement and shape, times the roots of the weights.
+        low, high: (curves,) plateaus to start from.
+
+    Returns:
+        (a00, a01, a11), products of e and f, and the step.
+    """
+    r = block.loss - (low * e + high * f)
+    products = dot(e, e), dot(e, f), dot(f, f)
+    least, most = ((bound - low, bound - high) for bound in (block.least, block.most))
+    return products, box_step(products, (dot(e, r), dot(f, r)), least, most)
+
+
+def without_plateaus(products, active, e, f):
+    """What takes their part out of slopes: plateaus that are not on a bound follow theta.
+
+    Args:
+        products: (a00, a01, a11) of `best_plateaus`. active: which of the two are on a bound.
+        e, f: (checkpoints, curves) as there.
+    """
+    a00, a01, a11 = products
+    active_low, active_high = active
     a01 = jnp.where(active_low | active_high, 0, a01)
     a00, a11 = jnp.where(active_low, 1, a00), jnp.where(active_high, 1, a11)
     det = positive(a00 * a11 - a01 * a01, a00 * a11)
-    projected = []
-    for g in slopes:
+
+    def project_out(g):
         c0, c1 = jnp.where(active_low, 0, dot(e, g)), jnp.where(active_high, 0, dot(f, g))
-        projected.append(g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f))
-    drop = high - low
-    size = len(projected)
-    products = {(i, j): drop * drop * dot(projected[i], projected[j]) for i in range(size) for j in range(i, size)}
-    normal = [jnp.stack([products[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)]
-    negative_half_gradient = [drop * dot(g, r) for g in projected]
-    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(negative_half_gradient))
+        return g - ((a11 * c0 - a01 * c1) / det * e + (a00 * c1 - a01 * c0) / det * f)
+
+    return project_out
 
 
 def box_step(matrix, vector, least, most):

@@ -12,6 +12,7 @@ from ...curves import Family
 from ...curves.parts import Parts, in_parts
 from ...fitting import curve_counts, predict
 from ...fitting.far import split_event
+from ...pytrees import pytree
 from ...store import FitStore, LossStore, StoredFit, StoreError, StoreLike, open_losses
 
 #: Bytes of losses and fits that are added at once, and of those that a CPU adds at once: its caches hold them, and so
@@ -23,8 +24,7 @@ _LIKELY = 0.5
 _SAME = {"sequence", "position", "token_id"}
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class LossSums:
     """Sums over pairs of token and checkpoint with a finite loss and a finite fit, by resample group.
 

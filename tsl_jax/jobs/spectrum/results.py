@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Literal
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...pytrees import pytree
 from ...spectrum import (
     Bands,
     BinningBound,
@@ -60,8 +60,7 @@ class AnalysisOptions:
                 raise ValueError(f"AnalysisOptions.{name}: got {getattr(self, name)}, expected between 0 and 1")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Curves:
     """What is computed of all tokens and of each replicate.
 

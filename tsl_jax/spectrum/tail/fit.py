@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from ..decomposition import Weighting, moments_of
 from ..grid import SpectrumGrid
 from ..pulses import product, pulse_table
@@ -20,8 +21,7 @@ from .models import law_on_bins
 _CANDIDATES, _LEAST_BINS, _LEAST_SPAN = 48, 8, 1.0
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Tail:
     """Power law ``p(a) ∝ a^-exponent`` between two axis values, of events inside the window whose loss falls.
 
@@ -96,8 +96,7 @@ def fit_tail(
     return fit_cut_tail(moments, cuts, weighting)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Cuts:
     """First bin of a tail and one past its last, None where the data choose; and what they choose by."""
 

@@ -1,6 +1,5 @@
 """How good a tail's power law is: goodness of fit, and laws it competes with."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from ..decomposition import moments_of
 from ..statistic import Moments, Spectrum
 from .fit import Cuts, Tail, cuts_of, falling, fit_cut_tail, log_axis, seen_until, tail_of_masses
@@ -88,8 +88,7 @@ def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates
     return jnp.where(jnp.isfinite(tail.exponent), fraction, jnp.nan)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Rival:
     """Another law for the same tail, truncated to it and fitted by maximum likelihood.
 

@@ -1,17 +1,14 @@
 """Dynamic time or steps: on which axis the time law explains the losses better."""
 
-import dataclasses
-
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from .time_power_law import TimeLaw, time_law
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class AxisComparison:
     """The time law in dynamic time and in steps, for the same losses.
 

@@ -1,6 +1,5 @@
 """How well the loss curves of several runs fall onto one curve over a shared axis."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -10,10 +9,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Collapse:
     """One curve through all runs, and what it leaves.
 

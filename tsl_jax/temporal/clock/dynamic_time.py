@@ -1,6 +1,5 @@
 """Dynamic time: the sum of the learning rates, from an optax schedule, from arrays, or from recorded rows."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -11,11 +10,11 @@ from jaxtyping import Array, Float
 
 from ...arguments import known_array, whole_number
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from .recorded_rates import rates_between, with_warmup
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Schedule:
     """The learning rate of every update. At step ``t``, ``t`` updates are done, so its loss has seen rates 1 to t.
 

@@ -1,20 +1,17 @@
 """The growth exponent of the logit spread."""
 
-import dataclasses
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from ..laws.residuals import autocorrelation, independent_rows
 from .slow_noise import row_noise
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Growth:
     """``spread = coefficient · a^exponent``.
 

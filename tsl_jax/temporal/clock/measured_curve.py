@@ -1,18 +1,16 @@
 """A loss curve: steps, losses and learning rates of one run."""
 
-import dataclasses
-
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from ...pytrees import pytree
 from .dynamic_time import Schedule, checked_steps, schedule_from_records
 from .schedule_rows import History, history
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class LossCurve:
     """One run's losses over training; made by `loss_curve`, which checks them.
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ...pytrees import pytree
 from .dynamic_time import Schedule, checked_steps, lr_sum
 
 #: Rates below this multiple of the highest count as this: laws take logarithms.
@@ -20,8 +21,7 @@ _GROUP_MULTIPLE = 32
 _PADDING = {"rise": 0.0, "log_rate": 0.0, "log_time": 0.0, "updates": 1.0}
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class History:
     """What the schedule-aware laws need to know at each row (a checkpoint of a run): one row, one loss.
 

@@ -1,12 +1,12 @@
 """Noise from row to row: white noise over a slow wander, and what it does to estimates by least squares."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
+
+from ...pytrees import pytree
 
 #: Lengths of the wander that are tried, in rows, from this one to all rows, evenly in the logarithm.
 _SHORTEST, _LENGTHS = 0.5, 20
@@ -17,8 +17,7 @@ _MOST_ROWS = 4096
 _BISECTIONS = 40
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class RowNoise:
     """Models of the noise, how likely each is, and the variance that each gives to sums over the rows.
 

@@ -15,6 +15,7 @@ from ...curves import jax_array
 from ...devices import a_device
 from ...fitting import Status, least_squares
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from ..laws.residuals import autocorrelation
 from .exponent_profile import LEAST, MOST, exponent_interval, profile_at
 from .law_rows import check_rows
@@ -29,8 +30,7 @@ _NUM_STARTS = 96
 _EXPONENT = 2
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class TimeLaw:
     """``loss = coefficient · a^-exponent + floor``; every array gets the leading axes of `vmap`.
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ...arguments import whole_number
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree, static
 from ..checks import generator
 from .calibration import calibrated, early_paths
 from .mixture import mixed_forecast
@@ -34,8 +34,7 @@ _ORIGINS = 5
 _UNKNOWN_COURSE = {"exponent": 0.2, "exponent_std": 0.5, "drift": 0.03}
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Forecast:
     """Mean loss at later steps, with bands.
 
@@ -75,7 +74,7 @@ class Forecast:
     num_seen: Float[np.ndarray, ""]
     scheduled: Bool[np.ndarray, ""]
     too_early: Bool[np.ndarray, ""]
-    laws: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    laws: tuple[str, ...] = static()
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Which of several young runs will end lowest."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ...arguments import known_array, real_number, whole_number
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree, static
 from ..checks import random_key
 from .mean_loss import DEFAULT_PRIOR, LEVELS, Forecast, ForecastPrior, forecast
 
@@ -17,8 +17,7 @@ from .mean_loss import DEFAULT_PRIOR, LEVELS, Forecast, ForecastPrior, forecast
 FRACTIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Ranking:
     """Forecasts of several runs at one step, compared.
 
@@ -51,7 +50,7 @@ class Ranking:
     choice: np.ndarray
     settled: np.ndarray
     step: np.ndarray
-    warnings: tuple[tuple[str, ...], ...] = dataclasses.field(metadata={"static": True})
+    warnings: tuple[tuple[str, ...], ...] = static()
 
 
 @with_own_switches

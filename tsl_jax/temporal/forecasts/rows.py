@@ -26,7 +26,7 @@ KINDS: dict[str, type] = {"memory law": MemoryLaw, "multi-power law": MultiPower
 #: of the laws fitted to the runs of 25M and 100M parameters of arXiv 2503.12811, the others quicker or slower.
 SHAPES: dict[str, tuple[dict[str, float], ...]] = {
     "memory law": tuple(
-        {"fast_memory": fast, "slow_memory": slow, "fast_share": share}
+        {"fast_memory": fast, "slow_memory": slow, "fast_fraction": share}
         for fast, slow, share in ((84.0, 2140.0, 0.66), (83.0, 1650.0, 0.62), (30.0, 500.0, 0.5), (300.0, 3000.0, 0.5))
     ),
     "multi-power law": tuple(

@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, UInt8
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree, static
 from ..checks import refuse_rising
 from ..clock.schedule_rows import History
 from .host_search import best_on_host, coordinates_of, robust_rows
@@ -49,8 +50,7 @@ class LawFitOptions:
                 raise ValueError(f"LawFitOptions.{name}: got {getattr(self, name)!r}, expected {expected}")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class LawFit:
     """A fitted law; every array gets the leading axes of `vmap`.
 
@@ -82,7 +82,7 @@ class LawFit:
     noise: Float[Array, "*batch"]
     num_points: Int[Array, "*batch"]
     status: UInt8[Array, "*batch"]
-    law: ScheduleLaw = dataclasses.field(metadata={"static": True})
+    law: ScheduleLaw = static()
 
     def predict(self, history: History) -> Float[Array, " rows"]:
         """Mean loss (nat) at each row of a schedule; under `vmap` for batches of fits."""

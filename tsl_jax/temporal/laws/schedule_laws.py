@@ -22,7 +22,7 @@ class StepPowerLaw(ScheduleLaw):
         ('floor', 'coefficient', 'exponent')
     """
 
-    name: ClassVar[str] = "step_power_law"
+    name = "step_power_law"
     parameters: ClassVar[tuple[Parameter, ...]] = (FLOOR, COEFFICIENT, EXPONENT)
 
     def axis(self, history):
@@ -45,7 +45,7 @@ class TimePowerLaw(ScheduleLaw):
     Source: arXiv 2602.03685.
     """
 
-    name: ClassVar[str] = "time_power_law"
+    name = "time_power_law"
     parameters: ClassVar[tuple[Parameter, ...]] = (FLOOR, COEFFICIENT, EXPONENT)
 
 
@@ -68,11 +68,8 @@ class AnnealingLaw(ScheduleLaw):
         ['0.20', '0.19', '0.10']
     """
 
-    name: ClassVar[str] = "annealing_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        *(FLOOR, COEFFICIENT, EXPONENT, EXCESS),
-        Parameter("memory", "updates"),
-    )
+    name = "annealing_law"
+    parameters = (FLOOR, COEFFICIENT, EXPONENT, EXCESS, Parameter("memory", "updates"))
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {"memory": (30.0, 300.0, 3000.0)}
     typical: ClassVar[dict[str, float]] = {"memory": 1000.0}
 
@@ -104,10 +101,10 @@ class MultiPowerLaw(ScheduleLaw):
 
     power: float = 0.0
 
-    name: ClassVar[str] = "multi_power_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
+    name = "multi_power_law"
+    parameters = (
         *(FLOOR, COEFFICIENT, EXPONENT, EXCESS),
-        *(Parameter("speed", "rate^rate_exponent/axis"), Parameter("slowness", "1"), Parameter("rate_exponent", "1")),
+        *Parameter.several(speed="rate^rate_exponent/axis", slowness="1", rate_exponent="1"),
     )
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {
         "speed": (0.1, 1.0),
@@ -129,7 +126,7 @@ class MultiPowerLaw(ScheduleLaw):
 class MemoryLaw(ScheduleLaw):
     """Changes relax exponentially, a fraction fast and the rest slowly, and the excess grows with a power of the base:
 
-        ``relaxed = 1 - fast_share · exp(-m / fast_memory) - (1 - fast_share) · exp(-m / slow_memory)``,
+        ``relaxed = 1 - fast_fraction · exp(-m / fast_memory) - (1 - fast_fraction) · exp(-m / slow_memory)``,
         ``m = n · (mean rate since the change / peak rate)^rate_power``, n the updates since
 
     The lagged rate is so a mixture of two moving averages of the learning rate. The lower the rate, the slower the loss
@@ -141,12 +138,12 @@ class MemoryLaw(ScheduleLaw):
         rate_power: of the learning rate that the memory's pace goes with: 0, updates whatever the rate; 1, dynamic
             time.
         parameters: ``floor`` (nat), ``coefficient``, ``exponent``, ``excess`` (nat^(1 - power) a unit of rate),
-            ``fast_memory``, ``slow_memory`` (updates at the peak rate), ``fast_share``.
+            ``fast_memory``, ``slow_memory`` (updates at the peak rate), ``fast_fraction``.
 
     Example:
         >>> from tsl_jax.temporal import history, schedule_from_rates
         >>> seen = history(schedule_from_rates([0.2] * 100 + [0.1] * 400), [100, 101, 500])
-        >>> shape = dict(fast_memory=1.0, slow_memory=10.0, fast_share=0.5)
+        >>> shape = dict(fast_memory=1.0, slow_memory=10.0, fast_fraction=0.5)
         >>> [f"{rate:.2f}" for rate in MemoryLaw(rate_power=0.0).lagged_rate(shape, seen)]
         ['0.20', '0.16', '0.10']
     """
@@ -154,18 +151,18 @@ class MemoryLaw(ScheduleLaw):
     power: float = 3.0
     rate_power: float = 0.5
 
-    name: ClassVar[str] = "memory_law"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
+    name = "memory_law"
+    parameters = (
         *(FLOOR, COEFFICIENT, EXPONENT, Parameter("excess", "nat^(1-power)/rate")),
-        *(Parameter("fast_memory", "updates"), Parameter("slow_memory", "updates"), Parameter("fast_share", "1")),
+        *Parameter.several(fast_memory="updates", slow_memory="updates", fast_fraction="1"),
     )
     shapes: ClassVar[dict[str, tuple[float, ...]]] = {
         "fast_memory": (20.0, 100.0),
         "slow_memory": (500.0, 3000.0),
-        "fast_share": (0.5,),
+        "fast_fraction": (0.5,),
     }
-    typical: ClassVar[dict[str, float]] = {"fast_memory": 100.0, "slow_memory": 2000.0, "fast_share": 0.5}
-    fractions: ClassVar[frozenset[str]] = frozenset({"fast_share"})
+    typical: ClassVar[dict[str, float]] = {"fast_memory": 100.0, "slow_memory": 2000.0, "fast_fraction": 0.5}
+    fractions: ClassVar[frozenset[str]] = frozenset({"fast_fraction"})
 
     @property
     def noise_power(self):
@@ -177,7 +174,7 @@ class MemoryLaw(ScheduleLaw):
             mean_rate = history.log_time - jnp.log(updates) - jnp.log(jnp.asarray(history.peak))[:, None]
             updates = updates * jnp.exp(self.rate_power * mean_rate)
         fast, slow = (-jnp.expm1(-updates / params[name]) for name in ("fast_memory", "slow_memory"))
-        return params["fast_share"] * fast + (1 - params["fast_share"]) * slow
+        return params["fast_fraction"] * fast + (1 - params["fast_fraction"]) * slow
 
 
 #: The laws by name.

@@ -1,6 +1,5 @@
 """Fit of a law over model and data size: Huber's loss of ln L, many starts, a bootstrap in one batch."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
 
@@ -12,14 +11,14 @@ from jaxtyping import Array, Float
 
 from ...arguments import known_array, probability, real_number, whole_number
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree, static
 from ..checks import random_key
 from .size_laws import FLOPS_PER_PARAMETER_TOKEN, SizeLaw, epochs_of
 from .size_optimum import ComputeOptimum
 from .size_search import bootstrap, minimised, residual_of
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class SizeLawFit:
     """A law over model and data size, fitted.
 
@@ -50,8 +49,8 @@ class SizeLawFit:
     objective: float
     error: float
     status: int
-    level: float = dataclasses.field(metadata={"static": True})
-    law: SizeLaw = dataclasses.field(metadata={"static": True})
+    level: float = static()
+    law: SizeLaw = static()
 
     def predict(
         self, size: ArrayLike, tokens: ArrayLike, unique_tokens: ArrayLike | None = None

@@ -71,13 +71,13 @@ class ChinchillaLaw(SizeLaw):
         (1.8, 0.36)
     """
 
-    name: ClassVar[str] = "chinchilla"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("floor", "nat"),
-        Parameter("size_coefficient", "nat·parameters^exponent"),
-        Parameter("size_exponent", "1"),
-        Parameter("data_coefficient", "nat·tokens^exponent"),
-        Parameter("data_exponent", "1"),
+    name = "chinchilla"
+    parameters = Parameter.several(
+        floor="nat",
+        size_coefficient="nat·parameters^exponent",
+        size_exponent="1",
+        data_coefficient="nat·tokens^exponent",
+        data_exponent="1",
     )
 
     def log_loss(self, log_params, log_size, log_tokens):
@@ -126,13 +126,8 @@ class KaplanLaw(SizeLaw):
         0.076
     """
 
-    name: ClassVar[str] = "kaplan"
-    parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter("size_scale", "parameters"),
-        Parameter("size_exponent", "1"),
-        Parameter("data_scale", "tokens"),
-        Parameter("data_exponent", "1"),
-    )
+    name = "kaplan"
+    parameters = Parameter.several(size_scale="parameters", size_exponent="1", data_scale="tokens", data_exponent="1")
 
     def log_loss(self, log_params, log_size, log_tokens):
         power = jnp.exp(log_params["size_exponent"] - log_params["data_exponent"])
@@ -190,8 +185,8 @@ class DataConstrainedLaw(ChinchillaLaw):
     Source: arXiv 2305.16264, equation 5.
     """
 
-    name: ClassVar[str] = "data_constrained"
-    parameters: ClassVar[tuple[Parameter, ...]] = (*ChinchillaLaw.parameters, Parameter("repeat_scale", "epochs"))
+    name = "data_constrained"
+    parameters = (*ChinchillaLaw.parameters, Parameter("repeat_scale", "epochs"))
     counts_epochs: ClassVar[bool] = True
 
     def log_loss(self, log_params, log_size, log_tokens, log_epochs=0.0):

@@ -1,14 +1,12 @@
 """What to train for a budget, as a law over sizes says."""
 
-import dataclasses
-
-import jax
 import numpy as np
 from jaxtyping import Float
 
+from ...pytrees import pytree
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+
+@pytree
 class ComputeOptimum:
     """The model and the tokens of the lowest loss for a budget, with intervals; arrays (budgets,).
 

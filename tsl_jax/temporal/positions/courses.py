@@ -1,6 +1,5 @@
 """How the position law's parameters evolve over training: candidate forms, fitted and compared."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ...curves import jax_array
 from ...fitting import LeastSquaresFit
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree, static
 from ..clock.training_axis import checked_axis
 from .form_fits import compare_forms
 from .forms import FORMS, Form
@@ -27,8 +27,7 @@ _FEWEST, _FEWEST_KNOWN = 6, 5
 _FEW_CHECKPOINTS, _MULTIPLE = 32, 128
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Evolution:
     """Candidate forms of parameters over training; arrays begin with the axes ``(*batch)`` of the values.
 
@@ -57,7 +56,7 @@ class Evolution:
     chosen: Int[Array, "*batch"]
     start: Float[Array, "*batch"]
     reference: Float[Array, ""]
-    forms: tuple[Form, ...] = dataclasses.field(metadata={"static": True})
+    forms: tuple[Form, ...] = static()
 
     @property
     def chosen_name(self) -> np.ndarray:

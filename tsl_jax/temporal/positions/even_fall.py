@@ -1,7 +1,5 @@
 """How evenly the loss falls over the positions of the context."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +7,13 @@ from jaxtyping import Array, Float, Int
 
 from ...jax_switches import with_own_switches
 from ...linalg.small import solve
+from ...pytrees import pytree
 from ..clock.training_axis import checked_axis
 from ..distributions import f_tail
 from .bins import checked_position, log_bins
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Evenness:
     """Whether the loss falls equally at all positions, as the position law says beyond the separation point.
 

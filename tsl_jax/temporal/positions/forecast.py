@@ -1,6 +1,5 @@
 """Forecast of the loss at every position of the context."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from ..forecasts.mean_loss import LEVELS, Forecast, forecast
 from .bins import checked_position
 from .courses import Evolution, evolution
@@ -23,8 +23,7 @@ _FEW = 8
 _MULTIPLE = 32
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class PositionForecast:
     """Loss per position at later steps.
 

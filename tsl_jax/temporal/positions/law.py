@@ -1,6 +1,5 @@
 """The position law, fitted at every checkpoint at once."""
 
-import dataclasses
 import functools
 
 import jax
@@ -17,6 +16,7 @@ from ...fitting.interface import flat_rows
 from ...fitting.options import FitOptions
 from ...jax_switches import with_own_switches
 from ...linalg.small import triangle, upper_inverse
+from ...pytrees import pytree
 from .bins import checked_position, log_bins
 
 _LAW = Hyperbola()
@@ -24,8 +24,7 @@ _LAW = Hyperbola()
 _FEWEST = 32
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class PositionLaw:
     """Hyperbolas over positions, one a checkpoint; every array begins with the axes ``(*runs, checkpoints)``.
 

@@ -1,6 +1,5 @@
 """Courses of the position law's shape, refined jointly on the losses of all positions and checkpoints."""
 
-import dataclasses
 import functools
 
 import jax
@@ -10,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ...fitting import LeastSquaresFit, LeastSquaresOptions, least_squares
+from ...pytrees import pytree, static
 from ..laws.residuals import autocorrelation, independent_rows
 from .courses import Evolution
 from .forms import Form
@@ -18,8 +18,7 @@ from .forms import Form
 COORDINATES = ("head", "turn")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class ShapeCourse:
     """How the loss deviates from its mean over positions, at any step.
 
@@ -37,7 +36,7 @@ class ShapeCourse:
     fit: LeastSquaresFit
     inflation: Float[Array, ""]
     reference: Float[Array, ""]
-    forms: tuple[Form, Form] = dataclasses.field(metadata={"static": True})
+    forms: tuple[Form, Form] = static()
 
     def deviation(
         self, step: Float[Array, " times"], position: Float[Array, " positions"]

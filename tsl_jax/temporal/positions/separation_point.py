@@ -1,6 +1,5 @@
 """The separation point: from where on the position law's amplitude and rate stay constant."""
 
-import dataclasses
 import functools
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ...fitting import Status
 from ...jax_switches import with_own_switches
+from ...pytrees import pytree
 from ..clock.training_axis import checked_axis
 from .change_point import (
     COEFFICIENTS,
@@ -28,8 +28,7 @@ _CANDIDATES = 96
 _FEWEST = 8
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class Separation:
     """Where amplitude and rate become constant, with an interval.
 
