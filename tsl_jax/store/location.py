@@ -14,7 +14,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, WrapperStore, ZipStore
 
 from .answers import cure_of, reason_of
-from .errors import StoreError, StoreNotFoundError
+from .errors import StoreError, StoreNotFoundError, if_there
 from .event_loop import wait_for
 from .local_files import WholeFiles
 from .no_group import missing_bucket, outer_folder
@@ -40,9 +40,10 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
         for name, array in arrays.items():
             _check_attributes(name, array)
     except Exception as error:
+        damaged = "Restore the files zarr.json of its arrays; fits can also be begun anew, with overwrite=True"
         raise StoreError(
-            f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). Restore the "
-            "files zarr.json of its arrays; fits can also be begun anew, with overwrite=True."
+            f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). "
+            f"{cure_of(error) or damaged}."
         ) from error
     for warning in caught:
         unknown = re.match(_NO_ARRAY, str(warning.message))
@@ -186,7 +187,7 @@ def locate(store: StoreLike, *, writable: bool = False) -> Location:
 
     Raises:
         StoreError: the URL needs a package that is not installed, or ``store`` should be written but cannot
-            be.
+            be, or the system refuses to look at it.
         TypeError: ``store`` is none of these.
     """
     location = _locate(store, writable)
@@ -227,6 +228,8 @@ def _locate(store: StoreLike, writable: bool) -> Location:
         raise StoreNotFoundError(
             f"{text}: there is no user of this name; give the whole path, or ./{text} for a folder of this name"
         ) from error
+    with if_there():
+        path.stat()
     if path.suffix == ".zip" and not path.is_dir():
         if not writable and not path.exists():
             raise StoreNotFoundError(f"{text}: no such file.")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import StoreError, storage_errors
+from .errors import StoreError, if_there, storage_errors
 from .lease import LEASE_SECONDS
 from .local_files import sync_folder, writer_lives, written_file
 from .location import Location
@@ -74,7 +74,7 @@ def _partial_files(directory: str) -> Iterator[tuple[str, list[str]]]:
     waiting = [directory]
     while waiting:
         folder, found = waiting.pop(), []
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        with if_there(), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(".partial"):
                     found.append(entry.name)

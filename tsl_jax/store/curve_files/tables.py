@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..answers import cure_of
 from ..errors import StoreError
-from .raw_text import bare_rows, log_records, records_of, whole
+from .raw_text import PARQUET, LineTooLong, bare_rows, log_records, records_of, whole
 
 #: Endings by which a name that is no store is taken for a curve, even before it is looked at.
 CURVE_FILES = (".csv", ".tsv", ".txt", ".log", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -57,14 +58,17 @@ def read_table(path: str | Path) -> Table:
     except LossCurveError:
         raise
     except OSError as error:
-        raise LossCurveError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from error
+        cure = cure_of(error) or "Give the path of a CSV file"
+        raise LossCurveError(f"{path}: cannot be read ({error.strerror}). {cure}.") from error
     except ValueError as error:
         raise LossCurveError(f"{str(path)!r}: is no path ({error})") from error
     try:
         content = whole(content)
+    except LineTooLong as error:
+        raise LossCurveError(f"{path}: has {error}; give a file with a row a line, or JSON lines") from error
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise LossCurveError(f"{path}: is compressed, and damaged ({error}); restore the file") from error
-    if content[:4] == b"PAR1":
+    if content[:4] == PARQUET:
         return _parquet(path, content)
     text = _decoded(path, content)
     if not text.strip():

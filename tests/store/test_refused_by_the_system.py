@@ -1,0 +1,87 @@
+"""What the system refuses to show is told, with a way out: it is never taken for absent, whole or empty."""
+
+import errno
+import os
+
+import pytest
+from test_fits import fit_all, make_losses
+
+from tsl_jax.store import StoreError, create_losses, list_objects, locate, open_fits, open_losses, validate
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Makes the system refuse to look at what lies in a folder, or is a file, as it does users without rights."""
+
+    def refuse(path, number=errno.EACCES):
+        def refusing(real):
+            def look(given, *more, **options):
+                inside = isinstance(given, str | os.PathLike) and f"{os.fspath(given)}/".startswith(f"{path}/")
+                if inside:
+                    raise OSError(number, os.strerror(number), os.fspath(given))
+                return real(given, *more, **options)
+
+            return look
+
+        for name in ("stat", "scandir", "listdir"):
+            monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+    return refuse
+
+
+def test_a_store_with_a_folder_that_cannot_be_listed_is_not_valid(tmp_path, refuse):
+    make_losses(tmp_path / "losses")
+    refuse(tmp_path / "losses/losses/c")
+    said = r"losses/losses/c: cannot be looked at \(PermissionError: Permission denied\)\. Get the right to read"
+    with pytest.raises(StoreError, match=said):
+        validate(tmp_path / "losses")
+    with pytest.raises(StoreError, match=said):
+        list_objects(locate(tmp_path / "losses").store, "")
+
+
+def test_results_that_cannot_be_looked_at_are_not_fitted_anew(tmp_path, refuse):
+    losses = make_losses(tmp_path / "losses")
+    fit_all(losses, tmp_path / "fits")
+    refuse(tmp_path / "fits/rss/c", errno.EIO)
+    with pytest.raises(StoreError, match=r"fits/rss/c\S*: cannot be looked at .*Check the disk"):
+        validate(tmp_path / "fits")
+    with pytest.raises(StoreError, match=r"fits/rss/c\S*: cannot be looked at"):
+        fit_all(losses, tmp_path / "fits")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENAMETOOLONG, errno.ESTALE])
+def test_a_place_that_cannot_be_looked_at_is_named(tmp_path, refuse, number):
+    refuse(tmp_path / "there", number)
+    for act in (open_losses, open_fits, validate, lambda place: locate(place, writable=True)):
+        with pytest.raises(StoreError, match=r"there/fits: cannot be looked at.* and try again\.$"):
+            act(tmp_path / "there/fits")
+
+
+def test_a_name_that_is_too_long_is_said_to_be(tmp_path):
+    with pytest.raises(StoreError, match=r"File name too long.*Give a shorter name"):
+        create_losses(tmp_path / ("x" * 300), (1, 2), checkpoints={"step": [1, 2]})
+
+
+def test_what_lies_beside_a_folder_that_cannot_be_listed_is_kept(tmp_path, refuse):
+    losses = make_losses(tmp_path / "losses")
+    fit_all(losses, tmp_path / "fits")
+    (tmp_path / "fits/thesis").mkdir()
+    (tmp_path / "fits/thesis/chapter").write_text("mine")
+    refuse(tmp_path / "fits/rss/c")
+    with pytest.raises(StoreError, match=r"rss/c: cannot be looked at|holds other files"):
+        fit_all(losses, tmp_path / "fits", overwrite=True)
+    assert (tmp_path / "fits/thesis/chapter").read_text() == "mine"
+
+
+@pytest.mark.parametrize("key", ["losses/c/1/0", "losses/c"])
+def test_a_link_that_leads_to_itself_is_as_one_that_leads_nowhere(tmp_path, key):
+    for name, target in (("itself", key.rpartition("/")[2]), ("nowhere", "gone")):
+        place = tmp_path / name
+        make_losses(place)
+        (place / key).rename(tmp_path / f"{name}-kept")
+        (place / key).symlink_to(target)
+        found = [violation for violation in validate(place) if violation.level == "error"]
+        assert [violation.where for violation in found] == ["losses"]
+        assert "not stored" in found[0].what
+        with pytest.raises(StoreError, match=r"chunk losses/c/1/0"):
+            open_losses(place).read(slice(10, 15))
