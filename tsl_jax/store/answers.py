@@ -41,7 +41,7 @@ _OF_NUMBERS = {
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space",
     errno.EROFS: "Give a place that can be written",
-    errno.ELOOP: "Put what is wanted in the place of the link, which leads to itself",
+    errno.ELOOP: "Replace the link that leads to itself",
     errno.ENAMETOOLONG: "Give a shorter name",
     errno.EMFILE: "Allow this process more open files (ulimit -n)",
     errno.ENFILE: "Close other programs' files",
