@@ -1,12 +1,25 @@
 """What the system refuses to show is told, with a way out: it is never taken for absent, whole or empty."""
 
+import builtins
 import errno
+import io
 import os
 
+import numpy as np
 import pytest
 from test_fits import fit_all, make_losses
 
-from tsl_jax.store import StoreError, create_losses, list_objects, locate, open_fits, open_losses, validate
+from tsl_jax.store import (
+    LossCurveFile,
+    StoreError,
+    create_losses,
+    import_losses,
+    list_objects,
+    locate,
+    open_fits,
+    open_losses,
+    validate,
+)
 
 
 @pytest.fixture
@@ -23,8 +36,8 @@ def refuse(monkeypatch):
 
             return look
 
-        for name in ("stat", "scandir", "listdir"):
-            monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+        for module, name in ((os, "stat"), (os, "scandir"), (os, "listdir"), (io, "open"), (builtins, "open")):
+            monkeypatch.setattr(module, name, refusing(getattr(module, name)))
 
     return refuse
 
@@ -85,3 +98,38 @@ def test_a_link_that_leads_to_itself_is_as_one_that_leads_nowhere(tmp_path, key)
         assert "not stored" in found[0].what
         with pytest.raises(StoreError, match=r"chunk losses/c/1/0"):
             open_losses(place).read(slice(10, 15))
+
+
+ROWS = "step,loss\n" + "".join(f"{step},{5 - 0.1 * step}\n" for step in range(1, 9))
+REFUSED = r"cannot be looked at \(PermissionError: Permission denied\)\. Get the right to read what is there and"
+
+
+def files_of_a_user(folder):
+    """What users bring: a curve, arrays, a table."""
+    folder.mkdir()
+    (folder / "curve.csv").write_text(ROWS)
+    np.save(folder / "steps.npy", np.arange(1, 4))
+    np.save(folder / "losses.npy", np.ones((5, 3), "float32"))
+    (folder / "tokens.csv").write_text("token_id\n" + "1\n" * 5)
+    return folder
+
+
+@pytest.mark.parametrize("refused", ["", "/curve.csv", "/losses.npy", "/steps.npy", "/tokens.csv"])
+def test_users_files_that_may_not_be_read_are_named_with_a_way_out(tmp_path, refuse, refused):
+    folder = files_of_a_user(tmp_path / "mine")
+    steps = {"steps": [1, 2, 3]}
+    acts = {
+        "/curve.csv": [lambda: LossCurveFile(folder / "curve.csv")],
+        "/losses.npy": [lambda: import_losses(folder / "losses.npy", tmp_path / "out", **steps)],
+        "/steps.npy": [lambda: import_losses(np.ones((5, 3)), tmp_path / "out", steps=folder / "steps.npy")],
+        "/tokens.csv": [
+            lambda: import_losses(np.ones((5, 3)), tmp_path / "out", tokens=folder / "tokens.csv", **steps),
+        ],
+    }
+    acts[""] = [*(act for those in acts.values() for act in those), lambda: import_losses(folder, tmp_path / "out")]
+    refuse(f"{folder}{refused}")
+    for act in acts[refused]:
+        with pytest.raises(StoreError, match=REFUSED) as raised:
+            act()
+        assert str(folder) in str(raised.value)
+    assert not (tmp_path / "out").exists()

@@ -186,24 +186,6 @@ def storage_errors() -> tuple[type[Exception], ...]:
 
 
 @contextlib.contextmanager
-def if_there() -> Iterator[None]:
-    """Look at a file, and go on if there is none, nor a folder for it, or a link that leads nowhere or to itself.
-
-    Raises:
-        StoreError: the system refuses to show it, so that nobody knows whether it is there.
-    """
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            cure = cure_of(error) or "Check the disk, or the connection to it,"
-            what = f"{error.filename}: cannot be looked at ({type(error).__name__}: {error.strerror})"
-            raise StoreError(f"{what}. {cure} and try again.") from error
-
-
-@contextlib.contextmanager
 def writing(
     name: str,
     place: str,

@@ -14,10 +14,11 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, ObjectStore, StorePath, WrapperStore, ZipStore
 
 from .answers import cure_of, reason_of
-from .errors import StoreError, StoreNotFoundError, if_there
+from .errors import StoreError, StoreNotFoundError
 from .event_loop import wait_for
 from .local_files import WholeFiles
 from .no_group import missing_bucket, outer_folder
+from .refusals import if_there
 from .urls import is_url, opened_url
 
 #: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import StoreError, if_there, storage_errors
+from .errors import StoreError, storage_errors
 from .lease import LEASE_SECONDS
 from .local_files import sync_folder, writer_lives, written_file
 from .location import Location
 from .presence import each_object
+from .refusals import if_there
 
 #: What the package writes beside the records of a ledger: see the modules on locks, leases, runs, snapshots, fitters.
 _BESIDE = r"run|snapshot|lease(?:-[0-9a-f]{32})?|fitter-[0-9a-f]{16}"

@@ -12,8 +12,9 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, WrapperStore, ZipStore
 
 from .absent import bad_chunk
-from .errors import BadChunk, if_there, storage_errors
+from .errors import BadChunk, storage_errors
 from .event_loop import wait_for
+from .refusals import if_there
 
 
 class Stored(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..answers import cure_of
 from ..errors import StoreError
+from ..refusals import readable
 from .raw_text import PARQUET, LineTooLong, bare_rows, log_records, records_of, whole
 
 #: Endings by which a name that is no store is taken for a curve, even before it is looked at.
@@ -52,14 +52,14 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
-        content = path.read_bytes()
+        with readable(LossCurveError):
+            if path.exists() and not path.is_file():
+                raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
+            content = path.read_bytes()
     except LossCurveError:
         raise
     except OSError as error:
-        cure = cure_of(error) or "Give the path of a CSV file"
-        raise LossCurveError(f"{path}: cannot be read ({error.strerror}). {cure}.") from error
+        raise LossCurveError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV file") from error
     except ValueError as error:
         raise LossCurveError(f"{str(path)!r}: is no path ({error})") from error
     try:
