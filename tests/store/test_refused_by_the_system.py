@@ -1,14 +1,13 @@
 """What the system refuses to show is told, with a way out: it is never taken for absent, whole or empty."""
 
-import builtins
 import errno
-import io
-import os
+import functools
 
 import numpy as np
 import pytest
 from test_fits import fit_all, make_losses
 
+from tests import refusals
 from tsl_jax.store import (
     LossCurveFile,
     StoreError,
@@ -24,22 +23,8 @@ from tsl_jax.store import (
 
 @pytest.fixture
 def refuse(monkeypatch):
-    """Makes the system refuse to look at what lies in a folder, or is a file, as it does users without rights."""
-
-    def refuse(path, number=errno.EACCES):
-        def refusing(real):
-            def look(given, *more, **options):
-                inside = isinstance(given, str | os.PathLike) and f"{os.fspath(given)}/".startswith(f"{path}/")
-                if inside:
-                    raise OSError(number, os.strerror(number), os.fspath(given))
-                return real(given, *more, **options)
-
-            return look
-
-        for module, name in ((os, "stat"), (os, "scandir"), (os, "listdir"), (io, "open"), (builtins, "open")):
-            monkeypatch.setattr(module, name, refusing(getattr(module, name)))
-
-    return refuse
+    """Makes the system refuse a place."""
+    return functools.partial(refusals.refuse, monkeypatch)
 
 
 def test_a_store_with_a_folder_that_cannot_be_listed_is_not_valid(tmp_path, refuse):
