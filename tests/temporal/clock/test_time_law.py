@@ -230,7 +230,7 @@ def test_bad_input_says_what_to_do(tau, loss, options, message):
         time_law(tau, loss, **options)
 
 
-@pytest.mark.parametrize("power", [-100, -60, 60, 120])
+@pytest.mark.parametrize("power", [-100, -60, 60])
 def test_losses_of_any_magnitude_have_the_same_law_and_errors(power):
     time, size = np.geomspace(10, 1e4, 40), np.float32(2.0**power)
     loss = (1 + 5 * time**-0.4 + 0.003 * np.random.default_rng(3).standard_normal(40)).astype("float32")
@@ -250,3 +250,10 @@ def test_a_coefficient_that_is_no_number_is_said():
     assert Status(int(law.status)) == Status.NON_FINITE
     assert all(np.isnan(value) for value in (*law.params.values(), *law.stderr.values()))
     assert not law.determined
+
+
+@pytest.mark.parametrize("value", [1e300, 1e-300, 1e39, 1e-41])
+def test_an_axis_that_float32_does_not_have_is_refused_in_words(value):
+    time = np.r_[np.geomspace(10, 1e4, 39), value]
+    with pytest.raises(ValueError, match=r"dynamic_time: got .*e[+-]\d+, expected values that float32 has.*unit"):
+        time_law(time, np.linspace(5, 2, 40))

@@ -175,7 +175,7 @@ def _time_law(axis, loss, weights, level, least) -> TimeLaw:
     lower, upper = exponent_interval(
         profile, lax.stop_gradient(exponent), most, fit.rss + noise.half_width(level, _EXPONENT) ** 2
     )
-    determined = jnp.isfinite(coefficient) & (lower > 0) & jnp.isfinite(upper) & (fit.status == Status.CONVERGED)
+    determined = (lower > 0) & jnp.isfinite(upper) & (fit.status == Status.CONVERGED)
     determined &= profile(lower)[2] > lowest
     beyond = lax.stop_gradient(jnp.sqrt(jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0)))
     spread = jnp.abs(coefficient) * jnp.sqrt(jnp.maximum(relative @ fit.covariance @ relative, 0.0))
@@ -185,17 +185,18 @@ def _time_law(axis, loss, weights, level, least) -> TimeLaw:
         "exponent": wider[_EXPONENT] * fit.stderr["log_exponent"] * exponent,
         "floor": wider[1] * fit.stderr["floor"] / scale,
     }
-    too_large = has_parameters(fit.status) & ~jnp.isfinite(coefficient)
+    rss = fit.rss / scale / scale
+    too_large = has_parameters(fit.status) & ~(jnp.isfinite(coefficient) & jnp.isfinite(rss))
     return TimeLaw(
         {name: jnp.where(too_large, jnp.nan, value) for name, value in params.items()},
         {name: jnp.where(too_large, jnp.nan, _finite(error)) for name, error in errors.items()},
         lax.stop_gradient(lower),
         lax.stop_gradient(upper),
-        lax.stop_gradient(determined),
+        lax.stop_gradient(determined & ~too_large),
         noise.probability(beyond, _EXPONENT),
         autocorrelation(left, counts),
         noise.log_likelihood,
-        _finite(fit.rss / scale / scale),
+        _finite(rss),
         1 - fit.rss / jnp.sum(weights * (loss - centre) ** 2),
         fit.num_points,
         jnp.where(too_large, Status.NON_FINITE, fit.status).astype(fit.status.dtype),
