@@ -1,5 +1,6 @@
 """Where a command writes: files looked at before the work, and streams whose other end goes away."""
 
+import errno
 import io
 import json
 import os
@@ -8,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from rich.table import Table
 
-from tsl_jax.cli.console import write_json
+from tsl_jax.cli.console import reporting, write_json
 from tsl_jax.cli.output_files import OutputFileError, check_file, check_picture
 from tsl_jax.cli.streams import OutputError, json_alone, output_console, stderr_console
 from tsl_jax.store import BlockState, open_fits
@@ -210,3 +212,17 @@ def test_results_to_a_full_device_are_an_error_that_says_what_is_kept(losses):
 def test_the_package_is_the_command(losses):
     done = subprocess.run([sys.executable, "-m", "tsl_jax", "info", losses], capture_output=True, text=True)
     assert (done.returncode, str(losses) in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [(errno.EACCES, "Get the right"), (errno.ENOSPC, "Free some space"), (errno.ENOENT, "Check the path")],
+)
+def test_what_the_system_says_comes_with_a_way_out(number, cure, capsys):
+    with pytest.raises(typer.Exit) as ended, reporting(as_json=False, debug=False):
+        raise OSError(number, os.strerror(number), "a/b")
+    assert ended.value.exit_code == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"Error: {os.strerror(number)}: 'a/b'. {cure}" in said
+    assert said.endswith("and run the same command again.")
+    assert "Errno" not in said

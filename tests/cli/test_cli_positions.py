@@ -55,6 +55,10 @@ def test_the_law_of_a_store(tsl, planted, tmp_path):
     assert "single" not in done.err
     assert picture.stat().st_size > 10_000
     assert open_losses(table).num_tokens == len(STEP)
+    again = tsl("positions", planted, "--replicates", 20, "--table", table)
+    assert again.code == 1
+    assert "something is here already; give --overwrite to replace it" in again.err
+    assert tsl("positions", planted, "--replicates", 20, "--table", table, "--overwrite").code == 0
     fitted = tsl("fit", table, tmp_path / "fits.zarr", "--family", "hyperbola", "--axis", "position")
     assert fitted.code == 0, fitted.err
     rate = open_fits(tmp_path / "fits.zarr").read(slice(0, len(STEP))).params["rate"]

@@ -25,7 +25,7 @@ ODD = (
     "NaN",
     "float64",
 )
-HOW = ("flip", "byte", "cut", "empty", "gone", "zeros", "swap")
+HOW = ("flip", "byte", "cut", "empty", "gone", "zeros", "swap", "link to itself")
 
 
 def files_of(place):
@@ -50,6 +50,10 @@ def damage_a_file(place, choice, wanted=lambda name: True):
     at = choice.randrange(max(1, len(data)))
     if how == "gone":
         file.unlink()
+        return name, how
+    if how == "link to itself":
+        file.unlink()
+        file.symlink_to(file.name)
         return name, how
     if how == "swap":  # with another of its array
         other = choice.choice([other for other in files if other.split("/")[0] == name.split("/")[0]])

@@ -210,6 +210,32 @@ def test_time_law(draw, cases):
             assert not np.isnan(found.exponent_lower), given
 
 
+def test_laws_do_not_depend_on_the_unit(draw, cases):
+    """Losses times a power of two have the same fits, and errors times it."""
+    place = np.arange(1.0, 31.0)
+    laws = {
+        "fit": lambda losses: tsl.fit(LAW, place, losses),
+        "position_law": lambda losses: tsl.position_law(place, losses),
+        "time_law": lambda losses: tsl.time_law(place, losses),
+    }
+    for _ in range(cases):
+        name, power = draw.choice(list(laws)), draw.choice((-55, -40, 40, 55))
+        height, bend, noise = draw.uniform(0.5, 5), draw.uniform(0.3, 1.5), draw.choice((1e-3, 1e-2))
+        losses = (1 + height * place**-bend + noise * draw.rng.standard_normal(30)).astype("float32")
+        plain, found = laws[name](losses), laws[name](losses * np.float32(2.0**power))
+        assert int(found.status) == int(plain.status), (name, power, losses)
+        for key, value in plain.params.items():
+            unit = 1.0 if key in ("exponent", "rate") else 2.0**power
+            pairs = (value, found.params[key]), (plain.stderr[key], found.stderr[key])
+            for right, scaled in pairs:
+                assert np.isclose(float(scaled) / unit, float(right), rtol=1e-2, equal_nan=True), (
+                    name,
+                    key,
+                    power,
+                    losses,
+                )
+
+
 def run_of(draw, size):
     step = np.arange(1, size + 1) * 10 if draw.random() < 0.7 else draw.axis(size)
     run = {"step": step, "loss": draw.cast(draw.spoilt(1 + 5 * (np.arange(size) + 1.0) ** -0.3))}

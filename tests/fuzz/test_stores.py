@@ -3,6 +3,7 @@
 `make fuzz` tries thousands of cases from seeds that it prints; ``TSL_FUZZ_SEED=n TSL_FUZZ=cases`` tries them again.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from damage import copied, damage_a_document, damage_a_file, files_of
 
+from tests.refusals import refuse
 from tests.store.test_fits import fit_all, make_losses
 from tsl_jax.store import StoreError, open_fits, open_losses, rechunk, validate
 
@@ -70,6 +72,26 @@ def test_damaged_fits_are_mended_or_refused_and_begun_anew(whole, tmp_path, choi
         elif "zarr.json" not in done[0] and "/c" in done[0] and not done[0].startswith("step"):
             assert content(open_fits(store)) == right, done
         assert tried(lambda store=store: content(open_fits(store))) in (None, right), done
+
+
+@pytest.mark.parametrize("kind", ["losses", "fits"])
+def test_what_the_system_refuses_to_show_is_never_taken_for_absent(kind, whole, choice, cases, monkeypatch):
+    opened = {"losses": open_losses, "fits": open_fits}[kind]
+    right, losses = content(opened(whole / kind)), open_losses(whole / "losses")
+    files = [file for file in files_of(whole / kind).values() if file.name not in ("run", "snapshot")]
+    places = sorted({*files, *(file.parent for file in files)})
+    for _ in range(cases):
+        place, number = choice.choice(places), choice.choice((errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE))
+        with monkeypatch.context() as patched:
+            refuse(patched, place, number)
+            assert tried(lambda: content(opened(whole / kind))) in (None, right), place
+            found = tried(lambda: validate(whole / kind, deep=True))
+            assert found is None or any(violation.level == "error" for violation in found), place
+            if kind == "fits":
+                assert tried(lambda: fit_all(losses, whole / "fits", deep=True)) != 0, (
+                    place
+                )  # a lost record is made anew
+        assert content(opened(whole / kind)) == right, place
 
 
 @pytest.mark.parametrize("kind", ["losses", "fits"])

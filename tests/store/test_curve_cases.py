@@ -141,6 +141,25 @@ def test_runs_that_are_not_there_and_damaged_files_are_refused(tmp_path, monkeyp
         LossCurveFile(tmp_path / "curve")
 
 
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_line_that_fills_the_memory_is_refused_before_it_does(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_text, "_MOST_LINE", 1000)
+    rows = "".join(f"{step},{5 - 0.01 * step},a note\n" for step in range(1, 200))
+    (tmp_path / "curve").write_bytes(packed(f"step,loss,note\n{rows}".encode()))
+    columns, _ = LossCurveFile(tmp_path / "curve").columns(("step", "loss"))
+    assert len(columns["step"]) == 199
+    taken = []
+    monkeypatch.setattr(
+        raw_text,
+        "_check_line",
+        lambda piece, at, real=raw_text._check_line: (taken.append(len(piece)), real(piece, at)),
+    )
+    (tmp_path / "curve").write_bytes(packed(b"step,loss,note\n1,5," + b"x" * 9999 + f"\n{rows}".encode()))
+    with pytest.raises(StoreError, match=r"curve: has a line of more than 1,000 bytes; give a file with a row a line"):
+        LossCurveFile(tmp_path / "curve")
+    assert sum(taken) <= 2000 or packed is bytes
+
+
 def test_runs_of_parquet_may_be_categories(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"step": [1, 2, 1], "loss": [5.0, 4.0, 6.0], "run": pandas.Categorical(["a", "a", "b"])})

@@ -55,6 +55,30 @@ def test_encoded_losses_are_refused_and_rechunk_decodes_them(name, tmp_path):
     assert "losses" not in str([found.where for found in validate(path) if found.level == "error"][1:])
 
 
+LAYOUTS = {
+    "Zarr format 2": {"zarr_format": 2},
+    "other order": {"zarr_format": 3},
+    "packed": {"zarr_format": 3, "encoding": {"losses": {"dtype": "i2", "scale_factor": 2**-10, "_FillValue": -1}}},
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_losses_of_another_layout_are_refused_and_imported_though_they_say_to_be_a_loss_store(name, tmp_path):
+    data = xr.Dataset(
+        {"losses": (("token", "checkpoint"), losses())},
+        coords={"step": ("checkpoint", STEP)},
+        attrs={"tsl_kind": "losses", "tsl_version": 1},
+    )
+    data = data.transpose() if name == "other order" else data
+    data.to_zarr(tmp_path / "a.zarr", consolidated=False, **LAYOUTS[name])
+    with pytest.raises(InvalidStoreError, match="tsl import"):
+        open_losses(tmp_path / "a.zarr")
+    made = import_losses(tmp_path / "a.zarr", tmp_path / "b.zarr")
+    np.testing.assert_allclose(made.read(), losses(), atol=2**-11 if name == "packed" else 0)
+    assert made.axis().tolist() == STEP.tolist()
+    assert [found for found in validate(tmp_path / "b.zarr") if found.level == "error"] == []
+
+
 def test_encoded_coordinates_are_refused_and_decoded(tmp_path):
     frequency = ("token", np.linspace(0, 1, 20))
     packed = {

@@ -98,8 +98,18 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
         raise typer.Exit(ExitCode.FAILED) from None
 
 
+def _with_a_way_out(error: Exception) -> str:
+    """What an error says; the operating system's own ones name a file and a reason, and no more."""
+    if type(error).__module__ != "builtins" or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    from ..store.answers import cure_of, reason_of
+
+    cure = cure_of(error) or "Check the path"
+    return f"{type(error).__name__}: {reason_of(error)}. {cure} and run the same command again."
+
+
 def _tell(error: Exception, as_json: bool) -> None:
-    text = in_words_of_the_command(str(error))
+    text = in_words_of_the_command(_with_a_way_out(error))
     say(stderr_console(), f"error: {text}", "red")
     if as_json:
         write_json({"error": {"kind": type(error).__name__, "message": text}})

@@ -144,12 +144,19 @@ def _layout(array: "zarr.Array", stored: list["zarr.Array"]) -> dict[str, Any]:
 
 
 def _stored_bytes(arrays: list["zarr.Array"]) -> int | None:
-    from ..store.errors import storage_errors
+    from ..store import StoreError, list_objects
 
-    try:
-        return sum(array.nbytes_stored() for array in arrays)
-    except storage_errors():  # a store may refuse to list what it lets read
-        return None
+    total = 0
+    for array in arrays:
+        try:
+            listed = list_objects(array.store, array.path)
+        except StoreError:  # a disk does not show all
+            return None
+        if listed is None:  # a store may refuse to list what it lets read
+            return None
+        known = [stored.size for stored in listed.values() if stored.size is not None]
+        total += sum(known) if len(known) == len(listed) else array.nbytes_stored()
+    return total
 
 
 def _print(said: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from .console import Debug, Json, reporting, write_json
 from .groups import grouped
-from .options import BootstrapSeed, Replicates, argument, picture_of, unless_given
+from .options import BootstrapSeed, Replicates, argument, picture_of, switch, unless_given
 from .output_files import check_picture
 from .streams import output_console, say
 from .workers import Cluster, using_workers
@@ -41,6 +41,7 @@ def positions(
             "Write mean losses as a loss store, a row a checkpoint, for tsl fit --family hyperbola --axis position.",
         ),
     ] = None,
+    overwrite: Annotated[bool, switch("--overwrite", "Replace --table if it is there; off by default.")] = False,
     picture: Annotated[Path | None, picture_of("the laws")] = None,
     *,
     cluster: Cluster,
@@ -57,13 +58,17 @@ def positions(
     with reporting(as_json, debug):
         from ..jobs.position_analysis import analyse_positions
         from ..jobs.positions import position_losses
-        from ..store import create_losses
+        from ..store import create_losses, locate
+        from ..store.loss_creation import is_replaced
 
         check_picture(picture)
+        if table is not None:  # before the work
+            is_replaced(locate(table, writable=True), overwrite)
         with using_workers(cluster) as client:
             means = position_losses(losses, axis=axis, client=client)
         if table is not None:
-            create_losses(table, means.mean, checkpoints={"position": means.position}, tokens={axis: means.axis})
+            rows = {"checkpoints": {"position": means.position}, "tokens": {axis: means.axis}}
+            create_losses(table, means.mean, **rows, overwrite=overwrite)
         found = analyse_positions(means, since=since, replicates=replicates, seed=seed)
         if picture is not None:
             _draw(found, picture)

@@ -26,7 +26,7 @@ def read_texts(paths: Sequence[str | Path]) -> dict[str, str]:
         except UnicodeDecodeError as error:
             raise StoreError(f"text: {path} is not UTF-8 ({error}); convert it") from error
         except OSError as error:
-            raise StoreError(f"text: {path} cannot be read ({error}); give a text file") from error
+            raise StoreError(f"text: {path} cannot be read ({error.strerror}); give a text file") from error
         if not text.strip():
             raise StoreError(f"text: {path} is empty, expected some text")
         if path.stem in texts:

@@ -1,6 +1,8 @@
-"""What object stores answer, in a sentence: obstore passes on whole pages of XML, and more of its own inside."""
+"""What stores that fail answer, in a sentence, and what to do: obstore passes on pages of XML, and more inside."""
 
+import errno
 import html
+import os
 import re
 
 #: How obstore tells of a request that failed.
@@ -32,10 +34,27 @@ _AWAY = (
     "Check the path, the connection and the address of the store (AWS_ENDPOINT_URL in the environment, if it is set)"
 )
 _BUSY_CODES = (429, 500, 502, 503, 504)
+#: By the number of the operating system's error, if no other copy of the data would help.
+_OF_NUMBERS = {
+    errno.EACCES: "Get the right to read what is there",
+    errno.EPERM: "Get the right to read what is there",
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EROFS: "Give a place that can be written",
+    errno.ELOOP: "Replace the link that leads to itself",
+    errno.ENAMETOOLONG: "Give a shorter name",
+    errno.EMFILE: "Allow this process more open files (ulimit -n)",
+    errno.ENFILE: "Close other programs' files",
+    errno.EIO: "Check the disk, or the connection to it",
+    errno.ESTALE: "Check the disk, or the connection to it",
+    errno.ETIMEDOUT: "Check the disk, or the connection to it",
+}
 
 
 def reason_of(error: Exception) -> str:
     """What an error of a store says, without pages and without a full stop."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {os.fspath(error.filename)!r}"
     text = str(error).partition("\n\nDebug source")[0].strip()
     request = _REQUEST.search(text)
     if request is None:
@@ -45,10 +64,13 @@ def reason_of(error: Exception) -> str:
 
 
 def cure_of(error: BaseException | None) -> str | None:
-    """What to do about a request that an object store refused or did not answer, as the first half of a sentence.
+    """What to do about something that a disk or an object store refused, as the first half of a sentence.
 
-    None for all other errors.
+    None for all other errors, of what is not there or damaged.
     """
+    number = getattr(error, "errno", None)
+    if number in _OF_NUMBERS:
+        return _OF_NUMBERS[number]
     request = _REQUEST.search(str(error))
     if request is None:
         return None

@@ -151,7 +151,9 @@ class ChunkError(StoreError, OSError):
             shown = ", ".join(f"{one.chunk} (tokens {one.start} to {one.stop - 1})" for one in others[:3])
             more = ", ..." if len(others) > 3 else ""
             found = f"{1 + len(others)} chunks are lost or empty: {bad}; and {shown}{more}"
-        super().__init__(f"{name}: {found}. {cure or BAD_CHUNK_CURE}")
+        super().__init__(
+            f"{name}: {found}. {cure or (BAD_CHUNK_CURE if bad.array == 'losses' else 'Restore the chunk.')}"
+        )
 
     __str__ = Exception.__str__
 
@@ -210,17 +212,12 @@ def writing(
 
 
 def _cure(error: Exception) -> str:
-    cure = cure_of(error)
-    if cure is not None:
-        return cure
     number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "Free some space"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or type(error).__name__ in _REFUSED:
         return "Get the right to write there, or give another place,"
     if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return "Move the file that is in the way"
-    return "Repair the output, or the connection to it,"
+    return cure_of(error) or "Repair the output, or the connection to it,"
 
 
 _REFUSED = ("PermissionDeniedError", "UnauthenticatedError")

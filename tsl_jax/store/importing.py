@@ -19,6 +19,7 @@ from .location import StoreLike, locate
 from .loss_creation import check_coordinates
 from .losses import LossStore
 from .names import checked_names
+from .refusals import readable
 from .rewriting import write_trajectories
 from .schema import MissingChunks, checked_missing_chunks
 from .unfinished import BLOCK_BYTES
@@ -149,10 +150,11 @@ def import_or_find(
         )
     location = locate(out, writable=True)
     scratch = location.directory.parent if location.directory is not None else None
-    opened = functools.partial(
-        find_losses, wanted=Wanted(given_checkpoints(steps), *wanted), missing_chunks=missing_chunks
-    )
-    found = opened(source, scratch=scratch)
+    with readable():
+        opened = functools.partial(
+            find_losses, wanted=Wanted(given_checkpoints(steps), *wanted), missing_chunks=missing_chunks
+        )
+        found = opened(source, scratch=scratch)
     if client is not None and found.held:
         raise StoreError(
             f"{found.name}: is a table, whose losses this process alone puts in order; expected arrays, of which each "
@@ -175,7 +177,8 @@ def _with_given(
     found: IncomingLosses, tokens: Tokens | None, attributes: dict[str, Any] | None, missing_chunks: MissingChunks
 ) -> IncomingLosses:
     """With what was given of tokens in place of what was found; all coordinates checked."""
-    columns, names = given_tokens(tokens)
+    with readable():
+        columns, names = given_tokens(tokens)
     shape = (int(found.losses.shape[0]), int(found.losses.shape[1]))
     if 0 in shape:
         raise StoreError(

@@ -18,6 +18,7 @@ from .errors import StoreError, StoreNotFoundError
 from .event_loop import wait_for
 from .local_files import WholeFiles
 from .no_group import missing_bucket, outer_folder
+from .refusals import if_there
 from .urls import is_url, opened_url
 
 #: A path, a zip file, a URL, a Zarr store object (with or without a path in it), or a Zarr group.
@@ -40,9 +41,10 @@ def arrays_of(group: zarr.Group) -> dict[str, zarr.Array]:
         for name, array in arrays.items():
             _check_attributes(name, array)
     except Exception as error:
+        damaged = "Restore the files zarr.json of its arrays; fits can also be begun anew, with overwrite=True"
         raise StoreError(
-            f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). Restore the "
-            "files zarr.json of its arrays; fits can also be begun anew, with overwrite=True."
+            f"{group.store_path}: its arrays cannot be read ({type(error).__name__}: {reason_of(error)}). "
+            f"{cure_of(error) or damaged}."
         ) from error
     for warning in caught:
         unknown = re.match(_NO_ARRAY, str(warning.message))
@@ -186,7 +188,7 @@ def locate(store: StoreLike, *, writable: bool = False) -> Location:
 
     Raises:
         StoreError: the URL needs a package that is not installed, or ``store`` should be written but cannot
-            be.
+            be, or the system refuses to look at it.
         TypeError: ``store`` is none of these.
     """
     location = _locate(store, writable)
@@ -227,6 +229,8 @@ def _locate(store: StoreLike, writable: bool) -> Location:
         raise StoreNotFoundError(
             f"{text}: there is no user of this name; give the whole path, or ./{text} for a folder of this name"
         ) from error
+    with if_there():
+        path.stat()
     if path.suffix == ".zip" and not path.is_dir():
         if not writable and not path.exists():
             raise StoreNotFoundError(f"{text}: no such file.")

@@ -78,7 +78,7 @@ def create_losses(
     given = as_json(attributes)
     location = locate(store, writable=True)
     with writing(location.name, "the loss store", kept="It is not complete.", again="write it with overwrite=True"):
-        replaced = _is_replaced(location, overwrite)
+        replaced = is_replaced(location, overwrite)
         own = {"tsl_kind": "losses", "tsl_version": FORMAT_VERSION, "coordinates": " ".join([*checkpoints, *tokens])}
         own = {**given, **own}
         group = zarr.create_group(location.store, path=location.path, attributes=own, overwrite=replaced, zarr_format=3)
@@ -192,7 +192,7 @@ def check_coordinates(shape: tuple[int, int], tokens: Mapping[str, Any], checkpo
         raise StoreError(f"checkpoints: none of {list(checkpoints)} increases; expected 'step' or another axis, sorted")
 
 
-def _is_replaced(location: Location, overwrite: bool) -> bool:
+def is_replaced(location: Location, overwrite: bool) -> bool:
     """Whether a loss store is there that is to be replaced; raises at anything else that is there."""
     try:
         group = location.open_group("r")

@@ -12,6 +12,7 @@ from .lease import LEASE_SECONDS
 from .local_files import sync_folder, writer_lives, written_file
 from .location import Location
 from .presence import each_object
+from .refusals import if_there
 
 #: What the package writes beside the records of a ledger: see the modules on locks, leases, runs, snapshots, fitters.
 _BESIDE = r"run|snapshot|lease(?:-[0-9a-f]{32})?|fitter-[0-9a-f]{16}"
@@ -74,7 +75,7 @@ def _partial_files(directory: str) -> Iterator[tuple[str, list[str]]]:
     waiting = [directory]
     while waiting:
         folder, found = waiting.pop(), []
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        with if_there(), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(".partial"):
                     found.append(entry.name)

@@ -1,6 +1,5 @@
 """Which objects of a store are there, how large they are and whether they changed: one listing, no request a chunk."""
 
-import contextlib
 import os
 import stat
 import zipfile
@@ -15,6 +14,7 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore, WrapperStore, Zip
 from .absent import bad_chunk
 from .errors import BadChunk, storage_errors
 from .event_loop import wait_for
+from .refusals import if_there
 
 
 class Stored(NamedTuple):
@@ -34,7 +34,11 @@ Objects = Mapping[str, Stored]
 
 
 def list_objects(store: Store, prefix: str) -> Objects | None:
-    """The objects below a prefix by key; None for a store that cannot be listed, or refuses to be."""
+    """The objects below a prefix by key; None for a store that cannot be listed, or refuses to be.
+
+    Raises:
+        StoreError: a folder on this machine cannot be looked at.
+    """
     try:
         return dict(each_object(store, prefix))
     except (*storage_errors(), NotImplementedError):
@@ -57,11 +61,10 @@ class LocalObjects(Mapping[str, Stored]):
         self._root = str(root)
 
     def __getitem__(self, key: str) -> Stored:
-        try:
+        found = None
+        with if_there():
             found = os.stat(f"{self._root}/{key}")
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise KeyError(key) from error
-        if stat.S_ISDIR(found.st_mode):
+        if found is None or stat.S_ISDIR(found.st_mode):
             raise KeyError(key)
         return _of_file(found)
 
@@ -73,17 +76,21 @@ class LocalObjects(Mapping[str, Stored]):
 
     def sizes(self, keys: Iterable[str]) -> list[int]:
         """Bytes of each file, -1 of those that are not there: a fraction of the time that all of `Stored` takes."""
-        paths, look = list(map(f"{self._root}/".__add__, keys)), os.stat
+        keys, look = list(keys), os.stat
         try:
-            return [look(path).st_size for path in paths]
-        except (FileNotFoundError, NotADirectoryError):
-            return [os.path.getsize(path) if os.path.exists(path) else -1 for path in paths]
+            return [look(path).st_size for path in map(f"{self._root}/".__add__, keys)]
+        except OSError:
+            return _sizes(self, keys)
 
 
 def sizes_of(objects: Objects, keys: Iterable[str]) -> list[int]:
     """Bytes of some objects, -1 of those that are not there or of a size that the listing does not tell."""
     if isinstance(objects, LocalObjects):
         return objects.sizes(keys)
+    return _sizes(objects, keys)
+
+
+def _sizes(objects: Objects, keys: Iterable[str]) -> list[int]:
     found = map(objects.get, keys)
     return [-1 if stored is None or stored.size is None else stored.size for stored in found]
 
@@ -93,6 +100,7 @@ def each_object(store: Store, prefix: str) -> Iterator[tuple[str, Stored]]:
 
     Raises:
         NotImplementedError: the store cannot be listed.
+        StoreError: a folder on this machine cannot be looked at.
     """
     while isinstance(store, WrapperStore):
         store = store._store
@@ -122,10 +130,10 @@ def _files(root: Path, prefix: str) -> Iterator[tuple[str, Stored]]:
     waiting, seen = [prefix], set()
     while waiting:
         place = waiting.pop()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / place) as entries:
+        with if_there(), os.scandir(root / place) as entries:
             for entry in entries:
                 key = f"{place}/{entry.name}" if place else entry.name
-                with contextlib.suppress(FileNotFoundError):
+                with if_there():
                     found = entry.stat()
                     if not entry.is_dir():
                         yield key, _of_file(found)

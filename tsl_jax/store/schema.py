@@ -129,6 +129,14 @@ def dimensions(array: zarr.Array) -> tuple[str | None, ...]:
     return tuple(getattr(array.metadata, "dimension_names", None) or ())
 
 
+def of_other_layout(group: zarr.Group) -> bool:
+    """Whether losses lie in a group otherwise than in a loss store: old Zarr, other dimensions, packed as integers."""
+    losses = group.get("losses")
+    if group.metadata.zarr_format != 3 or not isinstance(losses, zarr.Array):
+        return group.metadata.zarr_format != 3
+    return dimensions(losses) != (TOKEN, CHECKPOINT) or str(losses.dtype) not in LOSS_DTYPES
+
+
 def coordinates(arrays: Mapping[str, zarr.Array], dimension: str) -> dict[str, zarr.Array]:
     """The numeric arrays over one dimension alone, by name, in alphabetical order."""
     return {

@@ -228,3 +228,32 @@ def test_it_is_differentiable_and_traced():
 def test_bad_input_says_what_to_do(tau, loss, options, message):
     with pytest.raises(ValueError, match=message):
         time_law(tau, loss, **options)
+
+
+@pytest.mark.parametrize("power", [-100, -60, 60])
+def test_losses_of_any_magnitude_have_the_same_law_and_errors(power):
+    time, size = np.geomspace(10, 1e4, 40), np.float32(2.0**power)
+    loss = (1 + 5 * time**-0.4 + 0.003 * np.random.default_rng(3).standard_normal(40)).astype("float32")
+    plain, found = time_law(time, loss), time_law(time, loss * size)
+    assert (int(found.status), bool(found.determined)) == (Status.CONVERGED, True)
+    for name in plain.params:
+        unit = 1 if name == "exponent" else size
+        np.testing.assert_allclose(found.params[name] / unit, plain.params[name], rtol=1e-4)
+        np.testing.assert_allclose(found.stderr[name] / unit, plain.stderr[name], rtol=1e-3)
+    np.testing.assert_allclose(found.exponent_lower, plain.exponent_lower, rtol=1e-3)
+    np.testing.assert_allclose(found.exponent_upper, plain.exponent_upper, rtol=1e-3)
+
+
+def test_a_coefficient_that_is_no_number_is_said():
+    loss = np.array([8.5e23, 8e2, 5e-28, 5.6e9, 3.6e-19, 3.6e9, 2.7e-24, 2.7e4])
+    law = time_law(10 * np.arange(1, 9), loss)
+    assert Status(int(law.status)) == Status.NON_FINITE
+    assert all(np.isnan(value) for value in (*law.params.values(), *law.stderr.values()))
+    assert not law.determined
+
+
+@pytest.mark.parametrize("value", [1e300, 1e-300, 1e39, 1e-41])
+def test_an_axis_that_float32_does_not_have_is_refused_in_words(value):
+    time = np.r_[np.geomspace(10, 1e4, 39), value]
+    with pytest.raises(ValueError, match=r"dynamic_time: got .*e[+-]\d+, expected values that float32 has.*unit"):
+        time_law(time, np.linspace(5, 2, 40))

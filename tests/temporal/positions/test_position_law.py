@@ -164,3 +164,31 @@ def test_real_losses_follow_it_as_closely_as_their_errors_allow(real_lm):
     assert np.all(law.r2_binned[late] > 0.985)
     assert np.all(np.abs(law.r2 - law.r2_ceiling)[late] < 0.08)
     assert 0.65 < float(law.r2[-1]) < 0.69
+
+
+@pytest.mark.parametrize(
+    ("power", "given"), [(-100, None), (-60, None), (-55, 0.01), (60, None), (60, 0.01), (100, None)]
+)
+def test_losses_of_any_magnitude_have_the_same_law_and_errors(power, given):
+    position, size = np.arange(1.0, 41.0), np.float32(2.0**power)
+    noise = 0.01 * np.random.default_rng(3).standard_normal((3, 40))
+    mean = (1 + 3 / (1 + 0.5 * position) + noise).astype("float32")
+    stderr = None if given is None else np.full_like(mean, given)
+    plain = tsl.position_law(position, mean, stderr)
+    found = tsl.position_law(position, mean * size, None if stderr is None else stderr * size)
+    np.testing.assert_array_equal(found.status, plain.status)
+    for name in plain.params:
+        unit = 1 if name == "rate" else size
+        np.testing.assert_allclose(found.params[name] / unit, plain.params[name], rtol=1e-4)
+        np.testing.assert_allclose(found.stderr[name] / unit, plain.stderr[name], rtol=1e-3)
+    np.testing.assert_allclose(found.r2, plain.r2, rtol=1e-5)
+
+
+def test_errors_that_are_no_numbers_are_unknown():
+    position = np.arange(1.0, 21.0)
+    mean = (1e-18 * (1 + 3 / (1 + 0.5 * position))).astype("float32")
+    for stderr in (1e-19, 1e-3, 1e10):
+        law = tsl.position_law(position, mean, np.full(20, stderr))
+        for errors in law.stderr.values():
+            assert not np.isinf(errors)
+        assert not np.any(np.isinf(law.covariance))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..refusals import readable
 from .columns import find_columns, rows_of_run
 from .rows import gap_note, increasing, numbers
 from .tables import CURVE_FILES, LossCurveError, Table, read_table
@@ -60,7 +61,8 @@ class LossCurveFile:
     def __init__(self, path: str | Path, names: Mapping[str, str] | None = None) -> None:
         state = Path(path) / "trainer_state.json"
         self._names = dict(names or {})
-        table = read_table(state if state.is_file() else path)
+        with readable(LossCurveError):
+            table = read_table(state if state.is_file() else path)
         self._table: Table = rows_of_run(table, self._names.pop("run", None))
 
     def has(self, name: str) -> bool:

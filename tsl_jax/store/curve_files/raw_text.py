@@ -14,8 +14,12 @@ _COMPRESSED: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-#: No log is longer than this; what expands to more is made to fill a machine's memory.
-_MOST_BYTES = 1 << 30
+#: No compressed log is longer than this: its rows take some forty times as much memory.
+_MOST_BYTES = 1 << 28
+#: Nor has it a longer line: this is a million records of JSON in one.
+_MOST_LINE = 1 << 26
+#: How a file of Parquet begins.
+PARQUET = b"PAR1"
 #: Lines of llm.c's main.log (``s:10 trl:5.1 lr:0.0006``) and of modded-nanogpt (``step:10/3242 train_loss:5.1``).
 _PAIRS_LINE = re.compile(r"^(?:s|step):\d+\S*(?:[ \t]|$).*$", re.MULTILINE)
 _PAIR = re.compile(r"([A-Za-z_][\w/-]*):(\S+)")
@@ -26,19 +30,38 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _RULE = re.compile(r"[-|:+ \t]*-[-|:+ \t]*")
 
 
+class LineTooLong(ValueError):
+    """A file has a line that would fill the memory."""
+
+
 def whole(content: bytes) -> bytes:
     """What a file holds, out of gzip, bzip2 or xz where it is compressed so.
 
     Raises:
         EOFError, zlib.error, lzma.LZMAError, OSError: it is damaged, or holds more than a log can.
+        LineTooLong: it has no end of a line for `_MOST_LINE` bytes; no more than these were taken out of it.
     """
-    for start, opened in _COMPRESSED.items():
-        if content.startswith(start):
-            found = opened(io.BytesIO(content)).read(_MOST_BYTES + 1)
-            if len(found) > _MOST_BYTES:
+    opened = next((opened for start, opened in _COMPRESSED.items() if content.startswith(start)), None)
+    if opened is None:
+        for first in range(0, len(content) if content[:4] != PARQUET else 0, _MOST_LINE):
+            _check_line(content, first)
+        return content
+    pieces, size = [], 0
+    with opened(io.BytesIO(content)) as file:
+        while piece := file.read(_MOST_LINE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MOST_BYTES:
                 raise EOFError(f"more than {_MOST_BYTES:,} bytes")
-            return found
-    return content
+            if pieces[0][:4] != PARQUET:
+                _check_line(piece, 0)
+    return b"".join(pieces)
+
+
+def _check_line(content: bytes, first: int) -> None:
+    last = first + _MOST_LINE
+    if last <= len(content) and content.find(b"\n", first, last) < 0 and content.find(b"\r", first, last) < 0:
+        raise LineTooLong(f"a line of more than {_MOST_LINE:,} bytes")
 
 
 def bare_rows(text: str) -> tuple[str, str | None]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
-from .raw_text import bare_rows, log_records, records_of, whole
+from ..refusals import readable
+from .raw_text import PARQUET, LineTooLong, bare_rows, log_records, records_of, whole
 
 #: Endings by which a name that is no store is taken for a curve, even before it is looked at.
 CURVE_FILES = (".csv", ".tsv", ".txt", ".log", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -51,9 +52,10 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
-        content = path.read_bytes()
+        with readable(LossCurveError):
+            if path.exists() and not path.is_file():
+                raise LossCurveError(f"{path}: is no file; give the path of a CSV file, or of a loss store")
+            content = path.read_bytes()
     except LossCurveError:
         raise
     except OSError as error:
@@ -62,9 +64,11 @@ def read_table(path: str | Path) -> Table:
         raise LossCurveError(f"{str(path)!r}: is no path ({error})") from error
     try:
         content = whole(content)
+    except LineTooLong as error:
+        raise LossCurveError(f"{path}: has {error}; give a file with a row a line, or JSON lines") from error
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise LossCurveError(f"{path}: is compressed, and damaged ({error}); restore the file") from error
-    if content[:4] == b"PAR1":
+    if content[:4] == PARQUET:
         return _parquet(path, content)
     text = _decoded(path, content)
     if not text.strip():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StoreError
+from ..refusals import readable
 from .npz import open_npz
 from .source_array import Index, SourceArray, plain_dtype
 from .tensors import of_tensor
@@ -25,7 +26,8 @@ def open_file(path: Path) -> dict[str, SourceArray]:
         StoreError: the file is damaged, of another kind, or needs a package that is not installed.
     """
     try:
-        return FILES[path.suffix.lower()](path)
+        with readable():
+            return FILES[path.suffix.lower()](path)
     except StoreError:
         raise
     except FileNotFoundError as error:

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from ..errors import StoreError
+from ..refusals import readable
 from ..schema import LEDGER
 from .bundles import LOSS_NAMES, Wanted
 from .files import FILES
@@ -30,7 +31,8 @@ def import_command(path: Path, name: str) -> str | None:
     if (path / LEDGER).exists():  # fits whose metadata are lost
         return None
     try:
-        find_losses(path, Wanted({}))
+        with readable():
+            find_losses(path, Wanted({}))
     except StoreError as error:
         if GIVE_STEPS in str(error):
             return _said(name, " --steps FILE") + ", where FILE has the training step of each checkpoint, one a line"

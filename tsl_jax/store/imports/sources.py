@@ -79,13 +79,9 @@ def _there(path: Path) -> bool:
     Raises:
         StoreError: there is nothing, or a file of another kind.
     """
-    try:
-        there, is_either = path.exists(), path.is_file() or path.is_dir()
-    except OSError as error:  # a name that is too long, a folder that may not be searched
-        raise StoreError(f"{path}: cannot be looked at ({error.strerror}); check the path and the rights") from error
-    if not there:
+    if not path.exists():
         raise StoreError(f"{path}: no such file or folder; check the path")
-    if not is_either:
+    if not (path.is_file() or path.is_dir()):
         raise StoreError(f"{path}: is neither a file nor a folder; expected {KINDS}")
     if path.is_file() and not (path.suffix.lower() in FILES or is_table(path) or path.suffix == ".zip"):
         raise StoreError(f"{path}: is of no kind that can be imported; expected {KINDS}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import StoreError
+from ..refusals import readable
 
 if TYPE_CHECKING:
     import pandas
@@ -36,9 +37,10 @@ def read_frames(path: Path) -> Iterator["pandas.DataFrame"]:
     """
     rows = 0
     try:
-        for frame in _frames(path):
-            rows += len(frame)
-            yield frame
+        with readable():
+            for frame in _frames(path):
+                rows += len(frame)
+                yield frame
     except StoreError:
         raise
     except FileNotFoundError as error:

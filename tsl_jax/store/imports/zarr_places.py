@@ -14,7 +14,7 @@ from ..limits import check_sizes
 from ..location import Location, StoreLike, arrays_of, locate
 from ..rank_columns import losses_of_ranks
 from ..reading import Absent, read_rows
-from ..schema import BY_CHECKPOINT, UNFINISHED, MissingChunks
+from ..schema import BY_CHECKPOINT, UNFINISHED, MissingChunks, of_other_layout
 from .files import ONLY
 from .incoming import IncomingLosses
 from .source_array import Index, SourceArray, plain_dtype
@@ -68,6 +68,8 @@ def _node(location: Location) -> zarr.Array | zarr.Group | None:
 
 def _refuse_own(location: Location, group: zarr.Group) -> None:
     kind = group.attrs.get("tsl_kind")
+    if kind == "losses" and of_other_layout(group):
+        return
     if kind == "losses":
         raise StoreError(
             f"{location.name}: is a loss store already, which every command takes; tsl rechunk writes it in another "

@@ -41,10 +41,23 @@ def check_rows(axis: ArrayLike, loss: ArrayLike, weights: ArrayLike | None) -> N
                 f"{name}: got {value}, expected {'positive ' * (name != 'loss')}finite values; leave the "
                 f"{bad.sum()} row(s) out or give them weight 0"
             )
+    if jnp.result_type(float) == jnp.float32:
+        _check_in_float32(axis)
+    refuse_rising(axis, loss)
+
+
+def _check_in_float32(axis: np.ndarray) -> None:
+    float64 = "or switch on float64 with jax.config.update('jax_enable_x64', True)"
+    range32 = np.finfo(np.float32)
+    beyond = axis[(axis > range32.max) | (axis < range32.tiny)]
+    if len(beyond):
+        raise ValueError(
+            f"dynamic_time: got {beyond[0]:g}, expected values that float32 has, {range32.tiny:.1g} to "
+            f"{range32.max:.1g}; count it in another unit, {float64}"
+        )
     different = len(np.unique(axis.astype(np.float32)))
-    if different < 4 and jnp.result_type(float) == jnp.float32:
+    if different < 4:
         raise ValueError(
             f"dynamic_time: has {different} different value(s) in float32, expected at least 4; count it from another "
-            "start, or switch on float64 with jax.config.update('jax_enable_x64', True)"
+            f"start, {float64}"
         )
-    refuse_rising(axis, loss)

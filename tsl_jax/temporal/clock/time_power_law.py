@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from ...arguments import is_traced, probability, real_array, real_number
 from ...curves import jax_array
 from ...devices import a_device
-from ...fitting import Status, least_squares
+from ...fitting import Status, has_parameters, least_squares
+from ...fitting.scaling import normalised
 from ...jax_switches import with_own_switches
 from ...pytrees import pytree
 from ..laws.residuals import autocorrelation
@@ -142,6 +143,8 @@ def _time_law(axis, loss, weights, level, least) -> TimeLaw:
     log_axis, loss = jnp.log(jnp.where(counts, axis, 1.0)), jnp.where(counts, loss, 0.0)
     weights = jnp.where(counts, weights, 0.0)
     total = jnp.sum(weights)
+    scale = normalised(jnp.max(jnp.abs(loss)))  # else squares of small residuals are 0, and no error is known
+    loss, least = loss * scale, least * scale
     # Counted from the geometric mean of the axis and the mean loss, so that float32 resolves the residuals.
     unit, centre = jnp.sum(weights * log_axis) / total, jnp.sum(weights * loss) / total
     x, centred = jnp.where(counts, log_axis - unit, 0.0), jnp.where(counts, loss - centre, 0.0)
@@ -161,11 +164,11 @@ def _time_law(axis, loss, weights, level, least) -> TimeLaw:
         bounds=(_bounds(jnp.log(LEAST), lowest), _bounds(jnp.log(most))),
     )
     exponent = jnp.exp(fit.params["log_exponent"])
-    coefficient = fit.params["amplitude"] * jnp.exp(exponent * unit)
+    coefficient = fit.params["amplitude"] / scale * jnp.exp(exponent * unit)
     # Order of the covariance: amplitude, floor, log_exponent (names sorted, as in any pytree of a dict).
-    slope = jnp.array([1 / fit.params["amplitude"], 0.0, exponent * unit]) * coefficient
+    relative = jnp.array([1 / fit.params["amplitude"], 0.0, exponent * unit])
     # Of what follows only the parameters have derivatives: quantiles and crossings have none in their degrees.
-    noise = lax.stop_gradient(_noise(fit.params, x, centred, weights, slope))
+    noise = lax.stop_gradient(_noise(fit.params, x, centred, weights, relative))
     left = lax.stop_gradient(_residual(fit.params, x, centred))
     white = jnp.sqrt(fit.rss / jnp.maximum(fit.num_points - 3, 1))
     wider = noise.deviation() / jnp.where(white > 0, white, 1.0)
@@ -175,25 +178,33 @@ def _time_law(axis, loss, weights, level, least) -> TimeLaw:
     determined = (lower > 0) & jnp.isfinite(upper) & (fit.status == Status.CONVERGED)
     determined &= profile(lower)[2] > lowest
     beyond = lax.stop_gradient(jnp.sqrt(jnp.maximum(profile(THIRD)[0] - fit.rss, 0.0)))
-    spread = jnp.sqrt(jnp.maximum(slope @ fit.covariance @ slope, 0.0))
+    spread = jnp.abs(coefficient) * jnp.sqrt(jnp.maximum(relative @ fit.covariance @ relative, 0.0))
+    params = {"coefficient": coefficient, "exponent": exponent, "floor": (fit.params["floor"] + centre) / scale}
+    errors = {
+        "coefficient": wider[0] * spread,
+        "exponent": wider[_EXPONENT] * fit.stderr["log_exponent"] * exponent,
+        "floor": wider[1] * fit.stderr["floor"] / scale,
+    }
+    rss = fit.rss / scale / scale
+    too_large = has_parameters(fit.status) & ~(jnp.isfinite(coefficient) & jnp.isfinite(rss))
     return TimeLaw(
-        {"coefficient": coefficient, "exponent": exponent, "floor": fit.params["floor"] + centre},
-        {
-            "coefficient": wider[0] * spread,
-            "exponent": wider[_EXPONENT] * fit.stderr["log_exponent"] * exponent,
-            "floor": wider[1] * fit.stderr["floor"],
-        },
+        {name: jnp.where(too_large, jnp.nan, value) for name, value in params.items()},
+        {name: jnp.where(too_large, jnp.nan, _finite(error)) for name, error in errors.items()},
         lax.stop_gradient(lower),
         lax.stop_gradient(upper),
-        lax.stop_gradient(determined),
+        lax.stop_gradient(determined & ~too_large),
         noise.probability(beyond, _EXPONENT),
         autocorrelation(left, counts),
         noise.log_likelihood,
-        fit.rss,
+        _finite(rss),
         1 - fit.rss / jnp.sum(weights * (loss - centre) ** 2),
         fit.num_points,
-        fit.status,
+        jnp.where(too_large, Status.NON_FINITE, fit.status).astype(fit.status.dtype),
     )
+
+
+def _finite(value):
+    return jnp.where(jnp.isfinite(value), value, jnp.nan)
 
 
 def _noise(params, x, centred, weights, slope) -> RowNoise:

@@ -1,5 +1,6 @@
 """Positions pooled in bins of equal width on a log scale."""
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -47,3 +48,29 @@ def checked_position(position) -> Float[np.ndarray, " positions"]:
         raise ValueError(f"position: got {position[0]:g} at index 0, expected positions counted from 1; add 1 to all")
     refuse_falling("position", position, "sort the positions and merge repeated ones")
     return position
+
+
+def weighted_mean(values, weights):
+    """Mean over the last axis of the values that count; NaN where none does."""
+    total = jnp.sum(weights, axis=-1)
+    return jnp.sum(jnp.where(weights > 0, values, 0) * weights, axis=-1) / jnp.where(total > 0, total, jnp.nan)
+
+
+def sum_of_squares(values, centre, weights):
+    """Weighted sum over the last axis of the squares around a centre."""
+    return jnp.sum(weights * jnp.square(jnp.where(weights > 0, values - centre[..., None], 0)), axis=-1)
+
+
+def binned_r2(into, mean, curve, weights):
+    """R² over bins of the weighted means of ``mean`` and ``curve`` in them."""
+    total = jnp.matmul(weights, into, precision="highest")
+    filled = total > 0
+
+    def pooled(values):
+        sums = jnp.matmul(weights * jnp.where(weights > 0, values, 0), into, precision="highest")
+        return sums / jnp.where(filled, total, 1)
+
+    measured, fitted = pooled(mean), pooled(curve)
+    centre = weighted_mean(measured, filled.astype(weights.dtype))
+    around = sum_of_squares(measured, centre, filled)
+    return 1 - jnp.sum(jnp.where(filled, jnp.square(measured - fitted), 0), axis=-1) / around

@@ -14,10 +14,11 @@ from ...fitting.checks import as_known, checked_losses
 from ...fitting.few_sizes import device_of, in_few_sizes
 from ...fitting.interface import flat_rows
 from ...fitting.options import FitOptions
+from ...fitting.scaling import normalised
 from ...jax_switches import with_own_switches
 from ...linalg.small import triangle, upper_inverse
 from ...pytrees import pytree
-from .bins import checked_position, log_bins
+from .bins import binned_r2, checked_position, log_bins, sum_of_squares, weighted_mean
 
 _LAW = Hyperbola()
 #: Checkpoints to which fewer are padded.
@@ -132,7 +133,9 @@ def position_law(
     at = jnp.asarray(places)
 
     def law(mean, weights):
-        return _described(absolute, fit(_LAW, at, mean, weights, options=options), places, into_bins, mean, weights)
+        mean, weights, scale = _within_range(absolute, mean, weights)
+        found = fit(_LAW, at, mean, weights, options=options)
+        return _described(absolute, found, places, into_bins, mean, weights, scale)
 
     return in_few_sizes(law, flat_rows(mean, weights), shape=mean.shape[:-1], fewest=_FEWEST, device=device)
 
@@ -161,39 +164,57 @@ def _weights(mean, stderr, dtype):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _described(absolute: bool, found: Fit, position, into_bins, mean, weights) -> PositionLaw:
-    """What is said about the engine's fits; where weights are not absolute, the scatter tells the errors."""
+def _within_range(absolute: bool, mean, weights):
+    """Means, times a power of two where squares of theirs are no numbers; their weights; that power of each curve."""
+    counts = jnp.isfinite(mean) & jnp.isfinite(weights)
+    scale = normalised(jnp.max(jnp.where(counts, jnp.abs(mean), 0), axis=-1, initial=0).astype(weights.dtype))
+    by = scale[..., None]
+    return mean * by.astype(mean.dtype), weights / by / by if absolute else weights, scale
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _described(absolute: bool, found: Fit, position, into_bins, mean, weights, scale) -> PositionLaw:
+    """What is said about the engine's fits; where weights are not absolute, the scatter tells the errors.
+
+    Args:
+        absolute: whether weights are inverse variances.
+        found: of ``mean``.
+        position: (positions,).
+        into_bins: (positions, bins) which is in which.
+        mean: losses times ``scale``.
+        weights: of ``mean``.
+        scale: of each curve, which is taken out of what is said.
+    """
     weights, free = jnp.where(jnp.isfinite(mean) & jnp.isfinite(weights), weights, 0), found.num_points - 3
     position, into_bins = (jnp.asarray(a, weights.dtype) for a in (position, into_bins))
+    curve = _curve(position, found.params)
     variance = jnp.ones_like(found.rss) if absolute else found.rss / jnp.maximum(free, 1)
     covariance = variance[..., None, None] * _covariance(position, found, weights)
-    around_mean = _sum_of_squares(mean, _weighted_mean(mean, weights), weights)
+    unit = jnp.stack([1 / scale if name != "rate" else jnp.ones_like(scale) for name in _LAW.names], axis=-1)
+    stderr = unit * jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1))
+    covariance = unit[..., None] * covariance * unit[..., None, :]
+    around_mean = sum_of_squares(mean, weighted_mean(mean, weights), weights)
     ceiling = jnp.where(jnp.isfinite(found.rss), jnp.maximum(1 - free / around_mean, 0), jnp.nan)
     unknown = jnp.full_like(found.rss, jnp.nan)
     return PositionLaw(
-        params=found.params,
-        stderr={name: jnp.sqrt(covariance[..., k, k]) for k, name in enumerate(_LAW.names)},
-        covariance=covariance,
+        params={name: found.params[name] * unit[..., k] for k, name in enumerate(_LAW.names)},
+        stderr={name: _finite(stderr[..., k]) for k, name in enumerate(_LAW.names)},
+        covariance=_finite(covariance),
         r2=found.r2,
         r2_ceiling=ceiling if absolute else unknown,
-        r2_binned=_binned_r2(into_bins, mean, _curve(position, found.params), weights),
+        r2_binned=binned_r2(into_bins, mean, curve, weights),
         chi2_reduced=found.rss / free if absolute else unknown,
         num_points=found.num_points,
         status=found.status,
     )
 
 
+def _finite(values):
+    return jnp.where(jnp.isfinite(values), values, jnp.nan)
+
+
 def _curve(position, params):
     return _LAW.curve(position.astype(params["floor"].dtype), {name: p[..., None] for name, p in params.items()})
-
-
-def _weighted_mean(values, weights):
-    total = jnp.sum(weights, axis=-1)
-    return jnp.sum(jnp.where(weights > 0, values, 0) * weights, axis=-1) / jnp.where(total > 0, total, jnp.nan)
-
-
-def _sum_of_squares(values, centre, weights):
-    return jnp.sum(weights * jnp.square(jnp.where(weights > 0, values - centre[..., None], 0)), axis=-1)
 
 
 def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
@@ -215,18 +236,3 @@ def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
     inverse = inverse_of(jnp.concatenate([columns / norms[..., None, :], own_rows], axis=-2)) / norms[..., None]
     covariance = jnp.einsum("...ik,...jk->...ij", inverse, inverse, precision="highest")
     return jnp.where(unknown[..., None] | unknown[..., None, :], jnp.nan, covariance)
-
-
-def _binned_r2(into, mean, curve, weights):
-    """R² over bins of the weighted means of ``mean`` and ``curve`` in them."""
-    total = jnp.matmul(weights, into, precision="highest")
-    filled = total > 0
-
-    def pooled(values):
-        sums = jnp.matmul(weights * jnp.where(weights > 0, values, 0), into, precision="highest")
-        return sums / jnp.where(filled, total, 1)
-
-    measured, fitted = pooled(mean), pooled(curve)
-    centre = _weighted_mean(measured, filled.astype(weights.dtype))
-    around = _sum_of_squares(measured, centre, filled)
-    return 1 - jnp.sum(jnp.where(filled, jnp.square(measured - fitted), 0), axis=-1) / around
