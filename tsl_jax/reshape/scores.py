@@ -56,8 +56,8 @@ def event_probability(
     Args:
         params: ``learning_time`` (axis units) and ``loss_drop`` (nat) of each token, (tokens,); for programs that JAX
             traces ``learning_time_low``, too, where the first is not exact in float32 (`Fit.event_low`).
-        stderr: ``learning_time`` (axis units), (tokens,), NaN where it is not known. Errors that hold in other runs,
-            too, make probabilities that do.
+        stderr: ``learning_time`` (axis units), (tokens,), NaN where it is not known. They say what this run would show
+            if it were measured again; of other runs `another_run_probability` says more than wider errors could.
         status: (tokens,) of the fits.
         unlearned: (tokens,) probability that there is no event, ``Fit.probabilities["unlearned"]``; NaN where there is
             no fit.
