@@ -1,11 +1,14 @@
 """A worker keeps what it frees, where Dask's default would have it mapped and cleared anew."""
 
+import ctypes
 import json
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from tsl_jax.stream.freed_memory import keep_freed_memory
 
 #: Page faults of twenty arrays of 1 MiB, one after the other, in a process that Dask's nanny might have started.
 FAULTS = """
@@ -40,3 +43,17 @@ def test_pages_are_kept_unless_the_user_says_otherwise():
     assert after < 20
     chosen = faults("65537")
     assert min(chosen) > 20 * 200
+
+
+@pytest.mark.parametrize("lacking", [AttributeError, OSError, TypeError])  # mallopt, the library, a library of no name
+def test_where_there_is_no_glibc_nothing_happens(monkeypatch, lacking):
+    tried = []
+
+    def load(name):
+        tried.append(name)
+        raise lacking
+
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    keep_freed_memory()
+    assert tried == [None]

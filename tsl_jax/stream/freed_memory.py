@@ -19,7 +19,7 @@ def keep_freed_memory() -> None:
     """
     name, value = _OF_DASK
     if os.environ.get(name) == value:
-        with contextlib.suppress(OSError, AttributeError):
+        with contextlib.suppress(OSError, AttributeError, TypeError):  # the last on Windows, for None
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_MMAP_THRESHOLD, _LARGE)
             mallopt(_TRIM_THRESHOLD, 2 * _LARGE)
