@@ -30,6 +30,8 @@ def test_urls_of_files(tmp_path, url):
     [
         ("~nobody-of-this-name/x", "no user of this name; give the whole path, or ./~nobody"),
         ("", "got an empty path"),
+        ("a\0b", r"'a\\x00b': is no path \(embedded null byte\); give another name"),
+        ("a\ud800b", r"'a\\ud800b': is no path \(.*surrogates not allowed\)"),
         ("file://", "expected three slashes"),
         ("file://host/x", "expected three slashes"),
         ("http://", "is no URL of a store .*expected one such as"),

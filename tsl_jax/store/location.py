@@ -229,8 +229,11 @@ def _locate(store: StoreLike, writable: bool) -> Location:
         raise StoreNotFoundError(
             f"{text}: there is no user of this name; give the whole path, or ./{text} for a folder of this name"
         ) from error
-    with if_there():
-        path.stat()
+    try:
+        with if_there():
+            path.stat()
+    except ValueError as error:  # a NUL, or what the system's encoding has no bytes for
+        raise StoreNotFoundError(f"{text!r}: is no path ({error}); give another name") from error
     if path.suffix == ".zip" and not path.is_dir():
         if not writable and not path.exists():
             raise StoreNotFoundError(f"{text}: no such file.")
