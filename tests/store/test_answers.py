@@ -1,5 +1,8 @@
 """What object stores answer is told in a sentence, with the cure that fits."""
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from tsl_jax.store.answers import cure_of, reason_of
@@ -56,3 +59,13 @@ def test_an_answer_is_a_sentence(text, reason, cure):
     assert said.startswith(reason)
     assert not set("<\n") & set(said)
     assert (cure_of(error) is None) if cure is None else (cure in cure_of(error))
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [(None, ""), ("x", ": 'x'"), (Path("x"), ": 'x'"), (5, ": '5'")],
+    ids=["none", "name", "path", "number"],
+)
+def test_what_the_system_says_names_the_file_however_it_was_given(file, said):
+    """By its name, a path, or the number of an open one."""
+    assert reason_of(OSError(errno.EBADF, "Bad file", *([] if file is None else [file]))) == f"Bad file{said}"

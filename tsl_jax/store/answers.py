@@ -2,7 +2,6 @@
 
 import errno
 import html
-import os
 import re
 
 #: How obstore tells of a request that failed.
@@ -54,7 +53,7 @@ _OF_NUMBERS = {
 def reason_of(error: Exception) -> str:
     """What an error of a store says, without pages and without a full stop."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.strerror}: {os.fspath(error.filename)!r}"
+        return error.strerror if error.filename is None else f"{error.strerror}: {str(error.filename)!r}"
     text = str(error).partition("\n\nDebug source")[0].strip()
     request = _REQUEST.search(text)
     if request is None:
