@@ -26,7 +26,7 @@ from .snapshot import LEAST_BLOCKS, read_snapshot, stored_records
 _STATUSES = tuple(range(16))
 _CATEGORIES = (*range(7), 255)
 #: What else is counted of a block's tokens: `LEARNED` ones whose loss rises, those with too few points for an estimate
-#: of their own noise, and the sum of the stored probabilities of a second event.
+#: of their own noise, and those that have a second event with a probability above a half.
 NOTED = ("learned_rising", "noise_not_estimated", "second_events")
 _COUNTS = (*(f"status_{code}" for code in _STATUSES), *(f"category_{code}" for code in _CATEGORIES))
 #: What is known of a block's input and result, as numbers; see `InputDigest` and `ResultDigest`.
