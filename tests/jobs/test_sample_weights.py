@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
@@ -13,6 +14,7 @@ from tests.planted_store import STEP, planted_columns, planted_losses, write_fit
 from tsl_jax.cli import app
 from tsl_jax.fitting import Category, Status
 from tsl_jax.jobs import bucket_losses, score_store
+from tsl_jax.jobs.scores.density import event_density
 from tsl_jax.reshape import EventDensity, another_run_probability
 from tsl_jax.store import StoreError
 
@@ -118,6 +120,23 @@ def test_what_runs_seldom_repeat_counts_less(tmp_path, columns):
     np.testing.assert_allclose(found.events, want, rtol=1e-5)
     every = score_store(fits, WINDOW, buckets=2, tested=False)
     assert found.events.sum() < 0.85 * every.events.sum()
+
+
+def test_each_token_counts_once_in_the_density_of_a_small_store(tmp_path, columns, monkeypatch):
+    """In blocks that do not divide it, too; of a large store, tokens at places spread over it."""
+    fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
+    learned = (columns["category"] == Category.LEARNED) & (columns["loss_drop"] > 0)
+    tokens = len(learned)
+    whole = EventDensity.of(columns["learning_time"][learned], tokens)
+    for rows in (tokens // 2 + 1, tokens - 1, tokens, tokens + 1):
+        monkeypatch.setattr("tsl_jax.jobs.scores.density._ROWS", rows)
+        for one, other in zip(jax.tree.leaves(event_density(fits)), jax.tree.leaves(whole), strict=True):
+            np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr("tsl_jax.jobs.scores.density._ROWS", 2)
+    monkeypatch.setattr("tsl_jax.jobs.scores.density._PLACES", 3)
+    rows = np.array([first + row for first in np.linspace(0, tokens - 2, 3).astype(int) for row in range(2)])
+    some = EventDensity.of(columns["learning_time"][rows][learned[rows]], len(rows))
+    np.testing.assert_array_equal(event_density(fits).before, some.before)
 
 
 @pytest.mark.parametrize(

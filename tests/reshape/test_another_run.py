@@ -120,10 +120,10 @@ def test_density_is_that_of_the_tokens():
     assert float(density.at(1e-30)) == pytest.approx(1e-4)
 
 
-@pytest.mark.parametrize("times", [[], [0.0, -3.0], [7.0]])
+@pytest.mark.parametrize("times", [[], [0.0, -3.0], [7.0], [7.0, np.inf, np.nan]])
 def test_hardly_any_events(times):
     found = EventDensity.of(times, 10)
-    number = sum(time > 0 for time in times)
+    number = sum(0 < time < np.inf for time in times)
     assert float(found.within((-5.0, np.inf))) == pytest.approx(number / 10)
     run = Planted({"learning_time": np.array([5.0]), "loss_drop": np.ones(1)}, {"learning_time": np.array([0.1])},
                   np.array([0.9]), found, np.zeros(1))  # fmt: skip

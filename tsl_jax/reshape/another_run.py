@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ..fitting import has_parameters
 from ..jax_switches import with_own_switches
+from ..pytrees import pytree
 from .scores import event_probability
 
 #: Learning times of two runs scatter as Student's t of so many degrees of freedom: their tails are heavy.
@@ -56,8 +57,7 @@ class Repeats:
     anyway: float = 0.43
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class EventDensity:
     """When a run's tokens are learned: of all tokens with a fit, those that are `LEARNED` by a loss that falls.
 
@@ -76,7 +76,8 @@ class EventDensity:
         """Learning times smoothed by a normal distribution of 0.25 in ln(a).
 
         Args:
-            learning_time: (events,) of tokens that are learned, axis units; those at 0 or before are left out.
+            learning_time: (events,) of tokens that are learned, axis units; those at 0 or before are left out, as are
+                those that are not finite.
             tokens: how many tokens they are of.
 
         Example:
@@ -84,7 +85,7 @@ class EventDensity:
             0.75
         """
         time = np.asarray(learning_time, np.float64)
-        u = np.log(time[time > 0])
+        u = np.log(time[(time > 0) & np.isfinite(time)])
         first, last = (np.floor(u.min()) - 2, np.ceil(u.max()) + 2) if len(u) else (0.0, 4.0)
         count, edges = np.histogram(u, round((last - first) / _SPACING), (first, last))
         near = _SPACING * np.arange(-round(4 * _SMOOTH / _SPACING), round(4 * _SMOOTH / _SPACING) + 1)

@@ -5,19 +5,23 @@ import numpy as np
 from ...fitting import Category, has_parameters
 from ...reshape import EventDensity
 from ...store import FitStore
+from ...store.far_requests import at_once
 
 #: Tokens come from at most so many places spread evenly over the store, of so many rows each.
 _PLACES, _ROWS = 64, 4096
+_ARRAYS = ("learning_time", "loss_drop", "category", "status")
 
 
 def event_density(fits: FitStore) -> EventDensity:
     """`EventDensity` of a store's tokens: all of a small store, the same quarter of a million of a large one."""
-    rows = min(_ROWS, fits.num_tokens)
-    places = min(_PLACES, -(-fits.num_tokens // rows))
-    times, tokens = [], 0
-    for start in np.linspace(0, fits.num_tokens - rows, places).astype(int).tolist():
-        names = ("learning_time", "loss_drop", "category", "status")
-        time, drop, category, status = (fits.read_array(fits.arrays[name], start, start + rows) for name in names)
-        times.append(time[(category == Category.LEARNED) & (drop > 0)])
-        tokens += int(np.count_nonzero(has_parameters(status)))
-    return EventDensity.of(np.concatenate(times), tokens)
+    size = fits.num_tokens
+    starts = range(0, size, _ROWS) if size <= _PLACES * _ROWS else np.linspace(0, size - _ROWS, _PLACES).astype(int)
+
+    def read(start: int) -> list[np.ndarray]:
+        stop = min(int(start) + _ROWS, size)
+        return [fits.read_array(fits.arrays[name], int(start), stop) for name in _ARRAYS]
+
+    read_there = at_once(fits.location, read, starts)
+    time, drop, category, status = (np.concatenate(columns) for columns in zip(*read_there, strict=True))
+    learned = (category == Category.LEARNED) & (drop > 0)
+    return EventDensity.of(time[learned], int(np.count_nonzero(has_parameters(status))))
