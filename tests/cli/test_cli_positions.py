@@ -1,5 +1,7 @@
 """`tsl positions`, and positions in `tsl forecast`: from a loss store to laws, a table, pictures; clear refusals."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,17 @@ def test_the_law_of_a_store(tsl, planted, tmp_path):
     assert fitted.code == 0, fitted.err
     rate = open_fits(tmp_path / "fits.zarr").read(slice(0, len(STEP))).params["rate"]
     np.testing.assert_allclose(rate, 0.3, rtol=0.3)
+
+
+@pytest.mark.parametrize("name", ["losses.zarr", "./losses.zarr/", "link", "file://{}/losses.zarr"])
+def test_the_losses_that_are_read_are_not_replaced(tsl, planted, tmp_path, name):
+    losses = shutil.copytree(planted, tmp_path / "losses.zarr")
+    (tmp_path / "link").symlink_to(losses)
+    table = name.format(tmp_path) if ":" in name else f"{tmp_path}/{name}"
+    done = tsl("positions", losses, "--table", table, "--overwrite")
+    assert done.code == 1
+    assert f"--table: {table} holds the losses that are read; give another place" in done.err
+    np.testing.assert_array_equal(open_losses(losses).read(), open_losses(planted).read())
 
 
 def test_a_forecast_of_every_position(tsl, planted, tmp_path):

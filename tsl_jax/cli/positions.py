@@ -35,10 +35,11 @@ def positions(
     replicates: Replicates = 200,
     seed: BootstrapSeed = 0,
     table: Annotated[
-        Path | None,
+        str | None,
         unless_given(
             "none",
             "Write mean losses as a loss store, a row a checkpoint, for tsl fit --family hyperbola --axis position.",
+            metavar="STORE",
         ),
     ] = None,
     overwrite: Annotated[bool, switch("--overwrite", "Replace --table if it is there; off by default.")] = False,
@@ -58,12 +59,11 @@ def positions(
     with reporting(as_json, debug):
         from ..jobs.position_analysis import analyse_positions
         from ..jobs.positions import position_losses
-        from ..store import create_losses, locate
-        from ..store.loss_creation import is_replaced
+        from ..store import create_losses
 
         check_picture(picture)
-        if table is not None:  # before the work
-            is_replaced(locate(table, writable=True), overwrite)
+        if table is not None:
+            _check_table(table, losses, overwrite)
         with using_workers(cluster) as client:
             means = position_losses(losses, axis=axis, client=client)
         if table is not None:
@@ -80,6 +80,20 @@ def positions(
                 say(output_console(), f"Written: {path}", "green")
         if as_json:
             write_json(said)
+
+
+def _check_table(table: str, losses: str, overwrite: bool) -> None:
+    """Raise, before the work, if a table cannot be written there, or would replace the losses that are read."""
+    from ..store import StoreError, locate
+    from ..store.loss_creation import is_replaced
+
+    places = [locate(losses).directory, locate(table, writable=True).directory]
+    one, other = (
+        place.resolve() if place else text.rstrip("/") for place, text in zip(places, (losses, table), strict=True)
+    )
+    if one == other:
+        raise StoreError(f"--table: {table} holds the losses that are read; give another place")
+    is_replaced(locate(table, writable=True), overwrite)
 
 
 def _said(found: "PositionAnalysis") -> dict[str, Any]:
