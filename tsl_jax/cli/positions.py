@@ -67,7 +67,7 @@ def positions(
         with using_workers(cluster) as client:
             means = position_losses(losses, axis=axis, client=client)
         if table is not None:
-            rows = {"checkpoints": {"position": means.position}, "tokens": {axis: means.axis}}
+            rows: dict[str, Any] = {"checkpoints": {"position": means.position}, "tokens": {axis: means.axis}}
             create_losses(table, means.mean, **rows, overwrite=overwrite)
         found = analyse_positions(means, since=since, replicates=replicates, seed=seed)
         if picture is not None:
