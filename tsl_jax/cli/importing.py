@@ -8,7 +8,7 @@ from .console import Debug, Json, reporting, write_json
 from .groups import grouped
 from .options import argument, switch, unless_given
 from .progress import lines
-from .rechunk import LossLayout, LossDtype
+from .rechunk import LossDtype, LossLayout
 from .streams import output_console, say, warn
 from .workers import Cluster, using_workers
 
