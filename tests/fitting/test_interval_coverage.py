@@ -10,7 +10,6 @@ import pytest
 
 from tsl_jax import Sigmoid, fit, noise_model, profile_interval
 
-pytestmark = pytest.mark.usefixtures("optimised")
 FAMILY, LEVEL, CURVES, SEED = Sigmoid(scale="log"), 0.9, 1500, 11
 INSIDE, LAST_TENTH, PAST_THE_END, STEPS = (0.1, 0.9), (0.9, 1.0), (1.0, 1.1), None
 
