@@ -44,7 +44,6 @@ LONGEST = (
     "fuzz/test_sanitizers.py",
     "fitting/test_as_users_run.py",
     "fitting/test_correlated_noise.py",
-    "fitting/native/test_kernel_check.py",
 )
 
 

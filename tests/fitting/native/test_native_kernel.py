@@ -14,6 +14,7 @@ from tests.fitting.planted import AXIS, SIGMOID, assert_same_minimum, clean, noi
 from tests.needed import missing
 from tsl_jax import FAMILIES, FitOptions, Sigmoid, fit
 from tsl_jax.fitting import chosen_kernel, has_parameters, native, row_multiple
+from tsl_jax.fitting.kernel_check import difference
 from tsl_jax.fitting.measures import measure
 from tsl_jax.fitting.native import building
 from tsl_jax.fitting.noise import Noise, assumed_noise
@@ -135,6 +136,10 @@ def test_sums_over_whitened_losses_are_those_of_the_reference(compiled, shared):
         # Of a column that depends on the others but for rounding, as that of a steep curve's sharpness, little is left:
         # what a step has to itself beside it is as rough.
         assert np.mean(apart) <= (0.025 if name.startswith("second") else 0), (name, np.flatnonzero(apart))
+
+
+def test_the_check_of_a_device_sees_no_difference(compiled):
+    assert difference(SIGMOID, options_of(compiled)) is None
 
 
 @pytest.mark.parametrize("family", MAKERS)
