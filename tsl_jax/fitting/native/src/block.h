@@ -92,6 +92,18 @@ inline void load_strip(const float* rows, const Block& block, int first, int str
 }
 #endif
 
+// Asks for `part` of so many `parts` of the losses and weights of some curves from `first` on, which are to be loaded
+// soon: rows are too short for a processor to foresee them.
+TSL_DEVICE TSL_INLINE void fetch_rows(const Block& block, int first, int curves, int part, int parts) {
+  const int last = min(first + curves, block.curves), numbers = last > first ? (last - first) * block.n : 0;
+  const int begin = static_cast<int64_t>(numbers) * part / parts, end = static_cast<int64_t>(numbers) * (part + 1) / parts;
+  const size_t skipped = static_cast<size_t>(first) * block.n;
+  for (int i = begin; i < end; i += kSome) {
+    fetch(block.loss + skipped + i);
+    fetch(block.weight + skipped + i);
+  }
+}
+
 template <int kNumber>
 TSL_DEVICE void load_rooted(const float* losses, const float* weights, int lane, Columns rooted) {
   float loss[kNumber], root[kNumber];

@@ -137,6 +137,7 @@ class Measurer {
         residual_[i] = all[kSize], weight_[i] = all[kSize + 1];
       }
       sums.add(all[kSize] * (1.0f / assumed_.std[i]), measured, leaning(i));
+      fetch_rows(block_, first + kLanes, kLanes, i, block_.n);
     }
     store(rss, block_, first, out.rss);
     return sums;

@@ -68,6 +68,7 @@ class Search {
       for (Start& b : best) b = {splat(-kInfinity), Integers{}};
       const int begin = run * templates_.groups_a_run, end = begin + templates_.filled(run);
       for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, best);
+      fetch_rows(block_, at[0] + kCurves, kCurves, run, templates_.runs);
       for (int w = 0; w < kWide; ++w) found[w].starts[run] = best[w];
     }
     for (int w = 0; w < kWide; ++w) sort(found[w].starts);
