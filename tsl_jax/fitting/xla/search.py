@@ -12,8 +12,9 @@ from .projection import CurveBlock, positive
 NUM_RUNS = 16
 #: A template's total sum of squares is taken for at least this many units of rounding of the sum of the weights.
 LEAST_TSS = 1e-6
-#: For the native kernel a template is flat while it stays this close to its first or last value.
-FLAT = 1e-6
+#: For the native kernel a template is flat while it stays this close to its first or last value, and gains nothing where
+#: its variance under a curve's weights is no more than this: a difference of float32's sums, of which little is left.
+FLAT, LEAST_VARIANCE = 1e-6, 1e-6
 
 
 def ranked_starts(

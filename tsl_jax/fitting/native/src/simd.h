@@ -100,7 +100,7 @@ struct Neighbours {
   float operator[](int k) const { return from[k]; }
 };
 
-// Asks for the memory at `from` before it is needed. (GCC drops calls that only do this, unless they are inlined at once.)
+// Asks for the memory at `from` before it is needed. (GCC drops calls that only do this, unless they are inlined.)
 TSL_INLINE void fetch(const float* from) { __builtin_prefetch(from); }
 
 inline Vector load(const float* from) {
