@@ -147,18 +147,21 @@ class Search {
   }
 
   // The rss of the best constant within the bounds, for any weights and any mean: the lower plateau goes to its bound, the
-  // upper one follows and then goes to its own.
+  // upper one follows and then goes to its own; where the lower one is within them, it follows the upper one.
   TSL_DEVICE Vector weighted_gain(Vector along, Vector shift, Vector square, float plain_rest, const Centred& c) const {
     const Vector moved = shift * c.inverse, rest = plain_rest - moved, tss = square - shift * moved;
     const Mask varies = tss > templates_.method.least_variance * c.total;
     const Vector part = along < 0.0f ? rest : 1.0f - rest;  // of the weights, that the upper plateau has
-    const Vector of_upper = tss + c.total * part * part, both = reciprocal(max(tss * of_upper, splat(kTiny)));
-    const Vector amplitude = varies ? along * of_upper * both : Vector{}, inverse = tss * both;
+    const Vector of_upper = tss + c.total * part * part, of_lower = tss + c.total * (1.0f - part) * (1.0f - part);
+    const Vector all = reciprocal(max(tss * of_upper * of_lower, splat(kTiny)));
+    const Vector inverse = tss * of_lower * all, stiffness = c.total * tss;
+    const Vector amplitude = varies ? along * of_upper * of_lower * all : Vector{};
     const Vector high = amplitude * rest, low = high - amplitude;
     const Vector lower = min(low, high), raised = clip(lower, c.down, c.up) - lower;
     const Vector upper = max(low, high) - raised * (c.total * part * (1.0f - part) - tss) * inverse;
     const Vector cut = upper - clip(upper, c.down, c.up);
-    return along * amplitude + c.lift - c.total * tss * inverse * (raised * raised) - of_upper * (cut * cut);
+    const Vector stiff = raised == 0.0f ? stiffness * tss * of_upper * all : of_upper;
+    return along * amplitude + c.lift - stiffness * inverse * (raised * raised) - stiff * (cut * cut);
   }
 
   const Templates& templates_;
