@@ -146,22 +146,27 @@ class Search {
            group.of_high[k] * (high_beyond * high_beyond);
   }
 
-  // The rss of the best constant within the bounds, for any weights and any mean: the lower plateau goes to its bound, the
-  // upper one follows and then goes to its own; where the lower one is within them, it follows the upper one.
+  // The rss of the best constant within the bounds, for any weights and any mean: `_reduction` of
+  // tsl_jax.fitting.xla.search.
   TSL_DEVICE Vector weighted_gain(Vector along, Vector shift, Vector square, float plain_rest, const Centred& c) const {
-    const Vector moved = shift * c.inverse, rest = plain_rest - moved, tss = square - shift * moved;
+    const Vector moved = shift * c.inverse, rest = plain_rest - moved, part = 1.0f - rest;
+    const Vector tss = square - shift * moved, between = c.total * part * rest - tss;
+    const Vector of_low = tss + c.total * rest * rest, of_high = tss + c.total * part * part;
+    const Vector inverse = reciprocal(max(tss * of_low * of_high, splat(kTiny)));
+    const Vector inverse_low = tss * of_high * inverse, inverse_high = tss * of_low * inverse;
     const Mask varies = tss > templates_.method.least_variance * c.total;
-    const Vector part = along < 0.0f ? rest : 1.0f - rest;  // of the weights, that the upper plateau has
-    const Vector of_upper = tss + c.total * part * part, of_lower = tss + c.total * (1.0f - part) * (1.0f - part);
-    const Vector all = reciprocal(max(tss * of_upper * of_lower, splat(kTiny)));
-    const Vector inverse = tss * of_lower * all, stiffness = c.total * tss;
-    const Vector amplitude = varies ? along * of_upper * of_lower * all : Vector{};
+    const Vector amplitude = varies ? along * of_low * of_high * inverse : Vector{};
     const Vector high = amplitude * rest, low = high - amplitude;
-    const Vector lower = min(low, high), raised = clip(lower, c.down, c.up) - lower;
-    const Vector upper = max(low, high) - raised * (c.total * part * (1.0f - part) - tss) * inverse;
-    const Vector cut = upper - clip(upper, c.down, c.up);
-    const Vector stiff = raised == 0.0f ? stiffness * tss * of_upper * all : of_upper;
-    return along * amplitude + c.lift - stiffness * inverse * (raised * raised) - stiff * (cut * cut);
+    const Vector low_first = cost(low, high, between, tss, of_high, inverse_high, c);
+    const Vector high_first = cost(high, low, between, tss, of_low, inverse_low, c);
+    return along * amplitude + c.lift - min(low_first, high_first);
+  }
+
+  TSL_DEVICE static Vector cost(Vector first, Vector second, Vector between, Vector tss, Vector square, Vector inverse,
+                                const Centred& c) {
+    const Vector moved = clip(first, c.down, c.up) - first;
+    const Vector followed = second - moved * between * inverse, cut = followed - clip(followed, c.down, c.up);
+    return c.total * tss * inverse * (moved * moved) + square * (cut * cut);
   }
 
   const Templates& templates_;
