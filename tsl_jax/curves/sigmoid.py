@@ -66,7 +66,7 @@ class Sigmoid(Family):
 
     def reach(self, theta):
         # From further away than some widths of the transition the losses say nothing of where it should go.
-        return jnp.stack([_REACH * jnp.exp(-theta[1]), jnp.full_like(theta[1], jnp.inf)])
+        return jnp.stack([REACH * jnp.exp(-theta[1]), jnp.full_like(theta[1], jnp.inf)])
 
     def bounds(self, x):
         # Up to one window outside on both sides; from nearly straight across the window to a step between the two
@@ -147,7 +147,7 @@ _SPACING, _LEAST_SPACING, _RATIO = 0.5, 0.25, 1.5
 #: Sharpness times distance of two checkpoints from which on a step counts as complete between them.
 _COMPLETE = 6.0
 #: Widths of the transition that a step moves it at most.
-_REACH = 12.0
+REACH = 12
 _RISE = 6.0  # sharpness times width of a template: from 95% to 5% of the drop
 
 
