@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 
 #include "vector.h"
 
@@ -141,6 +142,10 @@ TSL_DEVICE inline Vector load_some(const float* values, const int* curves) {
 
 template <class Value, class Lanes>
 TSL_DEVICE void store(Lanes lanes, const Block& block, int first, Value* values) {
+  if (kLanes > 1 && sizeof(Value) * kLanes == sizeof lanes && first + kLanes <= block.curves) {
+    std::memcpy(values + first, &lanes, sizeof lanes);
+    return;
+  }
   for (int lane = 0; lane < kLanes && first + lane < block.curves; ++lane) values[first + lane] = at(lanes, lane);
 }
 
