@@ -13,7 +13,7 @@ from tsl_jax.fitting.xla.search import FLAT, NUM_RUNS
 _SHAPE = {"sigmoid": 11, "hyperbola": 5, "power_law": 5}
 #: As kGroup of simd.h.
 GROUP = 4
-#: For one template and one curve: the plateaus, their ways back to their bounds, the gain, and whether it is the greatest.
+#: For one template and one curve: the plateaus, their ways back to their bounds, the gain, whether it is the greatest.
 _GAIN = 17
 
 
