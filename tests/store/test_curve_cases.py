@@ -137,7 +137,7 @@ def test_runs_that_are_not_there_and_damaged_files_are_refused(tmp_path, monkeyp
             LossCurveFile(tmp_path / "curve")
     monkeypatch.setattr(raw_text, "_MOST_BYTES", 1000)
     (tmp_path / "curve").write_bytes(gzip.compress(b"step,loss\n1,5\n" + b"\n" * 1000))
-    with pytest.raises(StoreError, match="more than 1,000 bytes"):
+    with pytest.raises(StoreError, match="has more than 1,000 bytes once unpacked; leave rows out, or unpack it"):
         LossCurveFile(tmp_path / "curve")
 
 

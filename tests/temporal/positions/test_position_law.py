@@ -167,7 +167,8 @@ def test_real_losses_follow_it_as_closely_as_their_errors_allow(real_lm):
 
 
 @pytest.mark.parametrize(
-    ("power", "given"), [(-100, None), (-60, None), (-55, 0.01), (60, None), (60, 0.01), (100, None)]
+    ("power", "given"),
+    [(-100, None), (-100, 0.01), (-60, None), (-55, 0.01), (60, None), (60, 0.01), (100, None), (100, 0.01)],
 )
 def test_losses_of_any_magnitude_have_the_same_law_and_errors(power, given):
     position, size = np.arange(1.0, 41.0), np.float32(2.0**power)

@@ -30,16 +30,17 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _RULE = re.compile(r"[-|:+ \t]*-[-|:+ \t]*")
 
 
-class LineTooLong(ValueError):
-    """A file has a line that would fill the memory."""
+class TooLong(ValueError):
+    """A file would fill the memory: what it has, and the way out."""
 
 
 def whole(content: bytes) -> bytes:
     """What a file holds, out of gzip, bzip2 or xz where it is compressed so.
 
     Raises:
-        EOFError, zlib.error, lzma.LZMAError, OSError: it is damaged, or holds more than a log can.
-        LineTooLong: it has no end of a line for `_MOST_LINE` bytes; no more than these were taken out of it.
+        EOFError, zlib.error, lzma.LZMAError, OSError: it is damaged.
+        TooLong: it holds more than a log can, or has no end of a line for `_MOST_LINE` bytes; no more than these were
+            taken out of it.
     """
     opened = next((opened for start, opened in _COMPRESSED.items() if content.startswith(start)), None)
     if opened is None:
@@ -52,7 +53,7 @@ def whole(content: bytes) -> bytes:
             pieces.append(piece)
             size += len(piece)
             if size > _MOST_BYTES:
-                raise EOFError(f"more than {_MOST_BYTES:,} bytes")
+                raise TooLong(f"more than {_MOST_BYTES:,} bytes once unpacked; leave rows out, or unpack it first")
             if pieces[0][:4] != PARQUET:
                 _check_line(piece, 0)
     return b"".join(pieces)
@@ -61,7 +62,7 @@ def whole(content: bytes) -> bytes:
 def _check_line(content: bytes, first: int) -> None:
     last = first + _MOST_LINE
     if last <= len(content) and content.find(b"\n", first, last) < 0 and content.find(b"\r", first, last) < 0:
-        raise LineTooLong(f"a line of more than {_MOST_LINE:,} bytes")
+        raise TooLong(f"a line of more than {_MOST_LINE:,} bytes; give a file with a row a line, or JSON lines")
 
 
 def bare_rows(text: str) -> tuple[str, str | None]:

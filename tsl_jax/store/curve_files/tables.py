@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..errors import StoreError
 from ..refusals import readable
-from .raw_text import PARQUET, LineTooLong, bare_rows, log_records, records_of, whole
+from .raw_text import PARQUET, TooLong, bare_rows, log_records, records_of, whole
 
 #: Endings by which a name that is no store is taken for a curve, even before it is looked at.
 CURVE_FILES = (".csv", ".tsv", ".txt", ".log", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -64,8 +64,8 @@ def read_table(path: str | Path) -> Table:
         raise LossCurveError(f"{str(path)!r}: is no path ({error})") from error
     try:
         content = whole(content)
-    except LineTooLong as error:
-        raise LossCurveError(f"{path}: has {error}; give a file with a row a line, or JSON lines") from error
+    except TooLong as error:
+        raise LossCurveError(f"{path}: has {error}") from error
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise LossCurveError(f"{path}: is compressed, and damaged ({error}); restore the file") from error
     if content[:4] == PARQUET:

@@ -127,21 +127,21 @@ def position_law(
             "transpose it if positions come first"
         )
     bin_of = log_bins(position, bins)
-    weights = _weights(mean, stderr, jnp.promote_types(mean.dtype, jnp.float32))
+    errors = _errors(mean, stderr, jnp.promote_types(mean.dtype, jnp.float32))
     absolute, into_bins = stderr is not None, np.eye(bin_of[-1] + 1)[bin_of]
 
     at = jnp.asarray(places)
 
-    def law(mean, weights):
-        mean, weights, scale = _within_range(absolute, mean, weights)
+    def law(mean, errors):
+        mean, weights, scale = _within_range(absolute, mean, errors)
         found = fit(_LAW, at, mean, weights, options=options)
         return _described(absolute, found, places, into_bins, mean, weights, scale)
 
-    return in_few_sizes(law, flat_rows(mean, weights), shape=mean.shape[:-1], fewest=_FEWEST, device=device)
+    return in_few_sizes(law, flat_rows(mean, errors), shape=mean.shape[:-1], fewest=_FEWEST, device=device)
 
 
-def _weights(mean, stderr, dtype):
-    """``1/stderr²`` for every mean; negative, as no weight may be, where the error is."""
+def _errors(mean, stderr, dtype):
+    """The standard error of every mean; 1 where none are given."""
     if stderr is None:
         return np.ones(mean.shape, dtype) if isinstance(mean, np.ndarray) else jnp.ones(mean.shape, dtype)
     stderr = as_known(real_array("stderr", stderr), dtype)
@@ -152,24 +152,26 @@ def _weights(mean, stderr, dtype):
     if not fits:
         raise ValueError(f"stderr: got shape {stderr.shape}, expected that of mean, {mean.shape}")
     if is_traced(stderr) or not isinstance(stderr, np.ndarray):
-        weights = jnp.where(stderr < 0, -1, 1) / jnp.square(stderr)
-        return jnp.broadcast_to(weights, mean.shape)
+        return jnp.broadcast_to(stderr, mean.shape)
     if np.any(stderr <= 0):
         raise ValueError(
             f"stderr: got {stderr[stderr <= 0].flat[0]}, expected positive standard errors; give NaN where there is "
             "none, or leave them out"
         )
-    with np.errstate(over="ignore", divide="ignore"):
-        return np.broadcast_to(1 / np.square(stderr), mean.shape)
+    return np.broadcast_to(stderr, mean.shape)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _within_range(absolute: bool, mean, weights):
-    """Means, times a power of two where squares of theirs are no numbers; their weights; that power of each curve."""
-    counts = jnp.isfinite(mean) & jnp.isfinite(weights)
-    scale = normalised(jnp.max(jnp.where(counts, jnp.abs(mean), 0), axis=-1, initial=0).astype(weights.dtype))
+def _within_range(absolute: bool, mean, errors):
+    """Means, times a power of two where squares of theirs are no numbers; their weights; that power of each curve.
+
+    Weights are ``1/error²`` in that unit, or all 1; negative, as no weight may be, where the error is.
+    """
+    counts = jnp.isfinite(mean) & ~jnp.isnan(errors)
+    scale = normalised(jnp.max(jnp.where(counts, jnp.abs(mean), 0), axis=-1, initial=0).astype(errors.dtype))
     by = scale[..., None]
-    return mean * by.astype(mean.dtype), weights / by / by if absolute else weights, scale
+    weights = jnp.where(errors < 0, -1, 1) / jnp.square(errors * by) if absolute else errors
+    return mean * by.astype(mean.dtype), weights, scale
 
 
 @functools.partial(jax.jit, static_argnums=0)
