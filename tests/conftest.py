@@ -44,7 +44,13 @@ LONGEST = (
     "fuzz/test_sanitizers.py",
     "fitting/test_as_users_run.py",
     "fitting/test_correlated_noise.py",
-    "fitting/native/test_kernel_check.py",
+    "fitting/test_profile_interval.py",
+    "test_cluster_page.py",
+    "jobs/test_resume.py",
+    "runs/test_run_component.py",
+    "test_jax_switches.py",
+    "report/test_report_in_a_browser.py",
+    "test_training_pages.py",
 )
 
 

@@ -8,8 +8,6 @@ from planted_store import planted_columns, write_fit_store
 from tsl_jax.fitting import Category, Status
 from tsl_jax.plots import style
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 TOKENS = 600
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from tsl_jax import Sigmoid, fit, noise_model, profile_interval
 
-pytestmark = pytest.mark.usefixtures("optimised")
 FAMILY, LEVEL, CURVES, SEED = Sigmoid(scale="log"), 0.9, 1500, 11
 INSIDE, STEPS = (0.1, 0.9), None
 BEFORE_THE_START, FIRST_TENTH, LAST_TENTH, PAST_THE_END = (-0.1, 0.0), (0.0, 0.1), (0.9, 1.0), (1.0, 1.1)

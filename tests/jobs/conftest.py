@@ -17,7 +17,7 @@ def cheap_engine(monkeypatch):
     use_cheap_engine(monkeypatch.setattr)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client():
     """A Dask client of two workers, which their nannies start again when they are killed; they find `small_job`."""
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")

@@ -8,7 +8,7 @@ from .console import Debug, Json, reporting, write_json
 from .groups import grouped
 from .options import argument, switch, unless_given
 from .progress import lines
-from .rechunk import Layout, LossDtype
+from .rechunk import LossDtype, LossLayout
 from .streams import output_console, say, warn
 from .workers import Cluster, using_workers
 
@@ -63,7 +63,7 @@ def import_losses(
         unless_given("that of the source; float32 for bfloat16 and text", "Dtype of the losses in the store."),
     ] = None,
     *,
-    layout: Layout,
+    layout: LossLayout,
     cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,

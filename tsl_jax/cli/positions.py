@@ -67,8 +67,8 @@ def positions(
         with using_workers(cluster) as client:
             means = position_losses(losses, axis=axis, client=client)
         if table is not None:
-            rows: dict[str, Any] = {"checkpoints": {"position": means.position}, "tokens": {axis: means.axis}}
-            create_losses(table, means.mean, **rows, overwrite=overwrite)
+            columns, rows = {"position": means.position}, {axis: means.axis}
+            create_losses(table, means.mean, checkpoints=columns, tokens=rows, overwrite=overwrite)
         found = analyse_positions(means, since=since, replicates=replicates, seed=seed)
         if picture is not None:
             _draw(found, picture)

@@ -31,7 +31,7 @@ LossMemory = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class LossLayout:
     """How losses are cut on disk and on their way there."""
 
     chunk_tokens: ChunkTokens = None
@@ -57,7 +57,7 @@ def rechunk(
     target: Annotated[str, argument("TARGET", "Where the new loss store goes: a directory or a URL.")],
     dtype: Annotated[LossDtype | None, unless_given("that of the source", "Dtype of the new losses.")] = None,
     *,
-    layout: Layout,
+    layout: LossLayout,
     cluster: Cluster,
     as_json: Json = False,
     debug: Debug = False,

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import emulated_gpu
 from tests.fitting.planted import AXIS, SIGMOID, noisy, options_of
 from tests.needed import missing
 from tsl_jax import FitOptions, fit, load_kernel
@@ -40,14 +39,6 @@ def gpu(monkeypatch, device):
     local_devices = jax.local_devices
     monkeypatch.setattr(jax, "local_devices", lambda backend=None: local_devices())
     return device
-
-
-def test_the_kernels_for_cpus_and_gpus_agree_with_xlas(monkeypatch):
-    assert difference(SIGMOID, options_of("native")) is None
-    if cause := emulated_gpu.why_missing():
-        missing(f"the native kernel for GPUs: {cause}")
-    monkeypatch.setitem(native.TARGETS, "emulated", (emulated_gpu.SOLVE, emulated_gpu.MEASURE))
-    assert difference(SIGMOID, options_of("emulated")) is None
 
 
 @pytest.mark.parametrize("broken", ["solve_block", "measure"])

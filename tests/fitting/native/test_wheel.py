@@ -257,7 +257,10 @@ def test_installed_without_a_compiler_it_fits_with_the_kernel_that_it_brought(wh
 
 
 #: Of the suite, what starts processes of its own: they must have the same package, with the same build of the kernel.
-PART = ("tests/jobs/test_resume.py", "tests/cli/test_cli_output.py")
+PART = (
+    "tests/jobs/test_resume.py::test_a_second_run_is_refused_and_a_sigkill_frees_the_output",
+    "tests/cli/test_cli_output.py",
+)
 WHERE = """
 import subprocess, sys
 import tsl_jax

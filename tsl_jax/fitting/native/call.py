@@ -165,7 +165,7 @@ def _method(options: FitOptions, eps: float) -> dict[str, Any]:
         "longest_step": steps.LONGEST_STEP,
         "tolerance": steps.tolerance(options, eps),
         "flat": search.FLAT,
-        "least_tss": search.LEAST_TSS,
+        "least_variance": search.LEAST_VARIANCE,
         "rounding": steps.rounding(eps),
     }
     return {name: np.int32(value) for name, value in counts.items()} | {

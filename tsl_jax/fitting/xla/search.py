@@ -10,10 +10,9 @@ from .projection import CurveBlock, positive
 #: The grid is cut into this many runs of neighbouring templates; the best of each is a possible start, which keeps
 #: the starts of one curve apart.
 NUM_RUNS = 16
-#: A template's total sum of squares is taken for at least this many units of rounding of the sum of the weights.
-LEAST_TSS = 1e-6
-#: For the native kernel a template is flat while it stays this close to its first or last value.
-FLAT = 1e-6
+#: A template gains nothing where its variance under a curve's weights is no more than this: a difference of sums, of
+#: which little is left. For the native kernel it is flat while it stays this close to its first or last value.
+LEAST_VARIANCE, FLAT = 1e-6, 1e-6
 
 
 def ranked_starts(
@@ -89,22 +88,21 @@ def _reduction(along, tss, template_mean, total, down, up):
         along: ``Σ w (f - f̄)(y - ȳ)``. tss: ``Σ w (f - f̄)²``. template_mean: ``f̄``. total: ``Σ w``.
         down, up: distances from ``ȳ`` to the lower and upper bound of the plateaus.
 
-    Inside the bounds the best amplitude is ``along / tss``. Else one plateau is on the lower bound and the rest is
-    a problem with one unknown, ``y - bound ~ h f`` or ``h (1 - f)``. (Curves that an upper bound stops take the
-    nearest of these: close enough for a start.)
+    Inside the bounds the best amplitude is ``along / tss``. Where a plateau is beyond them it goes to its bound, the
+    other one follows, and then goes to its own bound if it must: of both the one goes first that so costs less.
     """
-    amplitude = along / positive(tss, total * LEAST_TSS)
+    varies = tss > total * LEAST_VARIANCE
+    amplitude = jnp.where(varies, along / jnp.where(varies, tss, 1), 0)
     low, high = -amplitude * template_mean, amplitude * (1 - template_mean)
-    inside = (jnp.minimum(low, high) >= -down) & (jnp.maximum(low, high) <= up)
+    between = total * template_mean * (1 - template_mean) - tss
 
-    def edge(part, dot):
+    def cost(first, second, part):
         square = positive(tss + total * part * part, total)
-        h = jnp.clip(dot / square, 0, down + up)
-        return h * (2 * dot - h * square)
+        moved = jnp.clip(first, -down, up) - first
+        second = second - moved * between / square
+        return total * tss / square * jnp.square(moved) + square * jnp.square(second - jnp.clip(second, -down, up))
 
-    falling = edge(template_mean, along + total * down * template_mean)
-    rising = edge(1 - template_mean, total * down * (1 - template_mean) - along)
+    least = jnp.minimum(cost(low, high, template_mean), cost(high, low, 1 - template_mean))
     # Of the mean, or where it is out of bounds of the nearest constant inside: reductions are positive then.
-    bound = total * (jnp.square(jnp.maximum(down, 0)) - jnp.square(jnp.minimum(up, 0)))
-    outside = total * (jnp.square(jnp.minimum(down, 0)) + jnp.square(jnp.minimum(up, 0)))
-    return jnp.where(inside, along * amplitude, jnp.maximum(falling, rising) - bound), outside
+    outside = total * jnp.square(jnp.clip(0, -down, up))
+    return along * amplitude + outside - least, outside

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 
 #include "vector.h"
 
@@ -42,8 +43,15 @@ class Memory {
   Vector* free_;
 };
 
-// The number of a block's curve, at most the last one, that `lane` has where a vector begins with the curve `first`.
-TSL_DEVICE inline int row_of(const Block& block, int first, int lane) { return min(first + lane, block.curves - 1); }
+// So many curves of a block from the `first` on; beyond the last one that is repeated.
+template <int kNumber>
+struct Curves {
+  int at[kNumber];
+
+  TSL_DEVICE Curves(const Block& block, int first) {
+    for (int i = 0; i < kNumber; ++i) at[i] = min(first + i, block.curves - 1);
+  }
+};
 
 // Numbers of a row that are worked on as they lie in memory, before they are spread over the lanes.
 inline constexpr int kSome = 16;
@@ -62,35 +70,45 @@ TSL_DEVICE void read(const float* from, float* out) {
   for (int i = 0; i < kNumber; ++i) out[i] = from[i];
 }
 
-// The rows from `first` on, one a lane, `stride` vectors from checkpoint to checkpoint; lanes beyond the last row
-// repeat it.
+// The rows of some curves, one a lane, `stride` vectors from checkpoint to checkpoint.
 #ifdef __CUDACC__
-TSL_DEVICE inline void load_strip(const float* rows, const Block& block, int first, int stride, Columns columns) {
-  const float* row = rows + static_cast<size_t>(row_of(block, first, 0)) * block.n;
+TSL_DEVICE inline void load_strip(const float* rows, int n, const int* curves, int stride, Columns columns) {
+  const float* row = rows + static_cast<size_t>(curves[0]) * n;
   int i = 0;
-  for (; i + kSome <= block.n; i += kSome) {
+  for (; i + kSome <= n; i += kSome) {
     float some[kSome];
     read<kSome>(row + i, some);
     for (int j = 0; j < kSome; ++j) columns[(i + j) * stride] = some[j];
   }
-  for (; i < block.n; ++i) columns[i * stride] = row[i];
+  for (; i < n; ++i) columns[i * stride] = row[i];
 }
 #else
-inline void load_strip(const float* rows, const Block& block, int first, int stride, Columns columns) {
+inline void load_strip(const float* rows, int n, const int* curves, int stride, Columns columns) {
   const float* row[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane)
-    row[lane] = rows + static_cast<size_t>(row_of(block, first, lane)) * block.n;
+  for (int lane = 0; lane < kLanes; ++lane) row[lane] = rows + static_cast<size_t>(curves[lane]) * n;
   int i = 0;
-  for (; i + kLanes <= block.n; i += kLanes) {
+  for (; i + kLanes <= n; i += kLanes) {
     Vector square[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) square[lane] = load(row[lane] + i);
     transpose(square);
     for (int j = 0; j < kLanes; ++j) columns[(i + j) * stride] = square[j];
   }
-  for (; i < block.n; ++i)
+  for (; i < n; ++i)
     for (int lane = 0; lane < kLanes; ++lane) columns[i * stride][lane] = row[lane][i];
 }
 #endif
+
+// Asks for `part` of so many `parts` of the losses and weights of some curves from `first` on, which are to be loaded
+// soon: rows are too short for a processor to foresee them.
+TSL_DEVICE TSL_INLINE void fetch_rows(const Block& block, int first, int curves, int part, int parts) {
+  const int last = min(first + curves, block.curves), numbers = last > first ? (last - first) * block.n : 0;
+  const int64_t begin = int64_t{numbers} * part / parts, end = int64_t{numbers} * (part + 1) / parts;
+  const size_t skipped = static_cast<size_t>(first) * block.n;
+  for (int64_t i = begin; i < end; i += kSome) {
+    fetch(block.loss + skipped + i);
+    fetch(block.weight + skipped + i);
+  }
+}
 
 template <int kNumber>
 TSL_DEVICE void load_rooted(const float* losses, const float* weights, int lane, Columns rooted) {
@@ -116,14 +134,18 @@ TSL_DEVICE inline void load_lane(const Block& block, int curve, int lane, Column
   for (; i < block.n; ++i) load_rooted<1>(loss + i, weight + i, lane, rooted.from(2 * i));
 }
 
-TSL_DEVICE inline Vector load(const float* values, const Block& block, int first) {
+TSL_DEVICE inline Vector load_some(const float* values, const int* curves) {
   Vector out;
-  for (int lane = 0; lane < kLanes; ++lane) at(out, lane) = values[row_of(block, first, lane)];
+  for (int lane = 0; lane < kLanes; ++lane) at(out, lane) = values[curves[lane]];
   return out;
 }
 
 template <class Value, class Lanes>
 TSL_DEVICE void store(Lanes lanes, const Block& block, int first, Value* values) {
+  if (kLanes > 1 && sizeof(Value) * kLanes == sizeof lanes && first + kLanes <= block.curves) {
+    std::memcpy(values + first, &lanes, sizeof lanes);
+    return;
+  }
   for (int lane = 0; lane < kLanes && first + lane < block.curves; ++lane) values[first + lane] = at(lanes, lane);
 }
 

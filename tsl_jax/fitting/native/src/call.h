@@ -102,7 +102,7 @@ inline Method read_method(const ffi::Dictionary& attributes) {
 
 inline SearchMethod read_search_method(const ffi::Dictionary& attributes) {
   const auto number = [&](std::string_view name) { return read_attribute<float>(attributes, name); };
-  const SearchMethod m{read_attribute<int32_t>(attributes, "runs"), number("flat"), number("least_tss"),
+  const SearchMethod m{read_attribute<int32_t>(attributes, "runs"), number("flat"), number("least_variance"),
                        number("rounding")};
   expect("runs: expected 1 to 16", 0 < m.runs && m.runs <= kMostRuns);
   return m;

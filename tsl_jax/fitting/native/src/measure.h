@@ -24,15 +24,16 @@ class Measurer {
 
   // For a vector of curves from the first on.
   TSL_DEVICE void run(int first, const Solution& solution, const Measures& out) const {
-    load_strip(block_.loss, block_, first, 1, loss_);
-    load_strip(block_.weight, block_, first, 1, weight_);
+    const Curves<kLanes> curves(block_, first);
+    load_strip(block_.loss, block_.n, curves.at, 1, loss_);
+    load_strip(block_.weight, block_.n, curves.at, 1, weight_);
     Vector p[kSize];
     Mask active[kSize];
     for (int k = 0; k < kSize; ++k) {
       const size_t row = static_cast<size_t>(k) * solution.curves;
-      p[k] = load(solution.coefficients + row, block_, first);
+      p[k] = load_some(solution.coefficients + row, curves.at);
       for (int lane = 0; lane < kLanes; ++lane)
-        at(active[k], lane) = solution.active[row + row_of(block_, first, lane)] ? kTrue : 0;
+        at(active[k], lane) = solution.active[row + curves.at[lane]] ? kTrue : 0;
     }
     const Family family(p + 2);
     const Vector scale = (p[1] - p[0]) * family.scale();
@@ -137,6 +138,7 @@ class Measurer {
         residual_[i] = all[kSize], weight_[i] = all[kSize + 1];
       }
       sums.add(all[kSize] * (1.0f / assumed_.std[i]), measured, leaning(i));
+      fetch_rows(block_, first + kLanes, kLanes, i, block_.n);
     }
     store(rss, block_, first, out.rss);
     return sums;
@@ -193,7 +195,7 @@ class Measurer {
   template <class Row>
   TSL_DEVICE void whiten(const Row& root_and_residual, const CurveNoise& noise, const CurveNoise& beside_step, int first,
                          const Measures& out) const {
-    const Vector constant = load(out.constant, block_, first);
+    const Vector constant = load_some(out.constant, Curves<kLanes>(block_, first).at);
     Whitening<3> of_event(assumed_, method_.noise, method_.whitening, noise, method_.caution, block_.n);
     Whitening<2> of_step(assumed_, method_.noise, method_.whitening, beside_step, method_.second_caution, block_.n);
     EventSums event;

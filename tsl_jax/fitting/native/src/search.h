@@ -36,56 +36,47 @@ class Search {
         weight_(memory.take(kWide * block.n)), y_(memory.take(kWide * block.n)),
         y_sums_(memory.take(kWide * (block.n + 1))), weight_sums_(memory.take(kWide * (block.n + 1))) {}
 
-  // For the curves from at[w] on, as many as there are lanes.
-  TSL_DEVICE void run(const int* at, Found* found) {
-    Mask uneven[kWide]{};
-    load(at, uneven);
-    Mask any_uneven{}, any_even{};
-    for (int w = 0; w < kWide; ++w) any_uneven |= uneven[w], any_even |= negated(uneven[w]);
-    Found other[kWide];
-    if (any(any_even)) search<false>(at, found);
-    if (any(any_uneven)) search<true>(at, other);
-    for (int w = 0; w < kWide; ++w)
-      if (any(uneven[w])) select(uneven[w], other[w], found + w);
-  }
-
-  // The losses, and whether a curve's weights differ.
-  TSL_DEVICE void load(const int* at, Mask* uneven) {
-    for (int w = 0; w < kWide; ++w) {
-      load_strip(block_.loss, block_, at[w], kWide, loss_.from(w));
-      load_strip(block_.weight, block_, at[w], kWide, weight_.from(w));
-      for (int i = 1; i < block_.n; ++i) uneven[w] |= weight_[i * kWide + w] != weight_[w];
+  // The losses, and whether a curve's weights differ, or its mean is beyond the bounds of its plateaus.
+  TSL_DEVICE void load(const int* curves, Mask* uneven) {
+    for (int w = 0; w < kWide; ++w, curves += kLanes) {
+      load_strip(block_.loss, block_.n, curves, kWide, loss_.from(w));
+      load_strip(block_.weight, block_.n, curves, kWide, weight_.from(w));
+      Vector sum = loss_[w];
+      for (int i = 1; i < block_.n; ++i) {
+        uneven[w] |= weight_[i * kWide + w] != weight_[w];
+        sum += loss_[i * kWide + w];
+      }
+      const float number = static_cast<float>(block_.n);
+      uneven[w] |= (sum < number * load_some(block_.least, curves)) | (sum > number * load_some(block_.most, curves));
     }
   }
 
   // Of the curves that were loaded.
   template <bool kWeighted>
-  TSL_DEVICE void search(const int* at, Found* found) {
+  TSL_DEVICE void search(const int* curves, Found* found) {
     Centred centred[kWide];
-    for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(at[w], w, &found[w].summary);
+    for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(curves + w * kLanes, w, &found[w].summary);
+    const uint32_t kept_bits = templates_.kept_bits();
     for (int run = 0; run < templates_.runs; ++run) {
-      Start best[kWide];
-      for (Start& b : best) b = {splat(-kInfinity), Integers{}};
+      Vector best[kWide];
+      for (Vector& b : best) b = splat(kTiny);  // that of the first template, where none gains
       const int begin = run * templates_.groups_a_run, end = begin + templates_.filled(run);
-      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, best);
-      for (int w = 0; w < kWide; ++w) found[w].starts[run] = best[w];
+      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, kept_bits, best);
+      fetch_rows(block_, curves[kCurves - 1] + 1, kCurves, run, templates_.runs);
+      for (int w = 0; w < kWide; ++w) {
+        const Integers place = (Integers)(bits(best[w]) & ~kept_bits);
+        found[w].starts[run] = {best[w] - centred[w].lift, place + run * templates_.length};
+      }
     }
     for (int w = 0; w < kWide; ++w) sort(found[w].starts);
   }
 
  private:
   struct Centred {
-    Vector total, inverse, down, up;  // inverse: of the total; down, up: from the mean to the bounds of the plateaus
+    Vector total, inverse;  // of the weights
+    Vector down, up;        // bounds of the plateaus, from the mean
+    Vector lift;            // by how much the rss of the best constant within them is above that of the mean
   };
-
-  TSL_DEVICE void select(Mask where, const Found& other, Found* found) const {
-    const Summary &a = other.summary, &b = found->summary;
-    found->summary = {where ? a.mean : b.mean, where ? a.tss : b.tss, where ? a.floor : b.floor};
-    for (int run = 0; run < templates_.runs; ++run) {
-      const Start &left = other.starts[run], &right = found->starts[run];
-      found->starts[run] = {where ? left.reduction : right.reduction, where ? left.template_ : right.template_};
-    }
-  }
 
   // Insertion sort by compare and exchange.
   TSL_DEVICE void sort(Start* starts) const {
@@ -102,7 +93,7 @@ class Search {
 
   // Sums of losses, and the losses around their mean with their running sums.
   template <bool kWeighted>
-  TSL_DEVICE Centred centre(int first, int w, Summary* summary) const {
+  TSL_DEVICE Centred centre(const int* curves, int w, Summary* summary) const {
     const int n = block_.n;
     Vector total{}, sum{}, squares{}, tss{}, y_sum{}, weight_sum{};
     for (int i = w; i < n * kWide; i += kWide) {
@@ -127,91 +118,59 @@ class Search {
     weight_sums_[n * kWide + w] = weight_sum;
     const Vector unit = kWeighted ? splat(1) : weight_[w];
     *summary = {mean, unit * tss, unit * squares * templates_.method.rounding};
-    return {total, inverse, mean - tsl_jax::load(block_.least, block_, first),
-            tsl_jax::load(block_.most, block_, first) - mean};
+    const Vector down = load_some(block_.least, curves) - mean, up = load_some(block_.most, curves) - mean;
+    const Vector within = clip(Vector{}, down, up);
+    return {total, inverse, down, up, total * within * within};
   }
 
+  // A template's place in its run replaces the last bits of its gain, so that one maximum finds both; of gains closer than
+  // that the last one counts, whatever their rounding.
   template <bool kWeighted>
-  TSL_DEVICE void best_of_group(int place, const Centred* centred, Start* best) const {
+  TSL_DEVICE void best_of_group(int place, const Centred* centred, uint32_t kept_bits, Vector* best) const {
     const Group& group = templates_.groups[place];
     const float* band = templates_.band(place);
     Vector along[kWide][kGroup], shift[kWide][kGroup], square[kWide][kGroup];
     group.dot(band, y_, y_sums_, block_.n, along);
     if (kWeighted) group.dot_squares(band, weight_, weight_sums_, block_.n, shift, square);
     TSL_UNROLL for (int w = 0; w < kWide; ++w) {
-      const Centred& c = centred[w];
-      Vector rest[kGroup], tss[kGroup], amplitude[kGroup], reduction[kGroup];
-      Vector top = best[w].reduction;
-      for (int k = 0; k < kGroup; ++k) {
-        Vector inverse = splat(group.inverse[k]);
-        rest[k] = splat(group.rest[k]), tss[k] = splat(group.tss[k]);
-        if (kWeighted) {
-          const Vector mean = shift[w][k] * c.inverse;
-          rest[k] -= mean;
-          tss[k] = square[w][k] - shift[w][k] * mean;
-          inverse = reciprocal(max(tss[k], templates_.method.least(c.total)));
-        }
-        amplitude[k] = along[w][k] * inverse;
-        reduction[k] = along[w][k] * amplitude[k];
-        top = max(reduction[k], top);
+      TSL_UNROLL for (int k = 0; k < kGroup; ++k) {
+        const Vector gain = kWeighted ? weighted_gain(along[w][k], shift[w][k], square[w][k], group.rest[k], centred[w])
+                                      : even_gain(along[w][k], group, k, centred[w]);
+        best[w] = max(best[w], with_bits((bits(gain) & kept_bits) | group.place[k]));
       }
-      // Bounds only lower a reduction: where the best without them is within them, the others need not be looked at.
-      const Mask better = top > best[w].reduction;
-      if (!any(better)) continue;
-      Start found = best[w];
-      Vector high{}, drop{};
-      for (int k = kGroup; k-- > 0;) {
-        const Mask is_top = better & (reduction[k] == top);
-        found.reduction = is_top ? reduction[k] : found.reduction;
-        found.template_ = is_top ? integers(group.index(k)) : found.template_;
-        drop = is_top ? amplitude[k] : drop;
-        high = is_top ? amplitude[k] * rest[k] : high;
-      }
-      const Mask outside = beyond(high, drop, c);
-      if (any(outside)) {
-        Start bounded = best[w];
-        for (int k = 0; k < kGroup; ++k) {
-          const Vector edge = kWeighted ? bounded_reduction(along[w][k], tss[k], rest[k], c)
-                                        : bounded_reduction(along[w][k], group, k, c);
-          const Vector most = beyond(amplitude[k] * rest[k], amplitude[k], c) ? edge : reduction[k];
-          const Mask more = most > bounded.reduction;
-          bounded.reduction = more ? most : bounded.reduction;
-          bounded.template_ = more ? integers(group.index(k)) : bounded.template_;
-        }
-        found = {outside ? bounded.reduction : found.reduction, outside ? bounded.template_ : found.template_};
-      }
-      best[w] = found;
     }
   }
 
-  // Whether one of the plateaus, `high` and `drop` less, each from the mean, is outside of their bounds.
-  TSL_DEVICE static Mask beyond(Vector high, Vector drop, const Centred& c) {
-    const Vector low = high - drop;
-    return (min(low, high) < -c.down) | (max(low, high) > c.up);
+  // By how much a template lowers the rss of the mean, which is within the bounds here. A plateau that is beyond them costs
+  // the square of its way back, where the other one follows.
+  TSL_DEVICE static Vector even_gain(Vector along, const Group& group, int k, const Centred& c) {
+    const Vector amplitude = along * group.inverse[k], high = amplitude * group.rest[k], low = high - amplitude;
+    const Vector low_beyond = low - clip(low, c.down, c.up), high_beyond = high - clip(high, c.down, c.up);
+    return along * amplitude - group.of_low[k] * (low_beyond * low_beyond) -
+           group.of_high[k] * (high_beyond * high_beyond);
   }
 
-  // How much a template lowers the rss of the mean with a plateau on a bound:
-  // `_reduction` of tsl_jax.fitting.xla.search.
-  TSL_DEVICE static Vector bounded_reduction(Vector along, Vector tss, Vector rest, const Centred& c) {
-    const Vector template_mean = 1.0f - rest;
-    const Vector falling = positive(tss + c.total * template_mean * template_mean, c.total);
-    const Vector rising = positive(tss + c.total * rest * rest, c.total);
-    return max(edge(along + c.total * c.down * template_mean, falling, reciprocal(falling), c),
-               edge(c.total * c.down * rest - along, rising, reciprocal(rising), c)) - c.total * c.down * c.down;
+  // The rss of the best constant within the bounds, for any weights and any mean: `_reduction` of
+  // tsl_jax.fitting.xla.search.
+  TSL_DEVICE Vector weighted_gain(Vector along, Vector shift, Vector square, float plain_rest, const Centred& c) const {
+    const Vector moved = shift * c.inverse, rest = plain_rest - moved, part = 1.0f - rest;
+    const Vector tss = square - shift * moved, between = c.total * part * rest - tss;
+    const Vector of_low = tss + c.total * rest * rest, of_high = tss + c.total * part * part;
+    const Vector inverse = reciprocal(max(tss * of_low * of_high, splat(kTiny)));
+    const Vector inverse_low = tss * of_high * inverse, inverse_high = tss * of_low * inverse;
+    const Mask varies = tss > templates_.method.least_variance * c.total;
+    const Vector amplitude = varies ? along * of_low * of_high * inverse : Vector{};
+    const Vector high = amplitude * rest, low = high - amplitude;
+    const Vector low_first = cost(low, high, between, tss, of_high, inverse_high, c);
+    const Vector high_first = cost(high, low, between, tss, of_low, inverse_low, c);
+    return along * amplitude + c.lift - min(low_first, high_first);
   }
 
-  // The same where all weights are the same.
-  TSL_DEVICE static Vector bounded_reduction(Vector along, const Group& group, int k, const Centred& c) {
-    const Vector all_down = c.total * c.down;
-    const Edge &falling = group.falling, &rising = group.rising;
-    const float rest = group.rest[k];
-    return max(edge(along + all_down * (1 - rest), splat(falling.square[k]), splat(falling.inverse[k]), c),
-               edge(all_down * rest - along, splat(rising.square[k]), splat(rising.inverse[k]), c)) - all_down * c.down;
-  }
-
-  TSL_DEVICE static Vector edge(Vector dot, Vector square, Vector inverse, const Centred& c) {
-    const Vector h = clip(dot * inverse, Vector{}, c.down + c.up);
-    return h * (2.0f * dot - h * square);
+  TSL_DEVICE static Vector cost(Vector first, Vector second, Vector between, Vector tss, Vector square, Vector inverse,
+                                const Centred& c) {
+    const Vector moved = clip(first, c.down, c.up) - first;
+    const Vector followed = second - moved * between * inverse, cut = followed - clip(followed, c.down, c.up);
+    return c.total * tss * inverse * (moved * moved) + square * (cut * cut);
   }
 
   const Templates& templates_;

@@ -10,6 +10,7 @@
 #endif
 
 #define TSL_DEVICE  // functions that a GPU can run
+#define TSL_INLINE __attribute__((always_inline)) inline
 #define TSL_UNROLL  // loops that a GPU's compiler would leave loops, and arrays so in slow memory
 
 namespace tsl_jax {
@@ -98,6 +99,9 @@ struct Neighbours {
   explicit Neighbours(const float* from_) : from(from_) {}
   float operator[](int k) const { return from[k]; }
 };
+
+// Asks for the memory at `from` before it is needed. (GCC drops calls that only do this, unless they are inlined.)
+TSL_INLINE void fetch(const float* from) { __builtin_prefetch(from); }
 
 inline Vector load(const float* from) {
   Vector out;

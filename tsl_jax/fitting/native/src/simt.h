@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #define TSL_DEVICE __device__
+#define TSL_INLINE __forceinline__
 #define TSL_UNROLL _Pragma("unroll")
 
 namespace tsl_jax {
@@ -29,6 +30,7 @@ TSL_DEVICE inline Vector min(Vector a, Vector b) { return fminf(a, b); }
 TSL_DEVICE inline Vector max(Vector a, Vector b) { return fmaxf(a, b); }
 TSL_DEVICE inline bool any(Mask mask) { return mask; }
 TSL_DEVICE inline Vector in_register(Vector value) { return value; }
+TSL_DEVICE inline void fetch(const float*) {}  // other threads work until what is needed comes
 
 // These are to one or two units in the last place, of numbers that are neither tiny nor huge.
 TSL_DEVICE inline Vector reciprocal(Vector a) {

@@ -1,6 +1,8 @@
 // Curves in their order, each with its starts.
 #pragma once
 
+#include <vector>
+
 #include "search.h"
 
 namespace tsl_jax {
@@ -16,21 +18,21 @@ struct Candidate {
 };
 
 // Curves are searched some at a time, shortly before they are fitted: what the search has read is still in the cache.
+// Uneven ones among even ones are put off until there are enough of them.
 class Starts {
  public:
   using Candidate = tsl_jax::Candidate;
 
   Starts(const Templates& templates, const Block& block, Memory& memory)
-      : search_(templates, block, memory), curves_(block.curves) {}
+      : search_(templates, block, memory), block_(block), strip_(block, 0) {}
 
   // False after the last curve.
   bool next(Candidate* candidate) {
-    if (next_ == curves_) return false;
-    const int place = next_ % Search::kCurves;
-    if (place == 0) search();
+    while (next_ == number_)
+      if (!search()) return false;
+    const int place = places_[next_++], lane = place % kLanes;
     const Found& found = found_[place / kLanes];
-    const int lane = place % kLanes;
-    candidate->curve = next_++;
+    candidate->curve = strip_.at[place];
     candidate->mean = found.summary.mean[lane];
     candidate->tss = found.summary.tss[lane];
     candidate->floor = found.summary.floor[lane];
@@ -42,15 +44,39 @@ class Starts {
   }
 
  private:
-  void search() {
-    int at[kWide];
-    for (int w = 0; w < kWide; ++w) at[w] = next_ + w * kLanes;
-    search_.run(at, found_);
+  static constexpr int kCurves = Search::kCurves;
+
+  // The next strip, or the last of those put off; false where there is none.
+  bool search() {
+    const bool fresh = read_ < block_.curves;
+    const int last = static_cast<int>(fresh ? block_.curves - read_ : later_.size()), curves = min(kCurves, last);
+    if (curves == 0) return false;
+    strip_ = Curves<kCurves>(block_, read_);
+    if (!fresh)
+      for (int i = 0; i < kCurves; ++i) strip_.at[i] = later_[last - 1 - min(i, curves - 1)];
+    Mask uneven[kWide]{}, any_even{};
+    search_.load(strip_.at, uneven);
+    for (const Mask each : uneven) any_even |= negated(each);
+    const bool put_off = any(any_even);
+    if (put_off) search_.search<false>(strip_.at, found_);
+    else search_.search<true>(strip_.at, found_);
+    next_ = number_ = 0;
+    for (int i = 0; i < curves; ++i) {
+      if (put_off && uneven[i / kLanes][i % kLanes]) later_.push_back(strip_.at[i]);
+      else places_[number_++] = i;
+    }
+    if (fresh) read_ += curves;
+    else later_.resize(last - curves);
+    return true;
   }
 
   Search search_;
+  const Block& block_;
   Found found_[kWide]{};
-  int curves_, next_ = 0;
+  Curves<kCurves> strip_;
+  int places_[kCurves], number_ = 0, next_ = 0;  // of curves of the strip that have been searched; those handed over
+  int read_ = 0;
+  std::vector<int> later_;
 };
 
 }  // namespace tsl_jax

@@ -10,36 +10,31 @@ inline constexpr int kMostRuns = 16;  // for which there is room
 // Constants of the search, handed over by tsl_jax.fitting.xla.search, where each is explained.
 struct SearchMethod {
   int runs;
-  float flat, least_tss, rounding;
-
-  // The least tss of a template under weights of this sum: it can be divided by.
-  template <class Number>
-  TSL_DEVICE Number least(Number total) const {
-    return kEps * least_tss * total + kTiny;
-  }
+  float flat, least_variance, rounding;
 };
 
-// A template's least rss with one plateau on a bound, the other free, has a closed form; these are its constants.
-struct Edge {
-  float square[kGroup], inverse[kGroup];  // sums of squares of what is free, and 1 over them
-};
+// The rss rises by this times the square of a plateau's way from where it is best, if the other plateau follows. `part`:
+// of the weights, that the other one has.
+template <class Number>
+TSL_DEVICE Number stiffness(Number tss, Number part, Number total) {
+  return total * tss / (tss + total * part * part);
+}
 
 // Templates that are flat but for a band of checkpoints.
 struct alignas(16) Group {
-  float rest[kGroup], tss[kGroup];  // 1 - mean, and sum of squares around it
-  float inverse[kGroup];            // 1 / tss, kept away from 1 / 0
-  float head[kGroup], tail[kGroup];    // centred value before and after the band
-  Edge falling, rising;                // where all weights are the same
-  int begin, end;                      // the band
-  int first, last;                     // template, and last one of the run: beyond it that is repeated
-
-  TSL_DEVICE int index(int k) const { return min(first + k, last); }
+  float rest[kGroup], inverse[kGroup];    // 1 - mean, and 1 over the sum of squares around it, or 0
+  float head[kGroup], tail[kGroup];       // centred value before and after the band
+  float of_low[kGroup], of_high[kGroup];  // stiffness of the plateaus, where all weights are the same
+  uint32_t place[kGroup];                 // in the run; beyond its last template that is repeated
+  int begin, end;                         // the band
 
   // `band`: of (n, kGroup) what will be used, (end - begin, kGroup), centred.
-  TSL_DEVICE void make(const SearchMethod& method, const float* shapes, int first_, int run_end, int n, float* band) {
-    first = first_, last = run_end - 1, begin = n, end = 0;
+  // `shapes`: of a run of so many templates; `first`: the group's first one in it.
+  TSL_DEVICE void make(const SearchMethod& method, const float* shapes, int first, int length, int n, float* band) {
+    begin = n, end = 0;
     for (int k = 0; k < kGroup; ++k) {
-      const float* f = shapes + static_cast<size_t>(index(k)) * n;
+      place[k] = min(first + k, length - 1);
+      const float* f = shapes + static_cast<size_t>(place[k]) * n;
       int a = 0, b = n;
       while (a < n && apart(f[a], f[0]) <= method.flat) ++a;
       while (b > a && apart(f[b - 1], f[n - 1]) <= method.flat) --b;
@@ -47,7 +42,7 @@ struct alignas(16) Group {
       end = end > b ? end : b;
     }
     end = end > begin ? end : begin;
-    for (int k = 0; k < kGroup; ++k) centre(method, shapes + static_cast<size_t>(index(k)) * n, k, n, band);
+    for (int k = 0; k < kGroup; ++k) centre(method, shapes + static_cast<size_t>(place[k]) * n, k, n, band);
   }
 
   // Sums of template times value. `values`: (n, kWide); `sums`: (n + 1, kWide), of the values before each checkpoint.
@@ -105,20 +100,12 @@ struct alignas(16) Group {
     double squares = begin * (before - mean) * (before - mean) + (n - end) * (after - mean) * (after - mean);
     for (int i = begin; i < end; ++i) squares += (f[i] - mean) * (f[i] - mean);
     rest[k] = 1 - mean;
-    tss[k] = squares;
-    const float least = method.least(static_cast<float>(n));
-    inverse[k] = 1 / (tss[k] > least ? tss[k] : least);
+    inverse[k] = squares > method.least_variance * n ? 1 / squares : 0;
+    of_low[k] = stiffness<double>(squares, mean, n);
+    of_high[k] = stiffness<double>(squares, 1 - mean, n);
     head[k] = before - mean;
     tail[k] = after - mean;
-    edge(1 - rest[k], k, n, &falling);
-    edge(rest[k], k, n, &rising);
     for (int i = begin; i < end; ++i) band[static_cast<size_t>(i - begin) * kGroup + k] = f[i] - mean;
-  }
-
-  TSL_DEVICE void edge(float part, int k, int n, Edge* out) const {
-    const float square = tss[k] + n * part * part, least = kEps * n + kTiny;
-    out->square[k] = square > least ? square : least;
-    out->inverse[k] = 1 / out->square[k];
   }
 };
 
@@ -138,14 +125,22 @@ struct Templates {
   // Groups of a run that have templates.
   TSL_DEVICE int filled(int run) const { return (min(length, number - run * length) + kGroup - 1) / kGroup; }
 
+  // Bits of a number that are not those of a template's place in its run.
+  TSL_DEVICE uint32_t kept_bits() const {
+    uint32_t places = 1;
+    while (places < static_cast<uint32_t>(length)) places *= 2;
+    return ~(places - 1);
+  }
+
   TSL_DEVICE const float* band(int place) const { return bands + static_cast<size_t>(place) * n * kGroup; }
 
   // One of the groups, if it has templates, and its band. `shapes`: (number, n) values of the shape.
   TSL_DEVICE void make(int place, const float* shapes, Group* made, float* their_bands) const {
-    const int run = place / groups_a_run, begin = run * length, first = begin + place % groups_a_run * kGroup;
-    const int end = min(begin + length, number);
+    const int begin = place / groups_a_run * length, first = place % groups_a_run * kGroup;
+    const int templates = min(length, number - begin);
     float* band = their_bands + static_cast<size_t>(place) * n * kGroup;
-    if (first < end) made[place].make(method, shapes, first, end, n, band);
+    if (first < templates)
+      made[place].make(method, shapes + static_cast<size_t>(begin) * n, first, templates, n, band);
   }
 };
 
