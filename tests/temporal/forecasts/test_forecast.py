@@ -304,3 +304,8 @@ def test_calibration_keeps_the_middle_and_narrows_the_rest():
     np.testing.assert_allclose(np.median(kept, axis=0), np.median(paths, axis=0), atol=2e-3)
     expected = np.hypot(KEPT * np.array([0.01, 0.1]), MISFIT * np.array([0.0, 1.0]))
     np.testing.assert_allclose(kept.std(axis=0), expected, rtol=0.05)
+
+
+def test_losses_without_a_finite_forecast_are_refused():
+    with pytest.raises(ValueError, match=r"loss: got values from 3e-29 to 2.5e\+26.*losses in nat"):
+        forecast([10, 20, 30], [2.5e26, 3e-20, 3e-29], [70], learning_rate=np.full(70, 1e-3), paths=50)

@@ -150,7 +150,8 @@ def forecast(
     Raises:
         TypeError: an argument is of another type, such as losses that are no real numbers.
         ValueError: fewer than 3 rows, steps that do not increase, a loss that is not finite or that rises from the
-            beginning to the end, a step of ``at`` that was seen, a schedule shorter than ``at``, an unknown law.
+            beginning to the end, losses too far from a nat for finite forecasts, a step of ``at`` that was seen, a
+            schedule shorter than ``at``, an unknown law.
 
     Example:
         >>> import numpy as np
@@ -179,9 +180,15 @@ def forecast(
     shared = generator("key", key)
     own = generator("key", key, 1) if own_key is None else generator("own_key", own_key)
     masks = origins_of(seen, STARTS, _ORIGINS)
-    found = mixed_forecast(rows, known_loss, masks, log_weights(names, prior), prior, shared, own, paths)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is then not finite is refused below
+        found = mixed_forecast(rows, known_loss, masks, log_weights(names, prior), prior, shared, own, paths)
     drawn = np.stack([np.interp(at, nodes, path) for path in found.paths])
     drawn = early_paths(drawn, loss[-1], own) if early else calibrated(drawn, at / step[-1], own)
+    if not np.all(np.isfinite(drawn)):
+        raise ValueError(
+            f"loss: got values from {loss.min():g} to {loss.max():g}, of which no law makes finite forecasts; expected "
+            "mean losses in nat, such as 11 to 2"
+        )
     lower, upper = (np.quantile(drawn, [0.5 + sign * level / 2 for level in LEVELS], axis=0) for sign in (-1, 1))
     return Forecast(
         step=at,
