@@ -82,7 +82,7 @@ def advance(family: Family, block: Rooted, state: State, limits: Limits) -> Stat
     little = limits.tolerance * point.rss + limits.floor
     # A component stays along which the longest step changes the curve so little that it could gain no more than that,
     # by Cauchy and Schwarz: Newton's steps along it are endless, as that of a step's sharpness between two checkpoints.
-    staying = on_bound(point, limits) | (2 * longest * jnp.sqrt(point.change * point.rss) <= little)
+    staying = on_bound(point, limits) | (2 * longest * jnp.sqrt(point.change) * jnp.sqrt(point.rss) <= little)
     # The undamped step, which tells how much is left to win, and the damped one, by one elimination.
     both = jnp.stack([jnp.zeros_like(damping), damping])
     newton, step = jnp.moveaxis(damped_step(point.normal, point.negative_half_gradient, both, staying), 1, 0)

@@ -34,7 +34,7 @@ TSL_DEVICE void longest_step(const Vector* theta, const Limits<Family::kTheta>& 
 // Adds the components along which the longest step changes the curve so little that it could gain no more than `little`.
 template <int kTheta>
 TSL_DEVICE void add_settled(const Point<kTheta>& p, const Vector* longest, Vector little, Mask* staying) {
-  for (int k = 0; k < kTheta; ++k) staying[k] |= 2.0f * longest[k] * sqrt(p.change[k] * p.rss) <= little;
+  for (int k = 0; k < kTheta; ++k) staying[k] |= 2.0f * longest[k] * sqrt(p.change[k]) * sqrt(p.rss) <= little;
 }
 
 // Solve (H + damping diag H) step = -gradient / 2 for the components that are not active, by elimination.
