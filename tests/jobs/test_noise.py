@@ -180,12 +180,15 @@ def test_the_estimate_is_that_of_noise_model(job, tmp_path):
 
 
 @pytest.mark.usefixtures("cheap_engine")
-def test_old_fit_stores_are_refused_with_the_cure(job, tmp_path):
+@pytest.mark.parametrize("old", [1, 3])
+def test_old_fit_stores_are_refused_with_the_cure(job, tmp_path, old):
     job.fit(tmp_path / "fits", Hyperbola())
-    zarr.open_group(tmp_path / "fits", mode="r+").attrs["tsl_version"] = 1
-    with pytest.raises(StoreError, match=r"tsl_version: got 1; expected 3.*overwrite=True") as raised:
+    zarr.open_group(tmp_path / "fits", mode="r+").attrs["tsl_version"] = old
+    with pytest.raises(
+        StoreError, match=rf"tsl_version: got {old}; expected 4.*Fit again with overwrite=True: earlier"
+    ) as raised:
         open_fits(tmp_path / "fits")
     assert len(raised.value.violations) == 1
-    with pytest.raises(ChangedError, match="tsl_version: was 1, now 3"):
+    with pytest.raises(ChangedError, match=f"tsl_version: was {old}, now 4"):
         job.fit(tmp_path / "fits", Hyperbola())
     assert job.fit(tmp_path / "fits", Hyperbola(), overwrite=True).complete

@@ -9,8 +9,9 @@ import zarr
 #: Version of loss stores; a change that old readers cannot read raises it.
 FORMAT_VERSION = 1
 #: Version of fit stores. 2: noise, probabilities of categories and of a second event; the ledger knows what each block
-#: holds, and every chunk of a finished block is stored.
-FIT_FORMAT_VERSION = 3
+#: holds, and every chunk of a finished block is stored. 4: the ledger counts second events, where it added up their
+#: probabilities.
+FIT_FORMAT_VERSION = 4
 READABLE_VERSIONS = {"losses": (FORMAT_VERSION,), "fits": (FIT_FORMAT_VERSION,)}
 TOKEN, CHECKPOINT = "token", "checkpoint"
 #: Checkpoint coordinates that must increase wherever they are present; other increasing ones are axes too.

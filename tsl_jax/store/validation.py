@@ -26,7 +26,7 @@ from .schema import (
 )
 
 _BIG_CHUNK = 2**28
-_OLD_FITS = "Fit again with overwrite=True: format 1 has neither the noise of a token nor probabilities."
+_OLD_FITS = "Fit again with overwrite=True: earlier formats say less of a token, or count other things."
 
 
 def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: bool = False) -> list[Violation]:
@@ -114,7 +114,8 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
         newer = type(version) is int and version > max(known)
         cure = f"Set the group attribute tsl_version = {max(known)}."
         if kind == "fits":
-            cure = _OLD_FITS if version == 1 else "Restore its zarr.json, or fit again with overwrite=True."
+            damaged = "Restore its zarr.json, or fit again with overwrite=True."
+            cure = _OLD_FITS if version in range(1, max(known)) else damaged
         cure = "Upgrade tsl_jax to read it." if newer else cure
         yield Violation("attribute tsl_version", f"got {version!r}", " or ".join(map(str, known)), cure)
 
