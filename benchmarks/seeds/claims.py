@@ -10,7 +10,7 @@ from tsl_jax import with_run_components
 from tsl_jax.reshape import another_run_probability
 from tsl_jax.runs import RunComponents
 
-from .statistics import Run, kinds, share
+from .statistics import Run, fraction, kinds
 
 #: Claims are checked by their probability, between these.
 CLAIMED = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
@@ -19,7 +19,7 @@ CLAIMED = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
 def claims(
     one: Run, other: Run, window: tuple[float, float], components: RunComponents | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Of tokens that `tsl score` says are learned within a window, the `share` for which another run says so, too.
+    """Of tokens that `tsl score` says are learned within a window, the `fraction` for which another run says so, too.
 
     In the other run the token has to be LEARNED, by a loss that falls, at a learning time within the window.
 
@@ -44,7 +44,7 @@ def claims(
     for low, high in itertools.pairwise(CLAIMED):
         chosen = (probability >= low) & ((probability < high) | (high == CLAIMED[-1]))
         claimed = float(np.mean(probability[chosen])) if chosen.any() else None
-        found[claim_name(low, high)] = share(came[chosen], one.sequence[chosen]) | {"claimed": claimed}
+        found[claim_name(low, high)] = fraction(came[chosen], one.sequence[chosen]) | {"claimed": claimed}
     return found
 
 

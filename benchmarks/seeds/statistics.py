@@ -73,21 +73,21 @@ def read_run(store: FitStore) -> Run:
     )
 
 
-def share(hits: Bool[np.ndarray, " tokens"], sequence: Int[np.ndarray, " tokens"]) -> dict:
+def fraction(hits: Bool[np.ndarray, " tokens"], sequence: Int[np.ndarray, " tokens"]) -> dict:
     """Share of tokens, with a standard error that knows that tokens of a sequence are alike.
 
-    ``sqrt(Σ (h - share·n)²) / Σ n`` over sequences with n tokens and h hits each: the ratio of two sums over them.
+    ``sqrt(Σ (h - fraction·n)²) / Σ n`` over sequences with n tokens and h hits each: the ratio of two sums over them.
 
     Returns:
-        ``share``, ``stderr`` and ``tokens``; the first two None without tokens.
+        ``fraction``, ``stderr`` and ``tokens``; the first two None without tokens.
     """
     if not len(hits):
-        return {"share": None, "stderr": None, "tokens": 0}
+        return {"fraction": None, "stderr": None, "tokens": 0}
     _, place = np.unique(sequence, return_inverse=True)
     tokens, found = np.bincount(place), np.bincount(place, hits)
     mean = float(np.mean(hits))
     error = float(np.sqrt(np.sum((found - mean * tokens) ** 2)) / len(hits))
-    return {"share": mean, "stderr": error, "tokens": len(hits)}
+    return {"fraction": mean, "stderr": error, "tokens": len(hits)}
 
 
 def difference(
@@ -118,13 +118,13 @@ def coverage(away: np.ndarray, claimed: np.ndarray, sequence: np.ndarray) -> dic
         sequence: (tokens,) numbers of their sequences.
 
     Returns:
-        `share` of those within 1.645 errors, and ``half_width``: half of what lies between the 16th and the 84th
+        `fraction` of those within 1.645 errors, and ``half_width``: half of what lies between the 16th and the 84th
         percentile of ``away / claimed``, 1 where errors are true; None without tokens.
     """
     z = away / claimed
     low, high = np.percentile(z, [16, 84]) if len(z) else (np.nan, np.nan)
     width = float(high - low) / 2
-    return share(np.abs(z) <= _QUANTILE, sequence) | {"half_width": width if len(z) else None}
+    return fraction(np.abs(z) <= _QUANTILE, sequence) | {"half_width": width if len(z) else None}
 
 
 def compared(one: Run, other: Run, edges: Sequence[float] = (0, np.inf)) -> dict:
@@ -208,9 +208,9 @@ def kinds(run: Run) -> dict[str, Bool[np.ndarray, " tokens"]]:
 
 
 def repeated(one: Run, other: Run) -> dict:
-    """By kind of token, `share` of those in the first run that are so again in the other, and how many are anyway."""
+    """By kind of token, `fraction` of those in the first run that are so in the other, and how many are anyway."""
     there = kinds(other)
     return {
-        name: share(there[name][chosen], one.sequence[chosen]) | {"by_chance": float(np.mean(there[name]))}
+        name: fraction(there[name][chosen], one.sequence[chosen]) | {"by_chance": float(np.mean(there[name]))}
         for name, chosen in kinds(one).items()
     }

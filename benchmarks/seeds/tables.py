@@ -49,7 +49,7 @@ def _by_learning_time(pairs: dict) -> str:
     for window in next(iter(pairs.values()))["by_learning_time"]:
         found = [pair["by_learning_time"][window] for pair in pairs.values()]
         pooled = {name: _pooled([one[name] for one in found]) for name in PARAMETERS}
-        cells = ["none" if not one else f"{one['share']:.1%} ({one['half_width']:.2f})" for one in pooled.values()]
+        cells = ["none" if not one else f"{one['fraction']:.1%} ({one['half_width']:.2f})" for one in pooled.values()]
         rows.append([window, f"{sum(one['learning_time']['tokens'] for one in found) / len(found):,.0f}", *cells])
     header = ["learned at step", "tokens of a pair", *(label for label, _ in PARAMETERS.values())]
     words = f"Within the {LEVEL:.0%} interval by when tokens are learned (half-width of z), mean of the pairs"
@@ -84,7 +84,7 @@ def _claims(title: str, windows: dict) -> str:
         cells = []
         for name in names:
             mean, number = _pooled([one[name] for one in found]), sum(one[name]["tokens"] for one in found)
-            cells.append(f"{mean['claimed']:.1%}: {mean['share']:.1%} of {number:,}" if mean else "none")
+            cells.append(f"{mean['claimed']:.1%}: {mean['fraction']:.1%} of {number:,}" if mean else "none")
         rows.append([window, *cells])
     return f"{title} (mean claim: came true in the other run):\n\n{record.table(['steps', *names], rows)}"
 
@@ -98,8 +98,8 @@ def _pooled(found: list[dict]) -> dict:
 
 
 def _covered(one: dict) -> str:
-    return "none" if one["share"] is None else f"{_percent(one)} ({one['half_width']:.2f})"
+    return "none" if one["fraction"] is None else f"{_percent(one)} ({one['half_width']:.2f})"
 
 
 def _percent(found: dict) -> str:
-    return "none" if found["share"] is None else f"{100 * found['share']:.1f} ± {100 * found['stderr']:.1f}%"
+    return "none" if found["fraction"] is None else f"{100 * found['fraction']:.1f} ± {100 * found['stderr']:.1f}%"

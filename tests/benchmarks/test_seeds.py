@@ -18,10 +18,10 @@ from benchmarks.seeds.statistics import (
     compared,
     coverage,
     difference,
+    fraction,
     kinds,
     read_run,
     repeated,
-    share,
     widened_coverage,
 )
 from benchmarks.texts import split_texts
@@ -68,7 +68,7 @@ def test_coverage_is_that_of_a_planted_spread(spread):
     for name, measured in found["parameters"].items():
         print(name, measured)
         assert measured["tokens"] == NUMBER
-        assert measured["share"] == pytest.approx(expected, abs=4 * measured["stderr"] + 1e-3), name
+        assert measured["fraction"] == pytest.approx(expected, abs=4 * measured["stderr"] + 1e-3), name
         # The quantiles of a normal scatter by 1.31 of its deviation over root n.
         assert measured["half_width"] == pytest.approx(spread, rel=4 * 1.31 / NUMBER**0.5), name
     assert list(found["by_learning_time"]) == ["0 to inf"]
@@ -81,7 +81,7 @@ def test_a_shift_that_all_tokens_share_is_no_spread_but_costs_coverage():
     z = np.random.default_rng(2).standard_normal(NUMBER)
     found = coverage(0.3 * (z + 1.0), np.full(NUMBER, 0.3), SEQUENCE)
     assert found["half_width"] == pytest.approx(1, rel=0.05)
-    assert found["share"] == pytest.approx(norm.cdf(0.645) - norm.cdf(-2.645), abs=0.02)
+    assert found["fraction"] == pytest.approx(norm.cdf(0.645) - norm.cdf(-2.645), abs=0.02)
 
 
 def test_coverage_is_told_by_when_tokens_are_learned():
@@ -96,8 +96,8 @@ def test_coverage_is_told_by_when_tokens_are_learned():
     early, later = found["0 to 50"]["learning_time"], found["300 to inf"]["learning_time"]
     assert early["half_width"] == pytest.approx(1, rel=0.08)
     assert later["half_width"] == pytest.approx(3, rel=0.08)
-    assert early["share"] == pytest.approx(0.9, abs=4 * early["stderr"])
-    assert later["share"] == pytest.approx(0.416, abs=4 * later["stderr"])
+    assert early["fraction"] == pytest.approx(0.9, abs=4 * early["stderr"])
+    assert later["fraction"] == pytest.approx(0.416, abs=4 * later["stderr"])
     assert sum(one["learning_time"]["tokens"] for one in found.values()) == NUMBER
 
 
@@ -121,11 +121,11 @@ def test_errors_between_runs_hold_in_every_third():
     assert [name.split(",")[0] for name in list(found)[1:4]] == ["first third", "second third", "last third"]
     for name, window in found.items():
         for parameter, measured in window.items():
-            assert measured["share"] == pytest.approx(0.9, abs=4 * measured["stderr"] + 0.01), (name, parameter)
+            assert measured["fraction"] == pytest.approx(0.9, abs=4 * measured["stderr"] + 0.01), (name, parameter)
     without = widened_coverage(
         one, other, RunComponents(tuple(dataclasses.replace(row, times=None) for row in rows)), edges
     )
-    assert without["300 to 2000"]["learning_time"]["share"] < 0.5
+    assert without["300 to 2000"]["learning_time"]["fraction"] < 0.5
 
 
 def test_only_tokens_with_an_event_and_an_error_in_both_runs_are_compared():
@@ -145,7 +145,7 @@ def test_runs_with_no_common_event_have_no_coverage():
     found = compared(one, other)
     assert found["learned_in_both"] == 0
     assert found["rank_correlation"] is None
-    empty = {"share": None, "stderr": None, "tokens": 0, "half_width": None}
+    empty = {"fraction": None, "stderr": None, "tokens": 0, "half_width": None}
     assert all(one == empty for one in found["parameters"].values())
     json.dumps(found, allow_nan=False)
     assert "none" in seeds.tables({"pairs": {"0, 1": found}, "claims": {}})
@@ -157,8 +157,8 @@ def test_the_error_of_a_share_knows_that_tokens_of_a_sequence_are_alike():
     whole = (rng.uniform(size=NUMBER // CONTEXT) < 0.3)[SEQUENCE]
     alone = rng.uniform(size=NUMBER) < 0.3
     by_sequence = (0.3 * 0.7 / (NUMBER // CONTEXT)) ** 0.5
-    assert share(whole, SEQUENCE)["stderr"] == pytest.approx(by_sequence, rel=0.1)
-    assert share(alone, SEQUENCE)["stderr"] == pytest.approx(by_sequence / CONTEXT**0.5, rel=0.15)
+    assert fraction(whole, SEQUENCE)["stderr"] == pytest.approx(by_sequence, rel=0.1)
+    assert fraction(alone, SEQUENCE)["stderr"] == pytest.approx(by_sequence / CONTEXT**0.5, rel=0.15)
 
 
 def test_categories_that_repeat_are_counted_each_and_falling_ones_apart():
@@ -168,11 +168,11 @@ def test_categories_that_repeat_are_counted_each_and_falling_ones_apart():
         run.params["loss_drop"][:] = 1.0
     one.params["loss_drop"][20:24], other.params["loss_drop"][20:23] = -1.0, -1.0
     found = repeated(one, other)
-    assert found["LATE"]["share"] == 0.7
+    assert found["LATE"]["fraction"] == 0.7
     assert found["LATE"]["by_chance"] == 7 / NUMBER
-    assert (found["LEARNED, rises"]["share"], found["LEARNED, rises"]["tokens"]) == (0.75, 4)
-    assert (found["LEARNED, falls"]["share"], found["LEARNED, falls"]["tokens"]) == (1.0, NUMBER - 14)
-    assert found["EARLY"]["share"] is None
+    assert (found["LEARNED, rises"]["fraction"], found["LEARNED, rises"]["tokens"]) == (0.75, 4)
+    assert (found["LEARNED, falls"]["fraction"], found["LEARNED, falls"]["tokens"]) == (1.0, NUMBER - 14)
+    assert found["EARLY"]["fraction"] is None
     assert sum(where.sum() for where in kinds(one).values()) == NUMBER
 
 
@@ -193,11 +193,11 @@ def test_claims_come_true_where_the_other_run_has_the_event_in_the_window():
     found = claims(one, other, (50.0, 200.0))
     sure = found["97% to 100%"]
     assert sure["tokens"] == 1000 - 6
-    assert sure["share"] == pytest.approx((1000 - 9) / (1000 - 6))
+    assert sure["fraction"] == pytest.approx((1000 - 9) / (1000 - 6))
     assert 0.97 < sure["claimed"] <= 1
     assert found["30% to 50%"]["tokens"] == 5
-    assert found["30% to 50%"]["share"] == 1
-    assert found["90% to 97%"] == {"share": None, "stderr": None, "tokens": 0, "claimed": None}
+    assert found["30% to 50%"]["fraction"] == 1
+    assert found["90% to 97%"] == {"fraction": None, "stderr": None, "tokens": 0, "claimed": None}
     # With components that know of wide scatter hardly anything is claimed.
     rows = [
         RunComponent(name, events, "ln" if log else "plain", 4.0, 1.0, "additive", 0.9, 99, 0.1, 2.0, 0.0)
