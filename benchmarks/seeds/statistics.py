@@ -74,7 +74,7 @@ def read_run(store: FitStore) -> Run:
 
 
 def fraction(hits: Bool[np.ndarray, " tokens"], sequence: Int[np.ndarray, " tokens"]) -> dict:
-    """Share of tokens, with a standard error that knows that tokens of a sequence are alike.
+    """Fraction of tokens, with a standard error that knows that tokens of a sequence are alike.
 
     ``sqrt(Σ (h - fraction·n)²) / Σ n`` over sequences with n tokens and h hits each: the ratio of two sums over them.
 

@@ -29,7 +29,7 @@ class Kind(Code):
     `CONSTANT` ones by their constant, as `tsl_jax.curve_counts` has it.
     """
 
-    LEARNED = 0, "An event inside the window."
+    LEARNED = 0, "An event whose fitted time lies inside the window, also where EARLY or LATE is likelier."
     EARLY = 1, "An event before the first checkpoint; the part of its drop inside the window counts."
     LATE = 2, "An event after the last checkpoint; the part of its drop inside the window counts."
     UNLEARNED = 3, "No event that the test against a constant supports; its constant counts."
