@@ -242,8 +242,9 @@ def _draw_losses(axes: "Axes", data: SpectrumParts) -> None:
         )
         label = f"mean of the fits, R² = {data.mean_fit_r2:.4f}"
         axes.plot(data.loss_axis, data.mean_fit.value, color=style.VERMILION, lw=1.6, label=label)
+        title(axes, "d", "Mean loss and the mean of the tokens' fits")
     else:
         draw_band(axes, data.implied_axis, data.implied_loss, style.VERMILION, lw=1.6, label="mean of the fits")
+        title(axes, "d", "Mean of the tokens' fits")
     axes.legend(loc="upper right", frameon=False, fontsize=8.5, borderaxespad=0)
     axes.set_ylabel("mean loss (nat per token)", size=10)
-    title(axes, "d", "Mean loss and the mean of the tokens' fits")
