@@ -232,6 +232,8 @@ def _locate(store: StoreLike, writable: bool) -> Location:
     try:
         with if_there():
             path.stat()
+    except StoreError:
+        raise  # a ValueError, too
     except ValueError as error:  # a NUL, or what the system's encoding has no bytes for
         raise StoreNotFoundError(f"{text!r}: is no path ({error}); give another name") from error
     if path.suffix == ".zip" and not path.is_dir():
