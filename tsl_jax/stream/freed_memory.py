@@ -14,7 +14,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGE = -1, -3, 2**25
 def keep_freed_memory() -> None:
     """In a worker: let glibc keep what arrays of a block leave behind, where only Dask's default speaks against it.
 
-    A process keeps up to 64 MiB more; a fit on two workers takes a quarter of its CPU time less. Where the user has
+    A process keeps up to 64 MiB more; a fit on two workers takes a seventh of its CPU time less. Where the user has
     chosen ``MALLOC_TRIM_THRESHOLD_``, or there is no glibc, all stays as it is.
     """
     name, value = _OF_DASK
