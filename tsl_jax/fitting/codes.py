@@ -31,7 +31,7 @@ class Status(Code):
         'All measured losses are equal: no curve to fit; the constant is kept.'
     """
 
-    CONVERGED = 0, "The fit converged."
+    CONVERGED = 0, "The fit converged. A parameter without a standard error (NaN) is not determined by the losses."
     MAX_STEPS = 1, "The step limit came first; the best point found is kept. Raise FitOptions.max_steps."
     AT_BOUND = (
         2,
