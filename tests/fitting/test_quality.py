@@ -52,7 +52,7 @@ def test_errors_match_the_standard_errors():
         assert p_value > P_VALUE
 
 
-# With XLA's optimisations, as users have them: `test_as_users_run`.
+@pytest.mark.usefixtures("optimised")  # to the end of this file: what users run is what is judged
 def test_999_of_1000_noisy_sigmoids_are_solved(each_kernel):
     total, failures = 0, {}
     for row in quality_rows():

@@ -90,9 +90,9 @@ class EventDensity:
         count, edges = np.histogram(u, round((last - first) / _SPACING), (first, last))
         near = _SPACING * np.arange(-round(4 * _SMOOTH / _SPACING), round(4 * _SMOOTH / _SPACING) + 1)
         kernel = np.exp(-0.5 * (near / _SMOOTH) ** 2)
-        share = np.convolve(count, kernel / kernel.sum(), "same") / max(tokens, 1)
-        before = np.concatenate([[0], np.cumsum(share)])
-        density = np.interp(edges, (edges[1:] + edges[:-1]) / 2, share / _SPACING)
+        fraction = np.convolve(count, kernel / kernel.sum(), "same") / max(tokens, 1)
+        before = np.concatenate([[0], np.cumsum(fraction)])
+        density = np.interp(edges, (edges[1:] + edges[:-1]) / 2, fraction / _SPACING)
         return cls(*(np.asarray(values, np.float32) for values in (edges, before, density)))
 
     def at(self, time: ArrayLike) -> Float[Array, " tokens"]:
@@ -171,5 +171,5 @@ def another_run_probability(
     there = event_probability(params, {"learning_time": error}, status, unlearned, window, **known)
     counts = has_parameters(jnp.asarray(status)) & (jnp.asarray(params["loss_drop"]) > 0)
     event = jnp.where(counts, 1 - jnp.nan_to_num(jnp.asarray(unlearned, float), nan=1.0), 0)
-    share = density.within(window) / jnp.maximum(density.before[-1], jnp.finfo(jnp.float32).tiny)
-    return repeated * there + (1 - repeated) * event * repeats.anyway * share
+    fraction = density.within(window) / jnp.maximum(density.before[-1], jnp.finfo(jnp.float32).tiny)
+    return repeated * there + (1 - repeated) * event * repeats.anyway * fraction

@@ -61,10 +61,13 @@ class LocalObjects(Mapping[str, Stored]):
         self._root = str(root)
 
     def __getitem__(self, key: str) -> Stored:
-        found = None
-        with if_there():
+        try:
             found = os.stat(f"{self._root}/{key}")
-        if found is None or stat.S_ISDIR(found.st_mode):
+        except OSError as error:
+            with if_there():
+                raise
+            raise KeyError(key) from error
+        if stat.S_ISDIR(found.st_mode):
             raise KeyError(key)
         return _of_file(found)
 

@@ -77,19 +77,18 @@ def assert_agree(found, reference, losses, time):
     determined = close & np.all([np.isfinite(error) for error in reference.stderr.values()], axis=0)
     assert determined.mean() > 0.1
     for name, value in reference.params.items():
-        shift = np.abs(found.params[name] - value)[determined]
-        assert np.quantile(shift / reference.stderr[name][determined], 0.99) < 0.05, name
+        # With a point more than parameters valleys are flat for most; elsewhere each parameter with an error counts.
+        compared = determined if len(time) <= 5 else close & np.isfinite(reference.stderr[name])
+        shift = np.abs(found.params[name] - value)[compared]
+        assert np.quantile(shift / reference.stderr[name][compared], 0.99) < 0.05, name
     curves = [np.asarray(each.predict(time, kind="curve"))[close] for each in (found, reference)]
     scatter = np.sqrt((theirs[close[has]] + floor[close[has]]) / np.maximum(reference.num_points[close] - 4, 1))
     apart = np.abs(curves[0] - curves[1]) / scatter[:, None]
     assert np.quantile(np.where(np.isnan(losses[close]), 0, apart).max(axis=1), 0.99) < 0.05
 
 
-# How rows of any length are cut into vectors is the same for all families.
-@pytest.mark.parametrize(
-    ("family", "num_checkpoints"),
-    [*(("sigmoid", n) for n in (5, 16, 64, 101)), *((name, n) for name in ("hyperbola", "power_law") for n in (5, 64))],
-)
+@pytest.mark.parametrize("num_checkpoints", [5, 16, 64, 101])
+@pytest.mark.parametrize("family", MAKERS)
 def test_it_finds_what_the_reference_finds(compiled, family, num_checkpoints):
     problem = MAKERS[family](num_checkpoints, NUM_CURVES, num_checkpoints)
     assert_agree(*both(compiled, problem, problem.losses), problem.losses, problem.time)
@@ -97,7 +96,7 @@ def test_it_finds_what_the_reference_finds(compiled, family, num_checkpoints):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_it_follows_every_option(compiled, name):
-    problem = sigmoids(seed=7, num_curves=NUM_CURVES, num_checkpoints=64)
+    problem = sigmoids(seed=7, num_curves=NUM_CURVES, num_checkpoints=40)
     found, reference = both(compiled, problem, problem.losses, **OPTIONS[name])
     assert_agree(found, reference, problem.losses, problem.time)
     plain = fitted_by(compiled, problem, problem.losses)
