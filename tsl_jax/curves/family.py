@@ -135,10 +135,6 @@ class Family(abc.ABC):
         """
         return theta + step
 
-    def reach(self, theta: Float[Array, "theta curves"]) -> Float[Array, "theta curves"]:
-        """How long a step from ``theta`` may be in each component; without limit unless a family says so."""
-        return jnp.full_like(theta, jnp.inf)
-
     def event_at(self, theta: Float[Array, "theta *curves"]) -> Float[Array, "*curves"]:
         """Where the event is in the standardised coordinate.
 

@@ -59,10 +59,6 @@ class Sigmoid(Family):
         # checkpoint nearest to the centre keeps its loss. Steps hold that checkpoint's logit while sharpness changes.
         return jnp.stack([theta[0] + anchor - (anchor - step[0]) * jnp.exp(-step[1]), theta[1] + step[1]])
 
-    def reach(self, theta):
-        # From further away than some widths of the transition the losses say nothing of where it should go.
-        return jnp.stack([REACH * jnp.exp(-theta[1]), jnp.full_like(theta[1], jnp.inf)])
-
     def bounds(self, x):
         # Up to one window outside on both sides; from nearly straight across the window to a step between the two
         # closest checkpoints that is complete in float32 (σ(-20) < 2^-24).
@@ -141,8 +137,6 @@ def _halves_jvp(primals, tangents):
 _SPACING, _LEAST_SPACING, _RATIO = 0.5, 0.25, 1.5
 #: Sharpness times distance of two checkpoints from which on a step counts as complete between them.
 _COMPLETE = 6.0
-#: Widths of the transition that a step moves it at most.
-REACH = 12
 _RISE = 6.0  # sharpness times width of a template: from 95% to 5% of the drop
 
 

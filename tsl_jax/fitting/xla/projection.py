@@ -46,7 +46,6 @@ class Point(NamedTuple):
     rss: Curves
     normal: Float[Array, "theta theta curves"]  # Schur complement of the plateaus in J^T W J
     negative_half_gradient: Float[Array, "theta curves"]  # of the rss: J^T W r
-    change: Float[Array, "theta curves"]  # sum of squares by which the curve changes along theta, its plateaus held
 
 
 def rooted(block: CurveBlock) -> Rooted:
@@ -101,8 +100,7 @@ def project(family: Family, block: Rooted, theta, low, high) -> Point:
     squares = {(i, j): drop * drop * dot(projected[i], projected[j]) for i in range(size) for j in range(i, size)}
     normal = [jnp.stack([squares[min(i, j), max(i, j)] for j in range(size)]) for i in range(size)]
     negative_half_gradient = [drop * dot(g, r) for g in projected]
-    change = jnp.stack([drop * drop * dot(g, g) for g in slopes])
-    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(negative_half_gradient), change)
+    return Point(theta, anchor, low, high, dot(r, r), jnp.stack(normal), jnp.stack(negative_half_gradient))
 
 
 def dot(a, b):

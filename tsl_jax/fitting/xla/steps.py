@@ -13,7 +13,7 @@ from .projection import CurveBlock, Point, Rooted, project
 #: Damping relative to the diagonal: at the start, its change after a success and a failure (which takes it for at least
 #: `FAILED_DAMPING`), where a curve that still fails is as good as its floating-point numbers allow.
 FIRST_DAMPING, FAILED_DAMPING, EASE, TIGHTEN, LAST_DAMPING = 1e-2, 1e-2, 0.1, 10.0, 1e4
-#: No step is longer than this fraction of theta's range, or than the family's reach.
+#: No step is longer than this fraction of theta's range.
 LONGEST_STEP = 0.25
 #: Units of rounding by which losses and curves may be off: no fit can be told from a better one below that.
 ROUNDING = 2.0
@@ -62,7 +62,7 @@ def start(block: CurveBlock, theta) -> State:
     zero = jnp.zeros_like(theta[0])
     mean = jnp.sum(block.weight * block.loss, axis=0) / jnp.maximum(jnp.sum(block.weight, axis=0), 1e-30)
     normal = jnp.zeros_like(theta)[:, None] + jnp.zeros_like(theta)[None]
-    point = Point(theta, zero, mean, mean, zero + jnp.inf, normal, jnp.zeros_like(theta), jnp.zeros_like(theta))
+    point = Point(theta, zero, mean, mean, zero + jnp.inf, normal, jnp.zeros_like(theta))
     return State(point, jnp.zeros_like(theta), zero + FIRST_DAMPING, zero.astype(jnp.int32), zero > 0)
 
 
@@ -78,17 +78,13 @@ def advance(family: Family, block: Rooted, state: State, limits: Limits) -> Stat
     damping = jnp.where(better, state.damping * EASE, jnp.maximum(state.damping, FAILED_DAMPING) * TIGHTEN)
     damping = jnp.where(evaluated, damping, FIRST_DAMPING)
     point = select(better, trial, point)
-    longest = jnp.minimum(LONGEST_STEP * (limits.upper - limits.lower), family.reach(point.theta))
-    little = limits.tolerance * point.rss + limits.floor
-    # A component stays along which the longest step changes the curve so little that it could gain no more than that,
-    # by Cauchy and Schwarz: Newton's steps along it are endless, as that of a step's sharpness between two checkpoints.
-    staying = on_bound(point, limits) | (2 * longest * jnp.sqrt(point.change) * jnp.sqrt(point.rss) <= little)
+    active = on_bound(point, limits)
     # The undamped step, which tells how much is left to win, and the damped one, by one elimination.
     both = jnp.stack([jnp.zeros_like(damping), damping])
-    newton, step = jnp.moveaxis(damped_step(point.normal, point.negative_half_gradient, both, staying), 1, 0)
-    predicted = jnp.sum(jnp.where(staying, 0, point.negative_half_gradient) * newton, axis=0)
-    converged = (point.rss < jnp.inf) & (predicted <= little)
-    step = within_room(point, step, damping, longest, limits)
+    newton, step = jnp.moveaxis(damped_step(point.normal, point.negative_half_gradient, both, active), 1, 0)
+    predicted = jnp.sum(jnp.where(active, 0, point.negative_half_gradient) * newton, axis=0)
+    converged = (point.rss < jnp.inf) & (predicted <= limits.tolerance * point.rss + limits.floor)
+    step = within_room(point, step, damping, limits)
     moved = State(point, step, damping, state.steps + 1, converged | creeping | exhausted)
     return select(state.done, state, moved)
 
@@ -105,7 +101,7 @@ def damped_step(normal, negative_half_gradient, damping, active):
 
     Args:
         normal: (theta, theta, curves) H. negative_half_gradient: (theta, curves).
-        active: (theta, curves), components that stay, such as those on a bound.
+        active: (theta, curves), components on a bound, which stay.
         damping: (\\*dampings, curves).
 
     Returns:
@@ -132,8 +128,9 @@ def damped_step(normal, negative_half_gradient, damping, active):
     return jnp.stack(step[::-1])
 
 
-def within_room(point: Point, step, damping, longest, limits: Limits) -> Float[Array, "theta curves"]:
+def within_room(point: Point, step, damping, limits: Limits) -> Float[Array, "theta curves"]:
     """The step cut to its greatest length and to the bounds; components that are not cut follow the ones that are."""
+    longest = LONGEST_STEP * (limits.upper - limits.lower)
     least, most = (
         jnp.maximum(limits.lower - point.theta, -longest),
         jnp.minimum(limits.upper - point.theta, longest),

@@ -6,7 +6,6 @@
 namespace tsl_jax {
 
 // A family has `kTheta` parameters of its shape. It is made for one theta and then asked checkpoint by checkpoint.
-// `reach` is how long a step may be.
 
 struct Shape {  // and its complement
   Vector f, e;
@@ -41,11 +40,6 @@ struct Sigmoid {  // f = 1 / (1 + exp(exp(theta1) (x - theta0)))
   TSL_DEVICE Vector pivot(const float* x, int n) const { return nearest(x, n, centre); }
   TSL_DEVICE Vector no_pivot() const { return centre; }  // with which slopes are those by theta itself
 
-  static constexpr int kReach = 12;
-  TSL_DEVICE static void reach(const Vector* theta, Vector* out) {
-    out[0] = static_cast<float>(kReach) * exp(-theta[1]), out[1] = splat(kInfinity);
-  }
-
   TSL_DEVICE static void move(Vector pivot, const Vector* theta, const Vector* step, Vector* out) {
     const Vector anchor = pivot - theta[0];
     out[0] = theta[0] + anchor - (anchor - step[0]) * exp(-step[1]);
@@ -61,7 +55,6 @@ struct OneParameter {
   TSL_DEVICE explicit OneParameter(const Vector* theta) : rate(exp(theta[0])) {}
   TSL_DEVICE Vector pivot(const float*, int) const { return Vector{}; }
   TSL_DEVICE Vector no_pivot() const { return Vector{}; }
-  TSL_DEVICE static void reach(const Vector*, Vector* out) { out[0] = splat(kInfinity); }
   TSL_DEVICE static void move(Vector, const Vector* theta, const Vector* step, Vector* out) {
     out[0] = theta[0] + step[0];
   }

@@ -59,7 +59,7 @@ class Fits {
     at(point_.pivot, lane) = theta[0];
     for (int k = 0; k < kTheta; ++k) {
       at(point_.theta[k], lane) = theta[k];
-      at(point_.negative_half_gradient[k], lane) = at(point_.change[k], lane) = at(step_[k], lane) = 0;
+      at(point_.negative_half_gradient[k], lane) = at(step_[k], lane) = 0;
       for (int j = 0; j < kTheta; ++j) at(point_.normal[j][k], lane) = 0;
     }
     at(first_, lane) = rank == 0 ? kTrue : 0;
@@ -80,15 +80,12 @@ class Fits {
     damping_ = better ? damping_ * method_.ease : max(damping_, splat(method_.failed_damping)) * method_.tighten;
     damping_ = evaluated ? damping_ : splat(method_.first_damping);
     select(better, trial, &point_);
-    const Vector little = method_.tolerance * point_.rss + floor_;
-    Mask staying[kTheta];
-    Vector longest[kTheta];
-    longest_step<Family>(point_.theta, limits_, method_.longest_step, longest);
-    on_bound(point_, limits_, staying);
-    add_settled(point_, longest, little, staying);
-    const Mask converged = (point_.rss < kInfinity) & (predicted_reduction(point_, staying) <= little);
-    damped_step(point_, damping_, staying, step_);
-    within_room(point_, damping_, limits_, longest, step_);
+    Mask active[kTheta];
+    on_bound(point_, limits_, active);
+    const Vector predicted = predicted_reduction(point_, active);
+    const Mask converged = (point_.rss < kInfinity) & (predicted <= method_.tolerance * point_.rss + floor_);
+    damped_step(point_, damping_, active, step_);
+    within_room(point_, damping_, limits_, method_.longest_step, step_);
     steps_ += 1;
     passes_ += 1;
     left_in_round_ -= 1;
@@ -149,13 +146,12 @@ class Fits {
   }
 
   TSL_DEVICE static void select(Mask where, const Point<kTheta>& from, Point<kTheta>* to) {
-    static_assert(sizeof from == (7 + 3 * kTheta + kTheta * kTheta) * sizeof(Vector), "a member is not selected");
+    static_assert(sizeof from == (7 + 2 * kTheta + kTheta * kTheta) * sizeof(Vector), "a member is not selected");
     const auto take = [&](Vector in, Vector& out) { out = where ? in : out; };
     take(from.pivot, to->pivot), take(from.low, to->low), take(from.high, to->high), take(from.rss, to->rss);
     take(from.on_low, to->on_low), take(from.on_high, to->on_high), take(from.between, to->between);
     for (int k = 0; k < kTheta; ++k) {
       take(from.theta[k], to->theta[k]), take(from.negative_half_gradient[k], to->negative_half_gradient[k]);
-      take(from.change[k], to->change[k]);
       for (int j = 0; j < kTheta; ++j) take(from.normal[j][k], to->normal[j][k]);
     }
   }

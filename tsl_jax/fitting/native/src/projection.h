@@ -22,7 +22,6 @@ struct Point {
   Vector theta[kTheta], pivot, low, high, rss;
   Vector on_low, on_high, between;  // sums of weight e, weight f and weight e f
   Vector normal[kTheta][kTheta], negative_half_gradient[kTheta];
-  Vector change[kTheta];  // sum of squares by which the curve changes along theta, its plateaus held
 };
 
 struct Box {
@@ -144,12 +143,11 @@ class Projection {
     const Vector a01 = active[0] | active[1] ? Vector{} : s.a01;
     const Vector a00 = active[0] ? splat(1) : s.a00, a11 = active[1] ? splat(1) : s.a11;
     const Vector inverse = 1.0f / positive(a00 * a11 - a01 * a01, a00 * a11);
-    Vector along0[kTheta], along1[kTheta], taken_out[kTheta];
+    Vector along0[kTheta], along1[kTheta];
     for (int k = 0; k < kTheta; ++k) {
       const Vector c0 = active[0] ? Vector{} : s.c0[k], c1 = active[1] ? Vector{} : s.c1[k];
       along0[k] = (a11 * c0 - a01 * c1) * inverse;
       along1[k] = (a00 * c1 - a01 * c0) * inverse;
-      taken_out[k] = along0[k] * c0 + along1[k] * c1;
     }
     const Vector low = point->low, high = point->high, scale = (high - low) * family.scale();
     Vector rss{}, normal[kTheta][kTheta]{}, negative_half_gradient[kTheta]{};
@@ -168,7 +166,6 @@ class Projection {
     point->rss = rss;
     for (int k = 0; k < kTheta; ++k) {
       point->negative_half_gradient[k] = scale * negative_half_gradient[k];
-      point->change[k] = scale * scale * (normal[k][k] + max(taken_out[k], splat(0)));
       for (int j = 0; j <= k; ++j) point->normal[j][k] = point->normal[k][j] = scale * scale * normal[j][k];
     }
   }

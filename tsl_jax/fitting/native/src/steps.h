@@ -24,19 +24,6 @@ TSL_DEVICE void on_bound(const Point<kTheta>& p, const Limits<kTheta>& limits, M
              ((p.theta[k] >= limits.upper[k]) & (p.negative_half_gradient[k] >= 0.0f));
 }
 
-// How far a step may lead at most, before bounds.
-template <class Family>
-TSL_DEVICE void longest_step(const Vector* theta, const Limits<Family::kTheta>& limits, float fraction, Vector* out) {
-  Family::reach(theta, out);
-  for (int k = 0; k < Family::kTheta; ++k) out[k] = min(out[k], fraction * (limits.upper[k] - limits.lower[k]));
-}
-
-// Adds the components along which the longest step changes the curve so little that it could gain no more than `little`.
-template <int kTheta>
-TSL_DEVICE void add_settled(const Point<kTheta>& p, const Vector* longest, Vector little, Mask* staying) {
-  for (int k = 0; k < kTheta; ++k) staying[k] |= 2.0f * longest[k] * sqrt(p.change[k]) * sqrt(p.rss) <= little;
-}
-
 // Solve (H + damping diag H) step = -gradient / 2 for the components that are not active, by elimination.
 template <int kTheta>
 TSL_DEVICE void damped_step(const Point<kTheta>& p, Vector damping, const Mask* active, Vector* step) {
@@ -74,12 +61,13 @@ TSL_DEVICE Vector predicted_reduction(const Point<kTheta>& p, const Mask* active
 // Cut the step to its greatest length and to the bounds; components that are not cut follow the ones that are.
 template <int kTheta>
 TSL_DEVICE void within_room(const Point<kTheta>& p, Vector damping, const Limits<kTheta>& limits,
-                            const Vector* longest, Vector* step) {
+                            float longest_fraction, Vector* step) {
   Vector least[kTheta], most[kTheta], cut_step[kTheta];
   Mask cut[kTheta], any_cut{};
   for (int k = 0; k < kTheta; ++k) {
-    least[k] = max(limits.lower[k] - p.theta[k], -longest[k]);
-    most[k] = min(limits.upper[k] - p.theta[k], longest[k]);
+    const Vector longest = longest_fraction * (limits.upper[k] - limits.lower[k]);
+    least[k] = max(limits.lower[k] - p.theta[k], -longest);
+    most[k] = min(limits.upper[k] - p.theta[k], longest);
     cut_step[k] = clip(step[k], least[k], most[k]);
     cut[k] = cut_step[k] != step[k];
     any_cut |= cut[k];
