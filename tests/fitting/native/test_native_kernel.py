@@ -101,7 +101,7 @@ def test_it_follows_every_option(compiled, name):
 @pytest.mark.parametrize("family", MAKERS)
 def test_gaps_and_weights(compiled, family):
     rng = np.random.default_rng(3)
-    problem = MAKERS[family](5, NUM_CURVES, 40 if family == "sigmoid" else 64)  # 40: the last vector is not full
+    problem = MAKERS[family](5, NUM_CURVES, 48)
     losses = np.where(rng.random(problem.losses.shape) < 0.2, np.nan, problem.losses)
     losses[3], losses[4, 7], losses[5, 1:] = np.nan, np.inf, np.nan
     weights = np.where(rng.random(losses.shape) < 0.1, 0, rng.uniform(0.1, 10, losses.shape)).astype(np.float32)

@@ -56,17 +56,13 @@ class Search {
   TSL_DEVICE void search(const int* curves, Found* found) {
     Centred centred[kWide];
     for (int w = 0; w < kWide; ++w) centred[w] = centre<kWeighted>(curves + w * kLanes, w, &found[w].summary);
-    const uint32_t kept_bits = templates_.kept_bits();
     for (int run = 0; run < templates_.runs; ++run) {
-      Vector best[kWide];
-      for (Vector& b : best) b = splat(kTiny);  // that of the first template, where none gains
+      Start best[kWide];
+      for (Start& b : best) b = {splat(-kInfinity), Integers{}};
       const int begin = run * templates_.groups_a_run, end = begin + templates_.filled(run);
-      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, kept_bits, best);
+      for (int place = begin; place < end; ++place) best_of_group<kWeighted>(place, centred, best);
       fetch_rows(block_, curves[kCurves - 1] + 1, kCurves, run, templates_.runs);
-      for (int w = 0; w < kWide; ++w) {
-        const Integers place = (Integers)(bits(best[w]) & ~kept_bits);
-        found[w].starts[run] = {best[w] - centred[w].lift, place + run * templates_.length};
-      }
+      for (int w = 0; w < kWide; ++w) found[w].starts[run] = {best[w].reduction - centred[w].lift, best[w].template_};
     }
     for (int w = 0; w < kWide; ++w) sort(found[w].starts);
   }
@@ -123,10 +119,8 @@ class Search {
     return {total, inverse, down, up, total * within * within};
   }
 
-  // A template's place in its run replaces the last bits of its gain, so that one maximum finds both; of gains closer than
-  // that the last one counts, whatever their rounding.
   template <bool kWeighted>
-  TSL_DEVICE void best_of_group(int place, const Centred* centred, uint32_t kept_bits, Vector* best) const {
+  TSL_DEVICE void best_of_group(int place, const Centred* centred, Start* best) const {
     const Group& group = templates_.groups[place];
     const float* band = templates_.band(place);
     Vector along[kWide][kGroup], shift[kWide][kGroup], square[kWide][kGroup];
@@ -136,7 +130,9 @@ class Search {
       TSL_UNROLL for (int k = 0; k < kGroup; ++k) {
         const Vector gain = kWeighted ? weighted_gain(along[w][k], shift[w][k], square[w][k], group.rest[k], centred[w])
                                       : even_gain(along[w][k], group, k, centred[w]);
-        best[w] = max(best[w], with_bits((bits(gain) & kept_bits) | group.place[k]));
+        const Mask more = gain > best[w].reduction;
+        best[w].reduction = more ? gain : best[w].reduction;
+        best[w].template_ = more ? integers(group.index[k]) : best[w].template_;
       }
     }
   }

@@ -25,16 +25,15 @@ struct alignas(16) Group {
   float rest[kGroup], inverse[kGroup];    // 1 - mean, and 1 over the sum of squares around it, or 0
   float head[kGroup], tail[kGroup];       // centred value before and after the band
   float of_low[kGroup], of_high[kGroup];  // stiffness of the plateaus, where all weights are the same
-  uint32_t place[kGroup];                 // in the run; beyond its last template that is repeated
+  int index[kGroup];                      // of the template; beyond the run's last one that is repeated
   int begin, end;                         // the band
 
   // `band`: of (n, kGroup) what will be used, (end - begin, kGroup), centred.
-  // `shapes`: of a run of so many templates; `first`: the group's first one in it.
-  TSL_DEVICE void make(const SearchMethod& method, const float* shapes, int first, int length, int n, float* band) {
+  TSL_DEVICE void make(const SearchMethod& method, const float* shapes, int first, int run_end, int n, float* band) {
     begin = n, end = 0;
     for (int k = 0; k < kGroup; ++k) {
-      place[k] = min(first + k, length - 1);
-      const float* f = shapes + static_cast<size_t>(place[k]) * n;
+      index[k] = min(first + k, run_end - 1);
+      const float* f = shapes + static_cast<size_t>(index[k]) * n;
       int a = 0, b = n;
       while (a < n && apart(f[a], f[0]) <= method.flat) ++a;
       while (b > a && apart(f[b - 1], f[n - 1]) <= method.flat) --b;
@@ -42,7 +41,7 @@ struct alignas(16) Group {
       end = end > b ? end : b;
     }
     end = end > begin ? end : begin;
-    for (int k = 0; k < kGroup; ++k) centre(method, shapes + static_cast<size_t>(place[k]) * n, k, n, band);
+    for (int k = 0; k < kGroup; ++k) centre(method, shapes + static_cast<size_t>(index[k]) * n, k, n, band);
   }
 
   // Sums of template times value. `values`: (n, kWide); `sums`: (n + 1, kWide), of the values before each checkpoint.
@@ -125,22 +124,14 @@ struct Templates {
   // Groups of a run that have templates.
   TSL_DEVICE int filled(int run) const { return (min(length, number - run * length) + kGroup - 1) / kGroup; }
 
-  // Bits of a number that are not those of a template's place in its run.
-  TSL_DEVICE uint32_t kept_bits() const {
-    uint32_t places = 1;
-    while (places < static_cast<uint32_t>(length)) places *= 2;
-    return ~(places - 1);
-  }
-
   TSL_DEVICE const float* band(int place) const { return bands + static_cast<size_t>(place) * n * kGroup; }
 
   // One of the groups, if it has templates, and its band. `shapes`: (number, n) values of the shape.
   TSL_DEVICE void make(int place, const float* shapes, Group* made, float* their_bands) const {
-    const int begin = place / groups_a_run * length, first = place % groups_a_run * kGroup;
-    const int templates = min(length, number - begin);
+    const int run = place / groups_a_run, begin = run * length, first = begin + place % groups_a_run * kGroup;
+    const int end = min(begin + length, number);
     float* band = their_bands + static_cast<size_t>(place) * n * kGroup;
-    if (first < templates)
-      made[place].make(method, shapes + static_cast<size_t>(begin) * n, first, templates, n, band);
+    if (first < end) made[place].make(method, shapes, first, end, n, band);
   }
 };
 
