@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -41,8 +42,15 @@ def many(tmp_path_factory):
 
 
 def pids(client):
-    """Process of each worker, as the nannies know it."""
-    return {nanny.worker_address: nanny.pid for nanny in client.cluster.workers.values()}
+    """Process of each worker that runs, as the nannies know it."""
+    return {nanny.worker_address: nanny.pid for nanny in client.cluster.workers.values() if nanny.pid}
+
+
+def kill_one(client, rng):
+    """Ends a worker's process; where all are just beginning again, waits for one."""
+    while not (running := list(pids(client).values())):
+        time.sleep(0.05)
+    os.kill(rng.choice(running), signal.SIGKILL)
 
 
 def whole_files(path):
@@ -82,7 +90,7 @@ def test_workers_may_be_killed(client, many, tmp_path):
         def kill(done, total):
             nonlocal killed
             if killed < KILLS and 0 < done < total:
-                os.kill(rng.choice(list(pids(client).values())), signal.SIGKILL)
+                kill_one(client, rng)
                 killed += 1
                 client.wait_for_workers(2, timeout=120)
 
@@ -101,7 +109,7 @@ def test_workers_that_copy_may_be_killed(client, tmp_path):
     def kill(done, total):
         nonlocal killed
         if killed < KILLS // 2 and done < total // 2:
-            os.kill(rng.choice(list(pids(client).values())), signal.SIGKILL)
+            kill_one(client, rng)
             killed += 1
 
     rechunk(tmp_path / "source", tmp_path / "made", **layout, progress=kill, client=client)
@@ -123,7 +131,7 @@ def test_workers_that_measure_may_be_killed(client, tmp_path):
     def kill(report):
         nonlocal killed
         if not killed:
-            os.kill(random.Random(6).choice(list(pids(client).values())), signal.SIGKILL)
+            kill_one(client, random.Random(6))
             killed += 1
 
     tsl.collect(bigrams, checkpoints, batches, tmp_path / "made", client=client, progress=kill)
