@@ -11,7 +11,7 @@ from tsl_jax.temporal.forecasts.calibration import DOUBT, KEPT, MISFIT, calibrat
 from tsl_jax.temporal.forecasts.law_posterior import CORRELATIONS, DRIFTS, EXPONENTS, NOISES, posterior
 from tsl_jax.temporal.forecasts.paths import draw, moments
 from tsl_jax.temporal.forecasts.ranking import seen_part
-from tsl_jax.temporal.forecasts.rows import LAWS, law_rows, responses
+from tsl_jax.temporal.forecasts.rows import LAWS, law_rows, responses, risen
 from tsl_jax.temporal.forecasts.too_early import slope_ratio
 
 STEP = np.arange(100.0, 2001.0, 50.0)
@@ -195,6 +195,19 @@ def test_responses_are_sums_over_all_changes(law):
             share = 1 - (1 + np.maximum(rates[:t], 1e-9) ** -0.534 * since * 0.0232) ** -0.522
         direct.append(1 - rise[:t] @ share)
     assert np.allclose(responses(law, np.array(step), rates)[0], direct, atol=2e-3)
+
+
+def test_a_warm_up_is_no_fall():
+    """Its end is what falls are counted from, whatever the steps before it; a steep beginning says nothing of them."""
+    np.testing.assert_array_equal(risen(np.array([0, 0.5, 1, 1, 0.4, 0.7])), [1, 1, 1, 1, 0.4, 0.7])
+    np.testing.assert_array_equal(risen(np.linspace(0, 1, 4)), np.ones(4))
+    rates = constant_then(0.2)
+    warm = rates * np.minimum(np.arange(1, len(rates) + 1) / STEP[4], 1)
+    prior = ForecastPrior(gain=0.2, gain_std=0.1)
+    for steep in (0.0, 0.3):  # nat at the first row
+        loss = planted(STEP, rates) + steep * (STEP / STEP[0]) ** -2
+        found = forecast(STEP, loss, LATER, learning_rate=warm, prior=prior)
+        assert abs(float(found.gain_known)) < 0.02
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,9 @@ LEVELS = (0.5, 0.9)
 STARTS = (0.0, 0.125, 0.25, 0.5)
 #: Rolling origins within the seen part.
 _ORIGINS = 5
-#: The prior of a run that has not slowed down yet: almost straight over the logarithm of the clock.
-_UNKNOWN_COURSE = {"exponent": 0.2, "exponent_std": 0.5, "drift": 0.03}
+#: The prior of a run that has not slowed down yet: almost straight over the logarithm of the clock, from the first row
+#: on, since a steep beginning that dies would tell the end from what is least like it.
+_UNKNOWN_COURSE = {"exponent": 0.2, "exponent_std": 0.5, "transient": 0.05, "drift": 0.03}
 
 
 @pytree

@@ -22,7 +22,8 @@ class ForecastPrior:
         gain_std: its standard deviation, nat.
         gain_power: power of the loss at the highest rate that the gain goes with.
         gain_time: updates at the highest rate after which the gain is what is said; ``None``: at the last seen loss.
-        transient: standard deviation of a deviation at the first row that dies with the square of the clock, nat.
+        transient: standard deviation of a deviation at the first row that dies with the square of the clock, nat; a
+            run of a family that is not known may begin far off its later course.
         drift: how much the slope of the loss over the logarithm of the clock wanders in one e-fold, nat.
         drift_std: of its logarithm.
         noise: scatter of the measured losses, nat.
@@ -39,10 +40,10 @@ class ForecastPrior:
     gain_std: float = 0.06
     gain_power: float = 3.0
     gain_time: float | None = None
-    transient: float = 0.05
-    drift: float = 0.003
+    transient: float = 0.3
+    drift: float = 0.004
     drift_std: float = 1.0
-    noise: float = 3e-3
+    noise: float = 4e-3
     noise_std: float = 1.0
     shapes: Shapes | None = None
     law_weights: tuple[tuple[str, float], ...] | None = None

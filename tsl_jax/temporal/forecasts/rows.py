@@ -142,7 +142,7 @@ def law_rows(
         clock = step if law == LAWS[0] or passed is None else np.interp(step, np.arange(len(passed)), passed)
         answer = np.zeros((1, len(step)))
         if rates is not None and law in shapes:
-            answer = responses(law, step, rates, shapes[law])
+            answer = responses(law, step, risen(rates), shapes[law])
         clocks.append(np.log(np.maximum(clock, 1e-3)))
         if loss is not None and answer.any():
             answer = answer * relative_course(clocks[-1], loss, answer.mean(axis=0), prior)
@@ -164,6 +164,16 @@ def responses(law: str, step: np.ndarray, rates: np.ndarray, shapes: Any = None)
     table = {name: np.array([shape[name] for shape in shapes], np.float32) for name in of_law.shapes}
     padded = seen[np.minimum(np.arange(-(-len(whole) // _TOGETHER) * _TOGETHER), len(whole) - 1)]
     return 1 - np.asarray(_lagged(of_law, table, padded), np.float64)[:, place]
+
+
+def risen(rates: np.ndarray) -> np.ndarray:
+    """The rates, up to their first fall what they had risen to: a warm-up brings nothing that could be taken back.
+
+    A response that dies after a warm-up would take the steepness of the early losses for what annealing brings.
+    """
+    falls = np.flatnonzero(np.diff(rates) < 0)
+    rise = rates[: falls[0] + 1] if falls.size else rates
+    return np.concatenate([np.full(len(rise), rise.max()), rates[len(rise) :]])
 
 
 @functools.partial(jax.jit, static_argnums=0)
