@@ -78,10 +78,10 @@ def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None,
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
         >>> from tsl_jax.jobs import simulate_store
-        >>> fits = zarr.storage.MemoryStore()
-        >>> losses = simulate_store(zarr.storage.MemoryStore(), np.geomspace(10, 1e4, 32), tokens=256)
-        >>> _ = tsl.fit_store(losses, fits, tsl.Sigmoid())
-        >>> tsl.spectrum_of(fits).tokens["LEARNED"] > 128
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = simulate_store(source, np.geomspace(10, 1e4, 32), tokens=256)
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
+        >>> tsl.spectrum_of(target).tokens["LEARNED"] > 128
         True
 
     Source: arXiv 2606.29858.

@@ -33,9 +33,9 @@ def load_fit(fits: FitStore, index: Any = slice(None), *, family: Family | None 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
         >>> from tsl_jax.jobs import load_fit, simulate_store
-        >>> target = zarr.storage.MemoryStore()
-        >>> losses = simulate_store(zarr.storage.MemoryStore(), np.geomspace(10, 1e4, 32), tokens=256)
-        >>> _ = tsl.fit_store(losses, target, tsl.Sigmoid())
+        >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
+        >>> _ = simulate_store(source, np.geomspace(10, 1e4, 32), tokens=256)
+        >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
         >>> fits = tsl.open_fits(target)
         >>> len(load_fit(fits)), load_fit(fits, [250, 3]).params["learning_time"].shape
         (256, (2,))
