@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs fuzz lint format bench wheel gpu clean
+.PHONY: demo test docs fuzz lint format bench wheel install gpu clean
 
 demo: $(VENV)/installed
 	$(BIN)/tsl demo
@@ -39,6 +39,11 @@ bench: $(VENV)/installed
 wheel: $(VENV)/installed
 	TSL_JAX_NEEDS_KERNEL=1 $(BIN)/python -m build --outdir dist
 	@echo "The wheel: $$(ls -t dist/*.whl | head -n 1)"
+
+# The wheel in place of these sources: `PYTHONSAFEPATH=1 make test` then tests what users get, with the tests of this checkout.
+install: wheel
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$(ls -t dist/*.whl | head -n 1)"
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
 
 # On a machine with an NVIDIA GPU: is the kernel right there, how is it best laid out, how fast is it; nine minutes.
 gpu: $(VENV)/installed

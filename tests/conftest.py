@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Tests and the processes that they start have the package of this checkout, and under PYTHONSAFEPATH=1 the one that is
+# installed (`make install`).
+if not sys.flags.safe_path:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], *filter(None, [os.environ.get("PYTHONPATH")])])
 # Programs that several files, workers and commands need are compiled once; `make clean` forgets them.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

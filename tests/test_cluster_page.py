@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.kills import tree
-from tests.pages import ROOT, pages
+from tests.pages import pages
 from tsl_jax.curves import Sigmoid
 from tsl_jax.jobs import fit_store
 from tsl_jax.store import create_losses, open_fits
@@ -48,7 +48,6 @@ def folder(losses, tmp_path, monkeypatch):
         (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join([str(programs), os.environ["PATH"]]))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

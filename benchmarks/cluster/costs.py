@@ -50,9 +50,7 @@ def main(argv: list[str] | None = None) -> dict:
         "environment": record.environment(),
     }
     print(table(result))
-    print(f"`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {record.write(options.out, _without_infinity(result))}")
+    record.finish(_without_infinity(result), options.out)
     return result
 
 

@@ -8,7 +8,6 @@ round reads every record, the others the copy of them that it left; the median o
 `fit_store` from call to return, planning, fitting the few blocks and describing the whole store among them.
 """
 
-import argparse
 import os
 import shutil
 import statistics
@@ -29,13 +28,11 @@ _MOST_LINKS = 30_000
 
 def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print its table, write its JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks resuming", description=(__doc__ or "").split("\n")[0])
+    parser = results.arguments("resuming", __doc__, quick="a minute: a small store, one round")
     parser.add_argument("--blocks", type=int, default=100_000, help="blocks of the store")
     parser.add_argument("--workers", type=int, default=1, help="Dask workers; 0: the process by itself")
     parser.add_argument("--rounds", type=int, default=3, help="rounds after the first")
     parser.add_argument("--folder", help="where the store is made; the system's temporary folder by default")
-    parser.add_argument("--out", help="JSON file, such as benchmarks/results/resuming_cpu.json")
-    parser.add_argument("--quick", action="store_true", help="a minute: a small store, one round")
     options = parser.parse_args(argv)
     if options.quick:
         options.blocks, options.rounds = 2_000, 1
@@ -43,10 +40,7 @@ def main(argv: list[str] | None = None) -> dict:
         found = resume(Path(folder) / "many", options.blocks, options.workers, options.rounds)
     result = {"benchmark": "resuming", **found, "environment": results.environment()}
     print(table(result))
-    print(f"\n{results.describe(result['environment'])}\n`{result['environment']['command']}`")
-    if options.out:
-        print(f"written: {results.write(options.out, result)}")
-    return result
+    return results.finish(result, options.out)
 
 
 def table(result: dict) -> str:

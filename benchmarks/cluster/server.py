@@ -49,6 +49,9 @@ class Server:
 
 
 def _environment() -> dict[str, str]:
+    """With this checkout first, as in this process; not where Python was told to take what is installed."""
+    if sys.flags.safe_path:
+        return dict(os.environ)
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 

@@ -216,7 +216,11 @@ def test_the_package_is_the_command(losses):
 
 @pytest.mark.parametrize(
     ("number", "cure"),
-    [(errno.EACCES, "Get the right"), (errno.ENOSPC, "Free some space"), (errno.ENOENT, "Check the path")],
+    [
+        (errno.EACCES, "Get the right to read and write there and"),
+        (errno.ENOSPC, "Free some space"),
+        (errno.ENOENT, "Check the path"),
+    ],
 )
 def test_what_the_system_says_comes_with_a_way_out(number, cure, capsys):
     with pytest.raises(typer.Exit) as ended, reporting(as_json=False, debug=False):

@@ -14,7 +14,8 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / "store")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "store")]
+sys.path.append(str(Path(__file__).parents[2]))  # last: the package may be installed
 from jobs import JOBS, make_input  # noqa: E402
 
 from tests.kills import tree  # noqa: E402

@@ -31,7 +31,7 @@ def environment():
     if not all(Path(path).is_absolute() for path in found):
         missing("GCC's libasan.so, which the sanitizers need")
     settings = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}  # Python leaks at its end
-    return os.environ | settings | {"LD_PRELOAD": " ".join(found), "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    return os.environ | settings | {"LD_PRELOAD": " ".join(found), "JAX_PLATFORMS": "cpu"}
 
 
 def tried(environment, *command):

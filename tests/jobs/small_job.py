@@ -73,9 +73,9 @@ def use_cheap_engine(setattr=setattr):
 
 
 def with_path():
-    """The environment of processes that find `small_job` and the package."""
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])}
+    """The environment of processes that find `small_job`, too."""
+    folder = str(Path(__file__).parent)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
 
 
 STEPS = np.round(np.geomspace(1, 1000, 12))

@@ -56,6 +56,7 @@ def test_blocks_are_bounded_and_change_nothing(runs, monkeypatch):
 def test_bins_come_from_pieces_of_a_large_store(runs, monkeypatch):
     whole = tsl.compare(*runs[:2]).all_pairs.of("learning_time")
     monkeypatch.setattr(compare_runs, "_SAMPLED_TOKENS", 320)
+    monkeypatch.setattr(compare_runs, "_RUN_TOKENS", 5)
     sampled = tsl.compare(*runs[:2])
     assert len(sampled.plan.rank_edges[TokenKind.FALLS, "learning_time"]) < 128
     one = sampled.all_pairs.of("learning_time")

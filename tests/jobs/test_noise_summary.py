@@ -40,6 +40,7 @@ def test_of_a_large_store_a_sample_is_scaled_up(tmp_path, monkeypatch):
     columns["noise_correlation"][::2] = 0.95
     fits = write_fit_store(tmp_path, columns)
     monkeypatch.setattr(summary, "_SAMPLED_TOKENS", 640)
+    monkeypatch.setattr(summary, "_RUN_TOKENS", 10)
     assert describe_tokens(fits)["few_effective_points"] == pytest.approx(500, abs=20)
 
 

@@ -109,9 +109,7 @@ def content_of(name, data):
 
 def child(source, target, kill_at=10**9, **options):
     command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), source, target, str(kill_at), repr(options)]
-    root = str(Path(__file__).parents[2])
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_fits_have_the_bytes_of_a_local_directory(far, place, expected):

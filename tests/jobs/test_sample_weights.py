@@ -123,17 +123,17 @@ def test_what_runs_seldom_repeat_counts_less(tmp_path, columns):
 
 
 def test_each_token_counts_once_in_the_density_of_a_small_store(tmp_path, columns, monkeypatch):
-    """In blocks that do not divide it, too; of a large store, tokens at places spread over it."""
+    """Of a large store, tokens in runs spread over it."""
     fits = write_fit_store(tmp_path, columns, coordinates={"sequence": number_of_token()})
     learned = (columns["category"] == Category.LEARNED) & (columns["loss_drop"] > 0)
     tokens = len(learned)
     whole = EventDensity.of(columns["learning_time"][learned], tokens)
-    for rows in (tokens // 2 + 1, tokens - 1, tokens, tokens + 1):
-        monkeypatch.setattr("tsl_jax.jobs.scores.density._ROWS", rows)
+    for most in (tokens, tokens + 1, 2 * tokens):
+        monkeypatch.setattr("tsl_jax.jobs.scores.density._SAMPLED_TOKENS", most)
         for one, other in zip(jax.tree.leaves(event_density(fits)), jax.tree.leaves(whole), strict=True):
             np.testing.assert_array_equal(one, other)
-    monkeypatch.setattr("tsl_jax.jobs.scores.density._ROWS", 2)
-    monkeypatch.setattr("tsl_jax.jobs.scores.density._PLACES", 3)
+    monkeypatch.setattr("tsl_jax.jobs.scores.density._SAMPLED_TOKENS", 6)
+    monkeypatch.setattr("tsl_jax.jobs.scores.density._RUN_TOKENS", 2)
     rows = np.array([first + row for first in np.linspace(0, tokens - 2, 3).astype(int) for row in range(2)])
     some = EventDensity.of(columns["learning_time"][rows][learned[rows]], len(rows))
     np.testing.assert_array_equal(event_density(fits).before, some.before)

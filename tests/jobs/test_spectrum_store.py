@@ -173,7 +173,7 @@ def test_quantile_bins_hold_what_their_labels_say(store):
 
 def test_quantiles_of_large_stores_come_from_a_sample_of_all_parts(store, monkeypatch):
     monkeypatch.setattr(token_groups, "_SAMPLED_TOKENS", 64)
-    monkeypatch.setattr(token_groups, "_SAMPLED_PLACES", 16)
+    monkeypatch.setattr(token_groups, "_RUN_TOKENS", 4)
     grouping = grouping_of(store, "token_frequency", 4)
     assert set(grouping.of(COORDINATES["token_frequency"])) == set(range(len(grouping.labels)))
 

@@ -175,8 +175,8 @@ def fits():
 def test_the_share_until_a_windows_end_is_the_integral(fits):
     """Against quadrature of the curve's normal distribution times the tail's law, beyond the last checkpoint."""
     now, end, exponent = float(BEFORE[-1]), 1.7 * float(BEFORE[-1]), 1.6
-    late = np.asarray(next_window_probability(fits, now, 1e30, tested=False))
-    found = next_window_probability(fits, now, end, exponent=exponent, tested=False)
+    late = np.asarray(next_window_probability(fits, now, 1e30, by_test=False))
+    found = next_window_probability(fits, now, end, exponent=exponent, by_test=False)
     u = np.log(np.asarray(fits.params["learning_time"], float) / now)
     s = np.asarray(fits.stderr["learning_time"], float) / np.asarray(fits.params["learning_time"], float)
     checked = 0
@@ -194,11 +194,11 @@ def test_the_share_until_a_windows_end_is_the_integral(fits):
 def test_of_a_token_without_an_error_the_tails_share_counts(fits):
     wide = {"learning_time": np.full(64, 1e9), "loss_drop": np.ones(64)}
     late = dataclasses.replace(fits, params=fits.params | wide, stderr={"learning_time": np.full(64, np.nan)})
-    np.testing.assert_allclose(next_window_probability(late, 200, 400, exponent=3.0, tested=False), 0.75)
-    np.testing.assert_array_equal(next_window_probability(late, 200, 400, exponent=np.nan, tested=False), 0)
+    np.testing.assert_allclose(next_window_probability(late, 200, 400, exponent=3.0, by_test=False), 0.75)
+    np.testing.assert_array_equal(next_window_probability(late, 200, 400, exponent=np.nan, by_test=False), 0)
     vague = dataclasses.replace(late, stderr={"learning_time": np.full(64, 1e15)})
     np.testing.assert_allclose(
-        next_window_probability(vague, 200, 400, exponent=3.0, tested=False) * 2, 0.75, rtol=1e-3
+        next_window_probability(vague, 200, 400, exponent=3.0, by_test=False) * 2, 0.75, rtol=1e-3
     )
 
 

@@ -69,3 +69,19 @@ def test_an_answer_is_a_sentence(text, reason, cure):
 def test_what_the_system_says_names_the_file_however_it_was_given(file, said):
     """By its name, a path, or the number of an open one."""
     assert reason_of(OSError(errno.EBADF, "Bad file", *([] if file is None else [file]))) == f"Bad file{said}"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_the_right_that_is_asked_for_is_that_to_what_was_tried(number):
+    error = OSError(number, "no")
+    assert cure_of(error) == "Get the right to read what is there"
+    assert cure_of(error, "write") == "Get the right to write there, or give another place,"
+    assert cure_of(error, "either") == "Get the right to read and write there"
+
+
+def test_what_is_in_the_way_of_writing_is_no_matter_of_reading():
+    for number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        assert cure_of(OSError(number, "no")) is None
+        assert cure_of(OSError(number, "no"), "write") == "Move the file that is in the way"
+    full = OSError(errno.ENOSPC, "no")
+    assert cure_of(full) == cure_of(full, "write") == "Free some space"

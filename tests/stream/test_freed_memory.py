@@ -32,7 +32,9 @@ print(json.dumps([first, faults()]))
 def faults(threshold):
     """Page faults before, and after."""
     environment = {"MALLOC_TRIM_THRESHOLD_": threshold, "PYTHONPATH": ":".join(filter(None, sys.path))}
-    run = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", FAULTS], env=environment, capture_output=True, text=True, check=True
+    )
     return json.loads(run.stdout)
 
 

@@ -104,7 +104,7 @@ def _with_a_way_out(error: Exception) -> str:
         return str(error)
     from ..store.answers import cure_of, reason_of
 
-    cure = cure_of(error) or "Check the path"
+    cure = cure_of(error, "either") or "Check the path"
     return f"{type(error).__name__}: {reason_of(error)}. {cure} and run the same command again."
 
 

@@ -8,7 +8,7 @@ from .console import Debug, Json, reporting, write_json
 from .groups import grouped
 from .options import argument, switch, unless_given
 from .progress import lines
-from .rechunk import LossDtype, LossLayout
+from .rechunk import LossDtype, LossLayout, say_where
 from .streams import output_console, say, warn
 from .workers import Cluster, using_workers
 
@@ -95,9 +95,7 @@ def import_losses(
         say(console, f"{size}{told}, {made.losses.dtype}, {duration(seconds)}")
         if made.token_coordinates:
             say(console, f"Known of each token: {', '.join(made.token_coordinates)}")
-        if not written:
-            say(console, "Nothing to do: the store holds these losses already, every one of them.")
-        say(console, f"Losses: {out}", "green")
+        say_where(console, out, written)
         if as_json:
             said = {"sources": sources, "out": out, "tokens": made.num_tokens, "checkpoints": made.num_checkpoints}
             said |= {

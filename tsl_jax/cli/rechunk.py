@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ from .options import argument, unless_given
 from .progress import lines
 from .streams import output_console, say
 from .workers import Cluster, using_workers
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Dtypes that losses may have on disk.
 LossDtype = Literal["float16", "float32", "float64"]
@@ -80,10 +83,15 @@ def rechunk(
         console = output_console()
         cut = f"{made.losses.dtype}, chunks of {made.chunk_tokens:,} tokens in shards of {made.shard_tokens:,}"
         say(console, f"{made.num_tokens:,} tokens x {made.num_checkpoints} checkpoints, {cut}, {duration(seconds)}")
-        if not written:
-            say(console, "Nothing to do: the target holds these losses already, every one of them.")
-        say(console, f"Losses: {target}", "green")
+        say_where(console, target, written)
         if as_json:
             said = {"source": source, "target": target, "tokens": made.num_tokens, "checkpoints": made.num_checkpoints}
             said |= {"dtype": str(made.losses.dtype), "chunk_tokens": made.chunk_tokens}
             write_json(said | {"shard_tokens": made.shard_tokens, "seconds": seconds, "written": written})
+
+
+def say_where(console: "Console", out: str, written: bool) -> None:
+    """Where the losses are, and whether they were there before."""
+    if not written:
+        say(console, "Nothing to do: the store holds these losses already, every one of them.")
+    say(console, f"Losses: {out}", "green")

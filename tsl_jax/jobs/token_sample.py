@@ -7,10 +7,11 @@ import numpy as np
 
 from ..curves import Family
 from ..store import FitStore, LossStore, StoredFit
+from ..store.samples import even_runs
 from .predict import family_of, predict_stored
 
-#: Tokens come from at most so many places, of at most so many rows each: a store of any size costs a second.
-_PLACES, _ROWS = 32, 2048
+#: Tokens come from at most so many runs of at most so many rows: a store of any size costs a second.
+_RUNS, _RUN_TOKENS = 32, 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class SampledTokens:
 def sample_tokens(
     fits: FitStore, losses: LossStore | None = None, *, most: int = 1024, family: Family | None = None
 ) -> SampledTokens:
-    """Take tokens at places spread evenly over a store, the same ones each time; all tokens of a small store.
+    """Take tokens out of runs spread evenly over a store, the same ones each time; all tokens of a small store.
 
     Args:
         fits: an open fit store.
@@ -58,7 +59,7 @@ def sample_tokens(
     """
     family = family or family_of(fits)
     used = np.setdiff1d(np.arange(fits.num_checkpoints), fits.left_out_checkpoints)
-    picked = _places(fits.num_tokens, most)
+    picked = _picked(fits.num_tokens, most)
     parts, coordinates, measured = [], [], []
     for rows in picked:
         first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
@@ -79,15 +80,14 @@ def sample_tokens(
     )
 
 
-def _places(tokens: int, most: int) -> list[np.ndarray]:
-    """Rows by place, each increasing; one place, which may be empty, where all tokens are taken."""
+def _picked(tokens: int, most: int) -> list[np.ndarray]:
+    """Rows by run, each increasing; one run, which may be empty, where all tokens are taken."""
     if tokens <= most:
         return [np.arange(tokens)]
-    places = min(_PLACES, most)
-    each, room = most // places, tokens // places
-    rows = min(max(_ROWS, each), room)
-    starts = np.linspace(0, tokens - rows, places).astype(np.int64)
-    return [start + np.linspace(0, rows - 1, each).astype(np.int64) for start in starts]
+    number = min(_RUNS, most)
+    each, room = most // number, tokens // number
+    runs = even_runs(tokens, min(max(_RUN_TOKENS, each), room), number)
+    return [run.start + np.linspace(0, run.stop - run.start - 1, each).astype(np.int64) for run in runs]
 
 
 def _joined(parts: Sequence[StoredFit]) -> StoredFit:

@@ -64,7 +64,7 @@ class Curriculum:
         buckets: of sequences, as many or fewer than there are.
         ends: how many buckets change at each end; None for weights on a straight line.
         strength: of the change; see `bucket_weights`.
-        tested: an event counts by the probability that a test gives it; by default every event counts, however weak,
+        by_test: an event counts by the probability that a test gives it; by default every event counts, however weak,
             since a test finds few events at the few checkpoints of a young run.
 
     Raises:
@@ -92,7 +92,7 @@ class Curriculum:
         buckets: int = 10,
         ends: int | None = 2,
         strength: float = 0.5,
-        tested: bool = False,
+        by_test: bool = False,
     ) -> None:
         self.sequence = np.asarray(sequence)
         if self.sequence.ndim != 1 or self.sequence.dtype.kind not in "iu":
@@ -107,7 +107,7 @@ class Curriculum:
             )
         self._change = {"buckets": buckets, "strength": strength, "ends": ends}
         bucket_weights(np.arange(buckets), **self._change)  # says what is wrong with them before a run is on its way
-        self.last_step, self.tested = last_step, tested
+        self.last_step, self.by_test = last_step, by_test
         self._steps: list[float] = []
         self._losses: list[np.ndarray] = []
 
@@ -161,7 +161,7 @@ class Curriculum:
         spectrum = Spectrum.from_fits(found, steps_so_far, self.sequence)
         exponent = float(fit_tail(spectrum, least_events=_LEAST_EVENTS).exponent)
         exponent = exponent if exponent <= _STEEPEST else np.nan
-        likely = next_window_probability(found, now, end, exponent=exponent, tested=self.tested)
+        likely = next_window_probability(found, now, end, exponent=exponent, by_test=self.by_test)
         fitted = np.asarray(has_parameters(found.status))
         halves = [
             score_sequences(np.where(mine, likely, 0), fitted & mine, self.sequence)

@@ -12,7 +12,7 @@ _WIDEST = 1e3
 
 
 def next_window_probability(
-    fit: Fit, now: float, end: float, *, exponent: float = 1.0, tested: bool = True
+    fit: Fit, now: float, end: float, *, exponent: float = 1.0, by_test: bool = True
 ) -> Float[np.ndarray, " tokens"]:
     """Probability that a token is learned after ``now``, the last checkpoint, and until ``end``.
 
@@ -30,7 +30,7 @@ def next_window_probability(
         end: of the window, axis units.
         exponent: of the tail (`tsl_jax.spectrum.fit_tail`); 1 or less, or NaN, for none: no such law has a share
             that ends, and tokens go by their own intervals alone.
-        tested: an event counts by the probability that a test gives it; otherwise every event counts, however weak.
+        by_test: an event counts by the probability that a test gives it; otherwise every event counts, however weak.
 
     Returns:
         (tokens,) probabilities, 0 where there is no fit and where losses rise.
@@ -54,7 +54,7 @@ def next_window_probability(
     if not 0 < now < end:
         raise ValueError(f"window: got {now:g} to {end:g}, expected a start above 0 and below the end")
     unlearned = np.asarray(fit.probabilities["unlearned"])
-    if not tested:
+    if not by_test:
         unlearned = np.zeros_like(unlearned)
     late = event_probability(
         fit.params, fit.stderr, fit.status, unlearned, (now, np.inf), freedom=fit.degrees_of_freedom

@@ -11,6 +11,9 @@ from .plan import DIFFERENCE_BINS, ERROR_BINS
 
 #: Groups of equally many tokens by their errors, and by their learning times, over which coverage should be the same.
 ERROR_GROUPS, TIME_GROUPS = 4, 3
+#: Of variances between runs: a component of each of several forms at once, and a factor at each learning time.
+PerForm = Float[ArrayLike, "*forms"]
+PerTime = Float[ArrayLike, " times"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +59,7 @@ class RunScatter:
         return float(np.exp(_middle(np.log(self.error), self.number.sum(axis=0), 0.5 / ERROR_BINS.density)))
 
     def within(
-        self,
-        factor: Float[ArrayLike, "*forms"],
-        additive: Float[ArrayLike, "*forms"],
-        width: float,
-        by_time: Float[ArrayLike, " times"] = 1.0,
+        self, factor: PerForm, additive: PerForm, width: float, by_time: PerTime = 1.0
     ) -> Float[np.ndarray, "*forms times rows"]:
         """Differences of at most so many errors, ``width·sqrt(2·by_time·(factor·s² + additive))``, at each error s."""
         variance = np.multiply.outer(np.asarray(factor), np.square(self.error)) + np.asarray(additive)[..., None]
@@ -72,36 +71,26 @@ class RunScatter:
         return lower + (place - at) * (upper - lower)
 
     def inside(
-        self,
-        factor: Float[ArrayLike, "*forms"],
-        additive: Float[ArrayLike, "*forms"],
-        level: float,
-        by_time: Float[ArrayLike, " times"] = 1.0,
+        self, factor: PerForm, additive: PerForm, level: float, by_time: PerTime = 1.0
     ) -> Float[np.ndarray, "*forms times rows"]:
         """Differences within the interval of this probability, at each learning time and error."""
         return self.within(factor, additive, NormalDist().inv_cdf((1 + level) / 2), by_time)
 
-    def coverage(
-        self, factor: float, additive: float, level: float, by_time: Float[ArrayLike, " times"] = 1.0
-    ) -> float:
+    def coverage(self, factor: float, additive: float, level: float, by_time: PerTime = 1.0) -> float:
         """Share of all differences within their intervals; NaN without tokens."""
         if not self.tokens:
             return float("nan")
         return float(self.inside(factor, additive, level, by_time).sum() / self.tokens)
 
     def coverage_by_error(
-        self,
-        factor: Float[ArrayLike, "*forms"],
-        additive: Float[ArrayLike, "*forms"],
-        level: float,
-        by_time: Float[ArrayLike, " times"] = 1.0,
+        self, factor: PerForm, additive: PerForm, level: float, by_time: PerTime = 1.0
     ) -> Float[np.ndarray, "*forms groups"]:
         """The same in each quarter of the tokens by their errors."""
         inside = self.inside(factor, additive, level, by_time).sum(axis=-2)
         return _in_groups(inside, self.number.sum(axis=0), ERROR_GROUPS)
 
     def coverage_by_time(
-        self, factor: float, additive: float, level: float, by_time: Float[ArrayLike, " times"] = 1.0
+        self, factor: float, additive: float, level: float, by_time: PerTime = 1.0
     ) -> Float[np.ndarray, " groups"]:
         """The same in each third of the tokens by when they are learned."""
         inside = self.inside(factor, additive, level, by_time).sum(axis=-1)

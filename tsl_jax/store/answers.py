@@ -3,6 +3,7 @@
 import errno
 import html
 import re
+from typing import Literal
 
 #: How obstore tells of a request that failed.
 _REQUEST = re.compile(
@@ -33,10 +34,19 @@ _AWAY = (
     "Check the path, the connection and the address of the store (AWS_ENDPOINT_URL in the environment, if it is set)"
 )
 _BUSY_CODES = (429, 500, 502, 503, 504)
+#: What to do where a right is missing, by what was tried; "either" where nobody knows that.
+_RIGHTS = {
+    "read": "Get the right to read what is there",
+    "write": "Get the right to write there, or give another place,",
+    "either": "Get the right to read and write there",
+}
+#: A right is missing; or it is no place to write to, by number or by the name of obstore's error.
+_DENIED = (errno.EACCES, errno.EPERM)
+_NO_PLACE, _NO_PLACE_NAMES = (errno.EROFS, errno.ENOENT), ("PermissionDeniedError", "UnauthenticatedError")
+#: A file lies where a folder should be, or the other way round.
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 #: By the number of the operating system's error, if no other copy of the data would help.
 _OF_NUMBERS = {
-    errno.EACCES: "Get the right to read what is there",
-    errno.EPERM: "Get the right to read what is there",
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space",
     errno.EROFS: "Give a place that can be written",
@@ -62,12 +72,23 @@ def reason_of(error: Exception) -> str:
     return f"{_said(request['answer'])} ({request['method']} {request['url']}{tried})"
 
 
-def cure_of(error: BaseException | None) -> str | None:
+def cure_of(error: BaseException | None, tried: Literal["read", "write", "either"] = "read") -> str | None:
     """What to do about something that a disk or an object store refused, as the first half of a sentence.
 
     None for all other errors, of what is not there or damaged.
+
+    Args:
+        error: what was raised.
+        tried: what was refused, reading or writing; ``"either"`` where that is not known.
     """
     number = getattr(error, "errno", None)
+    if tried == "write":
+        if number in (*_DENIED, *_NO_PLACE) or type(error).__name__ in _NO_PLACE_NAMES:
+            return _RIGHTS["write"]
+        if number in _IN_THE_WAY:
+            return "Move the file that is in the way"
+    if number in _DENIED:
+        return _RIGHTS[tried]
     if number in _OF_NUMBERS:
         return _OF_NUMBERS[number]
     request = _REQUEST.search(str(error))

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -205,19 +204,7 @@ def writing(
     except StoreError:
         raise
     except storage_errors() as error:
+        cure = cure_of(error, "write") or "Repair the output, or the connection to it,"
         raise WriteError(
-            f"{name}: could not write {place}: {type(error).__name__}: {reason_of(error)}. {kept} {_cure(error)} and "
-            f"{again}."
+            f"{name}: could not write {place}: {type(error).__name__}: {reason_of(error)}. {kept} {cure} and {again}."
         ) from error
-
-
-def _cure(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) or type(error).__name__ in _REFUSED:
-        return "Get the right to write there, or give another place,"
-    if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-        return "Move the file that is in the way"
-    return cure_of(error) or "Repair the output, or the connection to it,"
-
-
-_REFUSED = ("PermissionDeniedError", "UnauthenticatedError")

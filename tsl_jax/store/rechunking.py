@@ -70,22 +70,20 @@ def rechunk(
 
 
 def rechunk_or_find(
-    source: StoreLike | LossStore,
-    target: StoreLike,
-    *,
-    dtype: Any,
-    rows: tuple[int | None, int | None],
-    memory: int = BLOCK_BYTES,
-    missing_chunks: MissingChunks = "refuse",
-    progress: Callable[[int, int], None] | None = None,
-    client: Any = None,
+    source: StoreLike | LossStore, target: StoreLike, *, missing_chunks: MissingChunks = "refuse", **how: Any
 ) -> tuple[LossStore, bool]:
-    """`rechunk`, and whether anything was written: not where the target held just that already."""
+    """`rechunk`, and whether anything was written: not where the target held just that already.
+
+    Args:
+        source: see `rechunk`.
+        target: see `rechunk`.
+        missing_chunks: see `rechunk`.
+        **how: as `write_trajectories` takes it.
+    """
     checked_missing_chunks(missing_chunks)
     found = source if isinstance(source, LossStore) else _open_encoded(source, missing_chunks)
     reopen = functools.partial(_open_encoded, missing_chunks=missing_chunks), source
-    how: Any = {"memory": memory, "progress": progress, "client": client, "reopen": reopen}
-    return write_trajectories(found, target, dtype=dtype, rows=rows, **how)
+    return write_trajectories(found, target, reopen=reopen, **how)
 
 
 def _open_encoded(source: StoreLike, missing_chunks: MissingChunks) -> LossStore:

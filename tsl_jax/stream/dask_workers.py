@@ -16,7 +16,7 @@ from ..store import StoreError
 from .cores import use_granted_cores
 from .freed_memory import keep_freed_memory
 from .outcomes import Outcome, WorkerError, attempt, value_of
-from .workers import merged, most_under_way
+from .workers import Merge, Report, Task, merged, most_under_way
 
 Item = TypeVar("Item")
 
@@ -73,13 +73,7 @@ class DaskWorkers:
         return next(value for _, value in calls)
 
     def each(
-        self,
-        function: Callable[[Item], Any],
-        items: Iterable[Item],
-        /,
-        *,
-        name: str,
-        again: Callable[[Item], Item] | None = None,
+        self, function: Task[Item], items: Iterable[Item], /, *, name: str, again: Callable[[Item], Item] | None = None
     ) -> Iterator[tuple[int, Any]]:
         """See `Workers`. Futures are released as they complete: those that are kept are made again after a kill."""
         under_way: dict[Future, int] = {}
@@ -119,16 +113,7 @@ class DaskWorkers:
             with contextlib.suppress(Exception):  # the scheduler may be what was lost
                 self._drop(list(under_way), under_way)
 
-    def reduce(
-        self,
-        function: Callable[[Item], Any],
-        merge: Callable[[Any, Any], Any],
-        items: Sequence[Item],
-        /,
-        *,
-        name: str,
-        report: Callable[[int], None],
-    ) -> Any:
+    def reduce(self, function: Task[Item], merge: Merge, items: Sequence[Item], /, *, name: str, report: Report) -> Any:
         """See `Workers`: results are merged in the workers, and one comes here."""
         with _reached():
             leaves = [

@@ -12,6 +12,11 @@ from .sending import CURE, dumps_of
 
 Item = TypeVar("Item")
 
+#: What is done of an item; what makes one result of two; what is called with the number of each item that is done.
+Task = Callable[[Item], Any]
+Merge = Callable[[Any, Any], Any]
+Report = Callable[[int], None]
+
 
 class Workers(Protocol):
     """Processes that see the same files."""
@@ -36,13 +41,7 @@ class Workers(Protocol):
         ...
 
     def each(
-        self,
-        function: Callable[[Item], Any],
-        items: Iterable[Item],
-        /,
-        *,
-        name: str,
-        again: Callable[[Item], Item] | None = None,
+        self, function: Task[Item], items: Iterable[Item], /, *, name: str, again: Callable[[Item], Item] | None = None
     ) -> Iterator[tuple[int, Any]]:
         """The number of each item and what the function returns of it, as they come.
 
@@ -55,16 +54,7 @@ class Workers(Protocol):
         """
         ...
 
-    def reduce(
-        self,
-        function: Callable[[Item], Any],
-        merge: Callable[[Any, Any], Any],
-        items: Sequence[Item],
-        /,
-        *,
-        name: str,
-        report: Callable[[int], None],
-    ) -> Any:
+    def reduce(self, function: Task[Item], merge: Merge, items: Sequence[Item], /, *, name: str, report: Report) -> Any:
         """What the function returns of all items, merged as `merged` does.
 
         Args:
@@ -122,7 +112,7 @@ class PoolWorkers:
         return self._value(self._submit(function, *arguments))
 
     def each(
-        self, function: Callable[[Item], Any], items: Iterable[Item], /, *, name: str, again: Any = None
+        self, function: Task[Item], items: Iterable[Item], /, *, name: str, again: Callable[[Item], Item] | None = None
     ) -> Iterator[tuple[int, Any]]:
         """See `Workers`; no item runs twice."""
         del name, again
@@ -140,16 +130,7 @@ class PoolWorkers:
             for future in futures:
                 future.cancel()
 
-    def reduce(
-        self,
-        function: Callable[[Item], Any],
-        merge: Callable[[Any, Any], Any],
-        items: Sequence[Item],
-        /,
-        *,
-        name: str,
-        report: Callable[[int], None],
-    ) -> Any:
+    def reduce(self, function: Task[Item], merge: Merge, items: Sequence[Item], /, *, name: str, report: Report) -> Any:
         """See `Workers`; results are merged here."""
         del name
         futures = [self._submit(function, item) for item in items]
@@ -191,7 +172,7 @@ def most_under_way(workers: int) -> int:
     return 8 * max(workers, 16)
 
 
-def merged(merge: Callable[[Any, Any], Any], results: Iterator[Any]) -> Any:
+def merged(merge: Merge, results: Iterator[Any]) -> Any:
     """Results merged two by two, neighbours first, as soon as they are there: few are held at a time.
 
     Which are merged depends on their number alone, so that sums of floating-point numbers have the same bits wherever

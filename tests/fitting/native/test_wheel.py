@@ -275,6 +275,7 @@ def test_this_process_and_its_children_have_what_is_installed():
 """
 
 
+@pytest.mark.skipif(sys.flags.safe_path, reason="all of the suite runs on what is installed")
 def test_a_part_of_the_suite_runs_on_what_is_installed(wheel, tmp_path):
     env, outside = install(wheel, tmp_path / "environment"), tmp_path / "outside"
     for name in ("tests", "benchmarks"):

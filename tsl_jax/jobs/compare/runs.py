@@ -20,13 +20,14 @@ from ...runs import (
     plan_comparison,
 )
 from ...store import FitStore, StoreError, StoreLike, open_fits
+from ...store.samples import sampled_runs
 from ...stream.parts import Part, sequence_numbers, sequence_parts
 from ...stream.passes import run_pass
 from .tokens import differences_allowed, refuse_other_tokens, refuse_unlike, shared_coordinates, used_axis
 
 _BLOCK_TOKENS = 2**18
-#: Bins come from at most so many tokens, in pieces spread evenly over the stores.
-_SAMPLED_TOKENS, _SAMPLED_PLACES = 2**18, 64
+#: Bins come from at most so many tokens, in runs of so many.
+_SAMPLED_TOKENS, _RUN_TOKENS = 2**18, 2**12
 
 
 def compare(
@@ -165,12 +166,8 @@ def _group_of(sequence: np.ndarray) -> np.ndarray:
 
 
 def _sample(store: FitStore) -> RunTokens:
-    """All tokens of a store, or pieces spread evenly over it."""
-    if store.num_tokens <= _SAMPLED_TOKENS:
-        return read_tokens(store, slice(0, store.num_tokens))
-    rows = _SAMPLED_TOKENS // _SAMPLED_PLACES
-    starts = np.linspace(0, store.num_tokens - rows, _SAMPLED_PLACES).astype(int)
-    parts = [read_tokens(store, slice(int(start), int(start) + rows)) for start in starts]
+    """All tokens of a store, or a sample of them."""
+    parts = [read_tokens(store, run) for run in sampled_runs(store.num_tokens, _RUN_TOKENS, _SAMPLED_TOKENS)]
     params, stderr = (
         {name: np.concatenate([getattr(part, kind)[name] for part in parts]) for name in store.parameters}
         for kind in ("params", "stderr")

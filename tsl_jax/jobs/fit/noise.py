@@ -11,6 +11,7 @@ from ...fitting.checks import check_noise
 from ...fitting.noise_estimation import FEWEST_CURVES
 from ...store import LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps
 from ...store.far_requests import at_once
+from ...store.samples import sampled_runs
 from .fitter import BlockFitter
 from .request import FitRequest
 
@@ -26,13 +27,9 @@ ESTIMATED, TOO_FEW_CURVES, GIVEN, ALONE, INDEPENDENT = "estimated", "too few cur
 
 
 def sampled_tokens(num_tokens: int, num_checkpoints: int) -> list[slice]:
-    """Runs of tokens, evenly spread: a function of the sizes alone, so that no layout and no memory changes a fit."""
+    """Runs of tokens, evenly spread; no layout and no memory changes them."""
     most = max(LEAST_TOKENS, min(MOST_TOKENS, MOST_LOSSES // max(num_checkpoints, 1)))
-    if num_tokens <= most:
-        return [slice(0, num_tokens)]
-    run = min(RUN_TOKENS, most // 16)
-    starts = np.linspace(0, num_tokens - run, most // run).astype(int)
-    return [slice(int(start), int(start) + run) for start in starts]
+    return sampled_runs(num_tokens, min(RUN_TOKENS, most // 16), most)
 
 
 def estimate_noise(

@@ -9,11 +9,12 @@ import numpy as np
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
 from ...store import BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
 from ...store.far_requests import at_once
+from ...store.samples import sampled_runs
 from ...stream.stages import StageSeconds
 from .columns import DROP
 
-#: The median of effective points comes from at most so many tokens, in so many places.
-_SAMPLED_TOKENS, _SAMPLED_PLACES = 2**20, 64
+#: The median of effective points comes from at most so many tokens, in runs of so many.
+_SAMPLED_TOKENS, _RUN_TOKENS = 2**20, 2**14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ def describe_fits(fits: StoreLike) -> dict[str, Any]:
 
 
 def median_effective_points(fits: FitStore) -> float | None:
-    """The median over up to `_SAMPLED_TOKENS` tokens in places spread over the store; None where there are none."""
+    """The median over up to `_SAMPLED_TOKENS` tokens spread over the store; None where there are none."""
     points = _finite(_sampled(fits, "effective_points"))
     return float(np.median(points)) if len(points) else None
 
@@ -173,14 +174,9 @@ def has_negative_losses(fits: FitStore) -> bool:
 
 
 def _sampled(fits: FitStore, name: str) -> np.ndarray:
-    """An array for up to `_SAMPLED_TOKENS` tokens in places spread over the store."""
-    places = _SAMPLED_PLACES if fits.num_tokens > _SAMPLED_TOKENS else 1
-    rows = min(fits.num_tokens, _SAMPLED_TOKENS // places)
-    starts = np.linspace(0, fits.num_tokens - rows, places).astype(int)
-    array = fits.arrays[name]
-    return np.concatenate(
-        at_once(fits.location, lambda start: read_rows_with_gaps(array, int(start), int(start) + rows)[0], starts)
-    )
+    """An array for up to `_SAMPLED_TOKENS` tokens spread over the store."""
+    array, runs = fits.arrays[name], sampled_runs(fits.num_tokens, _RUN_TOKENS, _SAMPLED_TOKENS)
+    return np.concatenate(at_once(fits.location, lambda run: read_rows_with_gaps(array, run.start, run.stop)[0], runs))
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -77,13 +77,12 @@ def spectrum_of(fits: StoreLike | FitStore, *, grid: SpectrumGrid | None = None,
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
-        >>> step = np.geomspace(10, 1e4, 32)
-        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [800.0]])) ** 3)
+        >>> from tsl_jax.jobs import simulate_store
         >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
-        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        >>> _ = simulate_store(source, np.geomspace(10, 1e4, 32), tokens=256)
         >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
-        >>> tsl.spectrum_of(target).tokens["LEARNED"]
-        2
+        >>> tsl.spectrum_of(target).tokens["LEARNED"] > 128
+        True
 
     Source: arXiv 2606.29858.
     """

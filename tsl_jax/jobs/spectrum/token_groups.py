@@ -6,11 +6,12 @@ import numpy as np
 
 from ...store import FitStore, StoreError
 from ...store.code_names import names_of_codes
+from ...store.samples import sampled_runs
 
 #: A number with at most so many different values is a category; one with more is cut at its quantiles.
 MOST_VALUES = 12
-#: Quantiles come from at most so many tokens, in chunks spread evenly over the store.
-_SAMPLED_TOKENS, _SAMPLED_PLACES = 2**20, 64
+#: Quantiles come from at most so many tokens, in runs of so many.
+_SAMPLED_TOKENS, _RUN_TOKENS = 2**20, 2**14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ def grouping_of(fits: FitStore, coordinate: str, bins: int) -> Grouping:
 
     Codes with names (attribute ``"<coordinate>s"`` of the store, such as ``domains``) and numbers with at most
     `MOST_VALUES` values are categories. Other numbers are cut at their quantiles, which come from a million tokens in
-    chunks spread evenly over the store, and from all tokens of smaller stores.
+    runs spread evenly over the store, and from all tokens of smaller stores.
 
     Args:
         fits: the store.
@@ -85,12 +86,9 @@ def grouping_of(fits: FitStore, coordinate: str, bins: int) -> Grouping:
 
 
 def _sample(fits: FitStore, coordinate: str) -> np.ndarray:
-    """A coordinate of all tokens, or of chunks spread over the store."""
-    if fits.num_tokens <= _SAMPLED_TOKENS:
-        return fits.read_coordinate(coordinate)
-    rows = _SAMPLED_TOKENS // _SAMPLED_PLACES
-    starts = np.linspace(0, fits.num_tokens - rows, _SAMPLED_PLACES).astype(int)
-    return np.concatenate([fits.read_coordinate(coordinate, slice(int(at), int(at) + rows)) for at in starts])
+    """A coordinate of all tokens, or of a sample of them."""
+    runs = sampled_runs(fits.num_tokens, _RUN_TOKENS, _SAMPLED_TOKENS)
+    return np.concatenate([fits.read_coordinate(coordinate, run) for run in runs])
 
 
 def _span(first, last) -> str:

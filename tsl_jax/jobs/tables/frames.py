@@ -93,10 +93,10 @@ def to_xarray(fits: Fit | FitStore, tokens: slice = slice(None)) -> "xarray.Data
     Example:
         >>> import jax.numpy as jnp, tsl_jax as tsl
         >>> step = jnp.geomspace(1.0, 1000.0, 40)
-        >>> losses = 1.0 + 6.0 / (1.0 + (step / jnp.array([[30.0], [100.0]])) ** 2)
-        >>> found = tsl.fit(tsl.Sigmoid(), step, losses).to_xarray()
+        >>> time = jnp.array([[30.0, 100.0]])[..., None]
+        >>> found = tsl.fit(tsl.Sigmoid(), step, 1.0 + 6.0 / (1.0 + (step / time) ** 2)).to_xarray()
         >>> found["learning_time"].dims, found["loss_drop"].attrs["units"], dict(found.sizes)
-        (('curve',), 'nat', {'curve': 2})
+        (('curve_0', 'curve_1'), 'nat', {'curve_0': 1, 'curve_1': 2})
     """
     import xarray
 

@@ -32,14 +32,13 @@ def load_fit(fits: FitStore, index: Any = slice(None), *, family: Family | None 
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
-        >>> step = np.geomspace(10, 1e4, 32)
-        >>> losses = 1 + 5 / (1 + (step / np.array([[100.0], [800.0]])) ** 3)
+        >>> from tsl_jax.jobs import load_fit, simulate_store
         >>> source, target = zarr.storage.MemoryStore(), zarr.storage.MemoryStore()
-        >>> _ = tsl.create_losses(source, losses.astype("float32"), checkpoints={"step": step})
+        >>> _ = simulate_store(source, np.geomspace(10, 1e4, 32), tokens=256)
         >>> _ = tsl.fit_store(source, target, tsl.Sigmoid())
         >>> fits = tsl.open_fits(target)
-        >>> len(fits), fits[1].params["learning_time"].round(1).item()
-        (2, 800.0)
+        >>> len(load_fit(fits)), load_fit(fits, [250, 3]).params["learning_time"].shape
+        (256, (2,))
     """
     if family is None and fits.family not in FAMILIES:
         how = "tsl_jax.jobs.load_fit(fits, index, family=...)"

@@ -7,7 +7,9 @@ import numpy as np
 
 from ...jobs import Analysis
 from .. import style
-from .style import Banded, band_words, draw_steps_band, per_u, refuse_without_events
+from .bands import Banded, band_words, draw_steps_band, refuse_without_events
+from .headings import heading
+from .lags import per_u
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,16 +118,12 @@ def draw_group_spectra(data: GroupSpectra) -> "Figure":
         0.445, 0.12 / height, f"learning time ({style.axis_label(name)})", size=10, ha="center", color=style.INK
     )
     what = data.coordinate.replace("_", " ")
-    figure.text(
-        0.012, 1 - 0.1 / height, f"When tokens are learned, by {what}", size=12.5, weight="bold", va="top",
-        color=style.INK,
-    )  # fmt: skip
     unequal = ", heights differ" if heights.min() < heights.max() else ""
     words = f"density per unit of {per_u(grid, name)}{unequal}, loss falls; line: median; learned: with such an event; "
     words += band_words(data.analysis)
     if data.ungrouped:
         words += f"; {data.ungrouped:,} tokens of no group"
-    figure.text(0.012, 1 - 0.4 / height, words, size=9.5, va="top", color=style.GREY)
+    heading(figure, f"When tokens are learned, by {what}", words)
     for place, text in zip(_COLUMNS, ("median (interval)", "tokens", "learned"), strict=True):
         figure.text(place, 1 - 0.66 / height, text, size=8.8, ha="right", va="top", color=style.GREY)
     return figure

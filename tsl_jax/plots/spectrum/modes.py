@@ -7,19 +7,9 @@ import numpy as np
 
 from ...jobs import Analysis
 from .. import style
-from .style import (
-    Banded,
-    band_words,
-    banded,
-    draw_band,
-    lag_axis,
-    lag_label,
-    lag_values,
-    per_u,
-    reach_of,
-    refuse_without_events,
-    title,
-)
+from .bands import Banded, band_words, banded, draw_band, refuse_without_events
+from .headings import heading, title
+from .lags import lag_axis, lag_label, lag_values, per_u, reach_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,11 +98,9 @@ def draw_singular_spectrum(data: SingularSpectrum) -> "Figure":
     right.set_xlabel(lag_label(grid, name), size=10)
     right.set_ylabel("amplitude (unit norm)", size=10)
     title(right, "b", "Leading modes of single pulses")
-    text = "How many pulse shapes are there?"
-    figure.text(0.012, 0.97, text, size=12.5, weight="bold", va="top", color=style.INK)
     width = grid.unit / (len(data.lags) // 2)
     what = f"pulses in bins of {style.number(width)} in {per_u(grid, name)}, one {len(data.lags) // 2}th of the window"
-    figure.text(0.012, 0.915, f"{what}; {band_words(data.analysis)}", size=9.5, va="top", color=style.GREY)
+    heading(figure, "How many pulse shapes are there?", f"{what}; {band_words(data.analysis)}")
     return figure
 
 

@@ -8,20 +8,9 @@ import numpy as np
 from ...jobs import Analysis
 from ...jobs.spectrum.curves import tail_curve
 from .. import style
-from .style import (
-    Banded,
-    band_words,
-    banded,
-    draw_band,
-    draw_steps_band,
-    lag_axis,
-    lag_label,
-    lag_values,
-    per_u,
-    reach_of,
-    refuse_without_events,
-    title,
-)
+from .bands import Banded, band_words, banded, draw_band, draw_steps_band, refuse_without_events
+from .headings import heading, title
+from .lags import lag_axis, lag_label, lag_values, per_u, reach_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,12 +136,9 @@ def draw_spectrum_parts(data: SpectrumParts) -> "Figure":
         style.axis_of_fit(axes, spectrum.scale, spectrum.first, spectrum.last)
         axes.set_xlabel(style.axis_label(data.analysis.read.axis_name), size=10)
     panels[0].set_xlabel(f"learning time ({style.axis_label(data.analysis.read.axis_name)})", size=10)
-    figure.text(
-        0.012, 0.982, "The learning-time spectrum of the mean loss", size=12.5, weight="bold", va="top", color=style.INK
-    )
     words = f"{data.tokens:,} tokens, {data.outside:.1%} with their event outside the window; "
     words += band_words(data.analysis)
-    figure.text(0.012, 0.945, words, size=9.5, va="top", color=style.GREY)
+    heading(figure, "The learning-time spectrum of the mean loss", words)
     return figure
 
 

@@ -7,18 +7,9 @@ import numpy as np
 
 from ...jobs import Analysis, coarse_lags
 from .. import style
-from .style import (
-    Banded,
-    band_words,
-    banded,
-    lag_axis,
-    lag_label,
-    lag_values,
-    per_u,
-    reach_of,
-    refuse_without_events,
-    title,
-)
+from .bands import Banded, band_words, banded, refuse_without_events
+from .headings import heading, title
+from .lags import lag_axis, lag_label, lag_values, per_u, reach_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,9 +110,8 @@ def draw_aligned_pulses(data: AlignedPulses) -> "Figure":
     _plain_ticks(bar.ax.yaxis, lowest, highest, grid.scale == "log")
     _draw_moments(upper, lower, data)
     text = f"Is the pulse shared? {len(data.time)} groups of {data.events:,} events by learning time"
-    figure.text(0.012, 0.975, text, size=12.5, weight="bold", va="top", color=style.INK)
     width = f"pulses in bins of {style.number(data.lags[1] - data.lags[0])} in {per_u(grid, name)}"
-    figure.text(0.012, 0.915, f"{width}; {band_words(data.analysis)}", size=9.5, va="top", color=style.GREY)
+    heading(figure, text, f"{width}; {band_words(data.analysis)}")
     return figure
 
 

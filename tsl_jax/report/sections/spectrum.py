@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ...plots.spectrum.bands import Banded
+from ...plots.spectrum.lags import lag_label, lag_values, per_u, reach_of
 from ...plots.spectrum.parts import SpectrumParts, spectrum_parts_data
-from ...plots.spectrum.style import Banded, lag_label, lag_values, per_u, reach_of
 from ...plots.style import BLUE, ORANGE, VERMILION, axis_label
 from ..content import ReportFigure, ReportSection
 from ..figures import add_band, add_line, add_points, new_figure, stairs, window
