@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
-from ...store import BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
+from ...store import BadChunk, FitStore, StoreLike, locate, read_rows_with_gaps
 from ...store.far_requests import at_once
+from ...store.fits import open_fits_at
 from ...stream.stages import StageSeconds
 from .columns import DROP
 
@@ -121,6 +122,11 @@ class FitSummary:
 
 def describe_tokens(fits: FitStore) -> dict[str, Any]:
     """What `FitSummary` says of all tokens of a fit store, by the names of its fields."""
+    return describe_records(fits) | describe_samples(fits)
+
+
+def describe_records(fits: FitStore) -> dict[str, Any]:
+    """Of `describe_tokens`, what the header and the ledger say."""
     ledger = fits.ledger
     statuses, categories = ledger.status_counts(), ledger.category_counts()
     rising = ledger.noted("learned_rising") if fits.event and DROP in fits.parameters else None
@@ -137,15 +143,22 @@ def describe_tokens(fits: FitStore) -> dict[str, Any]:
         "noise_source": fits.attributes["noise_source"],
         "noise_correlation": fits.noise["lag_mean"] if fits.noise else None,
         "noise_not_estimated": 0 if independent else ledger.noted("noise_not_estimated"),
+    }
+
+
+def describe_samples(fits: FitStore) -> dict[str, Any]:
+    """Of `describe_tokens`, what a sample of the fits says; JAX has a part in it."""
+    return {
         "median_effective_points": median_effective_points(fits),
         "few_effective_points": few_effective_points(fits),
         "negative_losses": has_negative_losses(fits),
     }
 
 
-def describe_fits(fits: StoreLike) -> dict[str, Any]:
-    """`describe_tokens` of a store that is not open, as in a worker."""
-    return describe_tokens(open_fits(fits))
+def describe_samples_of(fits: StoreLike) -> dict[str, Any]:
+    """`describe_samples` of a store that is not open, as in a worker; no record is read."""
+    location = locate(fits)
+    return describe_samples(open_fits_at(location, location.open_group(), blocks=(0, 0)))
 
 
 def median_effective_points(fits: FitStore) -> float | None:
