@@ -22,6 +22,7 @@ from zarr.storage import LocalStore
 from .arrays import create_array
 from .digests import InputDigest, ResultDigest
 from .errors import InvalidStoreError, Violation
+from .location import Location
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
 from .snapshot import LEAST_BLOCKS, read_snapshot, record_tags
@@ -171,8 +172,8 @@ def read_records(
         stop: one past the last; likewise.
     """
     stop = array.shape[0] if stop is None else stop
-    many = (start, stop) == (0, array.shape[0]) and stop >= LEAST_BLOCKS
-    tags = record_tags(array) if many else None
+    whole, far = (start, stop) == (0, array.shape[0]), Location(array.store, array.path, "").far
+    tags = record_tags(array) if whole and (far or stop >= LEAST_BLOCKS) else None  # far away each look is a request
     table, unreadable = None if tags is None else read_snapshot(array, tags), []
     table = np.zeros(array.shape, np.int64) if table is None else table
     wanted = table[:, 0] == BlockState.PENDING

@@ -148,11 +148,9 @@ def describe_records(fits: FitStore) -> dict[str, Any]:
 
 def describe_samples(fits: FitStore) -> dict[str, Any]:
     """Of `describe_tokens`, what a sample of the fits says; JAX has a part in it."""
-    return {
-        "median_effective_points": median_effective_points(fits),
-        "few_effective_points": few_effective_points(fits),
-        "negative_losses": has_negative_losses(fits),
-    }
+    asked = (median_effective_points, few_effective_points, has_negative_losses)
+    median, few, negative = at_once(fits.location, lambda ask: ask(fits), asked)
+    return {"median_effective_points": median, "few_effective_points": few, "negative_losses": negative}
 
 
 def describe_samples_of(fits: StoreLike) -> dict[str, Any]:
@@ -169,8 +167,9 @@ def median_effective_points(fits: FitStore) -> float | None:
 
 def few_effective_points(fits: FitStore) -> int:
     """Tokens whose errors have one degree of freedom, the least; of large stores from those tokens alone."""
-    correlation, points = (_sampled(fits, name) for name in ("noise_correlation", "num_points"))
-    fitted = np.asarray(has_parameters(_sampled(fits, "status"))) & np.isfinite(correlation)
+    names = ("noise_correlation", "num_points", "status")
+    correlation, points, status = at_once(fits.location, lambda name: _sampled(fits, name), names)
+    fitted = np.asarray(has_parameters(status)) & np.isfinite(correlation)
     freedom = degrees_of_freedom(correlation[fitted].astype(np.float32), points[fitted], len(fits.parameters))
     few = np.count_nonzero(np.asarray(freedom) <= 1)
     return round(few * fits.num_tokens / max(len(points), 1))
