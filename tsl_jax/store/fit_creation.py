@@ -188,8 +188,7 @@ def _group_and_layout(location: Location, attributes: dict[str, Any], layout: La
         return _stored(location, attributes)
     except StoreNotFoundError:
         attributes["layout"] = dataclasses.asdict(layout)
-        zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3)
-        return location.open_group("r+"), layout
+        return zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3), layout
 
 
 def _stored(location: Location, attributes: dict[str, Any]) -> tuple[zarr.Group, Layout]:
