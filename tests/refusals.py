@@ -11,11 +11,15 @@ def refuse(monkeypatch, path, number=errno.EACCES):
 
     def refusing(real):
         def look(given, *more, **options):
-            if isinstance(given, str | os.PathLike) and f"{os.fspath(given)}/".startswith(f"{path}/"):
+            place = whole(given, options.get("dir_fd")) if isinstance(given, str | os.PathLike) else ""
+            if f"{place}/".startswith(f"{path}/"):
                 raise OSError(number, os.strerror(number), os.fspath(given))
             return real(given, *more, **options)
 
         return look
+
+    def whole(given, folder):
+        return os.fspath(given) if folder is None else os.path.join(os.readlink(f"/proc/self/fd/{folder}"), given)
 
     for module, name in ((os, "stat"), (os, "scandir"), (os, "listdir"), (io, "open"), (builtins, "open")):
         monkeypatch.setattr(module, name, refusing(getattr(module, name)))

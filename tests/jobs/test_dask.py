@@ -99,6 +99,24 @@ def test_workers_may_be_killed(client, many, tmp_path):
     assert killed == KILLS
 
 
+def test_lost_workers_are_counted_however_much_happens_meanwhile(client):
+    from tsl_jax.stream.dask_workers import DaskWorkers
+
+    def forget(dask_scheduler):
+        dask_scheduler._broker.truncate()  # what a log does that is full
+
+    workers = DaskWorkers(client)
+    before = workers.lost
+    for number in (1, 2):
+        kill_one(client, random.Random(number))
+        begun = time.monotonic()
+        while workers.lost < before + number and time.monotonic() < begun + 60:
+            time.sleep(0.1)
+        client.run_on_scheduler(forget)
+        assert DaskWorkers(client).lost == workers.lost == before + number
+        client.wait_for_workers(2, timeout=120)
+
+
 def test_workers_that_copy_may_be_killed(client, tmp_path):
     losses = np.random.default_rng(0).normal(size=(48, 3)).astype("float32")
     layout = {"chunk_tokens": 2, "shard_tokens": 4, "memory": 2 * 4 * 3 * 4}

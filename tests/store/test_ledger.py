@@ -1,5 +1,7 @@
 """A damaged record of finished blocks is named with its file and cure, and never believed."""
 
+import shutil
+
 import numpy as np
 import pytest
 from test_fits import fit_all, make_losses
@@ -147,3 +149,35 @@ def test_a_damaged_copy_of_the_records_counts_for_nothing(copied):
     copy.write_bytes(copy.read_bytes()[:-1])
     assert np.array_equal(open_fits(fits).ledger.table, table)
     assert read == list(range(len(table)))
+
+
+def test_a_copy_that_is_kept_again_takes_known_records_for_what_they_were_when_read(copied):
+    """A record that changes after it was read is read again, though the copy was made after the change."""
+    fits, read = copied
+    known = open_fits(fits).ledger
+    file = fits / "ledger/c/1/0"
+    file.write_bytes(flip(file.read_bytes(), 8))
+    keep_snapshot(locate(fits, writable=True), known.table, known.tags)
+    with pytest.raises(InvalidStoreError, match="ledger/c/1/0: damaged"):
+        open_fits(fits)
+    assert read == [1]
+
+
+def test_rows_that_are_recorded_since_are_looked_at_when_a_copy_is_kept(copied):
+    fits, read = copied
+    known = open_fits(fits).ledger
+    file = fits / "ledger/c/1/0"
+    again = known.with_rows({1: known.table[1]})
+    file.write_bytes(file.read_bytes())
+    keep_snapshot(locate(fits, writable=True), again.table, again.tags)
+    assert np.array_equal(open_fits(fits).ledger.table, known.table)
+    assert read == []
+    assert again.tags[1] == 0
+    assert known.tags[1] != 0
+
+
+def test_names_alone_show_that_a_record_is_lacking(fits):
+    group = open_fits(fits).location.open_group()
+    assert not ledger.lacks_records(group)
+    shutil.rmtree(fits / "ledger/c/1")
+    assert ledger.lacks_records(group)

@@ -1,5 +1,6 @@
 """Finished blocks of a fit store whose results are lost or damaged."""
 
+import functools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -49,6 +50,7 @@ def _of_other_sizes(fits: FitStore, finished: np.ndarray, objects: Objects) -> n
     if not len(finished):
         return finished
     total, whole = np.zeros(blocks, np.int64), np.ones(blocks, bool)
+    numbers = functools.cache(lambda places: [*map(str, places)])  # most arrays have the same
     for array in (*fits.arrays.values(), *fits.token_coordinates.values()):
         keys = ChunkKeys(array)
         if array.ndim != 1 or block_tokens % keys.rows:
@@ -56,7 +58,7 @@ def _of_other_sizes(fits: FitStore, finished: np.ndarray, objects: Objects) -> n
         for run in np.split(finished, np.flatnonzero(np.diff(finished) != 1) + 1):
             rows = run[0] * block_tokens, min((run[-1] + 1) * block_tokens, fits.num_tokens)
             places = range(rows[0] // keys.rows, -(-rows[1] // keys.rows))
-            sizes = np.array(sizes_of(objects, keys.in_a_row(places)))
+            sizes = np.array(sizes_of(objects, *keys.in_a_row(numbers(places))))
             block = np.array(places) * keys.rows // block_tokens
             np.add.at(total, block, sizes)
             whole[block[sizes <= 0]] = False

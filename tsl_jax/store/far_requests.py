@@ -10,7 +10,7 @@ Place = TypeVar("Place")
 Answer = TypeVar("Answer")
 
 #: How many, of one thread of the job.
-_AT_ONCE = 16
+_AT_ONCE = 64
 
 
 def at_once(location: Location, ask: Callable[[Place], Answer], places: Iterable[Place]) -> list[Answer]:

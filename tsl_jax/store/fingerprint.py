@@ -99,11 +99,19 @@ class ObjectDigests:
     def __init__(self, losses: LossStore, objects: Objects | None) -> None:
         self._objects = objects
         self._arrays = [(array.basename, array.path, ChunkKeys(array)) for array in _arrays(losses)]
+        self._latest: tuple[Any, int] = (None, 0)
 
     def __call__(self, start: int, stop: int) -> int:
-        """Of the objects of these tokens."""
+        """Of the objects of these tokens; blocks of one shard, one after the other, need one look."""
         if self._objects is None:
             return 0
+        places = [(start // keys.rows, -(-stop // keys.rows)) for *_, keys in self._arrays]
+        if self._latest[0] != places:
+            self._latest = places, self._digest(start, stop)
+        return self._latest[1]
+
+    def _digest(self, start: int, stop: int) -> int:
+        assert self._objects is not None
         total = hashlib.blake2b(digest_size=8)
         for name, path, keys in self._arrays:
             for key, *_ in keys(start, stop):

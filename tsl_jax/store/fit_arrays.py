@@ -1,5 +1,6 @@
 """The arrays of a fit store: made empty, and cleared."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,9 +47,14 @@ def create_fit_arrays(
         arrays.append((name, dtype or own, fill, attributes))
     for name, array in losses.token_coordinates.items():
         arrays.append((name, array.dtype, array.fill_value, array.attrs.asdict()))
-    at_once(location, over_tokens, arrays)
-    for name, values in sorted(losses.checkpoint_coordinates.items()):
+
+    def over_checkpoints(column: tuple[str, np.ndarray]) -> None:
+        name, values = column
         create_array(group, name, values=values, dimension_names=(CHECKPOINT,), overwrite=True)
+
+    making = [functools.partial(over_tokens, array) for array in arrays]
+    making += [functools.partial(over_checkpoints, column) for column in sorted(losses.checkpoint_coordinates.items())]
+    at_once(location, lambda make: make(), making)
     wait_for(location.store.delete_dir(location.key(f"{LEDGER}/c")))
     create_ledger(group, losses.num_tokens, layout.block_tokens)
 

@@ -15,6 +15,7 @@ from .fingerprint import changed_blocks
 from .fit_arrays import clear_fits, create_fit_arrays
 from .fit_header import FitHeader, Layout, header_differences
 from .fits import FitStore, open_fits_at
+from .ledger import lacks_records
 from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore
 from .own_files import refuse_foreign_files, remove_partial_files
@@ -82,7 +83,10 @@ def finished_fits(
     """
     try:
         location = locate(place)
-        fits = open_fits_at(location, location.open_group())
+        group = location.open_group()
+        if lacks_records(group):
+            return None
+        fits = open_fits_at(location, group)
     except StoreError:
         return None  # what is wrong is told, or mended, by `resume_or_create`
     if not fits.complete or damaged_blocks(fits, deep=deep):
@@ -184,8 +188,7 @@ def _group_and_layout(location: Location, attributes: dict[str, Any], layout: La
         return _stored(location, attributes)
     except StoreNotFoundError:
         attributes["layout"] = dataclasses.asdict(layout)
-        zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3)
-        return location.open_group("r+"), layout
+        return zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3), layout
 
 
 def _stored(location: Location, attributes: dict[str, Any]) -> tuple[zarr.Group, Layout]:

@@ -13,7 +13,7 @@ from .access import TokenStore
 from .arrays import storing_all
 from .errors import DAMAGED_COMBINED_CURE, DAMAGED_FITS_CURE, ChunkError
 from .ledger import BlockState, Ledger
-from .location import Location, StoreLike, arrays_of, locate
+from .location import Location, StoreLike, locate
 from .reading import read_rows
 from .schema import CHECKPOINT, LEDGER, PROBABILITY_ARRAYS, TOKEN, coordinates, decode_probability, fit_array_kinds
 from .validation import raise_if_invalid
@@ -232,8 +232,8 @@ def open_fits_at(
     location: Location, group: zarr.Group, *, repair: bool = False, blocks: tuple[int, int] | None = None
 ) -> FitStore:
     """`open_fits` for a group that is open, for writing too; ``repair`` and ``blocks``: see `Ledger.read`."""
-    raise_if_invalid(location, group, "fits")
-    arrays = {name: storing_all(array) for name, array in arrays_of(group).items()}
+    arrays = raise_if_invalid(location, group, "fits")
+    arrays = {name: storing_all(array) for name, array in arrays.items()}
     names = fit_array_kinds(group.attrs["parameters"], group.attrs["event"])  # type: ignore[arg-type]
     ledger = Ledger.read(arrays[LEDGER], location.name, repair=repair, blocks=blocks)
     return FitStore(

@@ -110,7 +110,7 @@ def _lost(array: zarr.Array, lost: Sequence[BadChunk]) -> Iterator[Violation]:
 def _check_content_of_fits(location: Location, group: zarr.Group, deep: bool) -> Iterator[Violation]:
     ledger = group[LEDGER]
     assert isinstance(ledger, zarr.Array)
-    table, damaged = read_records(ledger)
+    table, damaged, _ = read_records(ledger)
     yield from damaged
     fits = open_fits_at(location, group, repair=True)
     yield from damaged_blocks(fits, deep=deep).values()

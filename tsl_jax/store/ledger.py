@@ -6,8 +6,10 @@ run that is killed between data and record leaves the block unfinished. Each rec
 that one that was damaged later is told from one that was written.
 """
 
+import contextlib
 import dataclasses
 import enum
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +17,15 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.storage import LocalStore
 
 from .arrays import create_array
+from .digests import InputDigest, ResultDigest
 from .errors import InvalidStoreError, Violation
-from .presence import find_objects
+from .location import Location
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
-from .snapshot import LEAST_BLOCKS, read_snapshot, stored_records
+from .snapshot import LEAST_BLOCKS, read_snapshot, record_tags
 
 _STATUSES = tuple(range(16))
 _CATEGORIES = (*range(7), 255)
@@ -29,7 +33,7 @@ _CATEGORIES = (*range(7), 255)
 #: of their own noise, and those that have a second event with a probability above a half.
 NOTED = ("learned_rising", "noise_not_estimated", "second_events")
 _COUNTS = (*(f"status_{code}" for code in _STATUSES), *(f"category_{code}" for code in _CATEGORIES))
-#: What is known of a block's input and result, as numbers; see `InputDigest` and `ResultDigest`.
+#: What is known of a block's input and result, as numbers; see `tsl_jax.store.digests`.
 _DIGESTS = ("input_digest", "input_crc32c", "input_objects", "result_crc32c", "result_bytes")
 #: What fitted it; see `tsl_jax.store.fitters`.
 _FITTER = "fitter"
@@ -44,34 +48,6 @@ class BlockState(enum.IntEnum):
     PENDING = 0
     FINISHED = 1
     WITH_BAD_CHUNKS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class InputDigest:
-    """What tells one input of a block from another.
-
-    Args:
-        sampled: digest of some of its rows, 63 bits.
-        whole: CRC-32C of all of it: the losses, then the coordinates by name.
-        objects: digest of what the store says of its objects (names, sizes, times), 63 bits; 0 where it says nothing.
-    """
-
-    sampled: int
-    whole: int
-    objects: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class ResultDigest:
-    """What tells the results of a block from damaged ones.
-
-    Args:
-        crc32c: of all arrays, by name.
-        stored_bytes: of all its objects.
-    """
-
-    crc32c: int
-    stored_bytes: int
 
 
 def create_ledger(group: zarr.Group, num_tokens: int, block_tokens: int) -> None:
@@ -97,11 +73,13 @@ class Ledger:
         block_tokens: tokens in a block (the last may have fewer).
         table: (blocks, entries), the columns of `ENTRIES`.
         damaged: records that cannot be read; their blocks count as not finished.
+        tags: (blocks,) of the records as they were read, see `tsl_jax.store.snapshot`; None where that was not asked.
     """
 
     block_tokens: int
     table: np.ndarray
     damaged: tuple[Violation, ...] = ()
+    tags: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -118,11 +96,21 @@ class Ledger:
         Raises:
             InvalidStoreError: records are damaged; it names their files and the cure.
         """
-        table, damaged = read_records(array, *(blocks or (0, array.shape[0])))
+        table, damaged, tags = read_records(array, *(blocks or (0, array.shape[0])))
         if damaged and not repair:
             raise InvalidStoreError(name, "fits", damaged)
         block_tokens: Any = array.attrs["block_tokens"]
-        return cls(block_tokens, table, tuple(damaged))
+        return cls(block_tokens, table, tuple(damaged), tags)
+
+    def with_rows(self, rows: Mapping[int, np.ndarray]) -> "Ledger":
+        """The same with rows (entries,) by block that were recorded since."""
+        if not rows:
+            return self
+        table, tags = np.array(self.table), None if self.tags is None else np.array(self.tags)
+        table[list(rows)] = list(rows.values())
+        if tags is not None:
+            tags[list(rows)] = 0
+        return dataclasses.replace(self, table=table, tags=tags)
 
     @property
     def states(self) -> np.ndarray:
@@ -173,8 +161,10 @@ class Ledger:
         return {code: int(count) for code, count in zip(codes, sums, strict=True) if count}
 
 
-def read_records(array: zarr.Array, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, list[Violation]]:
-    """All records as (blocks, entries), zeros for damaged ones, and those that are damaged.
+def read_records(
+    array: zarr.Array, start: int = 0, stop: int | None = None
+) -> tuple[np.ndarray, list[Violation], np.ndarray | None]:
+    """All records as (blocks, entries), zeros for damaged ones; those that are damaged; and `Ledger.tags`.
 
     Args:
         array: the ledger.
@@ -182,14 +172,13 @@ def read_records(array: zarr.Array, start: int = 0, stop: int | None = None) -> 
         stop: one past the last; likewise.
     """
     stop = array.shape[0] if stop is None else stop
-    whole = (start, stop) == (0, array.shape[0])
-    many = whole and array.shape[0] >= LEAST_BLOCKS
-    objects = find_objects(array.store, array.path) if many else None
-    table = read_snapshot(array, objects) if many else None
-    table, unreadable = np.zeros(array.shape, np.int64) if table is None else table, []
+    whole, far = (start, stop) == (0, array.shape[0]), Location(array.store, array.path, "").far
+    tags = record_tags(array) if whole and (far or stop >= LEAST_BLOCKS) else None  # far away each look is a request
+    table, unreadable = None if tags is None else read_snapshot(array, tags), []
+    table = np.zeros(array.shape, np.int64) if table is None else table
     wanted = table[:, 0] == BlockState.PENDING
-    if objects is not None:
-        wanted &= stored_records(array, objects, np.flatnonzero(wanted))
+    if tags is not None:
+        wanted &= tags != 0
     for first, last in _runs(wanted, start, stop):
         table[first:last], bad = read_rows_with_gaps(array, first, last, absent="fill")
         unreadable += bad
@@ -198,7 +187,17 @@ def read_records(array: zarr.Array, start: int = 0, stop: int | None = None) -> 
     for block in known[_checksums(known, table[known, :-1]) != table[known, -1]].tolist():
         reasons[block] = "its checksum is another"
     table[list(reasons)] = 0
-    return table, [_damage(array, block, reasons[block]) for block in sorted(reasons)]
+    return table, [_damage(array, block, reasons[block]) for block in sorted(reasons)], tags
+
+
+def lacks_records(group: zarr.Group) -> bool:
+    """Whether names alone, of files on this machine, show that a block has no record: of many, a matter of moments."""
+    array = group.get(LEDGER)
+    if not isinstance(array, zarr.Array) or not isinstance(array.store, LocalStore):
+        return False
+    with contextlib.suppress(OSError):
+        return len(os.listdir(array.store.root / array.path / "c")) < array.shape[0]
+    return False
 
 
 def read_record(array: zarr.Array, block: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from .access import TokenStore
 from .arrays import storing_all
 from .encodings import encoding_of
 from .errors import ChunkError, InvalidStoreError, Violation
-from .location import Location, StoreLike, arrays_of, locate
+from .location import Location, StoreLike, locate
 from .presence import Objects, lost_chunks
 from .reading import Absent, read_rows
 from .schema import BY_CHECKPOINT, CHECKPOINT, TOKEN, MissingChunks, checked_missing_chunks, coordinates, increases
@@ -151,8 +151,8 @@ def open_losses_at(
             are the caller's to decode.
     """
     absent: Absent = "fill" if checked_missing_chunks(missing_chunks) == "as-fill" else "refuse"
-    raise_if_invalid(location, group, "losses", absent, encoded=encoded)
-    arrays = {name: storing_all(array) for name, array in arrays_of(group).items()}
+    arrays = raise_if_invalid(location, group, "losses", absent, encoded=encoded)
+    arrays = {name: storing_all(array) for name, array in arrays.items()}
     columns = {name: array for name, array in coordinates(arrays, CHECKPOINT).items() if name != "losses"}
     return LossStore(
         location=location,

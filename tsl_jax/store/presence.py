@@ -1,11 +1,8 @@
 """Which objects of a store are there, how large they are and whether they changed: one listing, no request a chunk."""
 
-import os
-import stat
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import zarr
 from zarr.abc.store import Store
@@ -14,21 +11,7 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore, WrapperStore, Zip
 from .absent import bad_chunk
 from .errors import BadChunk, storage_errors
 from .event_loop import wait_for
-from .refusals import if_there
-
-
-class Stored(NamedTuple):
-    """One stored object; a tuple, for a listing may have millions.
-
-    Args:
-        size: bytes; None where the listing does not say.
-        tag: another one after every change (times of a file, the ETag of an object, the CRC of a file in a zip); None
-            where the listing has none.
-    """
-
-    size: int | None
-    tag: str | None
-
+from .local_objects import LocalObjects, Stored, files_below
 
 Objects = Mapping[str, Stored]
 
@@ -50,51 +33,18 @@ def find_objects(store: Store, prefix: str) -> Objects | None:
     return LocalObjects(store.root) if isinstance(store, LocalStore) else list_objects(store, prefix)
 
 
-class LocalObjects(Mapping[str, Stored]):
-    """The files of a directory by key, each as it is when it is asked for.
-
-    Args:
-        root: of the store.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = str(root)
-
-    def __getitem__(self, key: str) -> Stored:
-        try:
-            found = os.stat(f"{self._root}/{key}")
-        except OSError as error:
-            with if_there():
-                raise
-            raise KeyError(key) from error
-        if stat.S_ISDIR(found.st_mode):
-            raise KeyError(key)
-        return _of_file(found)
-
-    def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in _files(Path(self._root), ""))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def sizes(self, keys: Iterable[str]) -> list[int]:
-        """Bytes of each file, -1 of those that are not there: a fraction of the time that all of `Stored` takes."""
-        keys, look = list(keys), os.stat
-        try:
-            return [look(path).st_size for path in map(f"{self._root}/".__add__, keys)]
-        except OSError:
-            return _sizes(self, keys)
-
-
-def sizes_of(objects: Objects, keys: Iterable[str]) -> list[int]:
-    """Bytes of some objects, -1 of those that are not there or of a size that the listing does not tell."""
+def each_of(objects: Objects, folder: str, names: Sequence[str]) -> list[Stored | None]:
+    """Some objects of a folder; None of those that are not there."""
     if isinstance(objects, LocalObjects):
-        return objects.sizes(keys)
-    return _sizes(objects, keys)
+        return objects.each_of(folder, names)
+    return [objects.get(f"{folder}/{name}" if folder else name) for name in names]
 
 
-def _sizes(objects: Objects, keys: Iterable[str]) -> list[int]:
-    found = map(objects.get, keys)
+def sizes_of(objects: Objects, folder: str, names: Sequence[str]) -> list[int]:
+    """Bytes of some objects of a folder, -1 of those that are not there or of a size that the listing does not tell."""
+    if isinstance(objects, LocalObjects):
+        return objects.sizes_of(folder, names)
+    found = each_of(objects, folder, names)
     return [-1 if stored is None or stored.size is None else stored.size for stored in found]
 
 
@@ -110,7 +60,7 @@ def each_object(store: Store, prefix: str) -> Iterator[tuple[str, Stored]]:
     if not store.supports_listing:
         raise NotImplementedError(f"{store}: cannot be listed")
     if isinstance(store, LocalStore):
-        yield from _files(store.root, prefix)
+        yield from files_below(store.root, prefix)
     elif isinstance(store, ZipStore):
         with zipfile.ZipFile(store.path) as file:
             for entry in file.infolist():
@@ -126,28 +76,6 @@ def each_object(store: Store, prefix: str) -> Iterator[tuple[str, Stored]]:
 
 async def _keys(store: Store, prefix: str) -> list[str]:
     return [key async for key in store.list_prefix(prefix)]
-
-
-def _files(root: Path, prefix: str) -> Iterator[tuple[str, Stored]]:
-    """Files of a directory and of what is linked there; one that is replaced meanwhile may be left out."""
-    waiting, seen = [prefix], set()
-    while waiting:
-        place = waiting.pop()
-        with if_there(), os.scandir(root / place) as entries:
-            for entry in entries:
-                key = f"{place}/{entry.name}" if place else entry.name
-                with if_there():
-                    found = entry.stat()
-                    if not entry.is_dir():
-                        yield key, _of_file(found)
-                    elif (found.st_dev, found.st_ino) not in seen:  # links may go round
-                        seen.add((found.st_dev, found.st_ino))
-                        waiting.append(key)
-
-
-def _of_file(found: os.stat_result) -> Stored:
-    # the time of the last change of the inode cannot be set back, unlike that of the content
-    return Stored(found.st_size, f"{found.st_mtime_ns}.{found.st_ctime_ns}")
 
 
 def _of_object_store(store: Any, prefix: str) -> Iterator[tuple[str, Stored]]:
@@ -208,7 +136,9 @@ class ChunkKeys:
                 key = self._encode((place, column)[: self._ndim])
                 yield f"{self._prefix}{key}", first, last, column * self._width
 
-    def in_a_row(self, places: range) -> Iterator[str]:
-        """Keys of objects of an array of one dimension, by their numbers: they end with these."""
-        first = f"{self._prefix}{self._encode((0,))}"
-        return map(first.removesuffix("0").__add__, map(str, places))
+    def in_a_row(self, places: Sequence[str]) -> tuple[str, Sequence[str]]:
+        """The folder of objects that hold the first column, and their names in it, by their places along the rows."""
+        some = 123_456_789  # the encoding is Zarr's, and takes a microsecond
+        before, _, after = f"{self._prefix}{self._encode((some, 0)[: self._ndim])}".partition(str(some))
+        folder, _, begin = before.rpartition("/")
+        return folder, [f"{begin}{place}{after}" for place in places] if begin or after else places

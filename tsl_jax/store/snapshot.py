@@ -2,36 +2,43 @@
 
 The records stay the only truth. A row of the copy counts only where the listing shows the record as it was when the
 copy was made; without a listing, or with a damaged copy, the records are read one by one.
+
+The tag of a record is a number for its state: 0 where there is none, negative where nothing tells whether it changed.
 """
 
 import hashlib
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import zarr
 
 from .errors import writing
 from .location import Location, arrays_of
-from .presence import Objects, find_objects
+from .presence import ChunkKeys, Stored, each_of, find_objects
 from .schema import LEDGER
 
 #: Stores of fewer blocks have no copy.
 LEAST_BLOCKS = 1024
 _NAME = "snapshot"
+_NO_TAG = -1
 
 
-def keep_snapshot(location: Location, table: np.ndarray) -> None:
+def keep_snapshot(location: Location, table: np.ndarray, tags: np.ndarray | None = None) -> None:
     """Write the copy; nothing where there are few blocks, or a listing does not tell whether a record has changed.
 
     Args:
         location: of the fit store.
         table: (blocks, entries), as the records are that are written.
+        tags: (blocks,) of the records that are known; the others are looked at.
     """
     if len(table) < LEAST_BLOCKS:
         return
-    ledger = arrays_of(location.open_group())[LEDGER]
-    tags = _tags(ledger, np.flatnonzero(table[:, 0]), find_objects(ledger.store, ledger.path))
+    tags = np.zeros(len(table), np.int64) if tags is None else tags
+    recorded = table[:, 0] != 0
+    looked_at = record_tags(arrays_of(location.open_group())[LEDGER], np.flatnonzero(recorded & (tags == 0)))
+    if looked_at is None:
+        return
+    tags = np.where(recorded, tags | looked_at, 0).clip(min=0)
     if not tags.any():
         return
     content = zlib.compress(np.column_stack([tags, table]).astype("<i8").tobytes(), 1)
@@ -39,12 +46,12 @@ def keep_snapshot(location: Location, table: np.ndarray) -> None:
         location.write_object(f"{LEDGER}/{_NAME}", content)
 
 
-def read_snapshot(ledger: zarr.Array, objects: Objects | None) -> np.ndarray | None:
+def read_snapshot(ledger: zarr.Array, tags: np.ndarray) -> np.ndarray | None:
     """The table (blocks, entries) as far as the copy has it, zeros elsewhere; None where there is none that counts.
 
     Args:
         ledger: the records.
-        objects: their listing.
+        tags: (blocks,) theirs, as they are now.
     """
     if ledger.shape[0] < LEAST_BLOCKS:
         return None
@@ -57,12 +64,8 @@ def read_snapshot(ledger: zarr.Array, objects: Objects | None) -> np.ndarray | N
         return None
     if values.shape[1] != ledger.shape[1] + 1:
         return None
-    tags, table = values[:, 0], values[:, 1:].astype(np.int64)
-    known = np.flatnonzero(tags)
-    known = known[_tags(ledger, known, objects)[known] == tags[known]]
-    kept = np.zeros_like(table)
-    kept[known] = table[known]
-    return kept
+    same = (values[:, 0] == tags) & (tags > 0)
+    return np.where(same[:, None], values[:, 1:], 0).astype(np.int64)
 
 
 def forget_snapshot(location: Location) -> None:
@@ -70,25 +73,25 @@ def forget_snapshot(location: Location) -> None:
     location.delete_object(f"{LEDGER}/{_NAME}")
 
 
-def stored_records(ledger: zarr.Array, objects: Objects, blocks: np.ndarray) -> np.ndarray:
-    """(all blocks,) whether the listing has the record of some of them: of a new store none need be asked for."""
-    there, key = np.zeros(ledger.shape[0], bool), _keys(ledger)
-    there[blocks] = [key(block) in objects for block in blocks.tolist()]
-    return there
+def record_tags(ledger: zarr.Array, blocks: np.ndarray | None = None) -> np.ndarray | None:
+    """(all blocks,) the tags of some records, 0 of the others; None where nothing can be listed.
 
-
-def _keys(ledger: zarr.Array) -> Callable[[int], str]:
-    """The key of a block's record."""
-    path, encode = ledger.path, ledger.metadata.encode_chunk_key
-    return lambda block: f"{path}/{encode((block, 0))}"
-
-
-def _tags(ledger: zarr.Array, blocks: np.ndarray, objects: Objects | None) -> np.ndarray:
-    """(all blocks,) a number for the state of the stored record of some blocks, 0 where the listing has none."""
-    tags, key = np.zeros(ledger.shape[0], np.int64), _keys(ledger)
-    for block in blocks.tolist() if objects is not None else ():
-        stored = objects.get(key(block)) if objects is not None else None
-        if stored is not None and stored.tag is not None:
-            text = f"{stored.size} {stored.tag}".encode()
-            tags[block] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+    Args:
+        ledger: the records.
+        blocks: which; all by default.
+    """
+    objects = find_objects(ledger.store, ledger.path)
+    if objects is None:
+        return None
+    tags = np.zeros(ledger.shape[0], np.int64)
+    blocks = np.arange(len(tags)) if blocks is None else blocks
+    folder, names = ChunkKeys(ledger).in_a_row([*map(str, blocks.tolist())])
+    tags[blocks] = [_tag(stored) for stored in each_of(objects, folder, names)]
     return tags
+
+
+def _tag(stored: Stored | None) -> int:
+    if stored is None or stored.tag is None:
+        return 0 if stored is None else _NO_TAG
+    text = f"{stored.size} {stored.tag}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1 or _NO_TAG

@@ -38,6 +38,11 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
         absent: what a chunk of an axis is that is not stored.
         encoded: whether numbers may be stored in the ways of netCDF, as the caller decodes them.
     """
+    return _check_kind(group, kind) or _check(group, arrays_of(group), kind, absent, encoded)
+
+
+def _check_kind(group: zarr.Group, kind: Any) -> list[Violation]:
+    """Whether a group is said to be of ``kind``, or of none at all: else nothing more is of use."""
     if kind not in ("losses", "fits"):
         return [
             Violation(
@@ -55,7 +60,12 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
                 "attribute tsl_kind", f"got {other!r}", repr(kind), f"This is a store of {other}: give one of {kind}."
             )
         ]
-    arrays = arrays_of(group)
+    return []
+
+
+def _check(
+    group: zarr.Group, arrays: Mapping[str, zarr.Array], kind: Any, absent: Absent, encoded: bool
+) -> list[Violation]:
     too_large = list(check_sizes(arrays))
     if too_large:  # not even an axis is read
         return too_large
@@ -90,11 +100,16 @@ def _check_named(said: Any, arrays: Mapping[str, zarr.Array], kind: str) -> Iter
 
 def raise_if_invalid(
     location: Location, group: zarr.Group, kind: str, absent: Absent = "refuse", *, encoded: bool = False
-) -> None:
-    """Raise one error that lists every violation; see `check`."""
-    errors = [violation for violation in check(group, kind, absent, encoded=encoded) if violation.level == "error"]
+) -> dict[str, zarr.Array]:
+    """The arrays of a group by name, or one error that lists every violation; see `check`."""
+    found, arrays = _check_kind(group, kind), dict[str, zarr.Array]()
+    if not found:
+        arrays = arrays_of(group)
+        found = _check(group, arrays, kind, absent, encoded)
+    errors = [violation for violation in found if violation.level == "error"]
     if errors:
         raise InvalidStoreError(location.name, kind, errors)
+    return arrays
 
 
 def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:

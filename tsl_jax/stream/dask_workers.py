@@ -14,6 +14,7 @@ from distributed.client import FutureCancelledError, FuturesCancelledError
 
 from ..store import StoreError
 from .cores import use_granted_cores
+from .dask_scheduler import preparation
 from .freed_memory import keep_freed_memory
 from .outcomes import Outcome, WorkerError, attempt, value_of
 from .workers import Merge, Report, Task, merged, most_under_way
@@ -42,13 +43,7 @@ class DaskWorkers:
         with _reached():
             if not self.count:
                 client.wait_for_workers(1, timeout=60)
-            # Sent by value, as no function of a module is: the scheduler may lack this package.
-            most = ALLOWED_FAILURES
-
-            def allow_failures(dask_scheduler: Any) -> None:
-                dask_scheduler.allowed_failures = max(most, dask_scheduler.allowed_failures)
-
-            client.run_on_scheduler(allow_failures)
+            client.run_on_scheduler(preparation(ALLOWED_FAILURES))
 
     @property
     def count(self) -> int:
@@ -59,8 +54,8 @@ class DaskWorkers:
     def lost(self) -> int:
         """See `tsl_jax.stream.workers.Workers`."""
         with _reached():
-            events: Any = self._client.get_events("all")
-        return sum(event.get("action") == "remove-worker" for _, event in events)
+            count: Any = self._client.run_on_scheduler(preparation(ALLOWED_FAILURES))
+        return count
 
     @property
     def dumps(self) -> Callable[[Any], bytes]:

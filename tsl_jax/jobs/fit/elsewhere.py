@@ -50,17 +50,16 @@ def fit_elsewhere(
     request, version = plan.request(request), package_version()
     ranges = task_ranges(todo, workers.count)
     tokens = [sum(block.stop - block.start for block in todo if first <= block.index < last) for first, last in ranges]
-    table = np.array(store.ledger.table)
-    reports, copied, lost = [], time.monotonic(), workers.lost
+    reports, rows, copied, lost = [], dict[int, np.ndarray](), time.monotonic(), workers.lost
     with marked_run(store.location, lock) as run:
         tasks = [FitTask(request, run, blocks, fitter, version) for blocks in ranges]
         for index, report in workers.each(run_task, tasks, name="tsl-fit", again=again_from_the_end):
             lock.check()
             reports.append(report)
-            for block, row in report.rows.items():
-                table[block] = row
+            rows |= report.rows
             if time.monotonic() - copied > _COPY_EVERY:
-                keep_snapshot(store.location, table)
+                now = store.ledger.with_rows(rows)
+                keep_snapshot(store.location, now.table, now.tags)
                 copied = time.monotonic()
             progress(tokens[index])
         lock.check()

@@ -119,14 +119,14 @@ def fit_store(
     with shown(progress) as show:
         store = None if overwrite else finished_fits(fits, job.source, job.header_at, job.objects, deep=deep)
         if store is not None:  # nothing is written: the fits may be read only
-            target, run = store.location, job.run(store, Unlocked(), show, part=part, writable=False)
+            done, run = job.run(store, Unlocked(), show, part=part, writable=False)
         else:
             target = locate(fits, writable=True)
             refuse_foreign(target, job.source, overwrite=overwrite)
             job.plan_at(target)
             with _alone(job, target) if part is None else _beside_others(job, target) as (store, lock):
-                run = job.run(store, lock, show, part=part, deep=deep)
-    return FitSummary(**job.described(target), **run, wall_seconds=time.perf_counter() - begun)
+                done, run = job.run(store, lock, show, part=part, deep=deep)
+    return FitSummary(**job.described(done), **run, wall_seconds=time.perf_counter() - begun)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,9 @@
 """One fit of a store while it runs: planned, made or gone on with, its blocks fitted here or in workers."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from ...store import (
     BlockState,
@@ -31,7 +30,7 @@ from .elsewhere import fit_elsewhere
 from .fitter import Devices
 from .plan import FitPlan, fitter_of, plan_elsewhere, plan_fit
 from .request import FitRequest
-from .summary import describe_fits, describe_tokens
+from .summary import describe_records, describe_samples, describe_samples_of
 from .task import MIXED_CURE, TaskReport, fit_blocks
 
 
@@ -105,8 +104,8 @@ class FitJob:
         part: tuple[int, int] | None = None,
         deep: bool = False,
         writable: bool = True,
-    ) -> dict[str, Any]:
-        """Fit what is not finished, or damaged; what `FitSummary` says of it, by the names of its fields.
+    ) -> tuple[FitStore, dict[str, Any]]:
+        """Fit what is not finished, or damaged: the store as it is then, and what `FitSummary` says of this run.
 
         Args:
             store: where the fits go.
@@ -119,15 +118,17 @@ class FitJob:
         blocks = part_of(blocks_of(self.source.num_tokens, store.ledger.block_tokens), part)
         damaged = damaged_blocks(store, deep=deep) if writable else {}
         damaged = {block.index: damaged[block.index] for block in blocks if block.index in damaged}
-        states = store.ledger.states
+        states = store.ledger.states.tolist()
         todo = [block for block in blocks if states[block.index] != BlockState.FINISHED or block.index in damaged]
         report, seconds = self._fit(store, todo, damaged, lock, _Reporter(progress, blocks, todo))
+        if part is None:
+            done = dataclasses.replace(store, ledger=store.ledger.with_rows(report.rows))
+        else:  # the other parts have their own
+            done = open_fits(store.location.open_group())
         if report.rows and part is None:
-            table = np.array(store.ledger.table)
-            table[list(report.rows)] = list(report.rows.values())
             lock.check()
-            keep_snapshot(store.location, table)
-        return {
+            keep_snapshot(store.location, done.ledger.table, done.ledger.tags)
+        return done, {
             "repaired": tuple(str(damage) for damage in (*store.ledger.damaged, *damaged.values())),
             "bad_chunks": report.bad_chunks,
             "blocks": len(blocks),
@@ -146,18 +147,22 @@ class FitJob:
         assert self._planned is not None
         return self._planned[1]
 
-    def described(self, target: Location) -> dict[str, Any]:
+    def described(self, fits: FitStore) -> dict[str, Any]:
         """What `FitSummary` says of the whole store, by the names of its fields."""
         plan = self._plan
         if self._workers is None:
-            tokens = describe_tokens(open_fits(target.open_group()))
+            sampled = describe_samples(fits)
         else:  # JAX has a part in it, and starts no device here
-            tokens = self._workers.call(describe_fits, self._request.fits)
-        return tokens | {
-            "noise_seconds": plan.noise_seconds,
-            "left_out_checkpoints": tuple(plan.header.left_out_checkpoints),
-            "kernel_name": plan.header.options["kernel"],
-        }
+            sampled = self._workers.call(describe_samples_of, self._request.fits)
+        return (
+            describe_records(fits)
+            | sampled
+            | {
+                "noise_seconds": plan.noise_seconds,
+                "left_out_checkpoints": tuple(plan.header.left_out_checkpoints),
+                "kernel_name": plan.header.options["kernel"],
+            }
+        )
 
     def _fit(
         self,

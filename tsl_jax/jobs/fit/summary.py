@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...fitting import Category, Status, degrees_of_freedom, has_parameters
-from ...store import BadChunk, FitStore, StoreLike, open_fits, read_rows_with_gaps
+from ...store import BadChunk, FitStore, StoreLike, locate, read_rows_with_gaps
 from ...store.far_requests import at_once
+from ...store.fits import open_fits_at
 from ...store.samples import sampled_runs
 from ...stream.stages import StageSeconds
 from .columns import DROP
@@ -122,6 +123,11 @@ class FitSummary:
 
 def describe_tokens(fits: FitStore) -> dict[str, Any]:
     """What `FitSummary` says of all tokens of a fit store, by the names of its fields."""
+    return describe_records(fits) | describe_samples(fits)
+
+
+def describe_records(fits: FitStore) -> dict[str, Any]:
+    """Of `describe_tokens`, what the header and the ledger say."""
     ledger = fits.ledger
     statuses, categories = ledger.status_counts(), ledger.category_counts()
     rising = ledger.noted("learned_rising") if fits.event and DROP in fits.parameters else None
@@ -138,15 +144,20 @@ def describe_tokens(fits: FitStore) -> dict[str, Any]:
         "noise_source": fits.attributes["noise_source"],
         "noise_correlation": fits.noise["lag_mean"] if fits.noise else None,
         "noise_not_estimated": 0 if independent else ledger.noted("noise_not_estimated"),
-        "median_effective_points": median_effective_points(fits),
-        "few_effective_points": few_effective_points(fits),
-        "negative_losses": has_negative_losses(fits),
     }
 
 
-def describe_fits(fits: StoreLike) -> dict[str, Any]:
-    """`describe_tokens` of a store that is not open, as in a worker."""
-    return describe_tokens(open_fits(fits))
+def describe_samples(fits: FitStore) -> dict[str, Any]:
+    """Of `describe_tokens`, what a sample of the fits says; JAX has a part in it."""
+    asked = (median_effective_points, few_effective_points, has_negative_losses)
+    median, few, negative = at_once(fits.location, lambda ask: ask(fits), asked)
+    return {"median_effective_points": median, "few_effective_points": few, "negative_losses": negative}
+
+
+def describe_samples_of(fits: StoreLike) -> dict[str, Any]:
+    """`describe_samples` of a store that is not open, as in a worker; no record is read."""
+    location = locate(fits)
+    return describe_samples(open_fits_at(location, location.open_group(), blocks=(0, 0)))
 
 
 def median_effective_points(fits: FitStore) -> float | None:
@@ -157,8 +168,9 @@ def median_effective_points(fits: FitStore) -> float | None:
 
 def few_effective_points(fits: FitStore) -> int:
     """Tokens whose errors have one degree of freedom, the least; of large stores from those tokens alone."""
-    correlation, points = (_sampled(fits, name) for name in ("noise_correlation", "num_points"))
-    fitted = np.asarray(has_parameters(_sampled(fits, "status"))) & np.isfinite(correlation)
+    names = ("noise_correlation", "num_points", "status")
+    correlation, points, status = at_once(fits.location, lambda name: _sampled(fits, name), names)
+    fitted = np.asarray(has_parameters(status)) & np.isfinite(correlation)
     freedom = degrees_of_freedom(correlation[fitted].astype(np.float32), points[fitted], len(fits.parameters))
     few = np.count_nonzero(np.asarray(freedom) <= 1)
     return round(few * fits.num_tokens / max(len(points), 1))
