@@ -16,6 +16,7 @@ from ...fitting.interface import flat_rows
 from ...fitting.options import FitOptions
 from ...fitting.scaling import normalised
 from ...jax_switches import with_own_switches
+from ...linalg.known import computed, module_of, product
 from ...linalg.small import triangle, upper_inverse
 from ...pytrees import pytree
 from .bins import binned_r2, checked_position, log_bins, sum_of_squares, weighted_mean
@@ -70,13 +71,17 @@ class PositionLaw:
         nearly amplitude and rate themselves.
         """
         amplitude, rate = self.params["amplitude"], self.params["rate"]
-        shape = 1 / (1 + rate)
-        by_amplitude = jnp.stack([shape, jnp.zeros_like(rate)], axis=-1)
-        by_rate = jnp.stack([-amplitude * shape**2, shape**2], axis=-1)
-        slopes = jnp.stack([by_amplitude, by_rate], axis=-1)
-        covariance = self.covariance[..., :2, :2]
-        covariance = jnp.einsum("...ik,...kl,...jl->...ij", slopes, covariance, slopes, precision="highest")
-        return jnp.stack([amplitude * shape, rate * shape], axis=-1), covariance
+        return computed(_coordinates, amplitude, rate, self.covariance, dtype=rate.dtype)
+
+
+def _coordinates(amplitude, rate, covariance):
+    xp = module_of(rate)
+    shape = 1 / (1 + rate)
+    by_amplitude = xp.stack([shape, xp.zeros_like(rate)], axis=-1)
+    by_rate = xp.stack([-amplitude * shape**2, shape**2], axis=-1)
+    slopes = xp.stack([by_amplitude, by_rate], axis=-1)
+    covariance = product("...ik,...kl,...jl->...ij", slopes, covariance[..., :2, :2], slopes)
+    return xp.stack([amplitude * shape, rate * shape], axis=-1), covariance
 
 
 @with_own_switches
