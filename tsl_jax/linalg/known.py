@@ -70,6 +70,11 @@ def product(subscripts: str, *arrays: Any) -> Any:
     return jnp.einsum(subscripts, *arrays, precision="highest")
 
 
+def matmul(left: Any, right: Any) -> Any:
+    """`matmul` with all digits, likewise."""
+    return left @ right if isinstance(left, np.ndarray) else jnp.matmul(left, right, precision="highest")
+
+
 def mapped(function: Callable[..., Any], rows: Any) -> Any:
     """``function`` of each row of a pytree of arrays, one after the other, its results stacked."""
     leaves, tree = jax.tree.flatten(rows)
