@@ -52,6 +52,25 @@ def _traced(function, static, arrays):
     return function(*arrays, **dict(static))
 
 
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`jax.jit` with these options, unless all arrays are NumPy's: those the function works on as it is."""
+
+    def decorated(function):
+        program = jax.jit(function, **options)
+
+        @functools.wraps(function)
+        def call(*arguments):
+            leaves = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
+            if leaves:
+                return program(*arguments)
+            with np.errstate(all="ignore"):
+                return function(*arguments)
+
+        return call
+
+    return decorated
+
+
 def wide(array: Any) -> np.ndarray:
     """A known array as NumPy's, real numbers in float64."""
     array = np.asarray(array)
@@ -81,4 +100,12 @@ def mapped(function: Callable[..., Any], rows: Any) -> Any:
     if not isinstance(leaves[0], np.ndarray):
         return jax.lax.map(function, rows)
     found = [function(tree.unflatten(row)) for row in zip(*leaves, strict=True)]
+    return jax.tree.map(lambda *each: np.stack(each), *found)
+
+
+def each_row(function: Callable[..., Any], *arrays: Any) -> Any:
+    """``function`` of each row, its results stacked: `jax.vmap`, or one after the other where they are NumPy's."""
+    if not isinstance(arrays[0], np.ndarray):
+        return jax.vmap(function)(*arrays)
+    found = [function(*row) for row in zip(*arrays, strict=True)]
     return jax.tree.map(lambda *each: np.stack(each), *found)

@@ -105,7 +105,9 @@ def _compare(forms: tuple[Form, ...], counts, known, data: Data, fitted) -> Form
     errors = xp.where(enough[..., None], errors[:, :-1], xp.inf)
     square = xp.sum(xp.where(judged[:, None], xp.square(errors), 0), axis=1) / xp.sum(judged)
     rolling = xp.where(xp.isnan(square), xp.inf, xp.sqrt(square))
-    start = xp.argmin(xp.min(rolling, axis=1))
+    # Errors below the rounding of the values are all the same: the earliest start of those.
+    rounding = np.finfo(np.float32).eps * xp.max(xp.abs(data.values))
+    start = xp.argmin(xp.maximum(xp.min(rolling, axis=1), rounding))
 
     chosen_start = jax.tree.map(lambda a: a[start, -1], fits)
     by_name = {form.name: _of_form(chosen_start, k, names[k]) for k, form in enumerate(forms)}
