@@ -94,6 +94,13 @@ def matmul(left: Any, right: Any) -> Any:
     return left @ right if isinstance(left, np.ndarray) else jnp.matmul(left, right, precision="highest")
 
 
+def triangle_inverses(tables: Any) -> Any:
+    """``R^-1`` of each table (..., n, p), ``R'R = table' table``."""
+    if isinstance(tables, np.ndarray):
+        return on_host.upper_inverse(on_host.triangle(tables))
+    return jnp.vectorize(lambda table: small.upper_inverse(small.triangle(table)), signature="(n,p)->(p,p)")(tables)
+
+
 def mapped(function: Callable[..., Any], rows: Any) -> Any:
     """``function`` of each row of a pytree of arrays, one after the other, its results stacked."""
     leaves, tree = jax.tree.flatten(rows)

@@ -16,7 +16,7 @@ from ..pytrees import pytree, static
 from .statistic import Spectrum
 
 #: Replicates computed at once: enough to share the pass over the statistic, few enough to fit the cache.
-_AT_ONCE = 16
+AT_ONCE = 16
 
 
 @pytree
@@ -101,68 +101,16 @@ def bands_of_sums(
     Raises:
         ValueError: replicates or level outside their range.
     """
-    _check(replicates, level)
+    check(replicates, level)
     return _bands(function, replicates, level, sums, key)
 
 
-def _check(replicates: int, level: float) -> None:
+def check(replicates: int, level: float) -> None:
+    """Raise for what `bands` refuses."""
     if replicates < 2:
         raise ValueError(f"replicates: got {replicates}, expected at least 2")
     if not 0 < level < 1:
         raise ValueError(f"level: got {level!r}, expected a share between 0 and 1")
-
-
-def known_bands_of_sums(
-    function: Callable[..., Any],
-    sums: tuple[Any, ...],
-    key: Array,
-    *,
-    replicates: int = 200,
-    level: float = 0.9,
-    together: Callable[[Any], Any] = lambda found: found,
-) -> Bands:
-    """`bands_of_sums` of a function of NumPy's arrays, of which nothing is compiled; the same draws.
-
-    Args:
-        function: of as many arguments as there are ``sums``.
-        sums: pytrees of NumPy's arrays with the resample groups as first axis.
-        key, replicates, level: as in `bands`.
-        together: what is left to do for the results of all replicates, stacked.
-
-    Returns:
-        `Bands`, of NumPy's arrays in float32.
-
-    Raises:
-        ValueError: replicates or level outside their range.
-    """
-    _check(replicates, level)
-    groups = len(jax.tree.leaves(sums)[0])
-    fraction = tail_fraction(level, groups, replicates)
-    drawn = np.asarray(poisson_weights(key, replicates, groups))
-    weights = np.concatenate([np.ones((1, groups), np.float32), drawn])
-    found = []
-    with np.errstate(all="ignore"):
-        for start in range(0, len(weights), _AT_ONCE):
-            some = weights[start : start + _AT_ONCE]
-            summed = jax.tree.map(lambda array, some=some: np.tensordot(some, np.float32(array), 1), sums)
-            rows = (jax.tree.map(lambda array, row=row: array[row], summed) for row in range(len(some)))
-            found += [function(*row) for row in rows]
-        results = together(jax.tree.map(lambda *each: np.stack(each), *found))
-        results = jax.tree.map(np.float32, results)
-        ends = [jax.tree.map(lambda a, f=f: _quantile(a[1:], f), results) for f in (fraction, 1 - fraction)]
-    return Bands(jax.tree.map(lambda a: a[0], results), *ends)
-
-
-def _quantile(values: np.ndarray, fraction: float) -> np.ndarray:
-    """As `_quantiles`, of the first axis."""
-    ordered = np.sort(values, axis=0)
-    last = np.sum(~np.isnan(values), axis=0) - 1
-    place = fraction * np.maximum(last, 0)
-    below = np.floor(place).astype(np.intp)
-    low, high = (np.take_along_axis(ordered, at[None], 0)[0] for at in (below, np.clip(below + 1, 0, np.maximum(last, 0))))
-    between = (place - below).astype(np.float32)
-    found = np.where(low == high, low, (1 - between) * low + between * high)
-    return np.where(last >= 0, found, np.nan).astype(np.float32)
 
 
 def tail_fraction(level: float, groups: int, replicates: int) -> float:
@@ -230,7 +178,7 @@ def _restored(structure, values):
 def _bands_of_weights(function, replicates, fraction, sums, drawn):
     groups = drawn.shape[1]
     # The value itself as the first replicate, and no shorter last batch: the function is compiled once.
-    padding = jnp.ones((-(replicates + 1) % _AT_ONCE, groups))
+    padding = jnp.ones((-(replicates + 1) % AT_ONCE, groups))
     weights = jnp.concatenate([jnp.ones((1, groups)), drawn, padding])
     structure = []
 
@@ -248,7 +196,7 @@ def _bands_of_weights(function, replicates, fraction, sums, drawn):
         return jax.lax.map(flat, jax.tree.map(summed, sums))
 
     # All results as one table: one sort for all bands, which is quicker to compile than one for each array.
-    results = jax.lax.map(some, weights.reshape(-1, _AT_ONCE, groups))
+    results = jax.lax.map(some, weights.reshape(-1, AT_ONCE, groups))
     results = results.reshape(-1, results.shape[-1])
     low, high = _quantiles(results[1 : replicates + 1], (fraction, 1 - fraction))
     return _FlatBands(results[0], low, high, tuple(structure))

@@ -1,9 +1,9 @@
 """Is the pulse shared? The modes of all aligned pulses."""
 
 import functools
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -157,9 +157,11 @@ def _modes_of(rows: Float[Array, "rows ranks"], grid: SpectrumGrid, resolution: 
     )
 
 
-def _singular_values(rows):
+def _singular_values(rows) -> tuple[Any, Any, Any]:
     """Thin decomposition; NaN of rows with NaN."""
     if not isinstance(rows, np.ndarray):
         return singular_values(rows)
-    found = np.linalg.svd(np.where(np.isfinite(rows), rows, 0), full_matrices=False)
-    return tuple(part if np.all(np.isfinite(rows)) else np.full_like(part, np.nan) for part in found)
+    finite = np.isfinite(rows)
+    left, values, right = np.linalg.svd(np.where(finite, rows, 0), full_matrices=False)
+    unknown = 0.0 if np.all(finite) else np.nan
+    return left + unknown, values + unknown, right + unknown

@@ -13,6 +13,7 @@ from ..linalg.in_turn import signal_of, sum_of_convolutions, transform
 from ..linalg.known import module_of
 from .grid import SpectrumGrid
 
+
 def product(left, right) -> Any:
     """Matrix product in full float32, also on devices that would round their factors to fewer digits."""
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
@@ -99,7 +100,7 @@ def _transform_size(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-def spread(grid: SpectrumGrid, drops: Float[Array, "times sharpnesses"], beyond: int = 0) -> Float[Array, " bins"]:
+def spread(grid: SpectrumGrid, drops: Float[Array | np.ndarray, "times sharpnesses"], beyond: int = 0) -> Any:
     """Drops spread over the window by their own pulses: what falls into each bin, ``Σ_s drops[:, s] * pulse_s``.
 
     Args:
@@ -108,7 +109,7 @@ def spread(grid: SpectrumGrid, drops: Float[Array, "times sharpnesses"], beyond:
         beyond: further bins after the window.
 
     Returns:
-        (time_bins + beyond,) in the same unit.
+        (time_bins + beyond,) in the same unit; of NumPy's arrays likewise.
     """
     table = _transformed(grid, beyond)
     start = grid.time_bins + beyond
@@ -145,6 +146,8 @@ def convolve(spectrum: Float[Array, " times"], pulse: Float[Array, " lags"]) -> 
             f"{2 * number - 1}"
         )
     size = _transform_size(number + len(pulse) - 1)
-    if isinstance(spectrum, np.ndarray) and isinstance(pulse, np.ndarray):
-        return np.fft.irfft(np.fft.rfft(spectrum, size) * np.fft.rfft(pulse, size), size)[reach : reach + number]
+    known: Any = spectrum
+    if isinstance(known, np.ndarray) and isinstance(pulse, np.ndarray):
+        known = np.fft.irfft(np.fft.rfft(known, size) * np.fft.rfft(pulse, size), size)
+        return known[reach : reach + number]
     return signal_of(transform(spectrum, size) * transform(pulse, size))[reach : reach + number]

@@ -197,7 +197,7 @@ class Spectrum:
         return _moments(self, False)
 
 
-_UNITS = (1.0, DROP_UNIT, SQUARE_UNIT, 1.0, DROP_UNIT)
+UNITS = (1.0, DROP_UNIT, SQUARE_UNIT, 1.0, DROP_UNIT)  #: of the parts, in the order of `Moments`
 
 
 @jax.jit
@@ -209,7 +209,7 @@ def _add(a: Spectrum, b: Spectrum) -> Spectrum:
 def _moments(spectrum: Spectrum, total: bool) -> Moments:
     parts = (spectrum.count, spectrum.drop, spectrum.square, spectrum.kinds, spectrum.level)
     count, drop, square, kinds, level = (
-        (part.sum(0) if total else part).real(unit) for part, unit in zip(parts, _UNITS, strict=True)
+        (part.sum(0) if total else part).real(unit) for part, unit in zip(parts, UNITS, strict=True)
     )
     return Moments(count, drop, square, kinds, level[..., 0] - level[..., 1], spectrum.grid)
 

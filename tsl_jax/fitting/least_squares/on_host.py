@@ -1,4 +1,4 @@
-"""Many small problems at once by a loop on the host: XLA compiles a curve and its slopes, not the search around them."""
+"""Many small problems by one loop on the host: XLA compiles a curve and its slopes, not the search around them."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,9 @@ def fit_on_host(
 
     def at(params):
         found, slopes = curve(params)
-        return np.where(root > 0, root * (found - values), 0), np.where(root[..., None] > 0, root[..., None] * slopes, 0)
+        return np.where(root > 0, root * (found - values), 0), np.where(
+            root[..., None] > 0, root[..., None] * slopes, 0
+        )
 
     params = np.clip(start, lower, upper)
     left, slopes = at(params)
@@ -71,7 +73,10 @@ def fit_on_host(
         calmed = damping * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
         damping, factor = np.where(better, calmed, damping * factor), np.where(better, 2.0, 2 * factor)
         params, rss = np.where(better[..., None], trial, params), np.where(better, its_rss, rss)
-        left, slopes = np.where(better[..., None], its_left, left), np.where(better[..., None, None], its_slopes, slopes)
+        left, slopes = (
+            np.where(better[..., None], its_left, left),
+            np.where(better[..., None, None], its_slopes, slopes),
+        )
         steps = steps + ~ended
     won |= gain <= np.sqrt(_TOLERANCE) * rss  # as far as steps can be resolved
     status = np.where(won, np.where(np.any(active, -1), Status.AT_BOUND, Status.CONVERGED), Status.MAX_STEPS)

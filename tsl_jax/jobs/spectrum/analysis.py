@@ -8,8 +8,9 @@ from jaxtyping import Array
 
 from ...curves import PowerLaw
 from ...spectrum import Bands, Kind
-from ...spectrum.bootstrap import known_bands_of_sums, poisson_weights
+from ...spectrum.bootstrap import poisson_weights
 from ...spectrum.groups import stacked
+from ...spectrum.on_host import known_bands_of_sums
 from . import checks as spectrum_checks
 from .curves import CurvesOf, shown_bins
 from .mean_loss_law import implied_curves, power_laws

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -25,10 +25,14 @@ from ...spectrum.events import DROP_UNIT
 from ...spectrum.groups import EventSums, times_of
 from ...spectrum.mean_loss import loss_along
 from ...spectrum.modes import all_pulse_modes
-from ...spectrum.tail.fit import Cuts, default_cuts, tail_masses, tails_of_rows
+from ...spectrum.tail.fit import Cuts, default_cuts
+from ...spectrum.tail.many import tails_of_rows
+from ...spectrum.tail.masses import tail_masses
 from .results import Analysis, Curves
 
 _MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50
+#: Tokens whose part of the gap between losses and fits is told.
+_GAPS = ("second", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,21 +92,16 @@ class CurvesOf:
             second=second,
         )
 
-    def _second(self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, np.ndarray], there: np.ndarray) -> SecondEvents:
-        means = {}
+    def _second(
+        self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, np.ndarray], there: np.ndarray
+    ) -> SecondEvents:
+        means: dict[str, Any] = {}
+        gaps: list[Any] = [(sums["loss"] - sums["fit"]) / there, *(sums[f"{kind}_gap"] / there for kind in _GAPS)]
+        tokens: Any = np.sum(sums["second_number"]) / np.sum(sums["number"])
         if "other" in sums:
             both = np.where(sums["both"] > 0, sums["both"], np.nan)
             means = {"mean_loss": sums["own"] / both, "other_run": sums["other"] / both}
-        return second_events(
-            grid,
-            time,
-            (sums["loss"] - sums["fit"]) / there,  # type: ignore[arg-type]
-            sums["second_gap"] / there,
-            sums["constant_gap"] / there,
-            np.sum(sums["second_number"]) / np.sum(sums["number"]),
-            bandwidth=self.bandwidth,
-            **means,
-        )
+        return second_events(grid, time, *gaps, tokens, bandwidth=self.bandwidth, **means)
 
 
 def _near(pulses: PulseGroups) -> PulseGroups:

@@ -2,28 +2,23 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ...fitting.few_sizes import in_few_sizes
 from ...jax_switches import with_own_switches
-from ...linalg.known import module_of
 from ...pytrees import pytree
 from ..decomposition import Weighting, moments_of
 from ..grid import SpectrumGrid
-from ..pulses import product, pulse_table
 from ..statistic import Moments, Spectrum
+from .masses import tail_masses
 from .models import law_on_bins
 
 #: Places at which the lower cut is tried; the least number of bins of a tail; and its least length in ln(a) (half of
 #: what the window has, where that is less): over less than a factor of e any law looks like a power.
 _CANDIDATES, _LEAST_BINS, _LEAST_SPAN = 48, 8, 1.0
-#: Tails that are fitted at once: more fill the cache.
-_AT_ONCE = 16
 
 
 @pytree
@@ -146,31 +141,12 @@ def least_bin(grid: SpectrumGrid) -> int:
     return int(np.searchsorted(grid.edges, 8 * grid.width))
 
 
-def falling(moments: Moments, weighting: Weighting) -> Float[Array, " times"]:
-    """Falling events inside the window by learning time, or their drops."""
-    xp = module_of(moments.count)
-    cells = moments.count if weighting == "count" else moments.drop
-    return xp.sum(cells[0, moments.grid.inside], 1)
-
-
 def log_axis(grid: SpectrumGrid) -> tuple[np.ndarray, np.ndarray]:
     """ln(a / a_last) at the bins' centres, and the log of the bins' widths in ln(a)."""
     if grid.scale == "log":
         return grid.centres - grid.edges[-1], np.full(grid.time_bins, np.log(grid.width))
     centres = np.maximum(grid.centres, 1e-30 * grid.width)
     return np.log(centres / grid.edges[-1]), np.log(grid.width / centres)
-
-
-def seen_until(moments: Moments, seen: Float[Array, ""]) -> Int[Array, ""]:
-    """One past the last bin of the window from which this fraction of a mean falling pulse lies before its end."""
-    xp = module_of(moments.count)
-    grid = moments.grid
-    table = xp.asarray(np.cumsum(pulse_table(grid)[:, ::-1], axis=1), xp.float32)  # beyond -lag, by symmetry
-    drops = xp.sum(moments.drop[0, grid.inside], 0)
-    reached = product(drops, table) / xp.maximum(xp.sum(drops), 1e-30)
-    lags = xp.arange(-grid.time_bins, grid.time_bins + 1)
-    needed = xp.min(xp.where(reached >= seen, lags, grid.time_bins))
-    return xp.clip(grid.time_bins - needed, 0, grid.time_bins)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -187,39 +163,6 @@ def fit_cut_tails(
     tails = jax.vmap(lambda mass, per: tail_of_masses(moments.grid, mass, per, stop, cuts))(masses, per_mass)
     tails = dataclasses.replace(tails, mass=tails.mass * per_token)
     return {name: jax.tree.map(lambda v, i=i: v[i], tails) for i, name in enumerate(weightings)}
-
-
-class TailMasses(NamedTuple):
-    """What tails are fitted to: masses by weighting, events in one of each, one past the last bin, 1 / tokens."""
-
-    masses: Float[Array, "*batch weightings times"]
-    per_mass: Float[Array, "*batch weightings"]
-    stop: Int[Array, "*batch"]
-    per_token: Float[Array, "*batch"]
-
-
-def tail_masses(moments: Moments, cuts: Cuts, weightings: tuple[Weighting, ...] = ("count", "drop")) -> TailMasses:
-    """What the tails of these moments are fitted to."""
-    xp = module_of(moments.count)
-    masses = xp.stack([falling(moments, weighting) for weighting in weightings])
-    # Kish's effective number: equal events that one nat of drop stands for.
-    square = xp.sum(moments.square[0, moments.grid.inside])
-    effective = xp.where(square > 0, xp.sum(masses[-1]) / xp.maximum(square, 1e-30), 0)
-    per_mass = xp.stack([xp.ones(()) if weighting == "count" else effective for weighting in weightings])
-    stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
-    return TailMasses(masses, per_mass, stop, moments.per_token)
-
-
-def tails_of_rows(grid: SpectrumGrid, masses: np.ndarray, per_mass: np.ndarray, stop: np.ndarray, cuts: Cuts) -> Tail:
-    """`tail_of_masses` of many rows that are known, as NumPy's arrays, by one program for any number of them."""
-    rows = np.float32(masses), np.float32(per_mass), np.int32(stop)
-    found = in_few_sizes(lambda *some: _tails(grid, cuts, *some), rows, fewest=_AT_ONCE, most=_AT_ONCE)
-    return jax.tree.map(np.asarray, found)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _tails(grid, cuts, masses, per_mass, stop) -> Tail:
-    return jax.vmap(lambda *one: tail_of_masses(grid, *one, cuts))(masses, per_mass, stop)
 
 
 def tail_of_masses(grid: SpectrumGrid, masses, per_mass, stop, cuts: Cuts) -> Tail:

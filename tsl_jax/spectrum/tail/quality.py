@@ -12,7 +12,9 @@ from ...linalg.known import compiled, module_of
 from ...pytrees import pytree
 from ..decomposition import moments_of
 from ..statistic import Moments, Spectrum
-from .fit import Cuts, Tail, cuts_of, falling, fit_cut_tail, log_axis, seen_until, tail_of_masses, tails_of_rows
+from .fit import Cuts, Tail, cuts_of, fit_cut_tail, log_axis, tail_of_masses
+from .many import tails_of_rows
+from .masses import falling, seen_until
 from .models import LAWS, law_on_bins, power_law_on_bins
 
 #: Above this mean a Poisson number is drawn as a rounded normal one.

@@ -163,6 +163,7 @@ def evolution(
     x = np.where(at > 0, at, at[-1]) / at[-1]  # where the axis is 0, the weight is
     rows = x, at >= starts[:, None], known, values, weights, covariates
     found = compare_forms(tuple(forms), *_padded(rows, len(at)))
+    chosen: Any
     if select in CRITERIA:
         by = {"rolling_origin": found.rolling_error, "aicc": found.aicc, "bic": found.bic}
         chosen = module_of(by[select]).argmin(by[select], axis=-1)

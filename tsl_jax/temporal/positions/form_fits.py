@@ -1,7 +1,7 @@
 """Many fits of candidate forms at once: from several starts, up to several origins, and what they predict."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,15 +46,20 @@ def compare_forms(
     covariates: PyTree,
 ) -> FormComparison:
     """Fits all forms from all starts, then picks a start by rolling-origin error: by JAX where it traces values."""
-    arrays = x, counts, known, values, weights, covariates
+    arrays: Any = x, counts, known, values, weights, covariates
     if any_traced(*arrays):
         return _traced(forms, *arrays)
     dtype = jax.dtypes.canonicalize_dtype(jnp.promote_types(values.dtype, jnp.float32))
+    arrays = jax.tree.map(wide, arrays)
+    return _known(forms, dtype, *arrays)
+
+
+def _known(forms: tuple[Form, ...], dtype, x, counts, known, values, weights, covariates) -> FormComparison:
     with np.errstate(all="ignore"):
-        x, counts, known, values, weights, covariates = jax.tree.map(wide, arrays)
         batch, values, weights = _rows(values, weights)
         data = [Data(x, *row, covariates) for row in zip(values, weights, strict=True)]
-        fits = fit_forms(forms, x, _masks(counts, known), values, weights, covariates)
+        masks: Any = _masks(counts, known)
+        fits = fit_forms(forms, x, masks, values, weights, covariates)
         each = (jax.tree.map(lambda a, row=row: a[row], fits) for row in range(len(data)))
         rows = [_compare(forms, counts, known, *pair) for pair in zip(data, each, strict=True)]
 

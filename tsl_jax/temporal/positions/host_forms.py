@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ...fitting import LeastSquaresFit
 from ...fitting.least_squares.on_host import fit_on_host
@@ -50,7 +50,7 @@ def fit_forms(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _starts(forms, names, x, values, weights, covariates) -> Float[np.ndarray, "forms problems p"]:
+def _starts(forms, names, x, values, weights, covariates) -> Float[Array, "forms problems p"]:
     size = max(map(len, names))
 
     def padded(form, own):

@@ -16,9 +16,7 @@ from ...fitting.interface import flat_rows
 from ...fitting.options import FitOptions
 from ...fitting.scaling import normalised
 from ...jax_switches import with_own_switches
-from ...linalg import on_host
-from ...linalg.known import computed, matmul, module_of
-from ...linalg.small import triangle, upper_inverse
+from ...linalg.known import computed, matmul, module_of, triangle_inverses
 from ...pytrees import pytree
 from .bins import binned_r2, checked_position, log_bins, sum_of_squares, weighted_mean
 
@@ -144,7 +142,9 @@ def position_law(
         found = fit(_LAW, at, mean, weights, options=options)
         return computed(_described, found, places, into_bins, mean, weights, scale, dtype=dtype, absolute=absolute)
 
-    return in_few_sizes(law, flat_rows(mean, errors), shape=mean.shape[:-1], fewest=_AT_ONCE, most=_AT_ONCE, device=device)
+    return in_few_sizes(
+        law, flat_rows(mean, errors), shape=mean.shape[:-1], fewest=_AT_ONCE, most=_AT_ONCE, device=device
+    )
 
 
 def _errors(mean, stderr, dtype):
@@ -245,13 +245,6 @@ def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
     # A held parameter gets a row of its own, so that the triangle can be inverted.
     own_rows = xp.where(held[..., None], xp.eye(3, dtype=columns.dtype), 0)
     rows = xp.concatenate([columns / norms[..., None, :], own_rows], axis=-2)
-    inverse = _inverse_of_triangle(rows) / norms[..., None]
+    inverse = triangle_inverses(rows) / norms[..., None]
     covariance = matmul(inverse, xp.swapaxes(inverse, -1, -2))
     return xp.where(unknown[..., None] | unknown[..., None, :], xp.nan, covariance)
-
-
-def _inverse_of_triangle(rows):
-    if isinstance(rows, np.ndarray):
-        return on_host.upper_inverse(on_host.triangle(rows))
-    inverse_of = jnp.vectorize(lambda rows: upper_inverse(triangle(rows)), signature="(n,p)->(p,p)")
-    return inverse_of(rows)

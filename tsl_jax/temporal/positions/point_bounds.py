@@ -6,7 +6,6 @@ import jax
 from jaxtyping import Array, Float
 
 from ...linalg.known import module_of, product
-
 from .change_point import Profile, fit_constants, fitted_at, profile, within
 
 #: Candidates around all that the interval may hold, evenly spaced in ln(axis).
