@@ -6,6 +6,7 @@ import sys
 BENCHMARKS = {
     "certified": "fitting.certified",
     "cluster_costs": "cluster.costs",
+    "cold": "cold",
     "collect": "stream.collect",
     "coverage": "fitting.coverage",
     "distributed": "cluster.distributed",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import page_tables, record
+from . import cold, page_tables, record
 from .cluster import costs, distributed, resuming
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
@@ -116,6 +116,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "spectrum_forecast": page_tables.spectrum_forecast,
     "spectrum_law": spectrum_law.table,
     "reweighting": page_tables.reweighting,
+    "cold": cold.table,
     "collect": page_tables.collect,
 }
 #: Names of markers for tables out of several results: from the folder of the results to the table.

@@ -25,6 +25,8 @@ from tsl_jax.spectrum import (
     pulse_modes,
     resample_of,
 )
+from tsl_jax.spectrum.bootstrap import _quantiles
+from tsl_jax.spectrum.on_host import _quantile, known_bands_of_sums
 
 
 def test_the_value_is_that_of_all_tokens():
@@ -34,6 +36,28 @@ def test_the_value_is_that_of_all_tokens():
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
     assert np.all(band.low.implied <= band.high.implied)
     assert float(jnp.mean(band.high.implied - band.low.implied)) > 0
+
+
+def test_known_sums_have_the_bands_of_a_program():
+    spectrum = spectrum_of(LOG, mixed(LOG))
+    key = jax.random.key(0)
+    want = bands(decompose, spectrum, key, replicates=30)
+    sums = jax.tree.map(np.asarray, spectrum.moments_by_resample())
+    found = known_bands_of_sums(decompose, (sums,), key, replicates=30)
+    for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        assert isinstance(got, np.ndarray)
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=2e-5)
+    with pytest.raises(ValueError, match="replicates: got 1"):
+        known_bands_of_sums(decompose, (sums,), key, replicates=1)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.5, 1.0])
+def test_quantiles_of_replicates_without_a_number_are_those_of_the_others(fraction):
+    values = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    values[::3, 1], values[1:, 2], values[:, 3], values[:5, 4] = np.nan, np.nan, np.nan, np.inf
+    (want,) = _quantiles(jnp.asarray(values), (fraction,))
+    with np.errstate(invalid="ignore"):  # as where it is called
+        np.testing.assert_allclose(_quantile(values, fraction), want, rtol=1e-6)
 
 
 def tokens_and_events(moments, sums):

@@ -9,7 +9,12 @@ import pytest
 from planted_tokens import LINEAR, LOG, spectrum_of, tokens
 from scipy.optimize import minimize, minimize_scalar
 
-from tsl_jax.spectrum import Spectrum, SpectrumGrid, fit_tail, tail_goodness, tail_rivals
+from tsl_jax.spectrum import Spectrum, SpectrumGrid, binning_bound, fit_tail, tail_goodness, tail_rivals
+from tsl_jax.spectrum.on_host import known_moments
+from tsl_jax.spectrum.tail.fit import default_cuts
+from tsl_jax.spectrum.tail.many import tails_of_rows
+from tsl_jax.spectrum.tail.masses import tail_masses
+from tsl_jax.spectrum.tail.quality import known_goodness_of
 
 GRIDS = pytest.mark.parametrize("grid", [LOG, LINEAR], ids=["log", "linear"])
 STEEP = 200.0
@@ -171,6 +176,28 @@ def test_goodness_of_fit():
     assert max(good) > 0.3
     assert sum(p < 0.1 for p in good) <= 2
     assert float(tail_goodness(at(LOG, LAWS["lognormal"]), jax.random.key(0), **options)) == 0
+
+
+def test_known_moments_have_the_tail_and_checks_of_programs():
+    spectrum, key = at(LOG, power_law(2.0, 20, 1000, 2000, 0)), jax.random.key(0)
+    tail, moments = fit_tail(spectrum), known_moments(spectrum)
+    cuts = jax.tree.map(np.asarray, default_cuts(LOG))
+    masses, per_mass, stop, per_token = tail_masses(moments, cuts)
+    found = tails_of_rows(LOG, masses, per_mass, np.repeat(stop, 2), cuts)
+    for name in ("exponent", "stderr", "lower", "upper", "events", "fraction"):
+        np.testing.assert_allclose(getattr(found, name)[0], getattr(tail, name), rtol=1e-4, err_msg=name)
+    assert found.mass[0] * per_token == pytest.approx(float(tail.mass), rel=1e-5)
+    known = jax.tree.map(np.asarray, tail)
+    rivals = tail_rivals(spectrum, tail)
+    for name, rival in tail_rivals(moments, known).items():
+        np.testing.assert_allclose(rival.z, rivals[name].z, rtol=0.02, atol=1e-3)
+        np.testing.assert_allclose(rival.p, rivals[name].p, rtol=0.02, atol=1e-3)
+    goodness = known_goodness_of(moments, known, key, cuts, 20)
+    assert float(goodness) == pytest.approx(float(tail_goodness(spectrum, key, replicates=20)), abs=0.051)
+    for got, want in zip(
+        jax.tree.leaves(binning_bound(moments)), jax.tree.leaves(binning_bound(spectrum)), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_without_enough_events_there_is_no_tail():

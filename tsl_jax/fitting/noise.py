@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import module_of
 from ..pytrees import pytree
 
 #: Correlations between neighbouring checkpoints stay below this: closer to 1 no number of points tells noise from law.
@@ -117,8 +118,10 @@ def degrees_of_freedom(correlation, num_points, size: int = 4):
 
     Source: Bartlett 1946.
     """
-    square = jnp.square(correlation)
-    return jnp.maximum(num_points * (1 - square) / (1 + square) - size, 1)
+    xp = module_of(correlation)
+    square = xp.square(correlation)
+    number = num_points if xp is jnp else np.asarray(num_points, square.dtype)  # as JAX promotes them
+    return xp.maximum(number * (1 - square) / (1 + square) - size, 1)
 
 
 def odds_of(correlation):
@@ -189,7 +192,8 @@ def curve_noise(assumed: Noise, size: int, num_points, squares, lagged, magnitud
 
 def own_noise(size: int, n, squares, lagged, magnitudes, leaned):
     """What a curve's residuals alone say of its correlation between neighbours and of its slope of ln(std)."""
+    xp = module_of(squares)
     correlation = (lagged / squares + size / n) / (1 - 2 * size / n)
-    lean = jnp.clip(leaned / magnitudes, -0.9, 0.9)
+    lean = xp.clip(xp.asarray(leaned / magnitudes, jnp.result_type(leaned)), -0.9, 0.9)
     # The inverse of coth(g) - 1/g within 5% (Cohen 1991).
     return correlation, lean * (3 - lean * lean) / (1 - lean * lean)

@@ -233,4 +233,4 @@ def _own(residuals, measured, std, size) -> tuple[np.ndarray, np.ndarray]:
     number = measured.sum(1)
     known = number >= POINTS_A_PARAMETER * size
     own, slope = own_noise(size, number[known], *(values[known] for values in sums))
-    return np.asarray(own), np.asarray(slope)
+    return own, slope.astype(np.float32)

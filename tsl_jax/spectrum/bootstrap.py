@@ -16,7 +16,7 @@ from ..pytrees import pytree, static
 from .statistic import Spectrum
 
 #: Replicates computed at once: enough to share the pass over the statistic, few enough to fit the cache.
-_AT_ONCE = 16
+AT_ONCE = 16
 
 
 @pytree
@@ -101,11 +101,16 @@ def bands_of_sums(
     Raises:
         ValueError: replicates or level outside their range.
     """
+    check(replicates, level)
+    return _bands(function, replicates, level, sums, key)
+
+
+def check(replicates: int, level: float) -> None:
+    """Raise for what `bands` refuses."""
     if replicates < 2:
         raise ValueError(f"replicates: got {replicates}, expected at least 2")
     if not 0 < level < 1:
         raise ValueError(f"level: got {level!r}, expected a share between 0 and 1")
-    return _bands(function, replicates, level, sums, key)
 
 
 def tail_fraction(level: float, groups: int, replicates: int) -> float:
@@ -173,7 +178,7 @@ def _restored(structure, values):
 def _bands_of_weights(function, replicates, fraction, sums, drawn):
     groups = drawn.shape[1]
     # The value itself as the first replicate, and no shorter last batch: the function is compiled once.
-    padding = jnp.ones((-(replicates + 1) % _AT_ONCE, groups))
+    padding = jnp.ones((-(replicates + 1) % AT_ONCE, groups))
     weights = jnp.concatenate([jnp.ones((1, groups)), drawn, padding])
     structure = []
 
@@ -191,7 +196,7 @@ def _bands_of_weights(function, replicates, fraction, sums, drawn):
         return jax.lax.map(flat, jax.tree.map(summed, sums))
 
     # All results as one table: one sort for all bands, which is quicker to compile than one for each array.
-    results = jax.lax.map(some, weights.reshape(-1, _AT_ONCE, groups))
+    results = jax.lax.map(some, weights.reshape(-1, AT_ONCE, groups))
     results = results.reshape(-1, results.shape[-1])
     low, high = _quantiles(results[1 : replicates + 1], (fraction, 1 - fraction))
     return _FlatBands(results[0], low, high, tuple(structure))

@@ -1,11 +1,10 @@
 """A spectrum against the data: mean loss and derivative, and what causes the difference."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import compiled, module_of
 from ..pytrees import pytree, static
 from .decomposition import Decomposition, Outside, Weighting, decompose, moments_of
 from .derivative import derivative_matrix
@@ -109,9 +108,10 @@ def compare_parts(
     bandwidth: float = 0.1,
 ) -> Comparison:
     """`compare` where the spectrum is decomposed already; ``parts`` are those of ``moments``."""
+    xp = module_of(moments.count)
     grid = moments.grid
     axis = np.asarray(time, np.float64)
-    mean_loss, mean_fit = jnp.asarray(mean_loss), jnp.asarray(mean_fit)
+    mean_loss, mean_fit = xp.asarray(mean_loss), xp.asarray(mean_fit)
     if not axis.shape == mean_loss.shape == mean_fit.shape or axis.ndim != 1:
         raise ValueError(
             f"mean_loss: got shapes {axis.shape}, {mean_loss.shape} and {mean_fit.shape} of time, mean_loss and "
@@ -124,7 +124,7 @@ def compare_parts(
     curves, scores, split = _compare(
         moments, parts, slope, (u - grid.origin) / grid.width, mean_loss[used], mean_fit[used]
     )
-    centres = jnp.asarray(grid.centres, jnp.float32)
+    centres = xp.asarray(grid.centres, xp.float32)
     return Comparison(centres, **curves, scores=scores, split=split, bandwidth=bandwidth * grid.unit)
 
 
@@ -138,17 +138,18 @@ _CAUSES = {
 }
 
 
-@jax.jit
+@compiled()
 def _compare(moments: Moments, parts: Decomposition, slope, place, mean_loss, mean_fit):
+    xp = module_of(mean_loss)
     falls = [loss_along(moments, curve * moments.grid.width, place) for curve in (parts.implied, parts.convolved)]
-    losses = jnp.stack([mean_loss, mean_fit, *falls], 1)
+    losses = xp.stack([mean_loss, mean_fit, *falls], 1)
     # Without the mean: slopes do not depend on it, and small numbers keep their digits.
-    slopes = product(slope, losses - jnp.mean(losses, 0)).T
+    slopes = product(slope, losses - xp.mean(losses, 0)).T
     # All norms at once: few operations compile quickly.
     pairs = (*_SCORES, *_CAUSES.values())
     first, second = (np.array([_CURVES.index(pair[end]) for pair in pairs]) for end in (0, 1))
     distance = _norm(slopes[first] - slopes[second])
-    size, spread = _norm(slopes), _norm(slopes - jnp.mean(slopes, 1, keepdims=True))
+    size, spread = _norm(slopes), _norm(slopes - xp.mean(slopes, 1, keepdims=True))
     r2, error = 1 - _ratio(distance, spread[second]) ** 2, _ratio(distance, size[second])
     scores = {"mean fit of mean loss": score(mean_fit - mean_loss[0], mean_loss - mean_loss[0])}
     scores |= {f"{pair[0]} of {pair[1]}": Score(r2[i], error[i]) for i, pair in enumerate(_SCORES)}
@@ -159,13 +160,16 @@ def _compare(moments: Moments, parts: Decomposition, slope, place, mean_loss, me
 
 def score(curve: Float[Array, " points"], reference: Float[Array, " points"]) -> Score:
     """`Score` of a curve; NaN where the reference is constant (r2) or zero (error)."""
-    distance, spread = _norm(curve - reference), _norm(reference - jnp.mean(reference))
+    xp = module_of(curve)
+    distance, spread = _norm(curve - reference), _norm(reference - xp.mean(reference))
     return Score(r2=1 - _ratio(distance, spread) ** 2, error=_ratio(distance, _norm(reference)))
 
 
 def _norm(values):
-    return jnp.sqrt(jnp.sum(jnp.square(values), -1))
+    xp = module_of(values)
+    return xp.sqrt(xp.sum(xp.square(values), -1))
 
 
 def _ratio(value, size):
-    return jnp.where(size > 0, value / jnp.where(size > 0, size, 1), jnp.nan)
+    xp = module_of(value)
+    return xp.where(size > 0, value / xp.where(size > 0, size, 1), xp.nan)

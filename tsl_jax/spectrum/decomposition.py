@@ -1,14 +1,14 @@
 """The decomposition of the mean loss's derivative: spectrum p, shared pulse g, p * g, and the exact sum of pulses."""
 
-import functools
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import compiled, module_of
+from ..linalg.known import product as contracted
 from ..pytrees import pytree, static
 from .grid import SpectrumGrid
 from .pulses import convolve, outside_table, product, pulse_table, spread
@@ -114,43 +114,47 @@ def implied_drops(moments: Moments) -> Float[Array, " times"]:
 
 def _own_pulses(moments: Moments) -> Float[Array, " times"]:
     """What events outside the window add to each of its bins, nat, summed over tokens."""
+    xp = module_of(moments.count)
     net = moments.drop[0] - moments.drop[1]
     number = moments.grid.outside_bins
-    sides = jnp.stack([net[:number][::-1], net[-number:]])
-    table = jnp.asarray(outside_table(moments.grid), jnp.float32)
-    return jnp.einsum("eds,edst->t", sides, table, precision=jax.lax.Precision.HIGHEST)
+    sides = xp.stack([net[:number][::-1], net[-number:]])
+    table = xp.asarray(outside_table(moments.grid), xp.float32)
+    return contracted("eds,edst->t", sides, table)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
+@compiled(static_argnums=(1, 2))
 def _decompose(moments: Moments, weighting: Weighting, outside: Outside) -> Decomposition:
+    xp = module_of(moments.count)
     grid = moments.grid
     number = grid.outside_bins
     count, drop = moments.count, moments.drop
     if weighting == "count":  # one part: all events alike, their drops with sign
-        masses, heights = jnp.sum(count, 0)[None], (drop[0] - drop[1])[None]
+        masses, heights = xp.sum(count, 0)[None], (drop[0] - drop[1])[None]
     else:
-        masses, heights = drop, drop * jnp.array([1.0, -1.0])[:, None, None]
+        masses, heights = drop, drop * xp.array([1.0, -1.0])[:, None, None]
 
     def early_and_late(cells):
-        return jnp.stack([jnp.sum(cells[:, :number], 1), jnp.sum(cells[:, -number:], 1)], 1)
+        return xp.stack([xp.sum(cells[:, :number], 1), xp.sum(cells[:, -number:], 1)], 1)
 
-    at_edges, pulses = jnp.zeros((len(masses), 2)), jnp.sum(heights[:, grid.inside], 1)
+    at_edges, pulses = xp.zeros((len(masses), 2)), xp.sum(heights[:, grid.inside], 1)
     if outside == "edge":
         doubled = 1.0 if weighting == "count" else 2.0
-        at_edges = doubled * jnp.sum(early_and_late(masses), -1)
-        pulses = pulses + 2 * jnp.sum(early_and_late(heights), 1)
-    inside = jnp.sum(masses[:, grid.inside], -1)
-    total = jnp.sum(inside, 1) + jnp.sum(at_edges, 1)
-    share = jnp.where(total > 0, 1 / jnp.maximum(total, 1e-30), 0)[:, None]
+        at_edges = doubled * xp.sum(early_and_late(masses), -1)
+        pulses = pulses + 2 * xp.sum(early_and_late(heights), 1)
+    inside = xp.sum(masses[:, grid.inside], -1)
+    total = xp.sum(inside, 1) + xp.sum(at_edges, 1)
+    share = xp.where(total > 0, 1 / xp.maximum(total, 1e-30), 0)[:, None]
     weight = total * moments.per_token
     pulse = share * product(pulses, pulse_table(grid).astype(np.float32))
 
     # An event on an edge lies half in the bin before it and half in the bin after it.
     half = share * at_edges / 2
-    ghosts = jnp.pad(share * inside, ((0, 0), (1, 1)))
-    ghosts = ghosts.at[:, :2].add(half[:, :1]).at[:, -2:].add(half[:, 1:])
-    longer = jnp.pad(pulse, ((0, 0), (1, 1)))
-    convolved = jnp.sum(weight[:, None] * jax.vmap(convolve)(ghosts, longer), 0)[1:-1]
+    ghosts = xp.pad(share * inside, ((0, 0), (1, 1)))
+    edges = xp.concatenate([half[:, :1], half[:, :1], 0 * ghosts[:, 4:], half[:, 1:], half[:, 1:]], axis=1)
+    ghosts = ghosts + edges
+    longer = xp.pad(pulse, ((0, 0), (1, 1)))
+    both = xp.stack([convolve(*pair) for pair in zip(ghosts, longer, strict=True)])
+    convolved = xp.sum(weight[:, None] * both, 0)[1:-1]
     if outside == "own":
         convolved = convolved + moments.per_token * _own_pulses(moments)
     return Decomposition(

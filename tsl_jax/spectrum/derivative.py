@@ -1,5 +1,7 @@
 """The derivative of a curve that is known at irregular checkpoints."""
 
+import functools
+
 import numpy as np
 
 #: Checkpoints that a local fit needs at least: those of a parabola and one more on each side.
@@ -37,6 +39,12 @@ def derivative_matrix(u: np.ndarray, at: np.ndarray, bandwidth: float) -> np.nda
         raise ValueError(f"u: got {len(u)} checkpoints, expected at least {_NEIGHBOURS} that increase")
     if not bandwidth > 0:
         raise ValueError(f"bandwidth: got {bandwidth!r}, expected a positive number")
+    return _matrix(tuple(u.tolist()), tuple(at.tolist()), float(bandwidth))
+
+
+@functools.lru_cache(maxsize=8)
+def _matrix(checkpoints: tuple[float, ...], points: tuple[float, ...], bandwidth: float) -> np.ndarray:
+    u, at = np.asarray(checkpoints), np.asarray(points)
     distance = u - at[:, None]
     fifth = np.sort(np.abs(distance), axis=1)[:, _NEIGHBOURS - 1]
     reach = np.maximum(bandwidth, 1.1 * fifth)[:, None]
@@ -44,4 +52,6 @@ def derivative_matrix(u: np.ndarray, at: np.ndarray, bandwidth: float) -> np.nda
     powers = (distance / reach)[..., None] ** np.arange(3)
     normal = np.einsum("pci,pc,pcj->pij", powers, weight, powers)
     slope = np.linalg.solve(normal, np.swapaxes(powers * weight[..., None], 1, 2))[:, 1]
-    return slope / reach
+    matrix = slope / reach
+    matrix.flags.writeable = False  # replicates share it
+    return matrix

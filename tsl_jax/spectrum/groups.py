@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import compiled, module_of
 from ..pytrees import pytree, static
 from .blocks import TokenBlock
 from .bootstrap import Bands, bands_of_sums
@@ -172,7 +173,7 @@ def stacked(counts: Sequence[GroupCounts]) -> EventSums:
     inside = counts[0].grid.inside
     events = np.concatenate([one.count.integers()[:, :, 0, inside] for one in counts])
     tokens = np.concatenate([one.kinds.integers()[:, :, : Kind.CONSTANT + 1].sum(-1) for one in counts])
-    events, tokens = (jnp.asarray(np.swapaxes(both, 0, 1), jnp.float32) for both in (events, tokens))
+    events, tokens = (np.swapaxes(both, 0, 1).astype(np.float32) for both in (events, tokens))
     return EventSums(events, tokens, counts[0].grid)
 
 
@@ -181,7 +182,7 @@ def times_of(sums: EventSums, bins: int | None = None) -> GroupTimes:
     times = _times(sums)
     if bins is None:
         return times
-    wider = jnp.mean(times.spectrum.reshape(*times.spectrum.shape[:-1], bins, -1), -1)
+    wider = module_of(times.spectrum).mean(times.spectrum.reshape(*times.spectrum.shape[:-1], bins, -1), -1)
     return dataclasses.replace(times, spectrum=wider)
 
 
@@ -192,23 +193,24 @@ def _sums(counts: GroupCounts) -> EventSums:
     return EventSums(jnp.swapaxes(events, 0, 1), tokens.T, counts.grid)
 
 
-@jax.jit
+@compiled()
 def _times(sums: EventSums) -> GroupTimes:
+    xp = module_of(sums.events)
     grid, count = sums.grid, sums.events
-    events = jnp.sum(count, 1)
-    fraction = jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)[:, None] * count
-    centres = jnp.asarray((grid.centres - grid.origin) / grid.unit, jnp.float32)
+    events = xp.sum(count, 1)
+    fraction = xp.where(events > 0, 1 / xp.maximum(events, 1e-30), xp.nan)[:, None] * count
+    centres = xp.asarray((grid.centres - grid.origin) / grid.unit, xp.float32)
     median = level_reached(count, events / 2) / grid.time_bins
 
     def axis(x):
         u = grid.origin + grid.unit * x
-        return jnp.exp(u) if grid.scale == "log" else u
+        return xp.exp(u) if grid.scale == "log" else u
 
     return GroupTimes(
         tokens=sums.tokens,
         events=events,
-        learned=jnp.where(sums.tokens > 0, events / jnp.maximum(sums.tokens, 1e-30), jnp.nan),
-        median=jnp.where(events > 0, axis(median), jnp.nan),
+        learned=xp.where(sums.tokens > 0, events / xp.maximum(sums.tokens, 1e-30), xp.nan),
+        median=xp.where(events > 0, axis(median), xp.nan),
         mean=axis(product(fraction, centres)),
         spectrum=fraction / grid.width,
     )

@@ -3,11 +3,11 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import compiled, module_of
 from ..pytrees import pytree
 from .decomposition import implied_drops, moments_of
 from .grid import SpectrumGrid
@@ -104,15 +104,16 @@ def binning_bound(spectrum: Spectrum | Moments) -> BinningBound:
     return _binning_bound(moments_of(spectrum))
 
 
-@jax.jit
+@compiled()
 def _binning_bound(moments: Moments) -> BinningBound:
-    grid, drops = moments.grid, jnp.sum(moments.drop, 0)
+    xp = module_of(moments.count)
+    grid, drops = moments.grid, xp.sum(moments.drop, 0)
     before, after = drops[: grid.inside.start][::-1], drops[grid.inside.stop :]
-    most = jnp.sum(jnp.sum(drops[grid.inside], 0) * _change_inside(grid)) + jnp.sum(
+    most = xp.sum(xp.sum(drops[grid.inside], 0) * _change_inside(grid)) + xp.sum(
         (before + after) * _change_outside(grid)
     )
-    total = jnp.sum(drops)
-    return BinningBound(loss=moments.per_token * most, slope=jnp.where(total > 0, most / jnp.maximum(total, 1e-30), 0))
+    total = xp.sum(drops)
+    return BinningBound(loss=moments.per_token * most, slope=xp.where(total > 0, most / xp.maximum(total, 1e-30), 0))
 
 
 @functools.lru_cache(maxsize=16)

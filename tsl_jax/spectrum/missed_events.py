@@ -1,10 +1,10 @@
 """How much of what sigmoids miss of the mean loss's derivative tokens with a second event hold."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import module_of
 from ..pytrees import pytree
 from .derivative import derivative_matrix
 from .grid import SpectrumGrid
@@ -67,29 +67,30 @@ def second_events(
         >>> round(float(found.fraction), 3)
         0.25
     """
+    xp = module_of(gap)
     axis = np.asarray(time, np.float64)
     margin = 1e-6 * (grid.last - grid.first)
     used = np.flatnonzero((axis >= grid.first - margin) & (axis <= grid.last + margin))
     slope = derivative_matrix(grid.coordinate(axis[used]), grid.centres, bandwidth * grid.unit)
 
     def derivative(values):
-        values = jnp.asarray(values, jnp.float32)[used]
+        values = module_of(values).asarray(values, xp.float32)[used]
         # Without the mean: slopes do not depend on it, and small numbers keep their digits.
-        return product(-slope.astype(np.float32), values - jnp.mean(values))
+        return product(-slope.astype(np.float32), values - xp.mean(values))
 
     missing, held, constant = (derivative(one) for one in (gap, second_gap, constant_gap))
-    size = jnp.sum(jnp.square(missing))
+    size = xp.sum(xp.square(missing))
 
     def fraction(part):
-        return jnp.where(size > 0, jnp.sum(part * missing) / jnp.where(size > 0, size, 1), jnp.nan)
+        return xp.where(size > 0, xp.sum(part * missing) / xp.where(size > 0, size, 1), xp.nan)
 
-    between = jnp.asarray(jnp.nan)
+    between = xp.asarray(xp.nan)
     if mean_loss is not None and other_run is not None:
-        observed = jnp.sum(jnp.square(derivative(mean_loss)))
-        apart = jnp.sum(jnp.square(derivative(jnp.asarray(mean_loss) - jnp.asarray(other_run))))
-        between = jnp.where(observed > 0, jnp.sqrt(apart / (2 * jnp.where(observed > 0, observed, 1))), jnp.nan)
+        observed = xp.sum(xp.square(derivative(mean_loss)))
+        apart = xp.sum(xp.square(derivative(xp.asarray(mean_loss) - xp.asarray(other_run))))
+        between = xp.where(observed > 0, xp.sqrt(apart / (2 * xp.where(observed > 0, observed, 1))), xp.nan)
     return SecondEvents(
-        tokens=jnp.asarray(tokens),
+        tokens=xp.asarray(tokens),
         missing=missing,
         held=held,
         fraction=fraction(held),

@@ -1,14 +1,15 @@
 """Is the pulse shared? The modes of all aligned pulses."""
 
 import functools
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
 from ..linalg.in_turn import singular_values
+from ..linalg.known import each_row, module_of
 from ..pytrees import pytree
 from .decomposition import moments_of
 from .grid import SpectrumGrid
@@ -92,13 +93,14 @@ def _pulse_modes(moments: Moments, unit_area: bool, groups: int | None, resoluti
 
 def all_pulse_modes(moments: Moments, groups: int, *, resolution: int = 64, modes: int = 4) -> dict[str, PulseModes]:
     """`pulse_modes` of all pulses, of those of unit area, and of the means of groups, in one program."""
+    xp = module_of(moments.count)
     resolution = min(resolution, moments.grid.time_bins)
     kinds = {"all pulses": (False, None), "unit area": (True, None), "group means": (False, groups)}
     rows = [_pulse_rows(moments, unit_area, number, resolution) for unit_area, number in kinds.values()]
     ranks = [min(one.shape) for one in rows]
     tallest = max(len(one) for one in rows)
-    padded = jnp.stack([jnp.pad(one, ((0, tallest - len(one)), (0, 0))) for one in rows])
-    found = jax.vmap(lambda one: _modes_of(one, moments.grid, resolution, modes))(padded)
+    padded = xp.stack([xp.pad(one, ((0, tallest - len(one)), (0, 0))) for one in rows])
+    found = each_row(lambda one: _modes_of(one, moments.grid, resolution, modes), padded)
     return {
         name: PulseModes(found.values[i, :rank], found.energy[i, :rank], found.modes[i], found.lags[i])
         for i, (name, rank) in enumerate(zip(kinds, ranks, strict=True))
@@ -123,31 +125,43 @@ def _unit_pulses(grid: SpectrumGrid, resolution: int) -> tuple[np.ndarray, np.nd
 
 def _pulse_rows(moments: Moments, unit_area: bool, groups: int | None, resolution: int) -> Float[Array, "rows ranks"]:
     """The pulses in the basis of `_unit_pulses`."""
+    xp = module_of(moments.count)
     grid = moments.grid
     _, coefficients, _, areas = _unit_pulses(grid, resolution)
-    coefficients = jnp.asarray(coefficients, jnp.float32)
+    coefficients = xp.asarray(coefficients, xp.float32)
     if groups is None:
         weight = moments.count if unit_area else moments.square
-        return jnp.sqrt(jnp.sum(weight[:, grid.inside], (0, 1)))[:, None] * coefficients
+        return xp.sqrt(xp.sum(weight[:, grid.inside], (0, 1)))[:, None] * coefficients
     _, fraction, per_event = equal_groups(moments, groups)
     drops = product(fraction, (moments.drop[0] - moments.drop[1])[grid.inside]) * per_event[:, None]
     if unit_area:
-        drops = drops / product(drops, jnp.asarray(areas, jnp.float32))[:, None]
-    return jnp.nan_to_num(product(drops, coefficients))
+        drops = drops / product(drops, xp.asarray(areas, xp.float32))[:, None]
+    return xp.nan_to_num(product(drops, coefficients))
 
 
 def _modes_of(rows: Float[Array, "rows ranks"], grid: SpectrumGrid, resolution: int, modes: int) -> PulseModes:
+    xp = module_of(rows)
     lags, _, basis, _ = _unit_pulses(grid, resolution)
     # Sums over lags as integrals: singular values do not depend on the width of the lag bins.
-    _, values, right = singular_values(rows * np.sqrt(grid.unit / resolution))
-    total = jnp.sum(jnp.square(values))
-    right = jnp.pad(right, ((0, max(0, modes - len(right))), (0, 0)))[:modes]
-    right = product(right, jnp.asarray(basis, jnp.float32))
-    height = jnp.max(jnp.abs(right), 1, keepdims=True)
-    largest = jnp.sum(jnp.where(jnp.abs(right) == height, right, 0), 1, keepdims=True)
+    _, values, right = _singular_values(rows * np.sqrt(grid.unit / resolution))
+    total = xp.sum(xp.square(values))
+    right = xp.pad(right, ((0, max(0, modes - len(right))), (0, 0)))[:modes]
+    right = product(right, xp.asarray(basis, xp.float32))
+    height = xp.max(xp.abs(right), 1, keepdims=True)
+    largest = xp.sum(xp.where(xp.abs(right) == height, right, 0), 1, keepdims=True)
     return PulseModes(
         values=values,
-        energy=jnp.where(total > 0, jnp.square(values) / jnp.maximum(total, 1e-30), jnp.nan),
-        modes=right * jnp.where(largest < 0, -1, 1),
-        lags=jnp.asarray(lags, jnp.float32),
+        energy=xp.where(total > 0, xp.square(values) / xp.maximum(total, 1e-30), xp.nan),
+        modes=right * xp.where(largest < 0, -1, 1),
+        lags=xp.asarray(lags, xp.float32),
     )
+
+
+def _singular_values(rows) -> tuple[Any, Any, Any]:
+    """Thin decomposition; NaN of rows with NaN."""
+    if not isinstance(rows, np.ndarray):
+        return singular_values(rows)
+    finite = np.isfinite(rows)
+    left, values, right = np.linalg.svd(np.where(finite, rows, 0), full_matrices=False)
+    unknown = 0.0 if np.all(finite) else np.nan
+    return left + unknown, values + unknown, right + unknown

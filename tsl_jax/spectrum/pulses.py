@@ -10,10 +10,15 @@ from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
 from ..linalg.in_turn import signal_of, sum_of_convolutions, transform
+from ..linalg.known import module_of
 from .grid import SpectrumGrid
 
-#: Matrix products in full float32, also on devices that would round their factors to fewer digits.
-product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+def product(left, right) -> Any:
+    """Matrix product in full float32, also on devices that would round their factors to fewer digits."""
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return left @ right
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
 
 
 def logistic(z: np.ndarray) -> np.ndarray:
@@ -28,7 +33,8 @@ def logistic_rise(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 def fraction_before(place: Float[Array, " points"], bins: int) -> Float[Array, "points bins"]:
     """Share of each bin that lies before a place, which is given in bins from the first edge."""
-    return jnp.clip(jnp.asarray(place, jnp.float32)[:, None] - jnp.arange(bins), 0, 1)
+    xp = module_of(place)
+    return xp.clip(xp.asarray(place, xp.float32)[:, None] - xp.arange(bins, dtype=xp.int32), 0, 1)
 
 
 def level_reached(masses: Float[Array | np.ndarray, "*#rows bins"], level: Float[Array | np.ndarray, "*rows"]) -> Any:
@@ -36,7 +42,7 @@ def level_reached(masses: Float[Array | np.ndarray, "*#rows bins"], level: Float
 
     Of NumPy's arrays the place is one, in their precision.
     """
-    of = np if isinstance(masses, np.ndarray) else jnp
+    of = module_of(masses)
     before = of.cumsum(masses, -1) - masses
     into = (level[..., None] - before) / of.maximum(masses, 1e-30)
     return of.sum(of.where(masses > 0, of.clip(into, 0, 1), level[..., None] >= before), -1)
@@ -94,7 +100,7 @@ def _transform_size(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-def spread(grid: SpectrumGrid, drops: Float[Array, "times sharpnesses"], beyond: int = 0) -> Float[Array, " bins"]:
+def spread(grid: SpectrumGrid, drops: Float[Array | np.ndarray, "times sharpnesses"], beyond: int = 0) -> Any:
     """Drops spread over the window by their own pulses: what falls into each bin, ``Σ_s drops[:, s] * pulse_s``.
 
     Args:
@@ -103,10 +109,13 @@ def spread(grid: SpectrumGrid, drops: Float[Array, "times sharpnesses"], beyond:
         beyond: further bins after the window.
 
     Returns:
-        (time_bins + beyond,) in the same unit.
+        (time_bins + beyond,) in the same unit; of NumPy's arrays likewise.
     """
     table = _transformed(grid, beyond)
     start = grid.time_bins + beyond
+    if isinstance(drops, np.ndarray):
+        size = 2 * (table.shape[1] - 1)
+        return np.fft.irfft(np.sum(np.fft.rfft(drops.T, size) * table, axis=0), size)[start : start + start]
     return sum_of_convolutions(drops.T, table)[start : start + grid.time_bins + beyond]
 
 
@@ -137,4 +146,8 @@ def convolve(spectrum: Float[Array, " times"], pulse: Float[Array, " lags"]) -> 
             f"{2 * number - 1}"
         )
     size = _transform_size(number + len(pulse) - 1)
+    known: Any = spectrum
+    if isinstance(known, np.ndarray) and isinstance(pulse, np.ndarray):
+        known = np.fft.irfft(np.fft.rfft(known, size) * np.fft.rfft(pulse, size), size)
+        return known[reach : reach + number]
     return signal_of(transform(spectrum, size) * transform(pulse, size))[reach : reach + number]

@@ -1,13 +1,10 @@
 """Is the pulse shared? Mean pulses of groups by learning time."""
 
-import functools
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..jax_switches import with_own_switches
+from ..linalg.known import compiled, module_of
 from ..pytrees import pytree, static
 from .decomposition import moments_of
 from .grid import SpectrumGrid
@@ -72,47 +69,49 @@ def pulse_groups(spectrum: Spectrum | Moments, groups: int = 40) -> PulseGroups:
     return _pulse_groups(moments_of(spectrum), groups)
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@compiled(static_argnums=1)
 def _pulse_groups(moments: Moments, groups: int) -> PulseGroups:
+    xp = module_of(moments.count)
     grid = moments.grid
     borders, fraction, per_event = equal_groups(moments, groups)
-    count, square = (jnp.sum(cells, 0)[grid.inside] for cells in (moments.count, moments.square))
+    count, square = (xp.sum(cells, 0)[grid.inside] for cells in (moments.count, moments.square))
     drop = (moments.drop[0] - moments.drop[1])[grid.inside]
 
     def mean(cells):  # by group and sharpness
         return product(fraction, cells) * per_event[:, None]
 
-    table = jnp.asarray(pulse_table(grid) / grid.width, jnp.float32)
+    table = xp.asarray(pulse_table(grid) / grid.width, xp.float32)
     # Relative to the window's start and width, so that float32 keeps the digits of second moments.
-    times = jnp.asarray((grid.centres - grid.origin) / grid.unit, jnp.float32)
-    logs = jnp.asarray(np.log(grid.sharpnesses * grid.unit), jnp.float32)
-    mean_drop = jnp.sum(mean(drop), 1)
+    times = xp.asarray((grid.centres - grid.origin) / grid.unit, xp.float32)
+    logs = xp.asarray(np.log(grid.sharpnesses * grid.unit), xp.float32)
+    mean_drop = xp.sum(mean(drop), 1)
     weights = mean(count)
     mean_log = product(weights, logs)
     return PulseGroups(
         start=grid.origin + grid.unit * borders[:-1],
-        u=grid.origin + grid.unit * product(fraction, jnp.sum(count, 1) * times) * per_event,
+        u=grid.origin + grid.unit * product(fraction, xp.sum(count, 1) * times) * per_event,
         end=grid.origin + grid.unit * borders[1:],
-        events=jnp.nan_to_num(1 / per_event),
+        events=xp.nan_to_num(1 / per_event),
         pulse=product(mean(drop), table),
         drop=mean_drop,
-        drop_std=jnp.sqrt(jnp.maximum(jnp.sum(mean(square), 1) - mean_drop**2, 0)),
+        drop_std=xp.sqrt(xp.maximum(xp.sum(mean(square), 1) - mean_drop**2, 0)),
         log_sharpness=mean_log - float(np.log(grid.unit)),
-        log_sharpness_std=jnp.sqrt(jnp.sum(weights * jnp.square(logs - mean_log[:, None]), 1)),
+        log_sharpness_std=xp.sqrt(xp.sum(weights * xp.square(logs - mean_log[:, None]), 1)),
         grid=grid,
     )
 
 
 def equal_groups(moments: Moments, groups: int):
     """Borders of the groups in windows, the fraction of each time bin in each group, and 1 / events of a group."""
+    xp = module_of(moments.count)
     grid = moments.grid
-    count = jnp.sum(moments.count[:, grid.inside], (0, 2))
-    reached = jnp.append(0, jnp.cumsum(count))
+    count = xp.sum(moments.count[:, grid.inside], (0, 2))
+    reached = xp.append(0, xp.cumsum(count))
     total = reached[-1]
-    levels = total * jnp.arange(groups + 1) / groups
-    overlap = jnp.minimum(reached[1:], levels[1:, None]) - jnp.maximum(reached[:-1], levels[:-1, None])
-    fraction = jnp.where(count > 0, jnp.clip(overlap, 0) / jnp.maximum(count, 1e-30), 0)
+    levels = total * xp.arange(groups + 1) / groups
+    overlap = xp.minimum(reached[1:], levels[1:, None]) - xp.maximum(reached[:-1], levels[:-1, None])
+    fraction = xp.where(count > 0, xp.maximum(overlap, 0) / xp.maximum(count, 1e-30), 0)
     borders = level_reached(count, levels) / grid.time_bins
-    borders = jnp.where(total > 0, borders, jnp.nan)
+    borders = xp.where(total > 0, borders, xp.nan)
     events = product(fraction, count)
-    return borders, fraction, jnp.where(events > 0, 1 / jnp.maximum(events, 1e-30), jnp.nan)
+    return borders, fraction, xp.where(events > 0, 1 / xp.maximum(events, 1e-30), xp.nan)

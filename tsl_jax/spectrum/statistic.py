@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ..curves import Sigmoid
 from ..fitting import Fit
 from ..jax_switches import with_own_switches
+from ..linalg.known import module_of
 from ..pytrees import pytree, static
 from .blocks import TokenBlock, block_rows, token_block
 from .cells import cells_of
@@ -45,12 +46,13 @@ class Moments:
     @property
     def tokens(self) -> Float[Array, ""]:
         """Number of tokens in the mean loss: those with a curve or a constant that counts."""
-        return jnp.sum(self.kinds[: Kind.CONSTANT + 1])
+        return module_of(self.kinds).sum(self.kinds[: Kind.CONSTANT + 1])
 
     @property
     def per_token(self) -> Float[Array, ""]:
         """``1 / tokens``, and 0 without tokens, so that empty spectra give zeros."""
-        return jnp.where(self.tokens > 0, 1 / jnp.maximum(self.tokens, 1e-30), 0)
+        xp = module_of(self.kinds)
+        return xp.where(self.tokens > 0, 1 / xp.maximum(self.tokens, 1e-30), 0)
 
     @property
     def outside_fractions(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
@@ -195,7 +197,7 @@ class Spectrum:
         return _moments(self, False)
 
 
-_UNITS = (1.0, DROP_UNIT, SQUARE_UNIT, 1.0, DROP_UNIT)
+UNITS = (1.0, DROP_UNIT, SQUARE_UNIT, 1.0, DROP_UNIT)  #: of the parts, in the order of `Moments`
 
 
 @jax.jit
@@ -207,7 +209,7 @@ def _add(a: Spectrum, b: Spectrum) -> Spectrum:
 def _moments(spectrum: Spectrum, total: bool) -> Moments:
     parts = (spectrum.count, spectrum.drop, spectrum.square, spectrum.kinds, spectrum.level)
     count, drop, square, kinds, level = (
-        (part.sum(0) if total else part).real(unit) for part, unit in zip(parts, _UNITS, strict=True)
+        (part.sum(0) if total else part).real(unit) for part, unit in zip(parts, UNITS, strict=True)
     )
     return Moments(count, drop, square, kinds, level[..., 0] - level[..., 1], spectrum.grid)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ..fitting import Category, Fit, has_parameters
 from ..jax_switches import with_own_switches
+from ..linalg.known import module_of
 from ..pytrees import pytree, static
 from .blocks import folded, resample_of
 from .decomposition import Weighting, moments_of
@@ -148,26 +149,27 @@ def broadening(
     Source: deconvolution by moments, as in Carroll, Ruppert, Stefanski and Crainiceanu, Measurement Error, 2006.
     """
     moments = moments_of(spectrum)
+    xp = module_of(moments.count)
     row, grid = ("count", "drop").index(weighting), moments.grid
-    if jnp.ndim(errors.weight) > 1:
-        errors = jax.tree.map(lambda sums: jnp.sum(jnp.asarray(sums), 0), errors)
+    if xp.ndim(errors.weight) > 1:
+        errors = jax.tree.map(lambda sums: xp.sum(xp.asarray(sums), 0), errors)
     weight, square, sizes = errors.weight[row], errors.square[row], errors.sizes[row]
-    masses = jnp.sum(moments.drop if weighting == "drop" else moments.count, (0, 2))[grid.inside]
+    masses = xp.sum(moments.drop if weighting == "drop" else moments.count, (0, 2))[grid.inside]
     place = (np.arange(grid.time_bins) + 0.5) / grid.time_bins  # in windows: float32 keeps its digits
-    total = jnp.where(weight > 0, weight, jnp.nan)
-    mean = jnp.sum(masses * place) / jnp.maximum(jnp.sum(masses), 1e-30)
-    spread = jnp.sum(masses * jnp.square(place - mean)) / jnp.maximum(jnp.sum(masses), 1e-30)
-    variance = grid.unit**2 * jnp.maximum(spread - 1 / (12 * grid.time_bins**2), 0)
+    total = xp.where(weight > 0, weight, xp.nan)
+    mean = xp.sum(masses * place) / xp.maximum(xp.sum(masses), 1e-30)
+    spread = xp.sum(masses * xp.square(place - mean)) / xp.maximum(xp.sum(masses), 1e-30)
+    variance = grid.unit**2 * xp.maximum(spread - 1 / (12 * grid.time_bins**2), 0)
     noise = square / total
     left = variance - noise
     at = 2 * (np.log2(1 / bins) - _FINEST)
-    ratio = jnp.where(left > 0, jnp.sqrt(variance / jnp.where(left > 0, left, 1)), jnp.inf)
-    half = 2.0 ** (level_reached(sizes[None], 0.5 * jnp.sum(sizes)[None])[0] / 2 + _FINEST)
+    ratio = xp.where(left > 0, xp.sqrt(variance / xp.where(left > 0, left, 1)), xp.inf)
+    half = 2.0 ** (level_reached(sizes[None], 0.5 * xp.sum(sizes)[None])[0] / 2 + _FINEST)
     return Broadening(
-        error=jnp.sqrt(noise),
-        median=jnp.where(weight > 0, grid.unit * half, jnp.nan),
-        wider=jnp.sum(sizes * jnp.clip(np.arange(1, _BINS + 1) - at, 0, 1)) / total,
-        width=jnp.where(weight > 0, jnp.sqrt(variance), jnp.nan),
-        ratio=jnp.where(weight > 0, ratio, jnp.nan),
+        error=xp.sqrt(noise),
+        median=xp.where(weight > 0, grid.unit * half, xp.nan),
+        wider=xp.sum(sizes * xp.clip(np.arange(1, _BINS + 1) - at, 0, 1)) / total,
+        width=xp.where(weight > 0, xp.sqrt(variance), xp.nan),
+        ratio=xp.where(weight > 0, ratio, xp.nan),
         bin=grid.unit / bins,
     )

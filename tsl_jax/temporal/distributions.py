@@ -1,5 +1,6 @@
 """Quantiles and tails of the distributions that tests need, for traced degrees of freedom."""
 
+import numpy as np
 from jax.scipy.special import betainc, ndtri
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -22,4 +23,8 @@ def student_quantile(level: ArrayLike, degrees: Float[Array, "..."]) -> Float[Ar
 def f_tail(statistic: Float[Array, "..."], above: ArrayLike, below: ArrayLike) -> Float[Array, "..."]:
     """Probability that F with ``(above, below)`` degrees of freedom exceeds ``statistic``."""
     # Of the two arguments that add to 1, the smaller keeps the digits of a small probability.
-    return betainc(below / 2.0, above / 2.0, below / (below + above * statistic))
+    if isinstance(statistic, np.ndarray | np.generic):
+        from scipy.special import betainc as tail
+    else:
+        tail = betainc
+    return tail(below / 2.0, above / 2.0, below / (below + above * statistic))

@@ -44,6 +44,13 @@ def test_the_p_value_is_uniform_where_the_loss_falls_evenly():
     assert np.median(even().unevenness) < np.median(even().ratio_stderr)
 
 
+def test_known_losses_have_the_numbers_of_a_program_of_many():
+    means = groups_of(jax.random.split(jax.random.key(3), SEEDS)[7], GROUPS, EVEN)
+    found = evenness(STEP, POSITION, means, jnp.ones_like(means), bins=6)
+    for name in ("slope", "slope_stderr", "ratio", "ratio_stderr", "unevenness", "statistic", "p_value", "trend"):
+        np.testing.assert_allclose(getattr(found, name), getattr(even(), name)[7], rtol=2e-3, atol=1e-4, err_msg=name)
+
+
 def test_an_uneven_fall_is_seen_and_measured():
     found = found_in(UNEVEN)
     assert np.all(found.p_value < 1e-3)

@@ -91,6 +91,19 @@ def test_six_checkpoints_the_first_at_zero_are_enough_for_a_choice():
     assert few.origins.tolist() == [4.0]
 
 
+def test_traced_values_have_the_fits_of_known_ones():
+    noisy = FALLING + ERROR * np.random.default_rng(2).normal(size=FALLING.shape)
+    found = evolution(FEW, noisy, forms=TWO_FORMS, start=0.0)
+    traced = jax.jit(lambda values: evolution(FEW, values, forms=TWO_FORMS, start=0.0))(noisy)
+    assert jax.tree.structure(traced) == jax.tree.structure(found)
+    steps = {form.name: found.fits[form.name].num_steps for form in TWO_FORMS}
+    for name, number in steps.items():  # another search for the same minimum
+        traced.fits[name] = dataclasses.replace(traced.fits[name], num_steps=number)
+    for got, want in zip(jax.tree.leaves(traced), jax.tree.leaves(found), strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
 def test_a_dictionary_gives_a_dictionary_and_a_name_chooses_by_hand():
     values = {"falling": FALLING, "constant": np.ones_like(FALLING)}
     errors = {name: np.full_like(value, ERROR) for name, value in values.items()}

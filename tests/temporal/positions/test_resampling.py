@@ -54,6 +54,15 @@ def test_their_scatter_is_the_honest_error(name):
         assert np.median((scatter / law.stderr[name])[:, 0]) > 1.7
 
 
+def test_known_groups_have_the_replicates_of_a_program_of_many():
+    _, again, _ = resampled()
+    keys = jax.random.split(jax.random.key(5), SEEDS)
+    means = groups_of(keys[3], GROUPS, curves())
+    found = resample_position_law(POSITION, means, np.ones(means.shape), ERRORS, keys[3], replicates=REPLICATES)
+    for name in found.params:
+        np.testing.assert_allclose(found.params[name], again.params[name][3], rtol=2e-3, err_msg=name)
+
+
 def test_they_carry_the_correlation_between_checkpoints():
     law, again, _ = resampled()
     of_seeds = np.corrcoef(law.params["floor"][:, 0], law.params["floor"][:, -1])[0, 1]

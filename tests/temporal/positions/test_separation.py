@@ -45,6 +45,16 @@ def test_the_planted_point_lies_within_the_interval_as_often_as_it_says():
         assert 0.7 < np.quantile(np.abs(z), 0.68) < 1.4
 
 
+@pytest.mark.parametrize("run", [0, 5])
+def test_one_known_law_has_the_point_of_a_program_of_many(run):
+    found, of_many = separation(STEP, jax.tree.map(lambda a: a[run], laws(1))), planted()
+    for name in ("point", "lower", "upper", "change_p_value", "amplitude", "rate", "rate_stderr", "start"):
+        np.testing.assert_allclose(getattr(found, name), getattr(of_many, name)[run], rtol=2e-4, err_msg=name)
+    np.testing.assert_allclose(found.chi2, of_many.chi2[run], rtol=1e-3)
+    assert bool(found.reached) == bool(of_many.reached[run])
+    assert int(found.num_checkpoints) == of_many.num_checkpoints[run]
+
+
 def test_a_run_that_still_changes_has_not_reached_it():
     changing = truth() | {"rate": 0.2 + 0.08 * np.log(1e5 / STEP), "amplitude": 2.0 + 0.3 * np.log(1e5 / STEP)}
     found = of_each(laws(3, changing))

@@ -7,13 +7,10 @@ import numpy as np
 from jaxtyping import Array
 
 from ...curves import PowerLaw
-from ...spectrum import (
-    Bands,
-    Kind,
-    bands_of_sums,
-)
+from ...spectrum import Bands, Kind
 from ...spectrum.bootstrap import poisson_weights
 from ...spectrum.groups import stacked
+from ...spectrum.on_host import known_bands_of_sums
 from . import checks as spectrum_checks
 from .curves import CurvesOf, shown_bins
 from .mean_loss_law import implied_curves, power_laws
@@ -64,18 +61,17 @@ def analyse(read: StoreSpectrum, options: AnalysisOptions = _DEFAULT) -> Analysi
         pulse_groups=options.pulse_groups,
         bandwidth=options.bandwidth,
     )
-    by_resample = spectrum.moments_by_resample()
+    by_resample = jax.tree.map(np.asarray, spectrum.moments_by_resample())
     by_group = stacked([group.counts for group in read.groups.values()]) if read.groups else None
-    # All curves of all tokens and groups from one program: programs take longer to compile than to run.
-    found = bands_of_sums(
+    # In NumPy: as a program they take longer to compile than to compute.
+    found = known_bands_of_sums(
         function,
         (by_resample, compared, by_group, read.errors),
         key,
         replicates=options.replicates,
         level=options.level,
+        together=function.with_tails,
     )
-    # On the host: slices on the device would each compile a program.
-    found = jax.tree.map(np.asarray, found)
     curves, times = (Bands(*(end[i] for end in (found.value, found.low, found.high))) for i in (0, 1))
     tail = curves.value.tails["count"]
     groups, row = {}, 0

@@ -1,12 +1,11 @@
 """All curves of a spectrum as one function of its sums: of those that were read, and of every replicate's."""
 
 import dataclasses
-from typing import Literal
+import functools
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ...spectrum import (
     GroupTimes,
@@ -26,10 +25,14 @@ from ...spectrum.events import DROP_UNIT
 from ...spectrum.groups import EventSums, times_of
 from ...spectrum.mean_loss import loss_along
 from ...spectrum.modes import all_pulse_modes
-from ...spectrum.tail.fit import default_cuts, fit_cut_tails
+from ...spectrum.tail.fit import Cuts, default_cuts
+from ...spectrum.tail.many import tails_of_rows
+from ...spectrum.tail.masses import tail_masses
 from .results import Analysis, Curves
 
 _MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50
+#: Tokens whose part of the gap between losses and fits is told.
+_GAPS = ("second", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,31 +47,44 @@ class CurvesOf:
     bandwidth: float
 
     def __call__(
-        self, moments: Moments, sums: dict[str, Array] | None, groups: EventSums | None, errors: TimeErrors
+        self, moments: Moments, sums: dict[str, np.ndarray] | None, groups: EventSums | None, errors: TimeErrors
     ) -> tuple[Curves, GroupTimes | None]:
+        """Of one replicate, in NumPy; `Curves.tails` are what they will be fitted to."""
         return self._curves(moments, sums, errors), None if groups is None else times_of(groups, self.bins)
 
-    def _curves(self, moments: Moments, sums: dict[str, Array] | None, errors: TimeErrors) -> Curves:
+    def with_tails(self, found: tuple[Curves, GroupTimes | None]) -> tuple[Curves, GroupTimes | None]:
+        """Of all replicates, each array with one more axis in front: with the tails, fitted together."""
+        curves, times = found
+        masses, per_mass, stop, per_token = curves.tails  # type: ignore[misc]
+        grid, number = curves.parts.grid, masses.shape[1]
+        flat = masses.reshape(-1, masses.shape[-1]), per_mass.ravel(), np.repeat(stop, number)
+        tails = tails_of_rows(grid, *flat, _cuts(grid))
+        tails = jax.tree.map(lambda values: values.reshape(-1, number), tails)
+        tails = dataclasses.replace(tails, mass=tails.mass * per_token[:, None])
+        by_name = {name: jax.tree.map(lambda v, i=i: v[:, i], tails) for i, name in enumerate(("count", "drop"))}
+        return dataclasses.replace(curves, tails=by_name), times
+
+    def _curves(self, moments: Moments, sums: dict[str, np.ndarray] | None, errors: TimeErrors) -> Curves:
         parts = decompose(moments, weighting=self.weighting, outside=self.outside)
         number, grid = self.pulse_groups, moments.grid
-        drops = jnp.sum(moments.drop, (0, 2))
-        total = jnp.sum(drops)
-        inside = jnp.sum(drops[grid.inside])
+        drops = np.sum(moments.drop, (0, 2))
+        total = np.sum(drops)
+        inside = np.sum(drops[grid.inside])
         loss = fitted = comparison = second = None
         if sums is not None:
-            there = jnp.where(sums["number"] > 0, sums["number"], jnp.nan)
+            there = np.where(sums["number"] > 0, sums["number"], np.nan)
             loss, fitted = sums["loss"] / there, sums["fit"] / there
             time = np.asarray(self.time)
             comparison = compare_parts(moments, parts, time, loss, fitted, bandwidth=self.bandwidth)  # type: ignore[arg-type]
             second = self._second(grid, time, sums, there)
         return Curves(
             parts=parts,
-            density=jnp.mean(parts.spectrum.reshape(-1, self.bins, grid.time_bins // self.bins), -1),
+            density=np.mean(parts.spectrum.reshape(-1, self.bins, grid.time_bins // self.bins), -1),
             implied_loss=loss_along(moments, parts.implied * grid.width, np.arange(grid.time_bins + 1.0)),  # type: ignore[arg-type]
             pulses=_near(pulse_groups(moments, number)),
             modes=all_pulse_modes(moments, number),
-            tails=fit_cut_tails(moments, default_cuts(grid)),
-            outside=jnp.where(total > 0, 1 - inside / jnp.maximum(total, 1e-30), jnp.nan),
+            tails=tail_masses(moments, _cuts(grid)),  # type: ignore[arg-type]
+            outside=np.where(total > 0, 1 - inside / np.maximum(total, 1e-30), np.nan),
             broadening=broadening(moments, errors, bins=self.bins, weighting=self.weighting),
             mean_loss=loss,
             mean_fit=fitted,
@@ -76,26 +92,20 @@ class CurvesOf:
             second=second,
         )
 
-    def _second(self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, Array], there: Array) -> SecondEvents:
-        means = {}
+    def _second(
+        self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, np.ndarray], there: np.ndarray
+    ) -> SecondEvents:
+        means: dict[str, Any] = {}
+        gaps: list[Any] = [(sums["loss"] - sums["fit"]) / there, *(sums[f"{kind}_gap"] / there for kind in _GAPS)]
+        tokens: Any = np.sum(sums["second_number"]) / np.sum(sums["number"])
         if "other" in sums:
-            both = jnp.where(sums["both"] > 0, sums["both"], jnp.nan)
+            both = np.where(sums["both"] > 0, sums["both"], np.nan)
             means = {"mean_loss": sums["own"] / both, "other_run": sums["other"] / both}
-        return second_events(
-            grid,
-            time,
-            (sums["loss"] - sums["fit"]) / there,  # type: ignore[arg-type]
-            sums["second_gap"] / there,
-            sums["constant_gap"] / there,
-            jnp.sum(sums["second_number"]) / jnp.sum(sums["number"]),
-            bandwidth=self.bandwidth,
-            **means,
-        )
+        return second_events(grid, time, *gaps, tokens, bandwidth=self.bandwidth, **means)
 
 
 def _near(pulses: PulseGroups) -> PulseGroups:
-    matrix = jnp.asarray(_coarse(pulses.grid)[1], jnp.float32)
-    return dataclasses.replace(pulses, pulse=jnp.matmul(pulses.pulse, matrix, precision=jax.lax.Precision.HIGHEST))
+    return dataclasses.replace(pulses, pulse=pulses.pulse @ _coarse(pulses.grid)[1].astype(np.float32))
 
 
 def coarse_lags(grid: SpectrumGrid) -> np.ndarray:
@@ -103,6 +113,12 @@ def coarse_lags(grid: SpectrumGrid) -> np.ndarray:
     return _coarse(grid)[0]
 
 
+@functools.lru_cache(maxsize=16)
+def _cuts(grid: SpectrumGrid) -> Cuts:
+    return jax.tree.map(np.asarray, default_cuts(grid))
+
+
+@functools.lru_cache(maxsize=16)
 def _coarse(grid: SpectrumGrid) -> tuple[np.ndarray, np.ndarray]:
     """Centres of wider lag bins, and the matrix that averages a pulse over them.
 

@@ -12,8 +12,8 @@ from ...jax_switches import with_own_switches
 from ...pytrees import pytree
 from ..decomposition import Weighting, moments_of
 from ..grid import SpectrumGrid
-from ..pulses import product, pulse_table
 from ..statistic import Moments, Spectrum
+from .masses import tail_masses
 from .models import law_on_bins
 
 #: Places at which the lower cut is tried; the least number of bins of a tail; and its least length in ln(a) (half of
@@ -141,29 +141,12 @@ def least_bin(grid: SpectrumGrid) -> int:
     return int(np.searchsorted(grid.edges, 8 * grid.width))
 
 
-def falling(moments: Moments, weighting: Weighting) -> Float[Array, " times"]:
-    """Falling events inside the window by learning time, or their drops."""
-    cells = moments.count if weighting == "count" else moments.drop
-    return jnp.sum(cells[0, moments.grid.inside], 1)
-
-
 def log_axis(grid: SpectrumGrid) -> tuple[np.ndarray, np.ndarray]:
     """ln(a / a_last) at the bins' centres, and the log of the bins' widths in ln(a)."""
     if grid.scale == "log":
         return grid.centres - grid.edges[-1], np.full(grid.time_bins, np.log(grid.width))
     centres = np.maximum(grid.centres, 1e-30 * grid.width)
     return np.log(centres / grid.edges[-1]), np.log(grid.width / centres)
-
-
-def seen_until(moments: Moments, seen: Float[Array, ""]) -> Int[Array, ""]:
-    """One past the last bin of the window from which this fraction of a mean falling pulse lies before its end."""
-    grid = moments.grid
-    table = jnp.asarray(np.cumsum(pulse_table(grid)[:, ::-1], axis=1), jnp.float32)  # beyond -lag, by symmetry
-    drops = jnp.sum(moments.drop[0, grid.inside], 0)
-    reached = product(drops, table) / jnp.maximum(jnp.sum(drops), 1e-30)
-    lags = jnp.arange(-grid.time_bins, grid.time_bins + 1)
-    needed = jnp.min(jnp.where(reached >= seen, lags, grid.time_bins))
-    return jnp.clip(grid.time_bins - needed, 0, grid.time_bins)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -176,14 +159,9 @@ def fit_cut_tails(
     moments: Moments, cuts: Cuts, weightings: tuple[Weighting, ...] = ("count", "drop")
 ) -> dict[str, Tail]:
     """`fit_tail` for several weightings in one program."""
-    masses = jnp.stack([falling(moments, weighting) for weighting in weightings])
-    # Kish's effective number: equal events that one nat of drop stands for.
-    square = jnp.sum(moments.square[0, moments.grid.inside])
-    effective = jnp.where(square > 0, jnp.sum(masses[-1]) / jnp.maximum(square, 1e-30), 0)
-    per_mass = jnp.stack([jnp.ones(()) if weighting == "count" else effective for weighting in weightings])
-    stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
+    masses, per_mass, stop, per_token = tail_masses(moments, cuts, weightings)
     tails = jax.vmap(lambda mass, per: tail_of_masses(moments.grid, mass, per, stop, cuts))(masses, per_mass)
-    tails = dataclasses.replace(tails, mass=tails.mass * moments.per_token)
+    tails = dataclasses.replace(tails, mass=tails.mass * per_token)
     return {name: jax.tree.map(lambda v, i=i: v[i], tails) for i, name in enumerate(weightings)}
 
 

@@ -4,13 +4,17 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...jax_switches import with_own_switches
+from ...linalg.known import compiled, module_of
 from ...pytrees import pytree
 from ..decomposition import moments_of
 from ..statistic import Moments, Spectrum
-from .fit import Cuts, Tail, cuts_of, falling, fit_cut_tail, log_axis, seen_until, tail_of_masses
+from .fit import Cuts, Tail, cuts_of, fit_cut_tail, log_axis, tail_of_masses
+from .many import tails_of_rows
+from .masses import falling, seen_until
 from .models import LAWS, law_on_bins, power_law_on_bins
 
 #: Above this mean a Poisson number is drawn as a rounded normal one.
@@ -71,21 +75,51 @@ def _fitted_goodness(moments: Moments, key, cuts: Cuts, replicates: int):
 @functools.partial(jax.jit, static_argnums=4)
 def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates: int) -> Float[Array, ""]:
     """`tail_goodness` of a tail that was fitted with these cuts, by count."""
-    grid, masses = moments.grid, falling(moments, "count")
-    stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
-    y, log_width = (jnp.asarray(values, jnp.float32) for values in log_axis(grid))
-    inside = _inside(moments, tail)
-    p = jnp.exp(power_law_on_bins(tail.exponent, y, log_width, inside))
-    expected = jnp.where(inside, p * jnp.sum(jnp.where(inside, masses, 0)), masses)
-    expected = jnp.where(jnp.isfinite(tail.exponent), expected, 0)
+    expected, stop = _expected(moments, tail, cuts)
 
     def distance(key):
-        return tail_of_masses(grid, poisson(key, expected), jnp.ones(()), stop, cuts).distance
+        return tail_of_masses(moments.grid, poisson(key, expected), jnp.ones(()), stop, cuts).distance
 
-    distances = jax.lax.map(distance, jax.random.split(key, replicates))
-    # A replicate without a tail says nothing about the fit and does not count.
-    fraction = jnp.sum(distances >= tail.distance) / jnp.maximum(jnp.sum(jnp.isfinite(distances)), 1)
-    return jnp.where(jnp.isfinite(tail.exponent), fraction, jnp.nan)
+    return _share_further(tail, jax.lax.map(distance, jax.random.split(key, replicates)))
+
+
+def known_goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates: int) -> np.ndarray:
+    """The same of moments and a tail in NumPy, by the program that fitted the tail."""
+    expected, stop = _expected(moments, tail, cuts)
+    rows = np.asarray(_drawn(key, np.float32(expected), replicates))
+    found = tails_of_rows(moments.grid, rows, np.ones(replicates), np.full(replicates, stop), cuts)
+    return _share_further(tail, found.distance)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _drawn(key, expected, replicates: int):
+    return jax.lax.map(lambda key: poisson(key, expected), jax.random.split(key, replicates))
+
+
+def _expected(moments: Moments, tail: Tail, cuts: Cuts):
+    """Events to expect in each bin: by the tail's law within it, by the data elsewhere; and where the tail may end."""
+    xp, masses = module_of(moments.count), falling(moments, "count")
+    stop = seen_until(moments, cuts.seen) if cuts.stop is None else cuts.stop
+    y, log_width = (xp.asarray(values, xp.float32) for values in log_axis(moments.grid))
+    inside = _inside(moments, tail)
+    p = xp.exp(power_law_on_bins(tail.exponent, y, log_width, inside))
+    expected = xp.where(inside, p * xp.sum(xp.where(inside, masses, 0)), masses)
+    return xp.where(xp.isfinite(tail.exponent), expected, 0), stop
+
+
+def _share_further(tail: Tail, distances):
+    """Share of the replicates that lie further from their law; one without a tail says nothing and does not count."""
+    xp = module_of(distances)
+    fraction = xp.sum(distances >= tail.distance) / xp.maximum(xp.sum(xp.isfinite(distances)), 1)
+    return xp.where(xp.isfinite(tail.exponent), fraction, xp.nan)
+
+
+def _erfc(value):
+    if isinstance(value, np.ndarray | np.generic):
+        from scipy.special import erfc
+
+        return erfc(value)
+    return jax.scipy.special.erfc(value)
 
 
 @pytree
@@ -135,13 +169,14 @@ def tail_rivals(
     return _rivals(moments_of(spectrum), tail)
 
 
-@jax.jit
+@compiled()
 def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
+    xp = module_of(moments.count)
     masses = falling(moments, "count")
-    y, log_width = (jnp.asarray(values, jnp.float32) for values in log_axis(moments.grid))
+    y, log_width = (xp.asarray(values, xp.float32) for values in log_axis(moments.grid))
     inside = _inside(moments, tail)
-    number = jnp.sum(jnp.where(inside, masses, 0))
-    fraction = jnp.where(inside, masses, 0) / jnp.maximum(number, 1e-30)
+    number = xp.sum(xp.where(inside, masses, 0))
+    fraction = xp.where(inside, masses, 0) / xp.maximum(number, 1e-30)
     log_p = power_law_on_bins(tail.exponent, y, log_width, inside)
     result = {}
     for law in LAWS:
@@ -149,29 +184,30 @@ def _rivals(moments: Moments, tail: Tail) -> dict[str, Rival]:
             continue
         other, theta = law_on_bins(law, masses, y, log_width, inside)
         if law == "lognormal":  # its curve over ln(a) bends down; where the data bend up it is a power law at best
-            other = jnp.where(theta[1] < 0, other, log_p)
+            other = xp.where(theta[1] < 0, other, log_p)
         difference = log_p - other
         # Both sum to 1 but for rounding, which millions of events would make a likelihood of: the power law's mean
         # of the other's relative density is 1.
-        p = jnp.where(inside, jnp.exp(log_p), 0)
-        density = jnp.expm1(jnp.where(p > 0, -difference, 0))
-        difference = difference + jnp.log1p(jnp.sum(p * density) / jnp.maximum(jnp.sum(p), 1e-30))
-        mean = jnp.sum(fraction * difference)
-        std = jnp.sqrt(jnp.sum(fraction * jnp.square(difference - mean)))
-        z = jnp.where(std > 0, jnp.sqrt(number) * mean / jnp.where(std > 0, std, 1), 0)
+        p = xp.where(inside, xp.exp(log_p), 0)
+        density = xp.expm1(xp.where(p > 0, -difference, 0))
+        difference = difference + xp.log1p(xp.sum(p * density) / xp.maximum(xp.sum(p), 1e-30))
+        mean = xp.sum(fraction * difference)
+        std = xp.sqrt(xp.sum(fraction * xp.square(difference - mean)))
+        z = xp.where(std > 0, xp.sqrt(number) * mean / xp.where(std > 0, std, 1), 0)
         ratio = number * mean
         if law == "lognormal":
             # Twice the ratio is 0 in half of all cases and chi-squared with one degree of freedom in the other half.
-            p = jnp.where(ratio < 0, 0.5 * jax.scipy.special.erfc(jnp.sqrt(jnp.maximum(-ratio, 0))), 1.0)
+            p = xp.where(ratio < 0, 0.5 * _erfc(xp.sqrt(xp.maximum(-ratio, 0))), 1.0)
         else:
-            p = jax.scipy.special.erfc(jnp.abs(z) / jnp.sqrt(2.0))
-        known = jnp.isfinite(tail.exponent)
-        result[law] = jax.tree.map(lambda v, known=known: jnp.where(known, v, jnp.nan), Rival(ratio, z, p))
+            p = _erfc(xp.abs(z) / xp.sqrt(2.0))
+        known = xp.isfinite(tail.exponent)
+        result[law] = jax.tree.map(lambda v, known=known: xp.where(known, v, xp.nan), Rival(ratio, z, p))
     return result
 
 
 def _inside(moments: Moments, tail: Tail):
-    middle = jnp.asarray(moments.grid.axis(moments.grid.centres), jnp.float32)
+    xp = module_of(moments.count)
+    middle = xp.asarray(moments.grid.axis(moments.grid.centres), xp.float32)
     return (middle > tail.lower) & (middle < tail.upper)
 
 

@@ -1,10 +1,10 @@
 """Positions pooled in bins of equal width on a log scale."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...arguments import known_array, refuse_falling, whole_number
+from ...linalg.known import matmul, module_of
 
 
 def log_bins(position: Float[Array | np.ndarray, " positions"], bins: int = 12) -> Int[np.ndarray, " positions"]:
@@ -52,25 +52,28 @@ def checked_position(position) -> Float[np.ndarray, " positions"]:
 
 def weighted_mean(values, weights):
     """Mean over the last axis of the values that count; NaN where none does."""
-    total = jnp.sum(weights, axis=-1)
-    return jnp.sum(jnp.where(weights > 0, values, 0) * weights, axis=-1) / jnp.where(total > 0, total, jnp.nan)
+    xp = module_of(values)
+    total = xp.sum(weights, axis=-1)
+    return xp.sum(xp.where(weights > 0, values, 0) * weights, axis=-1) / xp.where(total > 0, total, xp.nan)
 
 
 def sum_of_squares(values, centre, weights):
     """Weighted sum over the last axis of the squares around a centre."""
-    return jnp.sum(weights * jnp.square(jnp.where(weights > 0, values - centre[..., None], 0)), axis=-1)
+    xp = module_of(values)
+    return xp.sum(weights * xp.square(xp.where(weights > 0, values - centre[..., None], 0)), axis=-1)
 
 
 def binned_r2(into, mean, curve, weights):
     """R² over bins of the weighted means of ``mean`` and ``curve`` in them."""
-    total = jnp.matmul(weights, into, precision="highest")
+    xp = module_of(mean)
+    total = matmul(weights, into)
     filled = total > 0
 
     def pooled(values):
-        sums = jnp.matmul(weights * jnp.where(weights > 0, values, 0), into, precision="highest")
-        return sums / jnp.where(filled, total, 1)
+        sums = matmul(weights * xp.where(weights > 0, values, 0), into)
+        return sums / xp.where(filled, total, 1)
 
     measured, fitted = pooled(mean), pooled(curve)
     centre = weighted_mean(measured, filled.astype(weights.dtype))
     around = sum_of_squares(measured, centre, filled)
-    return 1 - jnp.sum(jnp.where(filled, jnp.square(measured - fitted), 0), axis=-1) / around
+    return 1 - xp.sum(xp.where(filled, xp.square(measured - fitted), 0), axis=-1) / around

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from ...arguments import real_array
 from ...curves import jax_array
 from ...fitting import LeastSquaresFit
+from ...fitting.checks import as_known
 from ...jax_switches import with_own_switches
+from ...linalg.known import any_traced, module_of
 from ...pytrees import pytree, static
 from ..clock.training_axis import checked_axis
 from .form_fits import compare_forms
@@ -160,31 +163,35 @@ def evolution(
     x = np.where(at > 0, at, at[-1]) / at[-1]  # where the axis is 0, the weight is
     rows = x, at >= starts[:, None], known, values, weights, covariates
     found = compare_forms(tuple(forms), *_padded(rows, len(at)))
+    chosen: Any
     if select in CRITERIA:
         by = {"rolling_origin": found.rolling_error, "aicc": found.aicc, "bic": found.bic}
-        chosen = jnp.argmin(by[select], axis=-1)
+        chosen = module_of(by[select]).argmin(by[select], axis=-1)
     else:
-        chosen = jnp.full(found.start.shape, names.index(select))
+        chosen = np.full(found.start.shape, names.index(select))
     dtype = found.aicc.dtype
-    return Evolution(
-        **found._replace(start=jnp.asarray(starts, dtype)[found.start])._asdict(),
+    result = Evolution(
+        **found._replace(start=module_of(found.start).asarray(starts, dtype)[found.start])._asdict(),
         chosen=chosen,
         origins=jnp.asarray(at[known.sum(axis=1) - 1], dtype),
         reference=jnp.asarray(at[-1], dtype),
         forms=tuple(forms),
     )
+    return jax.tree.map(jnp.asarray, result)
 
 
 def _checked(axis, values, stderr):
     """Axis, values, and weights that are 0 for what is left out."""
-    at, values = checked_axis(axis, _FEWEST), jax_array(values)
+    at, values = checked_axis(axis, _FEWEST), as_known(real_array("values", values))
     if values.shape[-1:] != at.shape:
         raise ValueError(f"values: got shape {values.shape} with {len(at)} checkpoints, expected (..., checkpoints)")
-    errors = jnp.ones_like(values) if stderr is None else jax_array(stderr)
+    errors = np.ones(values.shape, np.float32) if stderr is None else as_known(real_array("stderr", stderr))
     if np.broadcast_shapes(errors.shape, values.shape) != values.shape:
         raise ValueError(f"stderr: got shape {errors.shape}, expected that of values, {values.shape}")
-    counts = jnp.isfinite(values) & (errors > 0) & jnp.asarray(at > 0)
-    return at, values, jnp.where(counts, 1 / jnp.square(jnp.where(counts, errors, 1)), 0)
+    xp = jnp if any_traced(values, errors) else np
+    with np.errstate(all="ignore"):
+        counts = xp.isfinite(values) & (errors > 0) & (at > 0)
+        return at, values, xp.where(counts, 1 / xp.square(xp.where(counts, errors, 1)), 0)
 
 
 def _padded(rows: PyTree, checkpoints: int) -> PyTree:
@@ -192,11 +199,12 @@ def _padded(rows: PyTree, checkpoints: int) -> PyTree:
     more = -checkpoints % (_FEW_CHECKPOINTS if checkpoints <= _FEW_CHECKPOINTS else _MULTIPLE)
 
     def pad(array):
-        return jnp.pad(array, [(0, 0)] * (jnp.ndim(array) - 1) + [(0, more)])
+        xp = jnp if any_traced(array) else np
+        return xp.pad(array, [(0, 0)] * (np.ndim(array) - 1) + [(0, more)])
 
     x, *masks, covariates = rows
     covariates = jax.tree.map(lambda a: jnp.pad(a, [(0, more)] + [(0, 0)] * (jnp.ndim(a) - 1), mode="edge"), covariates)
-    return (jnp.pad(x, (0, more), mode="edge"), *map(pad, masks), covariates)
+    return (np.pad(x, (0, more), mode="edge"), *map(pad, masks), covariates)
 
 
 def _known_at_origins(axis: np.ndarray, origins: int) -> np.ndarray:

@@ -1,12 +1,13 @@
 """How evenly the loss falls over the positions of the context."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ...arguments import real_array
+from ...fitting.checks import as_known
 from ...jax_switches import with_own_switches
-from ...linalg.small import solve
+from ...linalg.known import algebra_of, computed, module_of, product
 from ...pytrees import pytree
 from ..clock.training_axis import checked_axis
 from ..distributions import f_tail
@@ -99,7 +100,9 @@ def evenness(
     Source: the claim is arXiv 2404.17785's; H. Hotelling, Annals of Mathematical Statistics 2 (1931), for T².
     """
     values, places = checked_axis(axis), checked_position(position)
-    group_mean, group_count = jnp.asarray(group_mean), jnp.asarray(group_count)
+    group_mean, group_count = (
+        as_known(real_array(name, each)) for name, each in (("group_mean", group_mean), ("group_count", group_count))
+    )
     expected = (len(values), len(places))
     if group_mean.ndim != 3 or group_mean.shape != group_count.shape or group_mean.shape[1:] != expected:
         raise ValueError(
@@ -123,63 +126,68 @@ def evenness(
     centred = values[window] - values[window].mean()
     slope_of = centred / np.sum(centred**2)
     into = np.eye(number)[bin_of]
-    return _evenness(slope_of, into, places, group_mean[:, window], group_count[:, window])
+    dtype = jnp.promote_types(group_mean.dtype, jnp.float32)
+    window = slice(window[0], window[-1] + 1)
+    arrays = slope_of, into, places, group_mean[:, window], group_count[:, window]
+    return computed(_evenness, *arrays, dtype=dtype)
 
 
-@jax.jit
 def _evenness(slope_of, into, position, mean, count) -> Evenness:
-    dtype = jnp.promote_types(mean.dtype, jnp.float32)
-    slope_of, into, position = (jnp.asarray(a, dtype) for a in (slope_of, into, position))
-    slopes, influence = _slopes(slope_of, jnp.concatenate([into, jnp.ones_like(into[:, :1])], axis=1), mean, count)
+    xp = module_of(mean)
+    dtype = xp.promote_types(mean.dtype, xp.float32)
+    slope_of, into, position = (xp.asarray(a, dtype) for a in (slope_of, into, position))
+    slopes, influence = _slopes(slope_of, xp.concatenate([into, xp.ones_like(into[:, :1])], axis=1), mean, count)
     slope, mean_slope, groups = slopes[:-1], slopes[-1], len(influence)
     size = len(slope)
 
     def stderr(influence):
-        return jnp.sqrt(groups / (groups - 1) * jnp.sum(jnp.square(influence), axis=0))
+        return xp.sqrt(groups / (groups - 1) * xp.sum(xp.square(influence), axis=0))
 
     ratio = slope / mean_slope
     of_ratio = (influence[:, :-1] - ratio * influence[:, -1:]) / mean_slope
     ratio_stderr = stderr(of_ratio)
-    fraction = jnp.sum(into, axis=0) / len(into)
-    beyond_noise = jnp.sum(fraction * (jnp.square(ratio - 1) - jnp.square(ratio_stderr)))
-    at = jnp.log(position) @ into / jnp.sum(into, axis=0)
-    lever = fraction * (at - jnp.sum(fraction * at))
-    lever = lever / jnp.sum(lever * at)
-    statistic = _hotelling(jnp.diff(slope), jnp.diff(influence[:, :-1], axis=1))
+    fraction = xp.sum(into, axis=0) / len(into)
+    beyond_noise = xp.sum(fraction * (xp.square(ratio - 1) - xp.square(ratio_stderr)))
+    at = xp.log(position) @ into / xp.sum(into, axis=0)
+    lever = fraction * (at - xp.sum(fraction * at))
+    lever = lever / xp.sum(lever * at)
+    statistic = _hotelling(xp.diff(slope), xp.diff(influence[:, :-1], axis=1))
     above, below = size - 1, groups - size + 1
     return Evenness(
-        first=jnp.min(jnp.where(into > 0, position[:, None], jnp.inf), axis=0),
-        last=jnp.max(position[:, None] * into, axis=0),
+        first=xp.min(xp.where(into > 0, position[:, None], xp.inf), axis=0),
+        last=xp.max(position[:, None] * into, axis=0),
         slope=slope,
         slope_stderr=stderr(influence[:, :-1]),
         mean_slope=mean_slope,
         mean_slope_stderr=stderr(influence[:, -1]),
         ratio=ratio,
         ratio_stderr=ratio_stderr,
-        unevenness=jnp.sqrt(jnp.maximum(beyond_noise, 0)),
+        unevenness=xp.sqrt(xp.maximum(beyond_noise, 0)),
         statistic=statistic,
         p_value=f_tail(statistic * below / (above * (groups - 1)), above, below),
-        trend=jnp.sum(lever * ratio),
+        trend=xp.sum(lever * ratio),
         trend_stderr=stderr(of_ratio @ lever),
-        num_checkpoints=jnp.asarray(len(slope_of)),
+        num_checkpoints=xp.asarray(len(slope_of)),
     )
 
 
 def _slopes(slope_of, into, mean, count):
     """Slopes (bins,) of the pooled means, and each group's influence (groups, bins) on them, which add up to 0."""
-    count = jnp.where(jnp.isfinite(mean), count, 0).astype(slope_of.dtype)
-    mean = jnp.where(count > 0, mean, 0)
-    total = jnp.einsum("gcp,pb->cb", count, into, precision="highest")
-    pooled = jnp.einsum("gcp,pb->cb", count * mean, into, precision="highest") / total
-    per_group = jnp.einsum("gcp,pb->gcb", count * mean, into, precision="highest")
-    per_group -= jnp.einsum("gcp,pb->gcb", count, into, precision="highest") * pooled
-    return slope_of @ pooled, jnp.einsum("c,gcb->gb", slope_of, per_group / total, precision="highest")
+    xp = module_of(mean)
+    count = xp.where(xp.isfinite(mean), count, 0).astype(slope_of.dtype)
+    mean = xp.where(count > 0, mean, 0)
+    counts, sums = (product("gcp,pb->gcb", each, into) for each in (count, count * mean))
+    total = xp.sum(counts, axis=0)
+    pooled = xp.sum(sums, axis=0) / total
+    per_group = sums - counts * pooled
+    return slope_of @ pooled, product("c,gcb->gb", slope_of, per_group / total)
 
 
 def _hotelling(differences, influence):
     """T² of differences that should be 0, from each group's influence on them."""
+    xp = module_of(influence)
     groups = len(influence)
-    scale = jnp.sqrt(groups / (groups - 1) * jnp.sum(jnp.square(influence), axis=0))
-    correlation = groups / (groups - 1) * jnp.matmul((influence / scale).T, influence / scale, precision="highest")
+    scale = xp.sqrt(groups / (groups - 1) * xp.sum(xp.square(influence), axis=0))
+    correlation = groups / (groups - 1) * product("gb,gc->bc", influence / scale, influence / scale)
     standardised = differences / scale
-    return standardised @ solve(correlation, standardised)
+    return standardised @ algebra_of(correlation).solve(correlation, standardised)

@@ -16,13 +16,13 @@ from ...fitting.interface import flat_rows
 from ...fitting.options import FitOptions
 from ...fitting.scaling import normalised
 from ...jax_switches import with_own_switches
-from ...linalg.small import triangle, upper_inverse
+from ...linalg.known import computed, matmul, module_of, triangle_inverses
 from ...pytrees import pytree
 from .bins import binned_r2, checked_position, log_bins, sum_of_squares, weighted_mean
 
 _LAW = Hyperbola()
-#: Checkpoints to which fewer are padded.
-_FEWEST = 32
+#: Checkpoints of one call: one program for those of a run and for all its replicates.
+_AT_ONCE = 512
 
 
 @pytree
@@ -70,13 +70,17 @@ class PositionLaw:
         nearly amplitude and rate themselves.
         """
         amplitude, rate = self.params["amplitude"], self.params["rate"]
-        shape = 1 / (1 + rate)
-        by_amplitude = jnp.stack([shape, jnp.zeros_like(rate)], axis=-1)
-        by_rate = jnp.stack([-amplitude * shape**2, shape**2], axis=-1)
-        slopes = jnp.stack([by_amplitude, by_rate], axis=-1)
-        covariance = self.covariance[..., :2, :2]
-        covariance = jnp.einsum("...ik,...kl,...jl->...ij", slopes, covariance, slopes, precision="highest")
-        return jnp.stack([amplitude * shape, rate * shape], axis=-1), covariance
+        return computed(_coordinates, amplitude, rate, self.covariance, dtype=rate.dtype)
+
+
+def _coordinates(amplitude, rate, covariance):
+    xp = module_of(rate)
+    shape = 1 / (1 + rate)
+    by_amplitude = xp.stack([shape, xp.zeros_like(rate)], axis=-1)
+    by_rate = xp.stack([-amplitude * shape**2, shape**2], axis=-1)
+    slopes = xp.stack([by_amplitude, by_rate], axis=-1)
+    covariance = matmul(matmul(slopes, covariance[..., :2, :2]), xp.swapaxes(slopes, -1, -2))
+    return xp.stack([amplitude * shape, rate * shape], axis=-1), covariance
 
 
 @with_own_switches
@@ -133,11 +137,14 @@ def position_law(
     at = jnp.asarray(places)
 
     def law(mean, errors):
+        dtype = jnp.promote_types(mean.dtype, errors.dtype)
         mean, weights, scale = _within_range(absolute, mean, errors)
         found = fit(_LAW, at, mean, weights, options=options)
-        return _described(absolute, found, places, into_bins, mean, weights, scale)
+        return computed(_described, found, places, into_bins, mean, weights, scale, dtype=dtype, absolute=absolute)
 
-    return in_few_sizes(law, flat_rows(mean, errors), shape=mean.shape[:-1], fewest=_FEWEST, device=device)
+    return in_few_sizes(
+        law, flat_rows(mean, errors), shape=mean.shape[:-1], fewest=_AT_ONCE, most=_AT_ONCE, device=device
+    )
 
 
 def _errors(mean, stderr, dtype):
@@ -174,30 +181,31 @@ def _within_range(absolute: bool, mean, errors):
     return mean * by.astype(mean.dtype), weights, scale
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _described(absolute: bool, found: Fit, position, into_bins, mean, weights, scale) -> PositionLaw:
+def _described(found: Fit, position, into_bins, mean, weights, scale, absolute: bool) -> PositionLaw:
     """What is said about the engine's fits; where weights are not absolute, the scatter tells the errors.
 
     Args:
-        absolute: whether weights are inverse variances.
         found: of ``mean``.
         position: (positions,).
         into_bins: (positions, bins) which is in which.
         mean: losses times ``scale``.
         weights: of ``mean``.
         scale: of each curve, which is taken out of what is said.
+        absolute: whether weights are inverse variances.
     """
-    weights, free = jnp.where(jnp.isfinite(mean) & jnp.isfinite(weights), weights, 0), found.num_points - 3
-    position, into_bins = (jnp.asarray(a, weights.dtype) for a in (position, into_bins))
-    curve = _curve(position, found.params)
-    variance = jnp.ones_like(found.rss) if absolute else found.rss / jnp.maximum(free, 1)
+    xp = module_of(mean)
+    weights, free = xp.where(xp.isfinite(mean) & xp.isfinite(weights), weights, 0), found.num_points - 3
+    position, into_bins = (xp.asarray(a, weights.dtype) for a in (position, into_bins))
+    amplitude, rate, floor = (found.params[name][..., None] for name in _LAW.names)
+    curve = amplitude / (1 + rate * position) + floor
+    variance = xp.ones_like(found.rss) if absolute else found.rss / xp.maximum(free, 1)
     covariance = variance[..., None, None] * _covariance(position, found, weights)
-    unit = jnp.stack([1 / scale if name != "rate" else jnp.ones_like(scale) for name in _LAW.names], axis=-1)
-    stderr = unit * jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1))
+    unit = xp.stack([1 / scale if name != "rate" else xp.ones_like(scale) for name in _LAW.names], axis=-1)
+    stderr = unit * xp.sqrt(xp.diagonal(covariance, axis1=-2, axis2=-1))
     covariance = unit[..., None] * covariance * unit[..., None, :]
     around_mean = sum_of_squares(mean, weighted_mean(mean, weights), weights)
-    ceiling = jnp.where(jnp.isfinite(found.rss), jnp.maximum(1 - free / around_mean, 0), jnp.nan)
-    unknown = jnp.full_like(found.rss, jnp.nan)
+    ceiling = xp.where(xp.isfinite(found.rss), xp.maximum(1 - free / around_mean, 0), xp.nan)
+    unknown = xp.full_like(found.rss, xp.nan)
     return PositionLaw(
         params={name: found.params[name] * unit[..., k] for k, name in enumerate(_LAW.names)},
         stderr={name: _finite(stderr[..., k]) for k, name in enumerate(_LAW.names)},
@@ -212,7 +220,8 @@ def _described(absolute: bool, found: Fit, position, into_bins, mean, weights, s
 
 
 def _finite(values):
-    return jnp.where(jnp.isfinite(values), values, jnp.nan)
+    xp, most = module_of(values), np.finfo(np.float32).max  # what float32 cannot hold is infinite there
+    return xp.where(xp.abs(values) <= most, values, xp.nan)
 
 
 def _curve(position, params):
@@ -224,17 +233,18 @@ def _covariance(position, found: Fit, weights) -> Float[Array, "*curves 3 3"]:
 
     NaN for the parameters that have no error in the engine's fit; those on a bound are held there.
     """
+    xp = module_of(weights)
     amplitude, rate = found.params["amplitude"][..., None], found.params["rate"][..., None]
     shape = 1 / (1 + rate * position)
-    columns = jnp.stack([shape, -amplitude * position * jnp.square(shape), jnp.ones_like(shape)], axis=-1)
-    unknown = jnp.stack([jnp.isnan(found.stderr[name]) for name in _LAW.names], axis=-1)
-    held = (unknown & (found.status == Status.AT_BOUND)[..., None]) | jnp.all(unknown, axis=-1, keepdims=True)
-    columns = jnp.where(held[..., None, :], 0, jnp.sqrt(weights)[..., None] * columns)
-    norms = jnp.linalg.norm(columns, axis=-2)
-    norms = jnp.where(norms > 0, norms, 1)
+    columns = xp.stack([shape, -amplitude * position * xp.square(shape), xp.ones_like(shape)], axis=-1)
+    unknown = xp.stack([xp.isnan(found.stderr[name]) for name in _LAW.names], axis=-1)
+    held = (unknown & (found.status == Status.AT_BOUND)[..., None]) | xp.all(unknown, axis=-1, keepdims=True)
+    columns = xp.where(held[..., None, :], 0, xp.sqrt(weights)[..., None] * columns)
+    norms = xp.linalg.norm(columns, axis=-2)
+    norms = xp.where(norms > 0, norms, 1)
     # A held parameter gets a row of its own, so that the triangle can be inverted.
-    own_rows = jnp.where(held[..., None], jnp.eye(3, dtype=columns.dtype), 0)
-    inverse_of = jnp.vectorize(lambda rows: upper_inverse(triangle(rows)), signature="(n,p)->(p,p)")
-    inverse = inverse_of(jnp.concatenate([columns / norms[..., None, :], own_rows], axis=-2)) / norms[..., None]
-    covariance = jnp.einsum("...ik,...jk->...ij", inverse, inverse, precision="highest")
-    return jnp.where(unknown[..., None] | unknown[..., None, :], jnp.nan, covariance)
+    own_rows = xp.where(held[..., None], xp.eye(3, dtype=columns.dtype), 0)
+    rows = xp.concatenate([columns / norms[..., None, :], own_rows], axis=-2)
+    inverse = triangle_inverses(rows) / norms[..., None]
+    covariance = matmul(inverse, xp.swapaxes(inverse, -1, -2))
+    return xp.where(unknown[..., None] | unknown[..., None, :], xp.nan, covariance)

@@ -1,12 +1,17 @@
 """The position law over other sequences: bootstrap over groups of them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...arguments import real_array
+from ...fitting.checks import as_known
 from ...fitting.options import FitOptions
 from ...jax_switches import with_own_switches
+from ...linalg.known import any_traced, mapped
 from .law import PositionLaw, position_law
 
 #: Bytes of the replicates' means that exist at once.
@@ -57,7 +62,9 @@ def resample_position_law(
 
     Source: J. N. K. Rao and C. F. J. Wu, JASA 83 (1988), for the number drawn.
     """
-    group_mean, group_count = jnp.asarray(group_mean), jnp.asarray(group_count)
+    group_mean, group_count = (
+        as_known(real_array(name, each)) for name, each in (("group_mean", group_mean), ("group_count", group_count))
+    )
     if group_mean.ndim != 3 or group_mean.shape != group_count.shape or group_mean.shape[0] < 2:
         raise ValueError(
             f"group_mean, group_count: got shapes {group_mean.shape} and {group_count.shape}, expected "
@@ -66,18 +73,26 @@ def resample_position_law(
     if replicates < 2:
         raise ValueError(f"replicates: got {replicates}, expected at least 2")
     groups, *shape = group_mean.shape
-    draws = jax.random.randint(key, (replicates, groups - 1), 0, groups)
-    times = jax.vmap(lambda draw: jnp.bincount(draw, length=groups))(draws).astype(group_mean.dtype)
+    traced = any_traced(group_mean, group_count, stderr, key)
     at_once = max(1, min(replicates, _BLOCK_BYTES // (4 * int(np.prod(shape)))))
+    xp, exact = (jnp, {"precision": "highest"}) if traced else (np, {})
+    times = xp.asarray(_times(key, replicates, groups)).astype(group_mean.dtype)
     blocks = -(-replicates // at_once)
-    times = jnp.pad(times, ((0, blocks * at_once - replicates), (0, 0)), mode="edge").reshape(blocks, at_once, groups)
-    sums = jnp.where(group_count > 0, group_mean, 0) * group_count
+    times = xp.pad(times, ((0, blocks * at_once - replicates), (0, 0)), mode="edge").reshape(blocks, at_once, groups)
+    counts = group_count.astype(times.dtype)
+    sums = xp.where(counts > 0, group_mean, 0) * counts
 
     def refit(times):
-        total = jnp.einsum("rg,gcp->rcp", times, sums, precision="highest")
-        count = jnp.einsum("rg,gcp->rcp", times, group_count.astype(times.dtype), precision="highest")
-        mean = jnp.where(count > 0, total / jnp.where(count > 0, count, 1), jnp.nan)
-        return position_law(position, mean, stderr, options=options)
+        total, count = (xp.tensordot(times, each, 1, **exact) for each in (sums, counts))
+        mean = xp.where(count > 0, total / xp.where(count > 0, count, 1), xp.nan)
+        return position_law(position, mean.astype(group_mean.dtype), stderr, options=options)
 
-    laws = jax.lax.map(refit, times)
-    return jax.tree.map(lambda a: a.reshape(blocks * at_once, *a.shape[2:])[:replicates], laws)
+    laws = mapped(refit, times)
+    return jax.tree.map(lambda a: jnp.asarray(a.reshape(blocks * at_once, *a.shape[2:])[:replicates]), laws)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _times(key, replicates: int, groups: int) -> Int[Array, "replicates groups"]:
+    """How often each replicate draws each group."""
+    draws = jax.random.randint(key, (replicates, groups - 1), 0, groups)
+    return jax.vmap(lambda draw: jnp.bincount(draw, length=groups))(draws)

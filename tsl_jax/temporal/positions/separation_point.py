@@ -1,15 +1,12 @@
 """The separation point: from where on the position law's amplitude and rate stay constant."""
 
-import functools
-
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from ...fitting import Status
 from ...jax_switches import with_own_switches
+from ...linalg.known import any_traced, computed, module_of, product
 from ...pytrees import pytree
 from ..clock.training_axis import checked_axis
 from .change_point import (
@@ -121,65 +118,70 @@ def separation(
         )
     if not 0 < level < 1:
         raise ValueError(f"level: got {level}, expected a probability between 0 and 1")
-    usable = jnp.asarray((values > 0) & (values >= (start or 0))) & (law.status == Status.CONVERGED)
-    usable &= jnp.all(jnp.isfinite(law.covariance), axis=(-1, -2))
-    if not isinstance(usable, Tracer) and int(usable.sum()) < _FEWEST:
+    if not any_traced(law):
+        law = jax.tree.map(np.asarray, law)
+    usable = ((values > 0) & (values >= (start or 0))) & (law.status == Status.CONVERGED)
+    usable &= module_of(law.covariance).all(module_of(law.covariance).isfinite(law.covariance), axis=(-1, -2))
+    if not any_traced(usable) and int(usable.sum()) < _FEWEST:
         raise ValueError(
             f"law: amplitude and rate are determined at {int(usable.sum())} of {len(values)} checkpoints, expected at "
             f"least {_FEWEST}; measure more or later checkpoints, or more sequences"
         )
     u = np.log(np.where(values > 0, values, 1.0))
     again = None if replicates is None else replicates.coordinates()[0]
-    return _separation(start is None, u, usable, *law.coordinates(), level, again)
+    y, covariance = law.coordinates()
+    arrays = u, usable, y, covariance, level, again
+    return computed(_separation, *arrays, dtype=y.dtype, find_start=start is None)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _separation(find_start, u, usable, y, covariance, level, others) -> Separation:
-    u = jnp.asarray(u, y.dtype)
+def _separation(u, usable, y, covariance, level, others, find_start) -> Separation:
+    xp = module_of(y)
+    u = xp.asarray(u, y.dtype)
     whitening = whitening_of(covariance, usable)
-    centre = jnp.sum(jnp.where(usable[:, None], y, 0), axis=0) / jnp.sum(usable)  # keeps float32's digits
-    own = jnp.einsum("cij,cj->ci", whitening, jnp.where(usable[:, None], y - centre, 0), precision="highest")
+    centre = xp.sum(xp.where(usable[:, None], y, 0), axis=0) / xp.sum(usable)  # keeps float32's digits
+    own = product("cij,cj->ci", whitening, xp.where(usable[:, None], y - centre, 0))
     if find_start:
         usable &= u >= best_start(u, usable, whitening, own, _FEWEST)
-        whitening, own = jnp.where(usable[:, None, None], whitening, 0), jnp.where(usable[:, None], own, 0)
+        whitening, own = xp.where(usable[:, None, None], whitening, 0), xp.where(usable[:, None], own, 0)
     data = WhitenedLaw(u, whitening, own)
     candidates = candidates_of(u, usable, _CANDIDATES)
     chi2 = profile(u, candidates, whitening, own[..., None]).chi2[:, 0]
-    scatter = jnp.min(chi2) / (2 * jnp.sum(usable) - COEFFICIENTS - 1)
+    scatter = xp.min(chi2) / (2 * xp.sum(usable) - COEFFICIENTS - 1)
     noise = drawn_noise(scatter, whitening) if others is None else resampled_noise(whitening, others - y)
     p_value, constants = change_by_noise(data, candidates, noise)
     changes = p_value <= 1 - level
     point = point_interval(data, candidates, chi2, noise, level, 4 * scatter)
 
-    first, last = jnp.min(u, where=usable, initial=jnp.inf), candidates[-1]
-    upper = jnp.where(changes, point.upper, last)
-    fastest = jnp.max(y[:, 1], where=usable, initial=-jnp.inf)
-    end = jnp.where(changes, point.end, constants)
-    amplitude, rate, errors = _parameters(end[0] + centre, jnp.cov(end[1:].T), fastest)
-    enough = jnp.sum(usable) >= _FEWEST
+    first, last = xp.min(u, where=usable, initial=xp.inf), candidates[-1]
+    upper = xp.where(changes, point.upper, last)
+    fastest = xp.max(y[:, 1], where=usable, initial=-xp.inf)
+    end = xp.where(changes, point.end, constants)
+    amplitude, rate, errors = _parameters(end[0] + centre, xp.cov(end[1:].T), fastest)
+    enough = xp.sum(usable) >= _FEWEST
     found = Separation(
-        point=jnp.exp(jnp.where(changes, point.best, first)),
-        lower=jnp.exp(jnp.where(changes, point.lower, first)),
-        upper=jnp.exp(upper),
+        point=xp.exp(xp.where(changes, point.best, first)),
+        lower=xp.exp(xp.where(changes, point.lower, first)),
+        upper=xp.exp(upper),
         reached=enough & (upper < last - (last - candidates[-2]) / 10),
         change_p_value=p_value,
         amplitude=amplitude,
         rate=rate,
         amplitude_stderr=errors[0],
         rate_stderr=errors[1],
-        candidates=jnp.exp(candidates),
+        candidates=xp.exp(candidates),
         chi2=chi2,
-        start=jnp.exp(first),
-        num_checkpoints=jnp.sum(usable),
-        replicates=jnp.exp(point.replicates),
+        start=xp.exp(first),
+        num_checkpoints=xp.sum(usable),
+        replicates=xp.exp(point.replicates),
     )
-    return jax.tree.map(lambda a: jnp.where(enough, a, jnp.nan) if a.dtype == y.dtype else a, found)
+    return jax.tree.map(lambda a: xp.where(enough, a, xp.nan) if a.dtype == y.dtype else a, found)
 
 
 def _parameters(end, error, fastest):
     """Amplitude, rate and their errors from the constants of both coordinates; the rate stays within those seen."""
-    turn = jnp.clip(end[1], 0, fastest)
+    xp = module_of(end)
+    turn = xp.clip(end[1], 0, fastest)
     amplitude, rate = end[0] / (1 - turn), turn / (1 - turn)
-    slopes = jnp.array([[1, amplitude], [0, 1 / (1 - turn)]]) / (1 - turn)
-    errors = jnp.sqrt(jnp.diag(jnp.matmul(slopes @ error, slopes.T, precision="highest")))
+    slopes = xp.array([[1, amplitude], [0, 1 / (1 - turn)]]) / (1 - turn)
+    errors = xp.sqrt(xp.diag(product("ij,jk,lk->il", slopes, error, slopes)))
     return amplitude, rate, errors
