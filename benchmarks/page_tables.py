@@ -82,12 +82,29 @@ def reweighting(result: dict) -> str:
     saved = [[arm, *(cell(found["speed_up_percent_at"][level], 1) for level in levels)] for arm, found in arms]
     last = [[arm, *(cell(found["groups"][group]["last_loss_lower_by"], 3) for group in groups)] for arm, found in arms]
     overall = [[*row, cell(found["last_loss_lower_by"], 4)] for row, (_, found) in zip(last, arms, strict=True)]
-    return "\n\n".join(
-        [
-            record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], saved),
-            record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall),
-        ]
-    )
+    rivals = result["saves_more_than"]
+    more = [[arm, *(cell(each[arm], 1) if arm in each else "" for each in rivals.values())] for arm, _ in arms]
+    tables = [
+        record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], saved),
+        record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall),
+        record.table(["saves more steps (points, at 100%)", *(f"than {rival}" for rival in rivals)], more),
+    ]
+    return "\n\n".join([*tables, _plans(result["plans"])] if any(result["plans"]) else tables)
+
+
+def _plans(plans: list[list[dict]]) -> str:
+    """What the plans of the curriculum were worth, means over seeds."""
+
+    def mean(values: list) -> str:
+        known = [value for value in values if value is not None]
+        return f"{np.mean(known):.2f}" if known else ""
+
+    rows = []
+    for same in zip(*plans, strict=True):
+        start, end = same[0]["window"]
+        worth = mean([plan["reliability"][0] for plan in same]), mean([plan.get("r2") for plan in same])
+        rows.append([f"{start:g} to {end:g}", *worth, f"{sum(bool(plan['noise']) for plan in same)} of {len(same)}"])
+    return record.table(["curriculum's window", "reliability of scores", "R² of the predictor", "seeds of noise"], rows)
 
 
 def collect(result: dict) -> str:

@@ -9,6 +9,8 @@ from .scores import BUCKETS, ENDS, UNIFORM
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 #: Steps saved (%) below which nothing is drawn: the reversed arm would leave no room for the others.
 LEAST_DRAWN = -35
+#: Arms that the others are compared with beside the uniform one.
+RIVALS = ("one-shot 1", "excess loss")
 #: Buckets of validation text by the score of the one-shot weights, as they are told apart.
 GROUPS = {"lowest two": slice(0, ENDS), "middle six": slice(ENDS, -ENDS), "highest two": slice(-ENDS, None)}
 
@@ -20,7 +22,13 @@ def described(experiment) -> dict:
     found = gathered(experiment)
     curves = curves_of(found["step"], {name: np.array(values) for name, values in found["buckets"].items()})
     arms = {name: compared(curves, name) for name in curves["loss"] if name != UNIFORM}
-    return {"seeds": found["seeds"], "arms": arms, "curves": curves}
+    return {
+        "seeds": found["seeds"],
+        "arms": arms,
+        "saves_more_than": {other: more_than(arms, other) for other in RIVALS if other in arms},
+        "plans": found["plans"],
+        "curves": curves,
+    }
 
 
 def curves_of(steps: list, buckets: dict[str, np.ndarray]) -> dict:
@@ -60,6 +68,12 @@ def compared(curves: dict, arm: str) -> dict:
         "groups": {name: _group(steps, curves, arm, name) for name in curves["groups"][arm]},
         "noise_of_curves": float(np.std(np.concatenate([plain - smooth[0], other - smooth[1]]))),
     }
+
+
+def more_than(arms: dict, other: str) -> dict:
+    """By arm, seed by seed: points of the steps saved at the end beyond those of another one."""
+    saved = {name: np.array(found["speed_up_percent"]["seeds"]) for name, found in arms.items()}
+    return {name: summary((each - saved[other]).tolist()) for name, each in saved.items() if name != other}
 
 
 def _group(steps: np.ndarray, curves: dict, arm: str, group: str) -> dict:
@@ -146,11 +160,11 @@ def draw(result: dict, path: str) -> str:
     for each in axes[1:]:
         each.axhline(0, color=style.GREY, lw=1)
     arms = list(result["arms"])
-    palette = (style.BLUE, style.ORANGE, style.SKY, style.VERMILION, style.GREEN, style.PURPLE)
-    colours = {name: palette[at % len(palette)] for at, name in enumerate(arms)} | {UNIFORM: style.GREY}
+    palette = ("SKY", "BLUE", "PALE", "ORANGE", "VERMILION", "PURPLE", "GREEN", "INK")
+    colours = {name: getattr(style, palette[at % len(palette)]) for at, name in enumerate(arms)} | {UNIFORM: style.GREY}
     _draw_curves(axes[:2], result["curves"], colours)
     for at, name in enumerate(arms):
-        found, aside = result["arms"][name], 0.14 * (at - (len(arms) - 1) / 2)
+        found, aside = result["arms"][name], 0.84 / len(arms) * (at - (len(arms) - 1) / 2)
         groups = [group["last_loss_lower_by"] for group in found["groups"].values()]
         levels = list(found["speed_up_percent_at"].values())
         _draw_points(axes[2], np.arange(len(groups)) + aside, groups, colours[name])
@@ -181,4 +195,4 @@ def _draw_points(axes, places, found: list[dict], colour: str) -> None:
     for x, each in zip(places, found, strict=True):
         axes.plot([x, x], each["interval"], color=colour, lw=2)
         axes.plot(x, each["mean"], "o", color=colour, ms=5)
-        axes.plot(np.full(len(each["seeds"]), x + 0.06), each["seeds"], "o", color=colour, ms=2.5, alpha=0.6, mew=0)
+        axes.plot(np.full(len(each["seeds"]), x + 0.03), each["seeds"], "o", color=colour, ms=2.5, alpha=0.6, mew=0)

@@ -1,15 +1,20 @@
 """The proof of re-weighting: its text, its runs and how it tells the speed-up, on what is known."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks.reweighting import training as reweighting
+from benchmarks.reweighting.arms import seed_file, train_arms
 from benchmarks.reweighting.curves import compared, curves_of, draw, smoothed, speed_up_percent, summary, table
+from benchmarks.reweighting.probes import carried, text_features
 from benchmarks.reweighting.runs import BYTES, Training, advance, begin, follow, for_each, losses, mean_losses, stack
-from benchmarks.reweighting.scores import UNIFORM, measured_steps
+from benchmarks.reweighting.scores import CURRICULUM, UNIFORM, Experiment, measured_steps
 from benchmarks.texts import split_documents, split_texts
+from tsl_jax.reshape import TEXT_FEATURES
 from tsl_jax.simulate import Transformer
 
 TRAINING = Training(Transformer(1, 2, 8), batch=4, warmup=2, rate=1e-2)
@@ -182,3 +187,48 @@ def test_the_loss_is_that_of_the_next_byte():
     other = text.at[:, -1].set(text[:, -1] ^ 1)
     np.testing.assert_array_equal(losses(params, other[:, :-1], other[:, 1:], TRAINING.size)[:, :-1], found[:, :-1])
     np.testing.assert_allclose(mean_losses(params, text, TRAINING.size, 2), found.mean(axis=1), rtol=1e-5)
+
+
+def test_scores_are_carried_by_text_and_none_are_made_from_noise():
+    """Of 300 candidates 100 are probes; those that score high by a feature are lifted, the others of its kind too."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 4))
+    score = features[:100, 2] + rng.normal(0, 0.1, 100)
+    weight, said = carried(features, score)
+    assert said["r2"] > 0.9
+    assert not said["noise"]
+    order = np.argsort(features[100:, 2])
+    assert (weight[100:][order[:30]] < 0.1).all()
+    assert (weight[100:][order[-30:]] > 1.9).all()
+    weight, said = carried(features, rng.permutation(score))
+    assert said["noise"]
+    assert (weight == 1).all()
+
+
+def test_an_arm_that_follows_its_run_plans_each_window_and_shares_the_start(tmp_path):
+    """A tiny run: its curriculum sees what it measures at every checkpoint, and its plans are written down."""
+    preset = {
+        "size": (1, 2, 8), "context": 16, "batch": 4, "warmup": 2, "rate": 1e-2, "window": (8, 16), "every": 4,
+        "first": 1, "checkpoints": 5, "plan": 8, "probes": 50,
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    numbers = {"reference": 80, "candidates": 130, "validation": 20}
+    rows = {name: rng.integers(60, 70, (number, 17)).astype(np.uint8) for name, number in numbers.items()}
+    experiment = Experiment(preset, rows, tmp_path, (), (CURRICULUM,))
+    features = text_features(experiment)
+    assert features.shape == (130, len(TEXT_FEATURES))
+    weights = {UNIFORM: np.ones(130), CURRICULUM: np.ones(130)}
+    train_arms(experiment, 0, weights, np.repeat(np.arange(10), 2), features)
+    found = json.loads(seed_file(experiment, 0).read_text())
+    assert found["step"] == [8, 12, 16]
+    assert {name: np.shape(values) for name, values in found["buckets"].items()} == dict.fromkeys(weights, (3, 10))
+    assert found["buckets"][UNIFORM][0] == found["buckets"][CURRICULUM][0]
+    (plan,) = found["plans"]
+    assert plan["window"] == [8, 16]
+    # Text of random bytes teaches nothing of one sequence more than of another: no weights, and the same run.
+    assert plan["noise"]
+    assert found["buckets"][UNIFORM] == found["buckets"][CURRICULUM]
+    planned = {name: reweighting.planned(preset | numbers | {"seeds": 1, "references": 2}, [], others)
+               for name, others in (("alone", []), ("followed", [CURRICULUM]))}  # fmt: skip
+    assert "1 runs (1 seeds of 1 arms)" in planned["alone"]
+    assert "2 runs (1 seeds of 2 arms)" in planned["followed"]
