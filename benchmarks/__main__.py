@@ -11,6 +11,7 @@ BENCHMARKS = {
     "distributed": "cluster.distributed",
     "fitting": "fitting.rates",
     "forecasts": "laws.forecasts",
+    "foresight": "reweighting.foresight",
     "gemstones": "laws.gemstones",
     "gpu": "gpu.run",
     "gpu_program": "gpu.program",

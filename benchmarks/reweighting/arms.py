@@ -71,13 +71,13 @@ def gathered(experiment: Experiment) -> dict:
     """Losses of all seeds that are there: ``step``; ``buckets`` by arm, (seeds, rows, buckets), lowest scores first;
     ``plans`` of each seed's curriculum.
     """
-    files = [seed_file(experiment, seed) for seed in range(experiment.preset["seeds"])]
+    files = [seed_file(experiment, seed) for seed in experiment.seeds]
     found = [json.loads(path.read_text()) for path in files if path.exists()]
     if not found:
         raise SystemExit(f"{experiment.folder}: no seed is done yet")
     return {
         "step": found[0]["step"],
-        "seeds": [seed for seed, path in enumerate(files) if path.exists()],
+        "seeds": [seed for seed, path in zip(experiment.seeds, files, strict=True) if path.exists()],
         "buckets": {name: [one["buckets"][name] for one in found] for name in found[0]["buckets"]},
         "plans": [one["plans"] for one in found],
     }

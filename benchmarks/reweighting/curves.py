@@ -10,7 +10,7 @@ LEVELS = (0.25, 0.5, 0.75, 1.0)
 #: Steps saved (%) below which nothing is drawn: the reversed arm would leave no room for the others.
 LEAST_DRAWN = -35
 #: Arms that the others are compared with beside the uniform one.
-RIVALS = ("one-shot 1", "excess loss")
+RIVALS = ("one-shot 1", "predicted", "excess loss")
 #: Buckets of validation text by the score of the one-shot weights, as they are told apart.
 GROUPS = {"lowest two": slice(0, ENDS), "middle six": slice(ENDS, -ENDS), "highest two": slice(-ENDS, None)}
 

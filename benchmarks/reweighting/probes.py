@@ -20,7 +20,7 @@ def text_features(experiment: Experiment) -> np.ndarray:
 
 
 def carried(features: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, dict]:
-    """Weights of all candidates from scores of the first ones, all 1 where those are noise; how well they are predicted.
+    """Weights of all candidates from scores of the first ones, and their R²; all 1 where it may be 0.
 
     Args:
         features: (candidates, features) of `text_features`.

@@ -11,6 +11,8 @@ UNIFORM, CURRICULUM = "uniform", "curriculum"
 #: Arms beside the uniform and the one-shot ones.
 BASELINES = ("loss", "excess loss")
 OTHERS = (*BASELINES, "one-shot tested", "predicted", CURRICULUM)
+#: Candidates for better ones, which only `--arms` asks for.
+CANDIDATES = ("by drop", "predicted fall")
 #: Buckets of scores, and how many of them change at each end.
 BUCKETS, ENDS = 10, 2
 #: Seeds of the reference runs begin here: no arm has one of them.
@@ -26,7 +28,7 @@ class Experiment:
         rows: bytes by split: reference, candidates, validation.
         folder: where the parts leave what they found.
         strengths: of the one-shot arms; below 0 the buckets in reverse.
-        others: further arms, of `OTHERS`.
+        others: further arms, of `OTHERS` and `CANDIDATES`.
     """
 
     preset: dict
@@ -34,6 +36,11 @@ class Experiment:
     folder: Path
     strengths: tuple[float, ...]
     others: tuple[str, ...] = OTHERS
+
+    @property
+    def seeds(self) -> range:
+        """Of the arms; those of the reference runs lie `REFERENCE_SEEDS` above."""
+        return range(self.preset["first_seed"], self.preset["first_seed"] + self.preset["seeds"])
 
     @property
     def draws(self) -> int:
@@ -106,7 +113,11 @@ def _as_it_trains(experiment: Experiment, k: int) -> Iterator[tuple[int, dict]]:
 
     from .runs import begin, follow
 
-    training, steps, seed = experiment.training, measured_steps(experiment.preset), REFERENCE_SEEDS + k
+    training, steps, seed = (
+        experiment.training,
+        measured_steps(experiment.preset),
+        REFERENCE_SEEDS + experiment.seeds[0] + k,
+    )
     text = experiment.rows["reference"]
     order, done = jnp.asarray(order_of(text, steps[-1], training.batch, seed)), 0
     state, _ = begin(seed, training)
@@ -143,6 +154,8 @@ def weights(experiment: Experiment, features: np.ndarray) -> tuple[dict[str, np.
         "one-shot tested": lifted(tested.score[:number], 1.0),
         "predicted": predicted,
         CURRICULUM: np.ones(number),
+        "by drop": lifted(np.mean([_drops(experiment, k) for k in runs], axis=0)[:number], 1.0),
+        "predicted fall": carried(features, fall[: experiment.preset["probes"]])[0],
     }
     found |= {name: others[name] for name in experiment.others}
     beside = {
@@ -193,6 +206,22 @@ def _losses_at(experiment: Experiment, k: int) -> np.ndarray:
         found.append(part.reshape(-1, context, 2).mean(axis=1))
     both = np.concatenate(found)
     return np.stack([both[:, 0], both[:, 0] - both[:, 1]], axis=1)
+
+
+def _drops(experiment: Experiment, k: int) -> np.ndarray:
+    """(sequences,) mean over bytes of the probability that their event lies in the window, times its `loss_drop`."""
+    import tsl_jax as tsl
+    from tsl_jax.reshape import event_probability
+
+    fits, context, window = tsl.open_fits(experiment.fits(k)), experiment.preset["context"], experiment.preset["window"]
+    found, rows = [], 1024 * context
+    for first in range(0, fits.num_tokens, rows):
+        names = ("learning_time", "loss_drop", "learning_time_stderr", "status")
+        time, drop, error, status = (fits.arrays[name][first : first + rows] for name in names)
+        known = {"learning_time": time, "loss_drop": drop}, {"learning_time": error}
+        likely = event_probability(*known, status, np.zeros(len(time)), window)
+        found.append(np.where(likely > 0, likely * drop, 0).reshape(-1, context).mean(axis=1))
+    return np.concatenate(found)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -8,10 +8,10 @@ training. Then the runs of every seed go on from the window's start on candidate
 by the one-shot weights of the paper (the lowest and highest two of ten buckets change), by the same in reverse as a
 control, by the loss at the window's start, and by the excess loss (the fall that a reference run shows within the
 window, as in Rho-1), by scores predicted from the text alone, and by a curriculum that follows the run itself. All arms
-of a seed share the start, the optimizer's state, the learning rate and the random keys of the draws. Reported: the share of steps that an arm saves on the way to the uniform arm's losses, both curves
-smoothed by a cubic in ln(step), with intervals over seeds, and the same for validation text of low, middle and high
-scores. What is done stays in ``--work`` and is not done again, so that a run can be cut, or shared among processes
-(``--only``).
+of a seed share the start, the optimizer's state, the learning rate and the random keys of the draws. Reported: the
+share of steps that an arm saves on the way to the uniform arm's losses, both curves smoothed by a cubic in ln(step),
+with intervals over seeds, and the same for validation text of low, middle and high scores. What is done stays in
+``--work`` and is not done again, so that a run can be cut, or shared among processes (``--only``).
 """
 
 import argparse
@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import record
-from .scores import BASELINES, CURRICULUM, OTHERS
+from ..texts import DOMAINS
+from .scores import BASELINES, CANDIDATES, CURRICULUM, OTHERS
 
 #: Sizes of an experiment: for two CPU cores (within 30 minutes), for one GPU, and for a look at the code (a minute).
 PRESETS = {
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> dict | None:
     """Run the benchmark, print its table, write its JSON and its picture."""
     options = _arguments(argv)
     preset = PRESETS[options.preset] | ({"seeds": options.seeds} if options.seeds else {})
+    preset |= {"first_seed": options.first_seed}
     if options.dry_run:
         print(planned(preset, options.strengths, options.arms))
         return None
@@ -63,7 +65,9 @@ def main(argv: list[str] | None = None) -> dict | None:
         folder.mkdir(parents=True, exist_ok=True)
         rows, text = _kept(
             folder / "text.pickle",
-            lambda: split_documents(options.text, numbers, preset["context"], seed=options.text_seed),
+            lambda: split_documents(
+                options.text, numbers, preset["context"], seed=options.text_seed, domain=options.domain
+            ),
         )
         experiment = Experiment(preset, rows, folder, tuple(options.strengths), tuple(options.arms))
         seconds, scores = _done(experiment, options.only)
@@ -106,7 +110,7 @@ def _done(experiment, only: list[str]) -> tuple[dict, dict]:
             reference(experiment, k)
             seconds[name] = time.process_time() - begun
             mark.write_text(f"{seconds[name]:.1f} s\n")
-    for seed in range(experiment.preset["seeds"]):
+    for seed in experiment.seeds:
         name = f"seed-{seed}"
         if not seed_file(experiment, seed).exists() and (not only or name in only):
             weight, bucket, _ = scored()
@@ -169,15 +173,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--quick", dest="preset", action="store_const", const="quick", help="the preset quick")
     parser.add_argument("--seeds", type=int, help="runs of each arm; by default the preset's")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first one")
     parser.add_argument(
         "--strengths", type=float, nargs="+", default=[0.5, 1.0, -1.0], help="of the one-shot weights, one arm each"
     )
-    parser.add_argument("--arms", nargs="*", choices=OTHERS, default=list(OTHERS), help="further arms; by default all")
+    parser.add_argument("--arms", nargs="*", choices=(*OTHERS, *CANDIDATES), default=list(OTHERS), help="further ones")
     parser.add_argument("--text", help="folder of text files; by default what comes with Python and its packages")
+    parser.add_argument("--domain", choices=DOMAINS, help="of its files; by default all")
     parser.add_argument("--text-seed", type=int, default=0, help="of what falls to which split")
     parser.add_argument("--work", help="folder that keeps what is done; by default one that is deleted")
     parser.add_argument(
-        "--only", nargs="+", default=[], metavar="PART", help="parts to do: reference-0, scores, seed-3"
+        "--only", nargs="+", default=[], metavar="PART", help="parts to do: text, reference-0, scores, seed-3"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what the preset would do")
     parser.add_argument("--picture", help="draw the curves into this file")
