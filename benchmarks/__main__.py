@@ -16,6 +16,7 @@ BENCHMARKS = {
     "gpu": "gpu.run",
     "gpu_program": "gpu.program",
     "laws": "laws.schedules",
+    "mano": "laws.mano",
     "memory": "stream.memory",
     "object_store": "stream.object_store",
     "quality": "fitting.quality",

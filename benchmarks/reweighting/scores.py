@@ -217,9 +217,9 @@ def _drops(experiment: Experiment, k: int) -> np.ndarray:
     found, rows = [], 1024 * context
     for first in range(0, fits.num_tokens, rows):
         names = ("learning_time", "loss_drop", "learning_time_stderr", "status")
-        time, drop, error, status = (fits.arrays[name][first : first + rows] for name in names)
+        time, drop, error, status = (np.asarray(fits.arrays[name][first : first + rows]) for name in names)
         known = {"learning_time": time, "loss_drop": drop}, {"learning_time": error}
-        likely = event_probability(*known, status, np.zeros(len(time)), window)
+        likely = np.asarray(event_probability(*known, status, np.zeros(len(time)), window))
         found.append(np.where(likely > 0, likely * drop, 0).reshape(-1, context).mean(axis=1))
     return np.concatenate(found)
 
