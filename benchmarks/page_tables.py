@@ -102,9 +102,12 @@ def _plans(plans: list[list[dict]]) -> str:
     rows = []
     for same in zip(*plans, strict=True):
         start, end = same[0]["window"]
-        worth = mean([plan["reliability"][0] for plan in same]), mean([plan.get("r2") for plan in same])
+        foreseen = (mean([plan.get(f"foreseen_by_{name}") for plan in same]) for name in ("score", "fall"))
+        worth = mean([plan["reliability"][0] for plan in same]), mean([plan.get("r2") for plan in same]), *foreseen
         rows.append([f"{start:g} to {end:g}", *worth, f"{sum(bool(plan['noise']) for plan in same)} of {len(same)}"])
-    return record.table(["curriculum's window", "reliability of scores", "R² of the predictor", "seeds of noise"], rows)
+    header = ["curriculum's window", "reliability of scores", "R² of the predictor"]
+    header += ["correlation with the fall that came", "the same of the fall before", "seeds of noise"]
+    return record.table(header, rows)
 
 
 def collect(result: dict) -> str:

@@ -52,13 +52,13 @@ def train_arms(
         states = further(states, rows)
         found.append(measured(states[0]))
         print(f"seed {seed}, step {step} of {stop}: {np.mean(found[-1], axis=1).round(4)}", flush=True)
-        for at, follower in followers.items() if step < stop else ():
+        for at, follower in followers.items():
             follower.observe(step, jax.tree.map(lambda leaf, at=at: leaf[at], states[0]))
-            if (step - start) % experiment.preset["plan"] == 0:
+            if step < stop and (step - start) % experiment.preset["plan"] == 0:
                 samplers[at].reweight(follower.weights())
     losses = np.asarray(jnp.stack(found, axis=1), np.float64)
     arms = {name: losses[at].round(5).tolist() for at, name in enumerate(weights)}
-    plans = [plan for follower in followers.values() for plan in follower.plans]
+    plans = [plan for follower in followers.values() for plan in follower.plans()]
     write_whole(seed_file(experiment, seed), json.dumps({"step": steps.tolist(), "buckets": arms, "plans": plans}))
 
 

@@ -46,9 +46,6 @@ class Follower:
     Args:
         experiment: `Experiment`.
         features: (candidates, features) of `text_features`.
-
-    Attributes:
-        plans: what each plan was worth.
     """
 
     def __init__(self, experiment: Experiment, features: np.ndarray) -> None:
@@ -61,13 +58,15 @@ class Follower:
         probe = np.repeat(np.arange(len(rows)), preset["context"])
         self._curriculum = Curriculum(probe, last_step=preset["window"][1], buckets=BUCKETS, ends=ENDS)
         self._rows, self._features, self._steps = jnp.asarray(rows), features, preset["plan"]
-        self._size, self.plans = experiment.training.size, []
+        self._size, self._mean, self._plans = experiment.training.size, {}, []
 
     def observe(self, step: int, params) -> None:
         """Measure the probes."""
         from .runs import token_losses
 
-        self._curriculum.observe(step, np.asarray(token_losses(params, self._rows, self._size)).ravel())
+        losses = np.asarray(token_losses(params, self._rows, self._size))
+        self._mean[step] = losses.mean(axis=1)
+        self._curriculum.observe(step, losses.ravel())
 
     def weights(self) -> np.ndarray:
         """(candidates,) for the next window."""
@@ -75,8 +74,9 @@ class Follower:
         found, said = np.ones(len(self._features)), {"noise": plan.noise}
         if not plan.noise:
             found, said = carried(self._features, plan.score)
-        self.plans.append(
+        self._plans.append(
             {
+                "score": plan.score,
                 "window": list(plan.window),
                 "reliability": [*map(_number, plan.reliability)],
                 "exponent": _number(plan.exponent),
@@ -84,6 +84,22 @@ class Follower:
             }
         )
         return found
+
+    def plans(self) -> list[dict]:
+        """What each plan was worth, and how its scores, and falls of losses before it, go with the falls that came."""
+        said = []
+        for plan in self._plans:
+            start, end = plan["window"]
+            earlier = max(step for step in self._mean if step <= max(2 * start - end, min(self._mean)))
+            before, after = (self._mean[a] - self._mean[b] for a, b in ((earlier, start), (start, end)))
+            guesses = {"score": plan["score"], "fall": before}
+            foreseen = {f"foreseen_by_{name}": _correlation(guess, after) for name, guess in guesses.items()}
+            said.append({name: value for name, value in plan.items() if name != "score"} | foreseen)
+        return said
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+    return float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) > 0 and np.ptp(other) > 0 else None
 
 
 def _number(value: float) -> float | None:

@@ -225,6 +225,8 @@ def test_an_arm_that_follows_its_run_plans_each_window_and_shares_the_start(tmp_
     assert found["buckets"][UNIFORM][0] == found["buckets"][CURRICULUM][0]
     (plan,) = found["plans"]
     assert plan["window"] == [8, 16]
+    assert plan["foreseen_by_score"] is None
+    assert -1 < plan["foreseen_by_fall"] < 1
     # Text of random bytes teaches nothing of one sequence more than of another: no weights, and the same run.
     assert plan["noise"]
     assert found["buckets"][UNIFORM] == found["buckets"][CURRICULUM]
