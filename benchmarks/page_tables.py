@@ -72,24 +72,38 @@ def spectrum_forecast(result: dict) -> str:
 
 def reweighting(result: dict) -> str:
     """What each arm saves on the way to the uniform arm's losses, and what it does to text of low and high scores."""
-
-    def cell(found: dict, digits: int) -> str:
-        low, high = found["interval"]
-        return f"{found['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
     arms = result["arms"].items()
-    levels, groups = ([*next(iter(result["arms"].values()))[name]] for name in ("speed_up_percent_at", "groups"))
-    saved = [[arm, *(cell(found["speed_up_percent_at"][level], 1) for level in levels)] for arm, found in arms]
-    last = [[arm, *(cell(found["groups"][group]["last_loss_lower_by"], 3) for group in groups)] for arm, found in arms]
-    overall = [[*row, cell(found["last_loss_lower_by"], 4)] for row, (_, found) in zip(last, arms, strict=True)]
-    rivals = result["saves_more_than"]
-    more = [[arm, *(cell(each[arm], 1) if arm in each else "" for each in rivals.values())] for arm, _ in arms]
-    tables = [
-        record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], saved),
-        record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall),
-        record.table(["saves more steps (points, at 100%)", *(f"than {rival}" for rival in rivals)], more),
+    groups = [*next(iter(result["arms"].values()))["groups"]]
+    last = [[arm, *(_cell(found["groups"][group]["last_loss_lower_by"], 3) for group in groups)] for arm, found in arms]
+    overall = [[*row, _cell(found["last_loss_lower_by"], 4)] for row, (_, found) in zip(last, arms, strict=True)]
+    named = record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall)
+    parts = [_saved(result), named, _rivals(result)]
+    return "\n\n".join([*parts, _plans(result["plans"])] if any(result["plans"]) else parts)
+
+
+def reweighting_again(result: dict) -> str:
+    """The shorter form, of a run that confirms another."""
+    return f"{_saved(result)}\n\n{_rivals(result)}"
+
+
+def _saved(result: dict) -> str:
+    levels = [*next(iter(result["arms"].values()))["speed_up_percent_at"]]
+    rows = [
+        [arm, *(_cell(found["speed_up_percent_at"][level], 1) for level in levels)]
+        for arm, found in result["arms"].items()
     ]
-    return "\n\n".join([*tables, _plans(result["plans"])] if any(result["plans"]) else tables)
+    return record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], rows)
+
+
+def _rivals(result: dict) -> str:
+    rivals = result["saves_more_than"]
+    rows = [[arm, *(_cell(each[arm], 1) if arm in each else "" for each in rivals.values())] for arm in result["arms"]]
+    return record.table(["saves more steps (points, at 100%)", *(f"than {rival}" for rival in rivals)], rows)
+
+
+def _cell(found: dict, digits: int) -> str:
+    low, high = found["interval"]
+    return f"{found['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _plans(plans: list[list[dict]]) -> str:

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> dict | None:
         if options.only and "report" not in options.only:
             return None
         result = {
-            "benchmark": "reweighting",
+            "benchmark": options.name,
             "environment": record.environment(),
             "preset": preset,
             "text": text,
@@ -170,6 +170,7 @@ def planned(preset: dict, strengths: list[float], others: Sequence[str] = BASELI
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = record.arguments("reweighting", __doc__)
+    parser.add_argument("--name", default="reweighting", help="of the result, by which pages find it")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--quick", dest="preset", action="store_const", const="quick", help="the preset quick")
     parser.add_argument("--seeds", type=int, help="runs of each arm; by default the preset's")
