@@ -25,13 +25,12 @@ def train_arms(
 
     from tsl_jax.reshape import Sampler
 
-    from .runs import begin, follow, for_each, mean_losses, stack
+    from .runs import begin, follow, for_each, mean_losses, side_by_side, stack
 
     training, (start, stop), every = experiment.training, experiment.preset["window"], experiment.preset["every"]
-    together = jax.devices()[0].platform != "cpu"  # where one program over all arms is faster
     before, text = (jnp.asarray(experiment.rows[name]) for name in ("reference", "candidates"))
     examined = jnp.asarray(_of_equal_buckets(experiment.rows["validation"], bucket))
-    measured = for_each(lambda params: mean_losses(params, examined, training.size, BUCKETS), together)
+    measured = for_each(lambda params: mean_losses(params, examined, training.size, BUCKETS), side_by_side())
     state, _ = begin(seed, training)
     order, done = jnp.asarray(order_of(experiment.rows["reference"], start, training.batch, seed)), 0
     followers = {at: Follower(experiment, features) for at, name in enumerate(weights) if name == CURRICULUM}
@@ -45,7 +44,7 @@ def train_arms(
     # The same seed: a candidate of the same weight has the same key in all arms, until weights change.
     samplers = [Sampler(weight, experiment.draws, seed=seed) for weight in first]
     draws = [iter(sampler) for sampler in samplers]
-    further = for_each(lambda state, order: follow(state, order, 0, every, text, training), together)
+    further = for_each(lambda state, order: follow(state, order, 0, every, text, training), side_by_side())
     steps, found = np.arange(start, stop + 1, every), [measured(states[0])]
     for step in steps[1:].tolist():
         rows = jnp.asarray([[next(draw) for _ in range(every * training.batch)] for draw in draws], jnp.int32)

@@ -37,7 +37,7 @@ PRESETS = {
     "gpu": {
         "size": (4, 8, 256), "context": 256, "batch": 64, "rate": 1e-3, "warmup": 100, "window": (500, 2500),
         "seeds": 8, "first": 10, "checkpoints": 40, "every": 100, "references": 2, "reference": 160_000,
-        "candidates": 512_000, "validation": 4000, "probes": 8000, "plan": 500,
+        "candidates": 512_000, "validation": 4000, "probes": 2048, "plan": 500,
     },
     "quick": {
         "size": (1, 2, 16), "context": 32, "batch": 4, "rate": 3e-3, "warmup": 10, "window": (30, 60), "seeds": 2,
@@ -153,7 +153,7 @@ def planned(preset: dict, strengths: list[float], others: Sequence[str] = BASELI
     measured += runs * evaluations * preset["validation"]
     if CURRICULUM in others:
         before = sum(step <= start for step in measured_steps(preset))
-        measured += preset["seeds"] * (before + evaluations - 2) * preset["probes"]
+        measured += preset["seeds"] * (before + evaluations - 1) * preset["probes"]
     measured *= context
     rows = sum(preset[name] for name in ("reference", "candidates", "validation"))
     return "\n".join(

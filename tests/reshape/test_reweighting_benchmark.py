@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.reweighting import runs
 from benchmarks.reweighting import training as reweighting
 from benchmarks.reweighting.arms import seed_file, train_arms
 from benchmarks.reweighting.curves import compared, curves_of, draw, smoothed, speed_up_percent, summary, table
@@ -205,32 +206,54 @@ def test_scores_are_carried_by_text_and_none_are_made_from_noise():
     assert (weight == 1).all()
 
 
-def test_an_arm_that_follows_its_run_plans_each_window_and_shares_the_start(tmp_path):
-    """A tiny run: its curriculum sees what it measures at every checkpoint, and its plans are written down."""
+@pytest.fixture
+def tiny(tmp_path):
+    """An experiment of one seed, its text random bytes, which teach nothing of one sequence more than of another."""
     preset = {
         "size": (1, 2, 8), "context": 16, "batch": 4, "warmup": 2, "rate": 1e-2, "window": (8, 16), "every": 4,
-        "first": 1, "checkpoints": 5, "plan": 8, "probes": 50,
+        "first": 1, "checkpoints": 5, "plan": 8, "probes": 50, "seeds": 1, "references": 2,
+        "reference": 80, "candidates": 130, "validation": 20,
     }  # fmt: skip
     rng = np.random.default_rng(0)
-    numbers = {"reference": 80, "candidates": 130, "validation": 20}
-    rows = {name: rng.integers(60, 70, (number, 17)).astype(np.uint8) for name, number in numbers.items()}
-    experiment = Experiment(preset, rows, tmp_path, (), (CURRICULUM,))
-    features = text_features(experiment)
-    assert features.shape == (130, len(TEXT_FEATURES))
+    names = ("reference", "candidates", "validation")
+    rows = {name: rng.integers(60, 70, (preset[name], 17)).astype(np.uint8) for name in names}
+    return Experiment(preset, rows, tmp_path, (), (CURRICULUM,))
+
+
+def arms_of(experiment):
+    """What `train_arms` writes of the uniform arm and the one that follows its run."""
     weights = {UNIFORM: np.ones(130), CURRICULUM: np.ones(130)}
-    train_arms(experiment, 0, weights, np.repeat(np.arange(10), 2), features)
-    found = json.loads(seed_file(experiment, 0).read_text())
+    train_arms(experiment, 0, weights, np.repeat(np.arange(10), 2), text_features(experiment))
+    return json.loads(seed_file(experiment, 0).read_text())
+
+
+def test_an_arm_that_follows_its_run_plans_each_window_and_makes_no_weights_from_noise(tiny, monkeypatch):
+    """Arms one after another, as on a CPU, are arms side by side, as on a GPU."""
+    assert text_features(tiny).shape == (130, len(TEXT_FEATURES))
+    found = arms_of(tiny)
     assert found["step"] == [8, 12, 16]
-    assert {name: np.shape(values) for name, values in found["buckets"].items()} == dict.fromkeys(weights, (3, 10))
-    assert found["buckets"][UNIFORM][0] == found["buckets"][CURRICULUM][0]
+    shapes = {name: np.shape(values) for name, values in found["buckets"].items()}
+    assert shapes == {UNIFORM: (3, 10), CURRICULUM: (3, 10)}
     (plan,) = found["plans"]
     assert plan["window"] == [8, 16]
+    assert plan["noise"]
     assert plan["foreseen_by_score"] is None
     assert -1 < plan["foreseen_by_fall"] < 1
-    # Text of random bytes teaches nothing of one sequence more than of another: no weights, and the same run.
-    assert plan["noise"]
     assert found["buckets"][UNIFORM] == found["buckets"][CURRICULUM]
-    planned = {name: reweighting.planned(preset | numbers | {"seeds": 1, "references": 2}, [], others)
-               for name, others in (("alone", []), ("followed", [CURRICULUM]))}  # fmt: skip
-    assert "1 runs (1 seeds of 1 arms)" in planned["alone"]
-    assert "2 runs (1 seeds of 2 arms)" in planned["followed"]
+    monkeypatch.setattr(runs, "side_by_side", lambda: True)
+    for traced in (runs.mean_losses, runs.token_losses):
+        traced.clear_cache()
+    again = arms_of(tiny)
+    np.testing.assert_allclose(again["buckets"][CURRICULUM], found["buckets"][CURRICULUM], atol=1e-4)
+
+
+def test_what_arms_take_is_planned(tiny):
+    alone, followed = (reweighting.planned(tiny.preset, [], others) for others in ([], [CURRICULUM]))
+    assert "1 runs (1 seeds of 1 arms) of 8 steps" in alone
+    assert "2 runs (1 seeds of 2 arms) of 8 steps" in followed
+    # 2 references of 16 steps, a start of 8, an arm of 8; the curriculum's probes at 1, 2, 4, 8, 12 and 16.
+    trained, measured = (2 * 16 + 8 + 8) * 4 * 16, (2 * 5 * 150 + 3 * 20) * 16
+    assert f"{trained:,} bytes trained on, {measured:,} measured" in alone
+    steps = [step for step in measured_steps(tiny.preset) if step <= 8]
+    trained, measured = trained + 8 * 4 * 16, measured + (3 * 20 + (len(steps) + 2) * 50) * 16
+    assert f"{trained:,} bytes trained on, {measured:,} measured" in followed
