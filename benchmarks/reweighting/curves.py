@@ -7,8 +7,8 @@ from .scores import BUCKETS, ENDS, UNIFORM
 
 #: Shares of the uniform arm's fall at which steps are compared.
 LEVELS = (0.25, 0.5, 0.75, 1.0)
-#: Steps saved (%) below which nothing is drawn: the reversed arm would leave no room for the others.
-LEAST_DRAWN = -35
+#: What lies below these is not drawn, panel by panel: the reversed arm would leave no room for the others.
+LEAST_DRAWN = (-np.inf, -0.04, -0.1, -35)
 #: Arms that the others are compared with beside the uniform one.
 RIVALS = ("one-shot 1", "predicted", "excess loss")
 #: Buckets of validation text by the score of the one-shot weights, as they are told apart.
@@ -149,7 +149,7 @@ def draw(result: dict, path: str) -> str:
 
     figure = style.new_figure(12.4, 3.9)
     grid = figure.add_gridspec(
-        1, 4, width_ratios=(1.2, 1.2, 1.2, 1.2), left=0.05, right=0.99, top=0.88, bottom=0.2, wspace=0.3
+        1, 4, width_ratios=(1.2, 1.2, 1.2, 1.2), left=0.05, right=0.99, top=0.88, bottom=0.25, wspace=0.3
     )
     axes = [figure.add_subplot(place) for place in grid]
     titles = ("Validation loss", "Lower than uniform by", "The same at the end, by score", "Steps saved, 95% interval")
@@ -171,7 +171,8 @@ def draw(result: dict, path: str) -> str:
         _draw_points(axes[3], np.arange(len(levels)) + aside, levels, colours[name])
     axes[2].set_xticks(range(len(GROUPS)), [name.replace(" ", "\n") for name in GROUPS])
     axes[3].set_xticks(range(len(LEVELS)), [f"{level:.0%}" for level in LEVELS])
-    axes[3].set_ylim(bottom=max(axes[3].get_ylim()[0], LEAST_DRAWN))
+    for each, least in zip(axes, LEAST_DRAWN, strict=True):
+        each.set_ylim(bottom=max(each.get_ylim()[0], least))
     axes[3].set_xlabel("share of the uniform arm's fall", size=9.5)
     style.save(figure, path)
     return path
@@ -185,7 +186,7 @@ def _draw_curves(axes, curves: dict, colours: dict) -> None:
             lower = plain - np.array(losses)
             axes[1].plot(curves["step"], lower.T, color=colours[name], lw=0.6, alpha=0.4)
             axes[1].plot(curves["step"], lower.mean(0), color=colours[name], lw=2)
-    axes[0].legend(frameon=False, fontsize=9)
+    axes[0].figure.legend(loc="lower center", ncol=len(colours), frameon=False, fontsize=9)
     for each in axes:
         each.set_xlabel("training step", size=9.5)
 
