@@ -119,6 +119,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "reweighting": page_tables.reweighting,
     "reweighting_code": page_tables.reweighting_again,
     "reweighting_headers": page_tables.reweighting_again,
+    "reweighting_split": page_tables.reweighting_again,
     "foresight": foresight.table,
     "mano": mano.table,
     "collect": page_tables.collect,
