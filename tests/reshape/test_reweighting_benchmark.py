@@ -1,6 +1,7 @@
 """The proof of re-weighting: its text, its runs and how it tells the speed-up, on what is known."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -241,6 +242,7 @@ def test_an_arm_that_follows_its_run_plans_each_window_and_makes_no_weights_from
     assert -1 < plan["foreseen_by_fall"] < 1
     assert found["buckets"][UNIFORM] == found["buckets"][CURRICULUM]
     monkeypatch.setattr(runs, "side_by_side", lambda: True)
+    traced: Any
     for traced in (runs.mean_losses, runs.token_losses):
         traced.clear_cache()
     again = arms_of(tiny)
