@@ -72,22 +72,56 @@ def spectrum_forecast(result: dict) -> str:
 
 def reweighting(result: dict) -> str:
     """What each arm saves on the way to the uniform arm's losses, and what it does to text of low and high scores."""
-
-    def cell(found: dict, digits: int) -> str:
-        low, high = found["interval"]
-        return f"{found['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
     arms = result["arms"].items()
-    levels, groups = ([*next(iter(result["arms"].values()))[name]] for name in ("speed_up_percent_at", "groups"))
-    saved = [[arm, *(cell(found["speed_up_percent_at"][level], 1) for level in levels)] for arm, found in arms]
-    last = [[arm, *(cell(found["groups"][group]["last_loss_lower_by"], 3) for group in groups)] for arm, found in arms]
-    overall = [[*row, cell(found["last_loss_lower_by"], 4)] for row, (_, found) in zip(last, arms, strict=True)]
-    return "\n\n".join(
-        [
-            record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], saved),
-            record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall),
-        ]
-    )
+    groups = [*next(iter(result["arms"].values()))["groups"]]
+    last = [[arm, *(_cell(found["groups"][group]["last_loss_lower_by"], 3) for group in groups)] for arm, found in arms]
+    overall = [[*row, _cell(found["last_loss_lower_by"], 4)] for row, (_, found) in zip(last, arms, strict=True)]
+    named = record.table(["last loss lower by (nat)", *(f"{group} buckets" for group in groups), "all"], overall)
+    parts = [_saved(result), named, _rivals(result)]
+    return "\n\n".join([*parts, _plans(result["plans"])] if any(result["plans"]) else parts)
+
+
+def reweighting_again(result: dict) -> str:
+    """The shorter form, of a run that confirms another."""
+    return f"{_saved(result)}\n\n{_rivals(result)}"
+
+
+def _saved(result: dict) -> str:
+    levels = [*next(iter(result["arms"].values()))["speed_up_percent_at"]]
+    rows = [
+        [arm, *(_cell(found["speed_up_percent_at"][level], 1) for level in levels)]
+        for arm, found in result["arms"].items()
+    ]
+    return record.table(["steps saved (%, 95% interval)", *(f"at {level} of the fall" for level in levels)], rows)
+
+
+def _rivals(result: dict) -> str:
+    rivals = result["saves_more_than"]
+    rows = [[arm, *(_cell(each[arm], 1) if arm in each else "" for each in rivals.values())] for arm in result["arms"]]
+    return record.table(["saves more steps (points, at 100%)", *(f"than {rival}" for rival in rivals)], rows)
+
+
+def _cell(found: dict, digits: int) -> str:
+    low, high = found["interval"]
+    return f"{found['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _plans(plans: list[list[dict]]) -> str:
+    """What the plans of the curriculum were worth, means over seeds."""
+
+    def mean(values: list) -> str:
+        known = [value for value in values if value is not None]
+        return f"{np.mean(known):.2f}" if known else ""
+
+    rows = []
+    for same in zip(*plans, strict=True):
+        start, end = same[0]["window"]
+        foreseen = (mean([plan.get(f"foreseen_by_{name}") for plan in same]) for name in ("score", "fall"))
+        worth = mean([plan["reliability"][0] for plan in same]), mean([plan.get("r2") for plan in same]), *foreseen
+        rows.append([f"{start:g} to {end:g}", *worth, f"{sum(bool(plan['noise']) for plan in same)} of {len(same)}"])
+    header = ["curriculum's window", "reliability of scores", "R² of the predictor"]
+    header += ["correlation with the fall that came", "the same of the fall before", "seeds of noise"]
+    return record.table(header, rows)
 
 
 def collect(result: dict) -> str:

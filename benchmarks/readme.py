@@ -18,7 +18,8 @@ from . import cold, page_tables, record
 from .cluster import costs, distributed, resuming
 from .fitting import coverage, quality, scaling, scaling_plot, suite
 from .fitting import rates as fitting
-from .laws import schedule_choice
+from .laws import mano, schedule_choice
+from .reweighting import foresight
 from .seeds import tables as seeds
 from .spectrum import law as spectrum_law
 from .stream import end_to_end as stream
@@ -116,6 +117,11 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "spectrum_forecast": page_tables.spectrum_forecast,
     "spectrum_law": spectrum_law.table,
     "reweighting": page_tables.reweighting,
+    "reweighting_code": page_tables.reweighting_again,
+    "reweighting_headers": page_tables.reweighting_again,
+    "reweighting_split": page_tables.reweighting_again,
+    "foresight": foresight.table,
+    "mano": mano.table,
     "cold": cold.table,
     "collect": page_tables.collect,
 }

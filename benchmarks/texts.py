@@ -56,7 +56,13 @@ def split_texts(
 
 
 def split_documents(
-    folder: str | None, sequences: dict[str, int], context: int, *, most: int = 16, seed: int = 0
+    folder: str | None,
+    sequences: dict[str, int],
+    context: int,
+    *,
+    most: int = 16,
+    seed: int = 0,
+    domain: str | None = None,
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Cut text into splits of one distribution: whole documents fall to each by chance, and give rows by one rule.
 
@@ -69,6 +75,7 @@ def split_documents(
         context: bytes that are predicted in each.
         most: rows that a document may give.
         seed: of all that is random.
+        domain: of `DOMAINS`, by the files' suffixes; by default all files.
 
     Returns:
         As `split_texts`.
@@ -76,7 +83,7 @@ def split_documents(
     Raises:
         SystemExit: there is too little text.
     """
-    contents = {hashlib.blake2b(text, digest_size=16).hexdigest(): text for text in _contents(folder, None)}
+    contents = {hashlib.blake2b(text, digest_size=16).hexdigest(): text for text in _contents(folder, domain)}
     rng = np.random.default_rng(seed)
     documents = [contents[digest] for digest in sorted(contents)]
     shares = np.sqrt(list(sequences.values()))  # the smaller splits get more of the documents than of the rows

@@ -7,8 +7,10 @@ from .scores import BUCKETS, ENDS, UNIFORM
 
 #: Shares of the uniform arm's fall at which steps are compared.
 LEVELS = (0.25, 0.5, 0.75, 1.0)
-#: Steps saved (%) below which nothing is drawn: the reversed arm would leave no room for the others.
-LEAST_DRAWN = -35
+#: What lies below these is not drawn, panel by panel: the reversed arm would leave no room for the others.
+LEAST_DRAWN = (-np.inf, -0.04, -0.1, -35)
+#: Arms that the others are compared with beside the uniform one.
+RIVALS = ("one-shot 1", "predicted", "excess loss")
 #: Buckets of validation text by the score of the one-shot weights, as they are told apart.
 GROUPS = {"lowest two": slice(0, ENDS), "middle six": slice(ENDS, -ENDS), "highest two": slice(-ENDS, None)}
 
@@ -20,7 +22,13 @@ def described(experiment) -> dict:
     found = gathered(experiment)
     curves = curves_of(found["step"], {name: np.array(values) for name, values in found["buckets"].items()})
     arms = {name: compared(curves, name) for name in curves["loss"] if name != UNIFORM}
-    return {"seeds": found["seeds"], "arms": arms, "curves": curves}
+    return {
+        "seeds": found["seeds"],
+        "arms": arms,
+        "saves_more_than": {other: more_than(arms, other) for other in RIVALS if other in arms},
+        "plans": found["plans"],
+        "curves": curves,
+    }
 
 
 def curves_of(steps: list, buckets: dict[str, np.ndarray]) -> dict:
@@ -60,6 +68,12 @@ def compared(curves: dict, arm: str) -> dict:
         "groups": {name: _group(steps, curves, arm, name) for name in curves["groups"][arm]},
         "noise_of_curves": float(np.std(np.concatenate([plain - smooth[0], other - smooth[1]]))),
     }
+
+
+def more_than(arms: dict, other: str) -> dict:
+    """By arm, seed by seed: points of the steps saved at the end beyond those of another one."""
+    saved = {name: np.array(found["speed_up_percent"]["seeds"]) for name, found in arms.items()}
+    return {name: summary((each - saved[other]).tolist()) for name, each in saved.items() if name != other}
 
 
 def _group(steps: np.ndarray, curves: dict, arm: str, group: str) -> dict:
@@ -135,7 +149,7 @@ def draw(result: dict, path: str) -> str:
 
     figure = style.new_figure(12.4, 3.9)
     grid = figure.add_gridspec(
-        1, 4, width_ratios=(1.2, 1.2, 1.2, 1.2), left=0.05, right=0.99, top=0.88, bottom=0.2, wspace=0.3
+        1, 4, width_ratios=(1.2, 1.2, 1.2, 1.2), left=0.05, right=0.99, top=0.88, bottom=0.25, wspace=0.3
     )
     axes = [figure.add_subplot(place) for place in grid]
     titles = ("Validation loss", "Lower than uniform by", "The same at the end, by score", "Steps saved, 95% interval")
@@ -146,18 +160,19 @@ def draw(result: dict, path: str) -> str:
     for each in axes[1:]:
         each.axhline(0, color=style.GREY, lw=1)
     arms = list(result["arms"])
-    palette = (style.BLUE, style.ORANGE, style.SKY, style.VERMILION, style.GREEN, style.PURPLE)
-    colours = {name: palette[at % len(palette)] for at, name in enumerate(arms)} | {UNIFORM: style.GREY}
+    palette = ("SKY", "BLUE", "PALE", "ORANGE", "VERMILION", "PURPLE", "GREEN", "INK")
+    colours = {name: getattr(style, palette[at % len(palette)]) for at, name in enumerate(arms)} | {UNIFORM: style.GREY}
     _draw_curves(axes[:2], result["curves"], colours)
     for at, name in enumerate(arms):
-        found, aside = result["arms"][name], 0.14 * (at - (len(arms) - 1) / 2)
+        found, aside = result["arms"][name], 0.84 / len(arms) * (at - (len(arms) - 1) / 2)
         groups = [group["last_loss_lower_by"] for group in found["groups"].values()]
         levels = list(found["speed_up_percent_at"].values())
         _draw_points(axes[2], np.arange(len(groups)) + aside, groups, colours[name])
         _draw_points(axes[3], np.arange(len(levels)) + aside, levels, colours[name])
     axes[2].set_xticks(range(len(GROUPS)), [name.replace(" ", "\n") for name in GROUPS])
     axes[3].set_xticks(range(len(LEVELS)), [f"{level:.0%}" for level in LEVELS])
-    axes[3].set_ylim(bottom=max(axes[3].get_ylim()[0], LEAST_DRAWN))
+    for each, least in zip(axes, LEAST_DRAWN, strict=True):
+        each.set_ylim(bottom=max(each.get_ylim()[0], least))
     axes[3].set_xlabel("share of the uniform arm's fall", size=9.5)
     style.save(figure, path)
     return path
@@ -171,7 +186,7 @@ def _draw_curves(axes, curves: dict, colours: dict) -> None:
             lower = plain - np.array(losses)
             axes[1].plot(curves["step"], lower.T, color=colours[name], lw=0.6, alpha=0.4)
             axes[1].plot(curves["step"], lower.mean(0), color=colours[name], lw=2)
-    axes[0].legend(frameon=False, fontsize=9)
+    axes[0].figure.legend(loc="lower center", ncol=len(colours), frameon=False, fontsize=9)
     for each in axes:
         each.set_xlabel("training step", size=9.5)
 
@@ -181,4 +196,4 @@ def _draw_points(axes, places, found: list[dict], colour: str) -> None:
     for x, each in zip(places, found, strict=True):
         axes.plot([x, x], each["interval"], color=colour, lw=2)
         axes.plot(x, each["mean"], "o", color=colour, ms=5)
-        axes.plot(np.full(len(each["seeds"]), x + 0.06), each["seeds"], "o", color=colour, ms=2.5, alpha=0.6, mew=0)
+        axes.plot(np.full(len(each["seeds"]), x + 0.03), each["seeds"], "o", color=colour, ms=2.5, alpha=0.6, mew=0)

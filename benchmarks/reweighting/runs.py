@@ -111,12 +111,23 @@ def _updated(state, drawn: Callable, first, last, training: Training):
 
 @functools.partial(jax.jit, static_argnames=("size", "parts"))
 def mean_losses(params, text, size: Transformer, parts: int):
-    """(parts,) mean losses of equally many rows of a text each, nat; by a few rows, which a core's cache holds."""
+    """(parts,) mean losses of equally many rows of a text each, nat."""
+    return jnp.mean(token_losses(params, text, size).reshape(parts, -1), axis=1)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def token_losses(params, text, size: Transformer):
+    """(sequences, positions) losses of a text's bytes, nat; on a CPU by a few rows, which a core's cache holds."""
 
     def of_row(row):
-        return jnp.mean(losses(params, row[None, :-1], row[None, 1:], size))
+        return losses(params, row[None, :-1], row[None, 1:], size)[0]
 
-    return jnp.mean(jax.lax.map(of_row, text, batch_size=8).reshape(parts, -1), axis=1)
+    return jax.lax.map(of_row, text, batch_size=256 if side_by_side() else 8)
+
+
+def side_by_side() -> bool:
+    """Whether one program over all runs is faster than one after another: not on a CPU."""
+    return jax.default_backend() != "cpu"
 
 
 def for_each(function: Callable, together: bool) -> Callable:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-UNIFORM = "uniform"
+UNIFORM, CURRICULUM = "uniform", "curriculum"
+#: Arms beside the uniform and the one-shot ones.
+BASELINES = ("loss", "excess loss")
+OTHERS = (*BASELINES, "one-shot tested", "predicted", CURRICULUM)
+#: Candidates for better ones, which only `--arms` asks for.
+CANDIDATES = ("by drop", "predicted fall")
 #: Buckets of scores, and how many of them change at each end.
 BUCKETS, ENDS = 10, 2
 #: Seeds of the reference runs begin here: no arm has one of them.
@@ -23,12 +28,19 @@ class Experiment:
         rows: bytes by split: reference, candidates, validation.
         folder: where the parts leave what they found.
         strengths: of the one-shot arms; below 0 the buckets in reverse.
+        others: further arms, of `OTHERS` and `CANDIDATES`.
     """
 
     preset: dict
     rows: dict[str, np.ndarray]
     folder: Path
     strengths: tuple[float, ...]
+    others: tuple[str, ...] = OTHERS
+
+    @property
+    def seeds(self) -> range:
+        """Of the arms; those of the reference runs lie `REFERENCE_SEEDS` above."""
+        return range(self.preset["first_seed"], self.preset["first_seed"] + self.preset["seeds"])
 
     @property
     def draws(self) -> int:
@@ -101,7 +113,11 @@ def _as_it_trains(experiment: Experiment, k: int) -> Iterator[tuple[int, dict]]:
 
     from .runs import begin, follow
 
-    training, steps, seed = experiment.training, measured_steps(experiment.preset), REFERENCE_SEEDS + k
+    training, steps, seed = (
+        experiment.training,
+        measured_steps(experiment.preset),
+        REFERENCE_SEEDS + experiment.seeds[0] + k,
+    )
     text = experiment.rows["reference"]
     order, done = jnp.asarray(order_of(text, steps[-1], training.batch, seed)), 0
     state, _ = begin(seed, training)
@@ -111,22 +127,43 @@ def _as_it_trains(experiment: Experiment, k: int) -> Iterator[tuple[int, dict]]:
         yield step, state[0]
 
 
-def weights(experiment: Experiment) -> tuple[dict[str, np.ndarray], np.ndarray, dict]:
-    """Weights of the candidates by arm, the bucket of each validation sequence, and what the scores are worth."""
+def weights(experiment: Experiment, features: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, dict]:
+    """Weights of the candidates by arm, the bucket of each validation sequence, and what the scores are worth.
+
+    The arm that follows its own run has weights of 1 here.
+    """
     import tsl_jax as tsl
-    from tsl_jax.reshape import bucket_of, reliability_of
+    from tsl_jax.reshape import bucket_of
+
+    from .probes import carried
 
     runs, number = range(experiment.preset["references"]), experiment.preset["candidates"]
     stores, window = [str(experiment.fits(k)) for k in runs], experiment.preset["window"]
     scored = tsl.score_store(stores, window, ends=ENDS, tested=False)
     early = tsl.score_store(stores, (0, window[0]), ends=ENDS, tested=False)
+    tested = tsl.score_store(stores, window, ends=ENDS)
     at_start, fall = (np.mean([_losses_at(experiment, k) for k in runs], axis=0)).T
     score, bucket = scored.score[:number], np.asarray(bucket_of(scored.score[:number], BUCKETS))
     found = {UNIFORM: np.ones(number)}
     for strength in experiment.strengths:
-        found[f"one-shot {strength:g}" if strength > 0 else f"reversed {-strength:g}"] = _lifted(score, strength)
-    found |= {"loss": _lifted(at_start[:number], 1.0), "excess loss": _lifted(fall[:number], 1.0)}
-    others = {"loss at the start": at_start, "fall of the loss": fall, "share learned before": early.score}
+        found[f"one-shot {strength:g}" if strength > 0 else f"reversed {-strength:g}"] = lifted(score, strength)
+    predicted, worth = carried(features, score[: experiment.preset["probes"]])
+    others = {
+        "loss": lifted(at_start[:number], 1.0),
+        "excess loss": lifted(fall[:number], 1.0),
+        "one-shot tested": lifted(tested.score[:number], 1.0),
+        "predicted": predicted,
+        CURRICULUM: np.ones(number),
+        "by drop": lifted(np.mean([_drops(experiment, k) for k in runs], axis=0)[:number], 1.0),
+        "predicted fall": carried(features, fall[: experiment.preset["probes"]])[0],
+    }
+    found |= {name: others[name] for name in experiment.others}
+    beside = {
+        "loss at the start": at_start,
+        "fall of the loss": fall,
+        "share learned before": early.score,
+        "tested score": tested.score,
+    }
     return (
         found,
         np.asarray(bucket_of(scored.score[number:], BUCKETS)),
@@ -134,27 +171,22 @@ def weights(experiment: Experiment) -> tuple[dict[str, np.ndarray], np.ndarray, 
             "steps": measured_steps(experiment.preset),
             "reliability_over_tokens": list(scored.over_tokens),
             "reliability_between_runs": list(scored.between_runs),
-            "reliability_of_tested_scores": list(_tested(stores, window, reliability_of)),
+            "reliability_of_tested_scores": list(tested.between_runs),
+            "predicted": worth,
             "warnings": list(scored.warnings),
             "score": [float(score[bucket == k].mean()) for k in range(BUCKETS)],
             **{
                 name: [float(each[:number][bucket == k].mean()) for k in range(BUCKETS)]
-                for name, each in others.items()
+                for name, each in beside.items()
             },
             "correlation_with_score": {
-                name: float(np.corrcoef(each[:number], score)[0, 1]) for name, each in others.items()
+                name: float(np.corrcoef(each[:number], score)[0, 1]) for name, each in beside.items()
             },
         },
     )
 
 
-def _tested(stores: list[str], window: tuple[int, int], reliability_of):
-    import tsl_jax as tsl
-
-    return reliability_of([tsl.score_store(store, window, ends=ENDS).score for store in stores])
-
-
-def _lifted(score: np.ndarray, strength: float) -> np.ndarray:
+def lifted(score: np.ndarray, strength: float) -> np.ndarray:
     """Weights that change the buckets at both ends alone; of a strength below 0 by those of the reversed scores."""
     from tsl_jax.reshape import bucket_of, bucket_weights
 
@@ -174,6 +206,22 @@ def _losses_at(experiment: Experiment, k: int) -> np.ndarray:
         found.append(part.reshape(-1, context, 2).mean(axis=1))
     both = np.concatenate(found)
     return np.stack([both[:, 0], both[:, 0] - both[:, 1]], axis=1)
+
+
+def _drops(experiment: Experiment, k: int) -> np.ndarray:
+    """(sequences,) mean over bytes of the probability that their event lies in the window, times its `loss_drop`."""
+    import tsl_jax as tsl
+    from tsl_jax.reshape import event_probability
+
+    fits, context, window = tsl.open_fits(experiment.fits(k)), experiment.preset["context"], experiment.preset["window"]
+    found, rows = [], 1024 * context
+    for first in range(0, fits.num_tokens, rows):
+        names = ("learning_time", "loss_drop", "learning_time_stderr", "status")
+        time, drop, error, status = (np.asarray(fits.arrays[name][first : first + rows]) for name in names)
+        known = {"learning_time": time, "loss_drop": drop}, {"learning_time": error}
+        likely = np.asarray(event_probability(*known, status, np.zeros(len(time)), window))
+        found.append(np.where(likely > 0, likely * drop, 0).reshape(-1, context).mean(axis=1))
+    return np.concatenate(found)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,15 +1,22 @@
 """The proof of re-weighting: its text, its runs and how it tells the speed-up, on what is known."""
 
+import json
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.reweighting import runs
 from benchmarks.reweighting import training as reweighting
+from benchmarks.reweighting.arms import seed_file, train_arms
 from benchmarks.reweighting.curves import compared, curves_of, draw, smoothed, speed_up_percent, summary, table
+from benchmarks.reweighting.probes import carried, text_features
 from benchmarks.reweighting.runs import BYTES, Training, advance, begin, follow, for_each, losses, mean_losses, stack
-from benchmarks.reweighting.scores import UNIFORM, measured_steps
+from benchmarks.reweighting.scores import CURRICULUM, UNIFORM, Experiment, measured_steps
 from benchmarks.texts import split_documents, split_texts
+from tsl_jax.reshape import TEXT_FEATURES
 from tsl_jax.simulate import Transformer
 
 TRAINING = Training(Transformer(1, 2, 8), batch=4, warmup=2, rate=1e-2)
@@ -182,3 +189,73 @@ def test_the_loss_is_that_of_the_next_byte():
     other = text.at[:, -1].set(text[:, -1] ^ 1)
     np.testing.assert_array_equal(losses(params, other[:, :-1], other[:, 1:], TRAINING.size)[:, :-1], found[:, :-1])
     np.testing.assert_allclose(mean_losses(params, text, TRAINING.size, 2), found.mean(axis=1), rtol=1e-5)
+
+
+def test_scores_are_carried_by_text_and_none_are_made_from_noise():
+    """Of 300 candidates 100 are probes; those that score high by a feature are lifted, the others of its kind too."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 4))
+    score = features[:100, 2] + rng.normal(0, 0.1, 100)
+    weight, said = carried(features, score)
+    assert said["r2"] > 0.9
+    assert not said["noise"]
+    order = np.argsort(features[100:, 2])
+    assert (weight[100:][order[:30]] < 0.1).all()
+    assert (weight[100:][order[-30:]] > 1.9).all()
+    weight, said = carried(features, rng.permutation(score))
+    assert said["noise"]
+    assert (weight == 1).all()
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """An experiment of one seed, its text random bytes, which teach nothing of one sequence more than of another."""
+    preset = {
+        "size": (1, 2, 8), "context": 16, "batch": 4, "warmup": 2, "rate": 1e-2, "window": (8, 16), "every": 4,
+        "first": 1, "checkpoints": 5, "plan": 8, "probes": 50, "seeds": 1, "references": 2,
+        "reference": 80, "candidates": 130, "validation": 20,
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    names = ("reference", "candidates", "validation")
+    rows = {name: rng.integers(60, 70, (preset[name], 17)).astype(np.uint8) for name in names}
+    return Experiment(preset, rows, tmp_path, (), (CURRICULUM,))
+
+
+def arms_of(experiment):
+    """What `train_arms` writes of the uniform arm and the one that follows its run."""
+    weights = {UNIFORM: np.ones(130), CURRICULUM: np.ones(130)}
+    train_arms(experiment, 0, weights, np.repeat(np.arange(10), 2), text_features(experiment))
+    return json.loads(seed_file(experiment, 0).read_text())
+
+
+def test_an_arm_that_follows_its_run_plans_each_window_and_makes_no_weights_from_noise(tiny, monkeypatch):
+    """Arms one after another, as on a CPU, are arms side by side, as on a GPU."""
+    assert text_features(tiny).shape == (130, len(TEXT_FEATURES))
+    found = arms_of(tiny)
+    assert found["step"] == [8, 12, 16]
+    shapes = {name: np.shape(values) for name, values in found["buckets"].items()}
+    assert shapes == {UNIFORM: (3, 10), CURRICULUM: (3, 10)}
+    (plan,) = found["plans"]
+    assert plan["window"] == [8, 16]
+    assert plan["noise"]
+    assert plan["foreseen_by_score"] is None
+    assert -1 < plan["foreseen_by_fall"] < 1
+    assert found["buckets"][UNIFORM] == found["buckets"][CURRICULUM]
+    monkeypatch.setattr(runs, "side_by_side", lambda: True)
+    traced: Any
+    for traced in (runs.mean_losses, runs.token_losses):
+        traced.clear_cache()
+    again = arms_of(tiny)
+    np.testing.assert_allclose(again["buckets"][CURRICULUM], found["buckets"][CURRICULUM], atol=1e-4)
+
+
+def test_what_arms_take_is_planned(tiny):
+    alone, followed = (reweighting.planned(tiny.preset, [], others) for others in ([], [CURRICULUM]))
+    assert "1 runs (1 seeds of 1 arms) of 8 steps" in alone
+    assert "2 runs (1 seeds of 2 arms) of 8 steps" in followed
+    # 2 references of 16 steps, a start of 8, an arm of 8; the curriculum's probes at 1, 2, 4, 8, 12 and 16.
+    trained, measured = (2 * 16 + 8 + 8) * 4 * 16, (2 * 5 * 150 + 3 * 20) * 16
+    assert f"{trained:,} bytes trained on, {measured:,} measured" in alone
+    steps = [step for step in measured_steps(tiny.preset) if step <= 8]
+    trained, measured = trained + 8 * 4 * 16, measured + (3 * 20 + (len(steps) + 2) * 50) * 16
+    assert f"{trained:,} bytes trained on, {measured:,} measured" in followed

@@ -27,7 +27,7 @@ from ...spectrum.mean_loss import loss_along
 from ...spectrum.modes import all_pulse_modes
 from ...spectrum.tail.fit import Cuts, default_cuts
 from ...spectrum.tail.many import tails_of_rows
-from ...spectrum.tail.masses import tail_masses
+from ...spectrum.tail.masses import TailMasses, tail_masses
 from .results import Analysis, Curves
 
 _MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50
@@ -48,19 +48,20 @@ class CurvesOf:
 
     def __call__(
         self, moments: Moments, sums: dict[str, np.ndarray] | None, groups: EventSums | None, errors: TimeErrors
-    ) -> tuple[Curves, GroupTimes | None]:
-        """Of one replicate, in NumPy; `Curves.tails` are what they will be fitted to."""
-        return self._curves(moments, sums, errors), None if groups is None else times_of(groups, self.bins)
+    ) -> tuple[Curves, TailMasses, GroupTimes | None]:
+        """Of one replicate, in NumPy: the curves without tails, and what those will be fitted to."""
+        times = None if groups is None else times_of(groups, self.bins)
+        return self._curves(moments, sums, errors), tail_masses(moments, _cuts(moments.grid)), times  # type: ignore[arg-type]
 
-    def with_tails(self, found: tuple[Curves, GroupTimes | None]) -> tuple[Curves, GroupTimes | None]:
+    def with_tails(self, found: tuple[Curves, TailMasses, GroupTimes | None]) -> tuple[Curves, GroupTimes | None]:
         """Of all replicates, each array with one more axis in front: with the tails, fitted together."""
-        curves, times = found
-        masses, per_mass, stop, per_token = curves.tails  # type: ignore[misc]
+        curves, (masses, per_mass, stop, per_token), times = found
+        masses, per_mass = np.asarray(masses), np.asarray(per_mass)
         grid, number = curves.parts.grid, masses.shape[1]
-        flat = masses.reshape(-1, masses.shape[-1]), per_mass.ravel(), np.repeat(stop, number)
+        flat = masses.reshape(-1, masses.shape[-1]), per_mass.ravel(), np.repeat(np.asarray(stop), number)
         tails = tails_of_rows(grid, *flat, _cuts(grid))
         tails = jax.tree.map(lambda values: values.reshape(-1, number), tails)
-        tails = dataclasses.replace(tails, mass=tails.mass * per_token[:, None])
+        tails = dataclasses.replace(tails, mass=tails.mass * np.asarray(per_token)[:, None])
         by_name = {name: jax.tree.map(lambda v, i=i: v[:, i], tails) for i, name in enumerate(("count", "drop"))}
         return dataclasses.replace(curves, tails=by_name), times
 
@@ -83,7 +84,7 @@ class CurvesOf:
             implied_loss=loss_along(moments, parts.implied * grid.width, np.arange(grid.time_bins + 1.0)),  # type: ignore[arg-type]
             pulses=_near(pulse_groups(moments, number)),
             modes=all_pulse_modes(moments, number),
-            tails=tail_masses(moments, _cuts(grid)),  # type: ignore[arg-type]
+            tails={},
             outside=np.where(total > 0, 1 - inside / np.maximum(total, 1e-30), np.nan),
             broadening=broadening(moments, errors, bins=self.bins, weighting=self.weighting),
             mean_loss=loss,
@@ -96,12 +97,13 @@ class CurvesOf:
         self, grid: SpectrumGrid, time: np.ndarray, sums: dict[str, np.ndarray], there: np.ndarray
     ) -> SecondEvents:
         means: dict[str, Any] = {}
-        gaps: list[Any] = [(sums["loss"] - sums["fit"]) / there, *(sums[f"{kind}_gap"] / there for kind in _GAPS)]
+        gap: Any = (sums["loss"] - sums["fit"]) / there
+        of_second, of_constant = (sums[f"{kind}_gap"] / there for kind in _GAPS)
         tokens: Any = np.sum(sums["second_number"]) / np.sum(sums["number"])
         if "other" in sums:
             both = np.where(sums["both"] > 0, sums["both"], np.nan)
             means = {"mean_loss": sums["own"] / both, "other_run": sums["other"] / both}
-        return second_events(grid, time, *gaps, tokens, bandwidth=self.bandwidth, **means)
+        return second_events(grid, time, gap, of_second, of_constant, tokens, bandwidth=self.bandwidth, **means)
 
 
 def _near(pulses: PulseGroups) -> PulseGroups:

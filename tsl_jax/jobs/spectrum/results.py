@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ...pytrees import pytree
 from ...spectrum import (
@@ -80,15 +80,15 @@ class Curves:
     """
 
     parts: Decomposition
-    density: Float[Array, "parts bins"]
-    implied_loss: Float[Array, " edges"]
+    density: Float[np.ndarray, "parts bins"]
+    implied_loss: Float[np.ndarray, " edges"]
     pulses: PulseGroups
     modes: dict[str, PulseModes]
     tails: dict[str, Tail]
-    outside: Float[Array, ""]
+    outside: Float[np.ndarray, ""]
     broadening: Broadening
-    mean_loss: Float[Array, " checkpoints"] | None
-    mean_fit: Float[Array, " checkpoints"] | None
+    mean_loss: Float[np.ndarray, " checkpoints"] | None
+    mean_fit: Float[np.ndarray, " checkpoints"] | None
     comparison: Comparison | None
     second: SecondEvents | None
 
