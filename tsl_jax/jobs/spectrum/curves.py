@@ -98,6 +98,8 @@ class CurvesOf:
     ) -> SecondEvents:
         means: dict[str, Any] = {}
         gap: Any = (sums["loss"] - sums["fit"]) / there
+        of_second: Any
+        of_constant: Any
         of_second, of_constant = (sums[f"{kind}_gap"] / there for kind in _GAPS)
         tokens: Any = np.sum(sums["second_number"]) / np.sum(sums["number"])
         if "other" in sums:
