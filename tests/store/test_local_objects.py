@@ -2,6 +2,7 @@
 
 import pytest
 import zarr
+from zarr.storage import MemoryStore
 
 from tsl_jax.store import StoreError, local_objects
 from tsl_jax.store.local_objects import LocalObjects
@@ -50,8 +51,6 @@ def test_what_cannot_be_looked_at_is_named_with_its_whole_path(objects):
 @pytest.mark.parametrize("shape", [(30,), (30, 4)])
 @pytest.mark.parametrize("name", ["rss", "run-123456789/rss", "c/123456789/c"])
 def test_names_in_a_row_are_those_of_keys_whatever_the_path(name, shape):
-    array = zarr.create_array(
-        zarr.storage.MemoryStore(), name=name, shape=shape, chunks=(10, 4)[: len(shape)], dtype=int
-    )
+    array = zarr.create_array(MemoryStore(), name=name, shape=shape, chunks=(10, 4)[: len(shape)], dtype=int)
     folder, names = ChunkKeys(array).in_a_row(["0", "1", "2"])
     assert [f"{folder}/{one}" for one in names] == [key for key, *_ in ChunkKeys(array)(0, 30)]

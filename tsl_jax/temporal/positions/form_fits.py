@@ -57,9 +57,10 @@ def compare_forms(
 def _known(forms: tuple[Form, ...], dtype, x, counts, known, values, weights, covariates) -> FormComparison:
     with np.errstate(all="ignore"):
         batch, values, weights = _rows(values, weights)
-        number = len(values)
-        if not number:  # shapes are those of a row without data, which is not kept
-            values = weights = np.zeros((1, len(x)))
+        number, none = len(values), np.zeros((1, len(x)))
+        # Of no rows shapes are those of one without data, which is not kept.
+        pair: Any = (values, weights) if number else (none, none)
+        values, weights = pair
         data = [Data(x, *row, covariates) for row in zip(values, weights, strict=True)]
         masks: Any = _masks(counts, known)
         fits = fit_forms(forms, x, masks, values, weights, covariates)
