@@ -56,3 +56,7 @@ def test_known_values_compile_nothing_and_traced_ones_give_the_same():
     assert found["spread"].dtype == np.float32
     assert float(found["spread"]) == float(traced["spread"]) == np.inf  # and no warning
     assert int(found["number"]) == int(traced["number"]) == 1
+
+
+def test_what_the_results_cannot_hold_is_infinite_and_warns_of_nothing():
+    assert float(known.computed(np.square, np.array(1e60), dtype=np.float32)) == np.inf

@@ -10,6 +10,7 @@ from test_fits import fit_all, make_losses
 
 from tests.kills import tree
 from tsl_jax.store import StoreError, open_fits, open_losses, validate
+from tsl_jax.store.fit_creation import finished_fits
 
 SEED = 11
 
@@ -46,6 +47,8 @@ DAMAGES = {
     "an array's is cut": ("rss/zarr.json", '{"zarr_format": 3'),
     "an array's is of bytes": ("rss/zarr.json", b"\xff\xfe\x00"),
     "the ledger's is cut": ("ledger/zarr.json", "{"),
+    "the ledger's is of nothing": ("ledger/zarr.json", "null"),
+    "the ledger is of other numbers": ("ledger/zarr.json", lambda document: document.update(data_type="int65")),
     "blocks of no tokens": ("ledger/zarr.json", attribute("block_tokens", 0)),
     "blocks of a word": ("ledger/zarr.json", attribute("block_tokens", "a")),
     "blocks of half a token": ("ledger/zarr.json", attribute("block_tokens", 20.5)),
@@ -80,6 +83,7 @@ def test_damaged_metadata_is_an_error_with_a_cure_that_works(name, whole, fits):
     losses = open_losses(whole / "losses.zarr")
     with pytest.raises(StoreError, match=r"overwrite=True|Upgrade|Check the path"):
         open_fits(fits)
+    assert finished_fits(fits, losses, lambda location: pytest.fail("these fits count as finished")) is None
     with pytest.raises(StoreError, match="overwrite=True"):
         fit_all(losses, fits)
     fit_all(losses, fits, overwrite=True)

@@ -10,6 +10,7 @@ from zarr.storage import MemoryStore
 from tests.kills import tree
 from tsl_jax.store import BlockState, InvalidStoreError, Ledger, ledger, locate, open_fits, validate
 from tsl_jax.store.ledger import ENTRIES, NOTED, InputDigest, ResultDigest, record
+from tsl_jax.store.local_objects import Stored
 from tsl_jax.store.snapshot import keep_snapshot
 
 
@@ -181,3 +182,16 @@ def test_names_alone_show_that_a_record_is_lacking(fits):
     assert not ledger.lacks_records(group)
     shutil.rmtree(fits / "ledger/c/1")
     assert ledger.lacks_records(group)
+
+
+@pytest.mark.parametrize("listed", [{}, {"ledger/c/1/0": Stored(372, "1")}])
+def test_a_listing_without_what_is_there_says_nothing_of_records(listed, copied, monkeypatch):
+    """As of servers that answer every listing with nothing."""
+    fits, read = copied
+    table = open_fits(fits).ledger.table
+    monkeypatch.setattr("tsl_jax.store.snapshot.find_objects", lambda store, prefix: listed)
+    found = open_fits(fits).ledger
+    assert np.array_equal(found.table, table)
+    assert found.complete
+    assert found.tags is None
+    assert read == list(range(len(table)))

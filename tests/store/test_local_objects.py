@@ -1,10 +1,12 @@
 """Files of a folder, looked at together: what each of them says by itself."""
 
 import pytest
+import zarr
+from zarr.storage import MemoryStore
 
 from tsl_jax.store import StoreError, local_objects
 from tsl_jax.store.local_objects import LocalObjects
-from tsl_jax.store.presence import each_of, sizes_of
+from tsl_jax.store.presence import ChunkKeys, each_of, sizes_of
 
 
 @pytest.fixture(params=["of an open folder", "by whole paths"])
@@ -44,3 +46,11 @@ def test_of_a_folder_that_is_not_there_nothing_is(objects):
 def test_what_cannot_be_looked_at_is_named_with_its_whole_path(objects):
     with pytest.raises(StoreError, match=r"/c/x{300}: cannot be looked at \(OSError: File name too long\)"):
         sizes_of(objects, "c", ["0", "x" * 300, "4"])
+
+
+@pytest.mark.parametrize("shape", [(30,), (30, 4)])
+@pytest.mark.parametrize("name", ["rss", "run-123456789/rss", "c/123456789/c"])
+def test_names_in_a_row_are_those_of_keys_whatever_the_path(name, shape):
+    array = zarr.create_array(MemoryStore(), name=name, shape=shape, chunks=(10, 4)[: len(shape)], dtype=int)
+    folder, names = ChunkKeys(array).in_a_row(["0", "1", "2"])
+    assert [f"{folder}/{one}" for one in names] == [key for key, *_ in ChunkKeys(array)(0, 30)]

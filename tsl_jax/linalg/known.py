@@ -44,7 +44,7 @@ def computed(function: Callable[..., Any], *arrays: Any, dtype: Any, **static: A
         return _traced(function, tuple(static.items()), arrays)
     with np.errstate(all="ignore"):  # as in JAX: NaN and infinity speak for themselves
         found = function(*jax.tree.map(wide, arrays), **static)
-    return jax.tree.map(functools.partial(_narrow, dtype), found)
+        return jax.tree.map(functools.partial(_narrow, dtype), found)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -20,7 +20,7 @@ def derivative_matrix(u: np.ndarray, at: np.ndarray, bandwidth: float) -> np.nda
         bandwidth: half the kernel's width, in u.
 
     Returns:
-        (points, checkpoints) float64: ``matrix @ values`` are the derivatives.
+        (points, checkpoints) float64, read only: ``matrix @ values`` are the derivatives.
 
     Raises:
         ValueError: fewer than 5 checkpoints, they do not increase, or the bandwidth is not positive.

@@ -22,7 +22,7 @@ from zarr.storage import LocalStore
 from .arrays import create_array
 from .digests import InputDigest, ResultDigest
 from .errors import InvalidStoreError, Violation
-from .location import Location
+from .location import Location, arrays_of
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
 from .snapshot import LEAST_BLOCKS, read_snapshot, record_tags
@@ -191,12 +191,18 @@ def read_records(
 
 
 def lacks_records(group: zarr.Group) -> bool:
-    """Whether names alone, of files on this machine, show that a block has no record: of many, a matter of moments."""
-    array = group.get(LEDGER)
-    if not isinstance(array, zarr.Array) or not isinstance(array.store, LocalStore):
+    """Whether names alone, of files on this machine, show that a block has no record: of many, a matter of moments.
+
+    Raises:
+        StoreError: the metadata of an array cannot be read.
+    """
+    if not isinstance(group.store, LocalStore):
+        return False
+    array = arrays_of(group).get(LEDGER)
+    if array is None or not array.ndim:
         return False
     with contextlib.suppress(OSError):
-        return len(os.listdir(array.store.root / array.path / "c")) < array.shape[0]
+        return len(os.listdir(group.store.root / array.path / "c")) < array.shape[0]
     return False
 
 

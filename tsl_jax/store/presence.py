@@ -139,6 +139,6 @@ class ChunkKeys:
     def in_a_row(self, places: Sequence[str]) -> tuple[str, Sequence[str]]:
         """The folder of objects that hold the first column, and their names in it, by their places along the rows."""
         some = 123_456_789  # the encoding is Zarr's, and takes a microsecond
-        before, _, after = f"{self._prefix}{self._encode((some, 0)[: self._ndim])}".partition(str(some))
+        before, _, after = f"{self._prefix}{self._encode((some, 0)[: self._ndim])}".rpartition(str(some))
         folder, _, begin = before.rpartition("/")
         return folder, [f"{begin}{place}{after}" for place in places] if begin or after else places

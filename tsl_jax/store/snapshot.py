@@ -74,14 +74,14 @@ def forget_snapshot(location: Location) -> None:
 
 
 def record_tags(ledger: zarr.Array, blocks: np.ndarray | None = None) -> np.ndarray | None:
-    """(all blocks,) the tags of some records, 0 of the others; None where nothing can be listed.
+    """(all blocks,) the tags of some records, 0 of the others; None where no listing tells.
 
     Args:
         ledger: the records.
         blocks: which; all by default.
     """
     objects = find_objects(ledger.store, ledger.path)
-    if objects is None:
+    if objects is None or f"{ledger.path}/zarr.json" not in objects:  # a listing without what is there tells nothing
         return None
     tags = np.zeros(ledger.shape[0], np.int64)
     blocks = np.arange(len(tags)) if blocks is None else blocks

@@ -201,6 +201,10 @@ def test_a_warm_up_is_no_fall():
     """Its end is what falls are counted from, whatever the steps before it; a steep beginning says nothing of them."""
     np.testing.assert_array_equal(risen(np.array([0, 0.5, 1, 1, 0.4, 0.7])), [1, 1, 1, 1, 0.4, 0.7])
     np.testing.assert_array_equal(risen(np.linspace(0, 1, 4)), np.ones(4))
+    rounded = np.array([0, 0.5, 0.5 - 1e-8, 1, 1 - 1e-8, 0.4])
+    np.testing.assert_array_equal(risen(rounded), [1, 1, 1, 1, 1, 0.4])
+    slow = np.linspace(1, 0, 2_000_001)
+    np.testing.assert_allclose(risen(slow), slow, rtol=0, atol=2e-6)
     rates = constant_then(0.2)
     warm = rates * np.minimum(np.arange(1, len(rates) + 1) / STEP[4], 1)
     prior = ForecastPrior(gain=0.2, gain_std=0.1)

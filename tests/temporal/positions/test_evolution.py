@@ -104,6 +104,19 @@ def test_traced_values_have_the_fits_of_known_ones():
         np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
+def test_of_no_rows_there_are_no_fits():
+    none = evolution(FEW, np.zeros((2, 0, len(FEW)), np.float32), forms=TWO_FORMS, start=0.0)
+    assert none.chosen.shape == none.fits["constant"].rss.shape == (2, 0)
+    assert none.fits["logarithm"].covariance.shape == (2, 0, 2, 2)
+
+
+def test_what_float32_cannot_hold_is_infinite_there_and_warns_of_nothing():
+    noisy = FALLING + ERROR * np.random.default_rng(2).normal(size=FALLING.shape)
+    found = evolution(FEW, (1e25 * noisy).astype(np.float32), forms=TWO_FORMS, start=0.0)
+    np.testing.assert_array_equal(found.fits["constant"].rss, np.inf)
+    np.testing.assert_allclose(found.fits["constant"].params["end"], 1e25 * noisy[:, 1:].mean(axis=1), rtol=1e-5)
+
+
 def test_a_dictionary_gives_a_dictionary_and_a_name_chooses_by_hand():
     values = {"falling": FALLING, "constant": np.ones_like(FALLING)}
     errors = {name: np.full_like(value, ERROR) for name, value in values.items()}

@@ -63,6 +63,18 @@ def test_known_groups_have_the_replicates_of_a_program_of_many():
         np.testing.assert_allclose(found.params[name], again.params[name][3], rtol=2e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float16])
+def test_losses_of_few_digits_are_resampled_in_float32(dtype):
+    means = np.asarray(groups_of(jax.random.key(1), GROUPS, 100 * curves())).astype(dtype)
+    key, counts = jax.random.key(2), np.full(means.shape, 10_000)
+    found, same = (
+        resample_position_law(POSITION, each, counts, ERRORS, key, replicates=REPLICATES)
+        for each in (means, means.astype(np.float32))
+    )
+    for name in found.params:
+        np.testing.assert_array_equal(found.params[name], same.params[name])
+
+
 def test_they_carry_the_correlation_between_checkpoints():
     law, again, _ = resampled()
     of_seeds = np.corrcoef(law.params["floor"][:, 0], law.params["floor"][:, -1])[0, 1]

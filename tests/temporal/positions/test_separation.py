@@ -12,6 +12,7 @@ from tests.temporal.planted_positions import NOISE, POSITION, SEPARATION, STEP, 
 from tsl_jax import Status
 from tsl_jax.temporal import PositionLaw, position_law, separation
 from tsl_jax.temporal.positions.change_point import COEFFICIENTS, profile
+from tsl_jax.temporal.positions.point_bounds import drawn_noise
 
 pytestmark = pytest.mark.usefixtures("optimised")
 
@@ -53,6 +54,14 @@ def test_one_known_law_has_the_point_of_a_program_of_many(run):
     np.testing.assert_allclose(found.chi2, of_many.chi2[run], rtol=1e-3)
     assert bool(found.reached) == bool(of_many.reached[run])
     assert int(found.num_checkpoints) == of_many.num_checkpoints[run]
+
+
+def test_noise_is_the_same_for_known_and_traced_values_of_any_dtype():
+    kinds = (np, "float64"), (jnp, "float32"), (jnp, "float64")
+    with jax.enable_x64(True):
+        drawn = [drawn_noise(np.float32(4), xp.ones((5, 2, 2), dtype)) for xp, dtype in kinds]
+    for other in drawn[1:]:
+        np.testing.assert_allclose(other, drawn[0], rtol=1e-6)
 
 
 def test_a_run_that_still_changes_has_not_reached_it():

@@ -44,6 +44,8 @@ SHAPES: dict[str, tuple[dict[str, float], ...]] = {
 _MOST_ROWS, _LATER = 64, 96
 #: Rows are padded to a multiple of this where a law is evaluated, so that it compiles once.
 _TOGETHER = 32
+#: By so much of the highest rate so far a rate lies below it where it has fallen: rounding is no end of a warm-up.
+_ROUNDING = 1e-6
 #: Fewest rows that a law is fitted to, and that an origin knows.
 FEWEST = 3
 
@@ -171,8 +173,8 @@ def risen(rates: np.ndarray) -> np.ndarray:
 
     A response that dies after a warm-up would take the steepness of the early losses for what annealing brings.
     """
-    falls = np.flatnonzero(np.diff(rates) < 0)
-    rise = rates[: falls[0] + 1] if falls.size else rates
+    fallen = rates < (1 - _ROUNDING) * np.maximum.accumulate(rates)
+    rise = rates[: np.argmax(fallen)] if fallen.any() else rates
     return np.concatenate([np.full(len(rise), rise.max()), rates[len(rise) :]])
 
 

@@ -57,17 +57,21 @@ def compare_forms(
 def _known(forms: tuple[Form, ...], dtype, x, counts, known, values, weights, covariates) -> FormComparison:
     with np.errstate(all="ignore"):
         batch, values, weights = _rows(values, weights)
+        number, none = len(values), np.zeros((1, len(x)))
+        # Of no rows shapes are those of one without data, which is not kept.
+        pair: Any = (values, weights) if number else (none, none)
+        values, weights = pair
         data = [Data(x, *row, covariates) for row in zip(values, weights, strict=True)]
         masks: Any = _masks(counts, known)
         fits = fit_forms(forms, x, masks, values, weights, covariates)
         each = (jax.tree.map(lambda a, row=row: a[row], fits) for row in range(len(data)))
         rows = [_compare(forms, counts, known, *pair) for pair in zip(data, each, strict=True)]
 
-    def joined(*a):
-        a = np.stack(a).reshape((*batch, *np.shape(a[0])))
-        return a.astype(dtype) if a.dtype == np.float64 else a
+        def joined(*a):
+            a = np.stack(a)[:number].reshape((*batch, *np.shape(a[0])))
+            return a.astype(dtype) if a.dtype == np.float64 else a
 
-    return jax.tree.map(joined, *rows)
+        return jax.tree.map(joined, *rows)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...linalg.known import module_of, product
@@ -71,10 +72,10 @@ def _refit(data: WhitenedLaw, candidates, true, noise, level) -> tuple[Profile, 
 
 
 def drawn_noise(scatter, whitening) -> Float[Array, "checkpoints 2 replicates"]:
-    """Normal errors, whitened, of this variance at all checkpoints that count."""
+    """Normal errors, whitened, of this variance at all checkpoints that count: the same draws for any dtype."""
     xp, shape = module_of(whitening), (*whitening.shape[:2], _DRAWN)
-    drawn = jax.random.normal(jax.random.key(0), shape, jax.dtypes.canonicalize_dtype(whitening.dtype))
-    noise = xp.sqrt(scatter) * xp.asarray(drawn)
+    drawn = jax.random.normal(jax.random.key(0), shape, np.float32)
+    noise = xp.sqrt(scatter) * xp.asarray(drawn, whitening.dtype)
     return xp.where(xp.any(whitening != 0, axis=(-1, -2))[:, None, None], noise, 0)
 
 

@@ -72,6 +72,7 @@ def resample_position_law(
         )
     if replicates < 2:
         raise ValueError(f"replicates: got {replicates}, expected at least 2")
+    group_mean = group_mean.astype(jnp.promote_types(group_mean.dtype, jnp.float32))  # whole numbers may come, too
     groups, *shape = group_mean.shape
     traced = any_traced(group_mean, group_count, stderr, key)
     at_once = max(1, min(replicates, _BLOCK_BYTES // (4 * int(np.prod(shape)))))
@@ -85,7 +86,7 @@ def resample_position_law(
     def refit(times):
         total, count = (xp.tensordot(times, each, 1, **exact) for each in (sums, counts))
         mean = xp.where(count > 0, total / xp.where(count > 0, count, 1), xp.nan)
-        return position_law(position, mean.astype(group_mean.dtype), stderr, options=options)
+        return position_law(position, mean, stderr, options=options)
 
     laws = mapped(refit, times)
     return jax.tree.map(lambda a: jnp.asarray(a.reshape(blocks * at_once, *a.shape[2:])[:replicates]), laws)
