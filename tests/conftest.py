@@ -126,7 +126,8 @@ def optimised():
     name = "JAX_DISABLE_MOST_OPTIMIZATIONS"
     before = jax.config.read(name.lower())
     # JAX keeps programs without regard to this switch. One that it heeds, and CPUs do not, keeps the two kinds apart.
-    with jax.default_matmul_precision("highest"), pytest.MonkeyPatch.context() as patch:
+    apart = "highest" if jax.default_backend() == "cpu" else None
+    with jax.default_matmul_precision(apart), pytest.MonkeyPatch.context() as patch:
         jax.config.update(name.lower(), False)
         patch.setenv(name, "false")
         yield

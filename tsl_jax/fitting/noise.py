@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arguments import is_traced
 from ..jax_switches import with_own_switches
 from ..linalg.known import module_of
 from ..pytrees import pytree
@@ -118,7 +119,7 @@ def degrees_of_freedom(correlation, num_points, size: int = 4):
 
     Source: Bartlett 1946.
     """
-    xp = module_of(correlation)
+    xp = jnp if is_traced(num_points) else module_of(correlation)
     square = xp.square(correlation)
     number = num_points if xp is jnp else np.asarray(num_points, square.dtype)  # as JAX promotes them
     return xp.maximum(number * (1 - square) / (1 + square) - size, 1)

@@ -18,9 +18,9 @@ def any_traced(*trees: Any) -> bool:
     return any(map(is_traced, jax.tree.leaves(trees)))
 
 
-def module_of(array: Any) -> ModuleType:
-    """``numpy`` for its arrays, ``jax.numpy`` for all others."""
-    return np if isinstance(array, np.ndarray | np.generic) else jnp
+def module_of(*arrays: Any) -> ModuleType:
+    """``numpy`` where all are its arrays, else ``jax.numpy``; of arrays that go together one is enough."""
+    return np if all(isinstance(array, np.ndarray | np.generic) for array in arrays) else jnp
 
 
 def algebra_of(array: Any) -> ModuleType:
@@ -84,14 +84,14 @@ def _narrow(dtype, array) -> jax.Array:
 
 def product(subscripts: str, *arrays: Any) -> Any:
     """`einsum` with all digits, also where JAX's products have fewer by default."""
-    if isinstance(arrays[0], np.ndarray):
+    if module_of(*arrays) is np:
         return np.einsum(subscripts, *arrays, optimize=True)
     return jnp.einsum(subscripts, *arrays, precision="highest")
 
 
 def matmul(left: Any, right: Any) -> Any:
     """`matmul` with all digits, likewise."""
-    return left @ right if isinstance(left, np.ndarray) else jnp.matmul(left, right, precision="highest")
+    return left @ right if module_of(left, right) is np else jnp.matmul(left, right, precision="highest")
 
 
 def triangle_inverses(tables: Any) -> Any:

@@ -16,7 +16,8 @@ from .derivative import derivative_matrix
 from .grid import SpectrumGrid
 from .pulses import convolve, fraction_before, product, pulse_table, spread
 from .statistic import Moments, Spectrum
-from .tail.fit import Cuts, Tail, cuts_of, fit_cut_tail
+from .tail.fit import Tail, cuts_of, fit_cut_tail
+from .tail.masses import Cuts
 
 #: Longest forecast, in windows of the fitted coordinate.
 _FARTHEST = 8

@@ -67,7 +67,7 @@ def second_events(
         >>> round(float(found.fraction), 3)
         0.25
     """
-    xp = module_of(gap)
+    xp = module_of(gap, second_gap, constant_gap)
     axis = np.asarray(time, np.float64)
     margin = 1e-6 * (grid.last - grid.first)
     used = np.flatnonzero((axis >= grid.first - margin) & (axis <= grid.last + margin))

@@ -10,6 +10,8 @@ from .result import LeastSquaresFit
 
 #: What the undamped step wins, of the rss, where a search ends; and the damping that no step lowers the rss with.
 _TOLERANCE, _MOST_DAMPING = 1e-14, 1e14
+#: Least damping: below it columns of length 1 that are one column are no matrix to solve by.
+_LEAST_DAMPING = 1e-14
 #: Directions along which the slopes are smaller than the rounding of float32, as users give values, are not determined.
 _EPS = float(np.finfo(np.float32).eps)
 
@@ -71,6 +73,7 @@ def fit_on_host(
         better = ~ended & (its_rss < rss)
         ratio = (rss - its_rss) / np.where(predicted > 0, predicted, 1)
         calmed = damping * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
+        calmed = np.maximum(calmed, _LEAST_DAMPING)
         damping, factor = np.where(better, calmed, damping * factor), np.where(better, 2.0, 2 * factor)
         params, rss = np.where(better[..., None], trial, params), np.where(better, its_rss, rss)
         left, slopes = (

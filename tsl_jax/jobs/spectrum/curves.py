@@ -25,9 +25,9 @@ from ...spectrum.events import DROP_UNIT
 from ...spectrum.groups import EventSums, times_of
 from ...spectrum.mean_loss import loss_along
 from ...spectrum.modes import all_pulse_modes
-from ...spectrum.tail.fit import Cuts, default_cuts
+from ...spectrum.tail.fit import default_cuts
 from ...spectrum.tail.many import tails_of_rows
-from ...spectrum.tail.masses import TailMasses, tail_masses
+from ...spectrum.tail.masses import Cuts, TailMasses, tail_masses
 from .results import Analysis, Curves
 
 _MOST_BINS, _LEAST_BINS, _EVENTS_PER_BIN = 64, 8, 50

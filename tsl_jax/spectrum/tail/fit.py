@@ -6,14 +6,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ...jax_switches import with_own_switches
 from ...pytrees import pytree
 from ..decomposition import Weighting, moments_of
 from ..grid import SpectrumGrid
 from ..statistic import Moments, Spectrum
-from .masses import tail_masses
+from .masses import Cuts, tail_masses
 from .models import law_on_bins
 
 #: Places at which the lower cut is tried; the least number of bins of a tail; and its least length in ln(a) (half of
@@ -94,16 +94,6 @@ def fit_tail(
     moments = moments_of(spectrum)
     cuts = cuts_of(moments.grid, lower, upper, seen, least_events)
     return fit_cut_tail(moments, cuts, weighting)
-
-
-@pytree
-class Cuts:
-    """First bin of a tail and one past its last, None where the data choose; and what they choose by."""
-
-    first: Int[Array, ""] | None
-    stop: Int[Array, ""] | None
-    seen: Float[Array, ""]
-    least_events: Float[Array, ""]
 
 
 def cuts_of(grid: SpectrumGrid, lower, upper, seen: float, least_events: int) -> Cuts:

@@ -7,7 +7,8 @@ import numpy as np
 
 from ...fitting.few_sizes import in_few_sizes
 from ..grid import SpectrumGrid
-from .fit import Cuts, Tail, tail_of_masses
+from .fit import Tail, tail_of_masses
+from .masses import Cuts
 
 #: Tails that are fitted at once: more fill the cache.
 _AT_ONCE = 16

@@ -1,17 +1,25 @@
 """What tails are fitted to: falling events by learning time, and how far fits see them."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...linalg.known import module_of
+from ...pytrees import pytree
 from ..decomposition import Weighting
 from ..pulses import product, pulse_table
 from ..statistic import Moments
 
-if TYPE_CHECKING:
-    from .fit import Cuts
+
+@pytree
+class Cuts:
+    """First bin of a tail and one past its last, None where the data choose; and what they choose by."""
+
+    first: Int[Array, ""] | None
+    stop: Int[Array, ""] | None
+    seen: Float[Array, ""]
+    least_events: Float[Array, ""]
 
 
 def falling(moments: Moments, weighting: Weighting) -> Float[Array, " times"]:
@@ -42,7 +50,7 @@ class TailMasses(NamedTuple):
     per_token: Float[Array, "*batch"]
 
 
-def tail_masses(moments: Moments, cuts: "Cuts", weightings: tuple[Weighting, ...] = ("count", "drop")) -> TailMasses:
+def tail_masses(moments: Moments, cuts: Cuts, weightings: tuple[Weighting, ...] = ("count", "drop")) -> TailMasses:
     """What the tails of these moments are fitted to."""
     xp = module_of(moments.count)
     masses = xp.stack([falling(moments, weighting) for weighting in weightings])

@@ -12,9 +12,9 @@ from ...linalg.known import compiled, module_of
 from ...pytrees import pytree
 from ..decomposition import moments_of
 from ..statistic import Moments, Spectrum
-from .fit import Cuts, Tail, cuts_of, fit_cut_tail, log_axis, tail_of_masses
+from .fit import Tail, cuts_of, fit_cut_tail, log_axis, tail_of_masses
 from .many import tails_of_rows
-from .masses import falling, seen_until
+from .masses import Cuts, falling, seen_until
 from .models import LAWS, law_on_bins, power_law_on_bins
 
 #: Above this mean a Poisson number is drawn as a rounded normal one.
