@@ -142,6 +142,7 @@ def weights(experiment: Experiment, features: np.ndarray) -> tuple[dict[str, np.
     scored = tsl.score_store(stores, window, ends=ENDS, tested=False)
     early = tsl.score_store(stores, (0, window[0]), ends=ENDS, tested=False)
     tested = tsl.score_store(stores, window, ends=ENDS)
+    by_drop = tsl.score_store(stores, window, ends=ENDS, tested=False, weighting="drop")
     at_start, fall = (np.mean([_losses_at(experiment, k) for k in runs], axis=0)).T
     score, bucket = scored.score[:number], np.asarray(bucket_of(scored.score[:number], BUCKETS))
     found = {UNIFORM: np.ones(number)}
@@ -154,7 +155,7 @@ def weights(experiment: Experiment, features: np.ndarray) -> tuple[dict[str, np.
         "one-shot tested": lifted(tested.score[:number], 1.0),
         "predicted": predicted,
         CURRICULUM: np.ones(number),
-        "by drop": lifted(np.mean([_drops(experiment, k) for k in runs], axis=0)[:number], 1.0),
+        "by drop": lifted(by_drop.score[:number], 1.0),
         "predicted fall": carried(features, fall[: experiment.preset["probes"]])[0],
     }
     found |= {name: others[name] for name in experiment.others}
@@ -206,22 +207,6 @@ def _losses_at(experiment: Experiment, k: int) -> np.ndarray:
         found.append(part.reshape(-1, context, 2).mean(axis=1))
     both = np.concatenate(found)
     return np.stack([both[:, 0], both[:, 0] - both[:, 1]], axis=1)
-
-
-def _drops(experiment: Experiment, k: int) -> np.ndarray:
-    """(sequences,) mean over bytes of the probability that their event lies in the window, times its `loss_drop`."""
-    import tsl_jax as tsl
-    from tsl_jax.reshape import event_probability
-
-    fits, context, window = tsl.open_fits(experiment.fits(k)), experiment.preset["context"], experiment.preset["window"]
-    found, rows = [], 1024 * context
-    for first in range(0, fits.num_tokens, rows):
-        names = ("learning_time", "loss_drop", "learning_time_stderr", "status")
-        time, drop, error, status = (np.asarray(fits.arrays[name][first : first + rows]) for name in names)
-        known = {"learning_time": time, "loss_drop": drop}, {"learning_time": error}
-        likely = np.asarray(event_probability(*known, status, np.zeros(len(time)), window))
-        found.append(np.where(likely > 0, likely * drop, 0).reshape(-1, context).mean(axis=1))
-    return np.concatenate(found)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,5 +1,7 @@
 """What pictures must not leave out: numbers on axes, errors, all losses, legends, words within the figure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_drawing import texts_overlap
@@ -118,3 +120,7 @@ def test_falls_of_buckets_have_their_errors(tmp_path):
     np.testing.assert_allclose(ends, [[1.7, 2.3], [0.8, 1.2]])
     save(figure, tmp_path / "a.png")
     assert texts_overlap(figure) == ([], [])
+    by_drop = draw_buckets(buckets_data("step", "log", (10, 100), replace(weights, weighting="drop"), curves))
+    assert [each.axes[1].get_xlabel() for each in (figure, by_drop)] == ["bucket, by score", "bucket, by score by drop"]
+    save(by_drop, tmp_path / "a.png")
+    assert texts_overlap(by_drop) == ([], [])

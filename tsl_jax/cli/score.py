@@ -26,6 +26,11 @@ class _Events(enum.StrEnum):
     ALL = "all"
 
 
+class _Weighting(enum.StrEnum):
+    COUNT = "count"
+    DROP = "drop"
+
+
 _Runs = Annotated[
     list[str],
     argument(
@@ -47,6 +52,12 @@ _EventsOf = Annotated[
     _Events,
     typer.Option(
         help="An event counts by how likely another run has it, or every one by this run's errors, as in the paper."
+    ),
+]
+_WeightingOf = Annotated[
+    _Weighting,
+    typer.Option(
+        help="How events enter a score: count (each alike, as in the paper) or drop (by what it brings, nat)."
     ),
 ]
 _Shrink = Annotated[
@@ -76,6 +87,7 @@ def score(
     ends: _Ends = 2,
     strength: _Strength = 0.5,
     events: _EventsOf = _Events.TESTED,
+    weighting: _WeightingOf = _Weighting.COUNT,
     shrink: _Shrink = False,
     by_domain: _ByDomain = False,
     components: _Components = None,
@@ -89,7 +101,8 @@ def score(
     """Score every sequence by the share of its tokens that are learned within a window, and weigh it for sampling.
 
     A token counts by the probability that it has an event, by which its loss falls, within the window in a run of
-    another seed: what a run says of late tokens, and of those that the curve hardly follows, is seldom so again.
+    another seed: what a run says of late tokens, and of those that the curve hardly follows, is seldom so again. With
+    --weighting drop the probability is multiplied by the nat that the event brings, and scores are in nat a token.
     Weights are 1 on average: lower in the bottom buckets, higher in the top ones. Printed, too: how reliable the scores
     are, from two halves of the tokens of each sequence, and from several runs.
 
@@ -111,12 +124,14 @@ def score(
         check_picture(picture)
         stores = [open_fits(one) for one in fits]
         chosen = {"buckets": buckets, "strength": strength, "ends": ends if change is _Change.ENDS else None}
-        chosen |= {"tested": events is _Events.TESTED, "shrink": shrink, "by_domain": by_domain}
+        chosen |= {"tested": events is _Events.TESTED, "weighting": str(weighting)}
+        chosen |= {"shrink": shrink, "by_domain": by_domain}
         with using_workers(cluster) as client:
             found = score_store(stores, bounds, **chosen, components=between_runs, client=client)
         axis, scale = stores[0].axis_name, stores[0].scale
         attributes = {"window": window, "axis": axis, "strength": f"{strength:g}", "fits": "\n".join(fits)}
         attributes |= {"shrunken": str(shrink), "by_domain": str(by_domain)}
+        attributes |= {"weighting": found.weighting, "score_unit": found.score_unit}
         attributes |= {"change": f"{change} {ends}" if change is _Change.ENDS else str(change), "counted": str(events)}
         said = describe(found, bounds, axis)
         if components is not None:

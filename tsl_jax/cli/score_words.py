@@ -30,6 +30,8 @@ def describe(found: "SampleWeights", window: tuple[float, float], axis: str) -> 
     return {
         "axis": axis,
         "window": list(window),
+        "weighting": found.weighting,
+        "score_unit": found.score_unit,
         "sequences": len(found.sequence),
         "tokens": int(found.tokens.sum()),
         "events": float(np.sum(found.events)),
@@ -70,7 +72,9 @@ def _table(said: dict[str, Any]) -> Any:
 
     table = Table(box=None, pad_edge=False)
     falls = said.get("fall_within_window")
-    names = ("bucket", "sequences", "lowest score", "mean", "highest", "weight", *(["fall (nat)"] if falls else []))
+    unit = "" if said["score_unit"] == "1" else f" ({said['score_unit']})"
+    scores = (f"{name}{unit}" for name in ("lowest score", "mean", "highest"))
+    names = ("bucket", "sequences", *scores, "weight", *(["fall (nat)"] if falls else []))
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in said["buckets"]:

@@ -23,6 +23,7 @@ class BucketsData:
         loss: (buckets, checkpoints) mean losses, nat.
         window: its start and end, axis units.
         score: (buckets,) mean score of the sequences in each.
+        weighting: of events in the scores, ``"count"`` or ``"drop"``.
         weight: (buckets,) their weight.
         fall: (buckets,) mean loss at the window's start less that at its end, nat.
         fall_stderr: (buckets,) its standard error over sequences.
@@ -34,6 +35,7 @@ class BucketsData:
     loss: np.ndarray
     window: tuple[float, float]
     score: np.ndarray
+    weighting: str
     weight: np.ndarray
     fall: np.ndarray
     fall_stderr: np.ndarray
@@ -60,6 +62,7 @@ def buckets_data(
         loss=curves.loss[:, kept],
         window=window,
         score=np.array([weights.score[inside].mean() for inside in members]),
+        weighting=weights.weighting,
         weight=np.array([weights.weight[inside].mean() for inside in members]),
         fall=curves.fall,
         fall_stderr=curves.fall_stderr,
@@ -82,7 +85,8 @@ def draw_buckets(data: BucketsData) -> "Figure":
     style.axis_of_fit(curves, data.scale, data.axis[0], data.axis[-1])
     curves.set_xlabel(style.axis_label(data.axis_name), size=9.5)
     curves.set_ylabel("mean loss (nat per token)", size=10)
-    curves.set_title("Sequences in buckets by score; the window is grey", size=10.5, loc="left", color=style.INK, pad=7)
+    by = "score by drop" if data.weighting == "drop" else "score"
+    curves.set_title(f"Sequences in buckets by {by}; the window is grey", size=10.5, loc="left", color=style.INK, pad=7)
     curves.legend(frameon=False, fontsize=8.5, loc="lower left")
     falls = figure.add_subplot(grid[1])
     style.plain_axes(falls, 9)
@@ -90,7 +94,7 @@ def draw_buckets(data: BucketsData) -> "Figure":
     falls.bar(places, data.fall, color=colours, width=0.8)
     falls.errorbar(places, data.fall, data.fall_stderr, fmt="none", ecolor=style.INK, elinewidth=1, capsize=2.5)
     falls.set_xticks(places)
-    falls.set_xlabel("bucket, by score", size=9.5)
+    falls.set_xlabel(f"bucket, by {by}", size=9.5)
     falls.set_ylabel("fall of the mean loss (nat per token)", size=9.5)
     falls.set_title("Within the window ± error", size=10.5, loc="left", color=style.INK, pad=7)
     return figure

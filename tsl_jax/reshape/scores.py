@@ -1,4 +1,4 @@
-"""Scores of sequences: the share of their tokens that are learned within a window of training."""
+"""Scores of sequences: how much of them is learned within a window of training, in events or in nat."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,16 +24,21 @@ class SequenceScores:
         sequence: (sequences,) their numbers, increasing.
         tokens: (sequences,) tokens with a fit.
         events: (sequences,) expected number of them that are learned within the window.
+        drop: (sequences,) expected sum of the drops of these events, nat; None where events count alike.
     """
 
     sequence: Int[np.ndarray, " sequences"]
     tokens: Int[np.ndarray, " sequences"]
     events: Float[np.ndarray, " sequences"]
+    drop: Float[np.ndarray, " sequences"] | None = None
 
     @property
     def score(self) -> Float[np.ndarray, " sequences"]:
-        """(sequences,) fraction of a sequence's tokens that are learned within the window; 0 without tokens."""
-        return self.events / np.maximum(self.tokens, 1)
+        """(sequences,) fraction of the tokens that are learned within the window, or their drop, nat a token.
+
+        0 without tokens.
+        """
+        return (self.events if self.drop is None else self.drop) / np.maximum(self.tokens, 1)
 
 
 @with_own_switches
@@ -122,29 +127,44 @@ def check_window(window: tuple[float, float], scale: str) -> tuple[float, float]
 
 
 @with_own_switches
-def score_sequences(probability: ArrayLike, fitted: ArrayLike, sequence: ArrayLike) -> SequenceScores:
-    """Sum the probabilities of the tokens of each sequence, in float64.
+def score_sequences(
+    probability: ArrayLike, fitted: ArrayLike, sequence: ArrayLike, drop: ArrayLike | None = None
+) -> SequenceScores:
+    """Sum the probabilities of the tokens of each sequence, in float64, and what they bring where drops are given.
+
+    ``events = Σ p_i`` and ``drop = Σ p_i·loss_drop_i``.
 
     Args:
         probability: (tokens,) that a token is learned within the window.
         fitted: (tokens,) whether it has a fit.
         sequence: (tokens,) number of its sequence.
+        drop: (tokens,) `loss_drop`, nat: scores are by drop. Where the probability is 0, as of losses that rise, any
+            value will do. None: events count alike.
 
     Returns:
         `SequenceScores` of the sequences that occur.
 
     Example:
-        >>> score_sequences([0.5, 1.0, 0.0], [True, True, True], [7, 7, 9]).score.tolist()
+        >>> likely, fitted, sequence = [0.5, 1.0, 0.0], [True, True, True], [7, 7, 9]
+        >>> score_sequences(likely, fitted, sequence).score.tolist()
         [0.75, 0.0]
+        >>> score_sequences(likely, fitted, sequence, [4.0, 1.0, -2.0]).score.tolist()
+        [1.5, 0.0]
     """
     number, place = np.unique(np.asarray(sequence), return_inverse=True)
     fitted = np.asarray(fitted, bool)
-    events = np.bincount(place, np.where(fitted, np.asarray(probability, np.float64), 0), len(number))
-    return SequenceScores(number, np.bincount(place, fitted, len(number)).astype(np.int64), events)
+    likely = np.where(fitted, np.asarray(probability, np.float64), 0)
+    tokens, events = (np.bincount(place, one, len(number)) for one in (fitted, likely))
+    if drop is not None:
+        drop = np.bincount(place, likely * np.where(likely > 0, np.asarray(drop, np.float64), 0), len(number))
+    return SequenceScores(number, tokens.astype(np.int64), events, drop)
 
 
 def merge_scores(parts: Sequence[SequenceScores]) -> SequenceScores:
     """Scores of the parts of a store together; a sequence may lie in several.
+
+    Raises:
+        ValueError: scores by drop beside scores by count.
 
     Example:
         >>> part = score_sequences([1.0, 0.0], [True, True], [3, 4])
@@ -154,6 +174,9 @@ def merge_scores(parts: Sequence[SequenceScores]) -> SequenceScores:
     number, place = np.unique(np.concatenate([part.sequence for part in parts]), return_inverse=True)
     tokens = np.zeros(len(number), np.int64)
     np.add.at(tokens, place, np.concatenate([part.tokens for part in parts]))
-    return SequenceScores(
-        number, tokens, np.bincount(place, np.concatenate([part.events for part in parts]), len(number))
-    )
+    events = np.bincount(place, np.concatenate([part.events for part in parts]), len(number))
+    drops = [part.drop for part in parts if part.drop is not None]
+    if drops and len(drops) < len(parts):
+        raise ValueError("parts: some scores are by drop, others by count; score all with drop=, or none")
+    drop = np.bincount(place, np.concatenate(drops), len(number)) if drops else None
+    return SequenceScores(number, tokens, events, drop)

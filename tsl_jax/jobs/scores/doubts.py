@@ -13,6 +13,13 @@ LEAST_EVENTS = 1.0
 MOST_OUTSIDE = 0.01
 
 
+#: The way out where the default counts too few events.
+EVERY_EVENT = (
+    "count every event with tested=False (--events all), since at few checkpoints few events are known to come again "
+    "in another run"
+)
+
+
 class Doubt(NamedTuple):
     """What makes scores doubtful, as a sentence; and why they are mere noise, empty where they are not."""
 
@@ -21,7 +28,13 @@ class Doubt(NamedTuple):
 
 
 def doubts_of(
-    window: tuple[float, float], measured: tuple[float, float], axis: str, events: np.ndarray, seen: float
+    window: tuple[float, float],
+    measured: tuple[float, float],
+    axis: str,
+    events: np.ndarray,
+    seen: float,
+    *,
+    tested: bool,
 ) -> tuple[Doubt, ...]:
     """Why scores of a run are doubtful.
 
@@ -31,8 +44,9 @@ def doubts_of(
         axis: its name.
         events: (sequences,) expected events within the window.
         seen: how many of all these lie between the first and the last checkpoint.
+        tested: whether they count by how likely another run has them.
     """
-    return (*_outside(window, measured, axis, 1 - seen / events.sum()), *_hardly_any(events))
+    return (*_outside(window, measured, axis, 1 - seen / events.sum()), *_hardly_any(events, tested))
 
 
 def _outside(window: tuple[float, float], measured: tuple[float, float], axis: str, fraction: float) -> Iterator[Doubt]:
@@ -55,13 +69,13 @@ def _outside(window: tuple[float, float], measured: tuple[float, float], axis: s
         )
 
 
-def _hardly_any(events: np.ndarray) -> Iterator[Doubt]:
+def _hardly_any(events: np.ndarray, tested: bool) -> Iterator[Doubt]:
     """Whether sequences have too few events for their scores to differ by more than chance."""
     mean = float(np.mean(events))
     if mean < LEAST_EVENTS:
         yield Doubt(
             f"The window holds hardly any events: {mean:.2g} a sequence ({events.sum():,.1f} in all), so that buckets "
-            "are mostly chance; take a wider window, or longer sequences.",
+            f"are mostly chance; take a wider window, or longer sequences{f', or {EVERY_EVENT}' if tested else ''}.",
             "the window holds hardly any events",
         )
 

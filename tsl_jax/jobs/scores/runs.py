@@ -10,12 +10,13 @@ import numpy as np
 from ...curves import Sigmoid
 from ...reshape import check_window
 from ...runs import RunComponents
+from ...spectrum.decomposition import Weighting
 from ...store import FitStore, StoreError
 from ...stream.parts import sequence_parts, sequence_source
 from ...stream.passes import run_pass
 from ..compare.runs import comparison_coordinates
 from .density import event_density
-from .doubts import Doubt, doubts_of
+from .doubts import EVERY_EVENT, Doubt, doubts_of
 from .tokens import RunScores, ScorePass, Widening
 
 _BLOCK_TOKENS = 2**20
@@ -90,6 +91,7 @@ def scored_run(
     *,
     components: Widening | None,
     tested: bool,
+    weighting: Weighting,
     by_domain: bool,
     progress: Callable[[int, int], None] | None = None,
     client: Any = None,
@@ -102,16 +104,17 @@ def scored_run(
     if isinstance(components, RunComponents):
         components.check(*comparison_coordinates(fits))
     bounds, rows = (float(window[0]), float(window[1])), min(_BLOCK_TOKENS, fits.num_tokens)
-    job = ScorePass(fits, bounds, inside, components, rows, event_density(fits) if tested else None, by_domain)
+    density = event_density(fits) if tested else None
+    job = ScorePass(fits, bounds, inside, components, rows, density, by_domain, weighting)
     found = run_pass(job, sequence_parts(fits, _BLOCK_TOKENS), progress=progress, client=client)
     events = found.whole.events
     if not events.sum() > 0:
         raise StoreError(
             f"window: no token of {fits.name} is learned between {window[0]:g} and {window[1]:g}; its "
             f"{fits.axis_name} runs from {measured[0]:g} to {measured[1]:g} (tsl spectrum shows when tokens are "
-            "learned)"
+            f"learned){f'; or {EVERY_EVENT}' if tested else ''}"
         )
-    return ScoredRun(found, doubts_of(window, measured, fits.axis_name, events, found.seen))
+    return ScoredRun(found, doubts_of(window, measured, fits.axis_name, events, found.seen, tested=tested))
 
 
 def joined(runs: Sequence[RunScores], names: Sequence[str]) -> SharedSequences:

@@ -19,6 +19,7 @@ from ...reshape import (
     merge_scores,
     score_sequences,
 )
+from ...spectrum.decomposition import Weighting
 from ...store import PROBABILITY_ARRAYS, FitStore, StoreError, decode_probability
 from ...stream.parts import Part, sequence_numbers
 
@@ -74,6 +75,7 @@ class ScorePass:
         density: when tokens are learned: an event counts by the probability that another run has it. None: every event
             counts, by the fits' own errors.
         by_domain: whether domains are read.
+        weighting: events count alike, ``"count"``, or by their ``loss_drop``, ``"drop"``.
     """
 
     fits: FitStore
@@ -83,6 +85,7 @@ class ScorePass:
     rows: int
     density: EventDensity | None
     by_domain: bool = False
+    weighting: Weighting = "count"
 
     def read(self, part: Part) -> "_Block":
         """What is needed of some tokens."""
@@ -108,7 +111,8 @@ class ScorePass:
         how = self.window, self.inside, self.fits.scale, self.components is not None
         found = _probabilities(*how, self.density, *_padded(values, self.rows))
         likely, within = (np.asarray(one)[: len(sequence)] for one in found)
-        sums.halves.append(score_sequences(likely, has_parameters(values["status"]), 2 * sequence + half))
+        drop = values["loss_drop"] if self.weighting == "drop" else None
+        sums.halves.append(score_sequences(likely, has_parameters(values["status"]), 2 * sequence + half, drop))
         if domain is not None:
             number, first = np.unique(sequence, return_index=True)
             sums.domains.append((number, domain[first]))
@@ -122,7 +126,7 @@ class ScorePass:
         """Scores of all sequences that have a fitted token."""
         halves = merge_scores(sums.halves)
         sequence, half = halves.sequence >> 1, halves.sequence & 1
-        whole = merge_scores([SequenceScores(sequence, halves.tokens, halves.events)])
+        whole = merge_scores([dataclasses.replace(halves, sequence=sequence)])
         scores = np.full((2, len(whole.sequence)), np.nan)
         score = np.where(halves.tokens > 0, halves.score, np.nan)
         scores[half, np.searchsorted(whole.sequence, sequence)] = score
@@ -131,8 +135,7 @@ class ScorePass:
             number, code = (np.concatenate(column) for column in zip(*sums.domains, strict=True))
             domain = code[np.unique(number, return_index=True)[1]].astype(np.int64)
         kept = whole.tokens > 0
-        whole = SequenceScores(whole.sequence[kept], whole.tokens[kept], whole.events[kept])
-        return RunScores(whole, scores[:, kept], domain[kept], sums.seen)
+        return RunScores(jax.tree.map(lambda values: values[kept], whole), scores[:, kept], domain[kept], sums.seen)
 
 
 class _Block(NamedTuple):

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ...reshape import Reliability, bucket_of, bucket_weights, effective_sample_size, reliability_of, shrunken
 from ...reshape.reliability import within
+from ...spectrum.decomposition import Weighting
 from ...store import FitStore, StoreLike, open_fits
 from .doubts import noise_of
 from .runs import check_stores, joined, scored_run
@@ -24,7 +25,8 @@ class SampleWeights:
         sequence: (sequences,) number, the store's own where it has a coordinate `sequence`, increasing.
         tokens: (sequences,) tokens with a fit.
         events: (sequences,) expected number of them that are learned within the window, mean over the runs.
-        score: (sequences,) their share; with ``shrink`` drawn towards the mean.
+        score: (sequences,) their share of the tokens, or the drop that they bring, nat a token (`weighting`); with
+            ``shrink`` drawn towards the mean.
         bucket: (sequences,) 0 for the lowest scores.
         weight: (sequences,) how often to draw a sequence, 1 on average.
         domain: (sequences,) codes; None unless weights were made by domain.
@@ -32,6 +34,7 @@ class SampleWeights:
         between_runs: likewise of the mean over the runs, from how scores of runs agree; NaN for one run.
         warnings: what makes the scores doubtful, sentences.
         noise: why the scores are mere noise, so that the weights are not to be used; empty where they are not.
+        weighting: of events in the scores: ``"count"``, each alike, or ``"drop"``, each by its ``loss_drop``.
     """
 
     sequence: np.ndarray
@@ -45,6 +48,12 @@ class SampleWeights:
     between_runs: Reliability = NOT_KNOWN
     warnings: tuple[str, ...] = ()
     noise: str = ""
+    weighting: Weighting = "count"
+
+    @property
+    def score_unit(self) -> str:
+        """``"nat"`` (a token) by drop; ``"1"``, a fraction of the tokens, by count."""
+        return "nat" if self.weighting == "drop" else "1"
 
     @property
     def effective_sample_size(self) -> float:
@@ -68,6 +77,7 @@ def score_store(
     strength: float = 0.5,
     ends: int | None = None,
     tested: bool = True,
+    weighting: Weighting = "count",
     shrink: bool = False,
     by_domain: bool = False,
     components: Widening | None = None,
@@ -87,6 +97,9 @@ def score_store(
         tested: an event counts by the probability that it lies within the window in a run of another seed, too
             (`tsl_jax.reshape.another_run_probability`). Otherwise every event counts, however weak, by this run's own
             errors, as in the paper: the better choice for noisy losses at few checkpoints, where a test finds few.
+        weighting: every event counts alike (``"count"``, as in the source), or by its ``loss_drop`` (``"drop"``): then
+            a score is the mean over the tokens of probability times drop, nat. Events by which a loss rises count
+            for nothing in both.
         shrink: draw scores towards their mean by as much as they are noise (`tsl_jax.reshape.shrunken`): by what runs
             differ where there are several, else by what halves of the tokens differ. Ranks change where sequences
             differ in length.
@@ -103,9 +116,9 @@ def score_store(
         StoreError: no fit store of sigmoids, a store that does not know its sequences (or its domains) or is not
             finished, runs of other sequences, or a window in which no token is learned.
         ChunkError: a chunk is corrupted.
-        ValueError: an empty window, fewer sequences than buckets, a strength outside 0 to 1, ends that meet, scores to
-            shrink whose reliability is not known, or components that do not know learning times or are those of
-            another scale.
+        ValueError: an empty window, an unknown weighting, fewer sequences than buckets, a strength outside 0 to 1, ends
+            that meet, scores to shrink whose reliability is not known, or components that do not know learning times or
+            are those of another scale.
 
     Example:
         >>> import numpy as np, zarr, tsl_jax as tsl
@@ -121,10 +134,12 @@ def score_store(
 
     Source: arXiv 2606.29858; probabilities of `tsl_jax.reshape.another_run_probability`.
     """
+    if weighting not in get_args(Weighting):
+        raise ValueError(f"weighting: got {weighting!r}, expected 'count' or 'drop'")
     several: Sequence[Any] = fits if isinstance(fits, list | tuple) else [fits]
     stores = [one if isinstance(one, FitStore) else open_fits(one) for one in several]
     check_stores(stores, by_domain=by_domain)
-    how = {"components": components, "tested": tested, "by_domain": by_domain}
+    how = {"components": components, "tested": tested, "weighting": weighting, "by_domain": by_domain}
     runs = [scored_run(store, window, **how, progress=progress, client=client) for store in stores]
     sequences = joined([run.scores for run in runs], [store.name for store in stores])
     domain, score = sequences.domain if by_domain else None, sequences.runs.mean(axis=0)
@@ -142,4 +157,5 @@ def score_store(
         between_runs=between_runs,
         warnings=tuple(doubt.text for doubt in doubts),
         noise=noise,
+        weighting=weighting,
     )
