@@ -20,11 +20,15 @@ def planted_losses(seed):
 
 
 def held(losses, seen):
-    """Fraction of hidden means by position within the 90% bands of a forecast from the first rows."""
+    """Fraction of hidden means by position within the 90% bands of a forecast from the first rows, at least and at most.
+
+    The store's losses are rounded, which moves bands by 2e-4 nat: a mean on an edge may lie on either side.
+    """
     mean, stderr = losses.mean(axis=0).T, losses.std(axis=0, ddof=1).T / np.sqrt(SEQUENCES)
     position = np.arange(1, LENGTH + 1)
     found = forecast_positions(STEP[:seen], position, mean[:seen], stderr[:seen], STEP[seen:])
-    return np.mean((mean[seen:] >= found.lower[1]) & (mean[seen:] <= found.upper[1]))
+    inside = np.minimum(mean[seen:] - found.lower[1], found.upper[1] - mean[seen:])
+    return np.mean(inside > 3e-4), np.mean(inside > -3e-4)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,9 @@ def test_a_forecast_of_every_position(tsl, planted, tmp_path):
     said = done.json["positions"]
     assert said["hidden"]["mse"] < 0.02
     seen = int(np.sum(done.json["seen"]["last_step"] >= STEP))
-    assert said["hidden"]["coverage90"] == pytest.approx(held(planted_losses(0), seen), abs=0.02)
+    least, most = held(planted_losses(0), seen)
+    assert least - 1e-9 <= said["hidden"]["coverage90"] <= most + 1e-9
+    assert most - least < 0.1
     assert len(said["loss"]) == LENGTH
     assert done.json["pictures"] == [str(picture), str(tmp_path / "forecast_positions.png")]
     assert (tmp_path / "forecast_positions.png").stat().st_size > 10_000
