@@ -20,7 +20,7 @@ def planted_losses(seed):
 
 
 def held(losses, seen):
-    """Fraction of hidden means by position within the 90% bands of a forecast from the first rows, at least and at most.
+    """Fraction of hidden means by position within the 90% bands of a forecast from the first rows: least, most.
 
     The store's losses are rounded, which moves bands by 2e-4 nat: a mean on an edge may lie on either side.
     """
