@@ -15,12 +15,12 @@ from .fingerprint import changed_blocks
 from .fit_arrays import clear_fits, create_fit_arrays
 from .fit_header import FitHeader, Layout, header_differences
 from .fits import FitStore, open_fits_at
-from .ledger import lacks_records
 from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore
 from .own_files import refuse_foreign_files, remove_partial_files
 from .presence import Objects
 from .schema import LEDGER, fit_array_kinds
+from .snapshot import lacks_records
 
 
 def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrite: bool = False) -> None:

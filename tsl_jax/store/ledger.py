@@ -6,10 +6,8 @@ run that is killed between data and record leaves the block unfinished. Each rec
 that one that was damaged later is told from one that was written.
 """
 
-import contextlib
 import dataclasses
 import enum
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,12 +15,11 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
-from zarr.storage import LocalStore
 
 from .arrays import create_array
 from .digests import InputDigest, ResultDigest
 from .errors import InvalidStoreError, Violation
-from .location import Location, arrays_of
+from .location import Location
 from .reading import read_rows_with_gaps
 from .schema import LEDGER
 from .snapshot import LEAST_BLOCKS, read_snapshot, record_tags
@@ -188,22 +185,6 @@ def read_records(
         reasons[block] = "its checksum is another"
     table[list(reasons)] = 0
     return table, [_damage(array, block, reasons[block]) for block in sorted(reasons)], tags
-
-
-def lacks_records(group: zarr.Group) -> bool:
-    """Whether names alone, of files on this machine, show that a block has no record: of many, a matter of moments.
-
-    Raises:
-        StoreError: the metadata of an array cannot be read.
-    """
-    if not isinstance(group.store, LocalStore):
-        return False
-    array = arrays_of(group).get(LEDGER)
-    if array is None or not array.ndim:
-        return False
-    with contextlib.suppress(OSError):
-        return len(os.listdir(group.store.root / array.path / "c")) < array.shape[0]
-    return False
 
 
 def read_record(array: zarr.Array, block: int) -> np.ndarray:

@@ -6,11 +6,14 @@ copy was made; without a listing, or with a damaged copy, the records are read o
 The tag of a record is a number for its state: 0 where there is none, negative where nothing tells whether it changed.
 """
 
+import contextlib
 import hashlib
+import os
 import zlib
 
 import numpy as np
 import zarr
+from zarr.storage import LocalStore
 
 from .errors import writing
 from .location import Location, arrays_of
@@ -95,3 +98,19 @@ def _tag(stored: Stored | None) -> int:
         return 0 if stored is None else _NO_TAG
     text = f"{stored.size} {stored.tag}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1 or _NO_TAG
+
+
+def lacks_records(group: zarr.Group) -> bool:
+    """Whether names alone, of files on this machine, show that a block has no record: of many, a matter of moments.
+
+    Raises:
+        StoreError: the metadata of an array cannot be read.
+    """
+    if not isinstance(group.store, LocalStore):
+        return False
+    array = arrays_of(group).get(LEDGER)
+    if array is None or not array.ndim:
+        return False
+    with contextlib.suppress(OSError):
+        return len(os.listdir(group.store.root / array.path / "c")) < array.shape[0]
+    return False
