@@ -80,7 +80,7 @@ def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates
     def distance(key):
         return tail_of_masses(moments.grid, poisson(key, expected), jnp.ones(()), stop, cuts).distance
 
-    return _share_further(tail, jax.lax.map(distance, jax.random.split(key, replicates)))
+    return _fraction_further(tail, jax.lax.map(distance, jax.random.split(key, replicates)))
 
 
 def known_goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def known_goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, repl
     expected, stop = _expected(moments, tail, cuts)
     rows = np.asarray(_drawn(key, np.float32(expected), replicates))
     found = tails_of_rows(moments.grid, rows, np.ones(replicates), np.full(replicates, stop), cuts)
-    return _share_further(tail, found.distance)
+    return _fraction_further(tail, found.distance)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -107,8 +107,8 @@ def _expected(moments: Moments, tail: Tail, cuts: Cuts):
     return xp.where(xp.isfinite(tail.exponent), expected, 0), stop
 
 
-def _share_further(tail: Tail, distances):
-    """Share of the replicates that lie further from their law; one without a tail says nothing and does not count."""
+def _fraction_further(tail: Tail, distances):
+    """Fraction of the replicates that lie further from their law; one without a tail does not count."""
     xp = module_of(distances)
     fraction = xp.sum(distances >= tail.distance) / xp.maximum(xp.sum(xp.isfinite(distances)), 1)
     return xp.where(xp.isfinite(tail.exponent), fraction, xp.nan)
