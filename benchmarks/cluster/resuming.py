@@ -72,7 +72,7 @@ def resume(folder: Path, blocks: int, workers: int, rounds: int) -> dict:
     with Server(workers, 1) as server:
         for _ in range(1 + rounds):
             for block in range(blocks - _PENDING, blocks):
-                shutil.rmtree(folder / f"fits.zarr/ledger/c/{block}", ignore_errors=True)
+                (folder / f"fits.zarr/ledger/c.{block}.0").unlink(missing_ok=True)
             begun = time.perf_counter()
             found = server.ask(
                 "fit",
@@ -117,15 +117,13 @@ def write_store(folder: Path, blocks: int) -> None:
     fitter = int(fits.ledger.fitters[0])
     for name in fits.arrays:
         _repeat(first / name / "c", blocks - _PENDING)
-    head = (first / "ledger/c/0/0").read_bytes()
+    head = (first / "ledger/c.0.0").read_bytes()
     assert fits.ledger.states[0] == BlockState.FINISHED
     for block in range(1, blocks - _PENDING):
         start = block * _TOKENS
         changed = InputDigest(given.sampled, given.whole, objects_digest(losses, start, start + _TOKENS, objects))
         row = record(block, BlockState.FINISHED, changed, result, values.status, values.category, noted, fitter)
-        place = first / f"ledger/c/{block}"
-        place.mkdir()
-        (place / "0").write_bytes(_stored(row))
+        (first / f"ledger/c.{block}.0").write_bytes(_stored(row))
     assert _stored(fits.ledger.table[0]) == head
 
 

@@ -40,11 +40,11 @@ def damage(path, how):
         file.write_bytes(file.read_bytes()[:-5])
         return False, "tokens 0 to 399"
     if how == "record":
-        file = path / "ledger/c/1/0"
+        file = path / "ledger/c.1.0"
         content = bytearray(file.read_bytes())
         content[3] ^= 0xFF
         file.write_bytes(content)
-        return False, "ledger/c/1/0"
+        return False, "ledger/c.1.0"
     array, file = zarr.open_group(path, mode="r+")["learning_time"], path / "learning_time/c/0"
     values, size = array[:200], file.stat().st_size
     for at in range(199):  # two tokens change places, and the object keeps its size

@@ -36,7 +36,7 @@ def fit(job, place, steps, **options):
 def content(place):
     """All files of a fit store, and what its ledger counts: records name the objects of losses, which are replaced."""
     ledger = open_fits(place).ledger
-    files = {name: data for name, data in tree(place).items() if not name.startswith("ledger/c/")}
+    files = {name: data for name, data in tree(place).items() if not name.startswith("ledger/c.")}
     return files | {"states": ledger.states.tolist(), "status": ledger.status_counts()}
 
 

@@ -1,6 +1,6 @@
 """A damaged record of finished blocks is named with its file and cure, and never believed."""
 
-import shutil
+import json
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ from tests.kills import tree
 from tsl_jax.store import BlockState, InvalidStoreError, Ledger, ledger, locate, open_fits, validate
 from tsl_jax.store.ledger import ENTRIES, NOTED, InputDigest, ResultDigest, record
 from tsl_jax.store.local_objects import Stored
-from tsl_jax.store.snapshot import keep_snapshot, lacks_records
+from tsl_jax.store.record_objects import delete_records, lacks_records
+from tsl_jax.store.snapshot import keep_snapshot
 
 
 @pytest.fixture
@@ -30,27 +31,27 @@ def flip(data, at):
 
 
 def test_every_byte_of_a_record_is_checked(fits):
-    file = fits / "ledger/c/1/0"
+    file = fits / "ledger/c.1.0"
     good = file.read_bytes()
     assert len(good) == 8 * len(ENTRIES) + 4  # and the checksum that Zarr looks at
     for at in range(len(good)):
         file.write_bytes(flip(good, at))
-        assert [(v.where, v.level) for v in validate(fits)] == [("ledger/c/1/0", "error")], at
+        assert [(v.where, v.level) for v in validate(fits)] == [("ledger/c.1.0", "error")], at
 
 
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "another block's"])
 def test_a_damaged_record_is_named_and_its_cure_works(how, losses, fits, tmp_path):
-    whole, file = tree(fits), fits / "ledger/c/1/0"
+    whole, file = tree(fits), fits / "ledger/c.1.0"
     good = file.read_bytes()
     file.write_bytes(
         {
             "flipped": flip(good, 0),
             "truncated": good[:-9],
             "empty": b"",
-            "another block's": (fits / "ledger/c/0/0").read_bytes(),
+            "another block's": (fits / "ledger/c.0.0").read_bytes(),
         }[how]
     )
-    with pytest.raises(InvalidStoreError, match=r"ledger/c/1/0: damaged.*Run the same tsl fit command again"):
+    with pytest.raises(InvalidStoreError, match=r"ledger/c\.1\.0: damaged.*Run the same tsl fit command again"):
         open_fits(fits)
     assert fit_all(losses, fits) == 1
     assert tree(fits) == whole
@@ -58,15 +59,15 @@ def test_a_damaged_record_is_named_and_its_cure_works(how, losses, fits, tmp_pat
 
 def test_every_damaged_record_is_named_at_once(fits):
     for block in (0, 2):
-        file = fits / f"ledger/c/{block}/0"
+        file = fits / f"ledger/c.{block}.0"
         file.write_bytes(flip(file.read_bytes(), 8))
     with pytest.raises(InvalidStoreError) as raised:
         open_fits(fits)
-    assert [violation.where for violation in raised.value.violations] == ["ledger/c/0/0", "ledger/c/2/0"]
+    assert [violation.where for violation in raised.value.violations] == ["ledger/c.0.0", "ledger/c.2.0"]
 
 
 def test_fits_with_a_damaged_record_can_be_begun_anew(losses, fits):
-    whole, file = tree(fits), fits / "ledger/c/0/0"
+    whole, file = tree(fits), fits / "ledger/c.0.0"
     file.write_bytes(file.read_bytes()[:5])
     assert fit_all(losses, fits, overwrite=True) == 3
     assert tree(fits) == whole
@@ -74,7 +75,7 @@ def test_fits_with_a_damaged_record_can_be_begun_anew(losses, fits):
 
 def test_a_record_that_a_crash_left_empty_is_an_unfinished_block(losses, fits):
     """A file system that lost power may keep a file's length and not its bytes."""
-    whole, file = tree(fits), fits / "ledger/c/2/0"
+    whole, file = tree(fits), fits / "ledger/c.2.0"
     file.write_bytes(bytes(8 * len(ENTRIES)))
     assert fit_all(losses, fits) == 1
     assert tree(fits) == whole
@@ -127,10 +128,10 @@ def test_a_copy_of_the_records_counts_while_they_are_as_they_were(copied, losses
     fits, read = copied
     table = open_fits(fits).ledger.table
     assert read == []
-    file = fits / "ledger/c/1/0"
+    file = fits / "ledger/c.1.0"
     good = file.read_bytes()
     file.write_bytes(flip(good, 8))  # in its place, of the same size
-    with pytest.raises(InvalidStoreError, match="ledger/c/1/0: damaged"):
+    with pytest.raises(InvalidStoreError, match=r"ledger/c\.1\.0: damaged"):
         open_fits(fits)
     assert read == [1]
     file.unlink()
@@ -156,10 +157,10 @@ def test_a_copy_that_is_kept_again_takes_known_records_for_what_they_were_when_r
     """A record that changes after it was read is read again, though the copy was made after the change."""
     fits, read = copied
     known = open_fits(fits).ledger
-    file = fits / "ledger/c/1/0"
+    file = fits / "ledger/c.1.0"
     file.write_bytes(flip(file.read_bytes(), 8))
     keep_snapshot(locate(fits, writable=True), known.table, known.tags)
-    with pytest.raises(InvalidStoreError, match="ledger/c/1/0: damaged"):
+    with pytest.raises(InvalidStoreError, match=r"ledger/c\.1\.0: damaged"):
         open_fits(fits)
     assert read == [1]
 
@@ -167,7 +168,7 @@ def test_a_copy_that_is_kept_again_takes_known_records_for_what_they_were_when_r
 def test_rows_that_are_recorded_since_are_looked_at_when_a_copy_is_kept(copied):
     fits, read = copied
     known = open_fits(fits).ledger
-    file = fits / "ledger/c/1/0"
+    file = fits / "ledger/c.1.0"
     again = known.with_rows({1: known.table[1]})
     file.write_bytes(file.read_bytes())
     keep_snapshot(locate(fits, writable=True), again.table, again.tags)
@@ -180,18 +181,67 @@ def test_rows_that_are_recorded_since_are_looked_at_when_a_copy_is_kept(copied):
 def test_names_alone_show_that_a_record_is_lacking(fits):
     group = open_fits(fits).location.open_group()
     assert not lacks_records(group)
-    shutil.rmtree(fits / "ledger/c/1")
+    (fits / "ledger/c.1.0").unlink()
     assert lacks_records(group)
 
 
-@pytest.mark.parametrize("listed", [{}, {"ledger/c/1/0": Stored(372, "1")}])
+@pytest.mark.parametrize("listed", [{}, {"ledger/c.1.0": Stored(372, "1")}])
 def test_a_listing_without_what_is_there_says_nothing_of_records(listed, copied, monkeypatch):
     """As of servers that answer every listing with nothing."""
     fits, read = copied
     table = open_fits(fits).ledger.table
-    monkeypatch.setattr("tsl_jax.store.snapshot.find_objects", lambda store, prefix: listed)
+    monkeypatch.setattr("tsl_jax.store.record_objects.find_objects", lambda store, prefix: listed)
     found = open_fits(fits).ledger
     assert np.array_equal(found.table, table)
     assert found.complete
     assert found.tags is None
     assert read == list(range(len(table)))
+
+
+@pytest.fixture
+def folders(fits):
+    """A ledger with a folder for each record, as the package wrote them before."""
+    metadata = fits / "ledger/zarr.json"
+    told = json.loads(metadata.read_text())
+    told["chunk_key_encoding"] = {"name": "default", "configuration": {"separator": "/"}}
+    metadata.write_text(json.dumps(told))
+    for block in range(len(records_of(fits))):
+        place = fits / f"ledger/c/{block}"
+        place.mkdir(parents=True)
+        (fits / f"ledger/c.{block}.0").rename(place / "0")
+    return fits
+
+
+def records_of(fits):
+    return sorted((fits / "ledger").glob("c.*.0"))
+
+
+def test_a_ledger_of_folders_is_read_and_written_on(folders, losses):
+    states = open_fits(folders).ledger.states
+    assert np.all(states == BlockState.FINISHED)
+    assert len(states) == 3
+    assert [violation.level for violation in validate(folders)] == []
+    (folders / "ledger/c/1/0").unlink()
+    (folders / "ledger/c/1").rmdir()
+    assert lacks_records(open_fits(folders).location.open_group())
+    assert fit_all(losses, folders) == 1
+    assert (folders / "ledger/c/1/0").is_file()
+    assert not records_of(folders)
+
+
+def test_a_ledger_of_folders_is_replaced(folders, losses, tmp_path):
+    fit_all(losses, tmp_path / "new")
+    assert fit_all(losses, folders, overwrite=True) == 3
+    assert tree(folders) == tree(tmp_path / "new")
+    assert not (folders / "ledger/c").exists()
+
+
+@pytest.mark.parametrize("place", ["folder", "memory"])
+def test_all_records_go_and_what_lies_beside_them_stays(place, losses, tmp_path):
+    fits = tmp_path / "fits" if place == "folder" else MemoryStore()
+    fit_all(losses, fits)
+    location = locate(fits, writable=True)
+    location.write_object("ledger/run", b"a")
+    delete_records(location)
+    assert np.all(open_fits(fits).ledger.states == BlockState.PENDING)
+    assert location.read_object("ledger/run") == b"a"

@@ -78,7 +78,7 @@ def test_a_users_file_beside_fits_that_are_gone_on_with_is_kept(tmp_path):
     fit_all(losses, tmp_path / "fits", most=1)
     for name in ("thesis.partial", "sharpness/c/old.partial"):
         put(tmp_path / "fits", name)
-    half = [tmp_path / f"fits/{dead_name(name)}" for name in ("zarr.json", "status/c/2", "ledger/c/0/0")]
+    half = [tmp_path / f"fits/{dead_name(name)}" for name in ("zarr.json", "status/c/2", "ledger/c.0.0")]
     for file in half:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"half")

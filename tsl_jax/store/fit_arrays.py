@@ -15,6 +15,7 @@ from .fits import FitStore
 from .ledger import create_ledger
 from .location import Location
 from .losses import LossStore
+from .record_objects import delete_records
 from .schema import CHECKPOINT, LEDGER, NO_PROBABILITY, PROBABILITY_ARRAYS, PROBABILITY_STEPS, TOKEN, fit_array_kinds
 from .snapshot import forget_snapshot
 
@@ -55,7 +56,7 @@ def create_fit_arrays(
     making = [functools.partial(over_tokens, array) for array in arrays]
     making += [functools.partial(over_checkpoints, column) for column in sorted(losses.checkpoint_coordinates.items())]
     at_once(location, lambda make: make(), making)
-    wait_for(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    delete_records(location)
     create_ledger(group, losses.num_tokens, layout.block_tokens)
 
 
@@ -78,7 +79,7 @@ def clear_fits(location: Location) -> None:
     """Delete a fit store in an order that leaves no moment at which it looks finished."""
     names = [name for name in location.names() if name not in (LEDGER, "zarr.json")]
     forget_snapshot(location)
-    wait_for(location.store.delete_dir(location.key(f"{LEDGER}/c")))
+    delete_records(location)
     wait_for(location.store.delete(location.key(f"{LEDGER}/zarr.json")))
     for name in names:
         wait_for(location.store.delete_dir(location.key(name)))

@@ -19,8 +19,8 @@ from .location import Location, StoreLike, arrays_of, locate
 from .losses import LossStore
 from .own_files import refuse_foreign_files, remove_partial_files
 from .presence import Objects
+from .record_objects import lacks_records
 from .schema import LEDGER, fit_array_kinds
-from .snapshot import lacks_records
 
 
 def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrite: bool = False) -> None:

@@ -21,8 +21,9 @@ from .digests import InputDigest, ResultDigest
 from .errors import InvalidStoreError, Violation
 from .location import Location
 from .reading import read_rows_with_gaps
+from .record_objects import RECORD_KEYS, record_tags
 from .schema import LEDGER
-from .snapshot import LEAST_BLOCKS, read_snapshot, record_tags
+from .snapshot import LEAST_BLOCKS, read_snapshot
 
 _STATUSES = tuple(range(16))
 _CATEGORIES = (*range(7), 255)
@@ -54,6 +55,7 @@ def create_ledger(group: zarr.Group, num_tokens: int, block_tokens: int) -> None
         LEDGER,
         shape=(-(-num_tokens // block_tokens), len(ENTRIES)),
         chunks=(1, len(ENTRIES)),
+        chunk_key_encoding=RECORD_KEYS,
         dtype="int64",
         fill_value=0,
         compressors=[Crc32cCodec()],

@@ -67,7 +67,9 @@ def _is_damaged_array(group: zarr.Group, name: str) -> bool:
     store, place = group.store, "/".join(part for part in (group.path, name) if part)
     if wait_for(store.exists(f"{place}/zarr.json")):
         return True
-    return store.supports_listing and "c" in wait_for(_names(store, place)) and not name.startswith(".")
+    if not store.supports_listing or name.startswith("."):
+        return False
+    return any(name.partition(".")[0] == "c" for name in wait_for(_names(store, place)))
 
 
 async def _names(store: Store, place: str) -> list[str]:

@@ -16,12 +16,14 @@ from .refusals import if_there
 
 #: What the package writes beside the records of a ledger: see the modules on locks, leases, runs, snapshots, fitters.
 _BESIDE = r"run|snapshot|lease(?:-[0-9a-f]{32})?|fitter-[0-9a-f]{16}"
+#: The records themselves.
+_RECORD = r"c\.\d+\.\d+"
 #: What Zarr and the package write: metadata, chunks, and what lies beside records.
-_OWN = re.compile(rf"(?:.+/)?(?:zarr\.json|c(?:/\d+)*|ledger/(?:\.lock|{_BESIDE}))")
+_OWN = re.compile(rf"(?:.+/)?(?:zarr\.json|c(?:/\d+)*|ledger/(?:\.lock|{_RECORD}|{_BESIDE}))")
 #: Files of a store by the last part of their names.
-_FILE = re.compile(rf"zarr\.json|\d+|c|{_BESIDE}")
+_FILE = re.compile(rf"zarr\.json|\d+|c|{_RECORD}|{_BESIDE}")
 #: What Zarr's own store calls a file while it writes it.
-_ZARRS_PARTIAL = re.compile(rf"(?:zarr|\d+|c|{_BESIDE})\.[0-9a-f]{{32}}\.partial")
+_ZARRS_PARTIAL = re.compile(rf"(?:zarr|\d+|c|c\.\d+|{_BESIDE})\.[0-9a-f]{{32}}\.partial")
 _SHOWN = 3
 
 
@@ -71,7 +73,7 @@ def remove_partial_files(location: Location) -> None:
 
 
 def _partial_files(directory: str) -> Iterator[tuple[str, list[str]]]:
-    """Folders with what may be unfinished files; of a ledger's 100,000, each is a matter of microseconds."""
+    """Folders with what may be unfinished files; of many chunks, each takes half a microsecond."""
     waiting = [directory]
     while waiting:
         folder, found = waiting.pop(), []

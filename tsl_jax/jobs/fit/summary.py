@@ -15,7 +15,7 @@ from ...stream.stages import StageSeconds
 from .columns import DROP
 
 #: The median of effective points comes from at most so many tokens, in runs of so many.
-_SAMPLED_TOKENS, _RUN_TOKENS = 2**20, 2**14
+_SAMPLED_TOKENS, _RUN_TOKENS = 2**18, 2**14
 
 
 @dataclasses.dataclass(frozen=True)
