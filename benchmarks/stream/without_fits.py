@@ -1,0 +1,133 @@
+"""From store to store with the fit replaced by a stub: what reading and writing alone allow, here and on more cores.
+
+    python -m benchmarks without_fits [--tokens N] [--cores 1 2] [--model 16] [--out FILE] [--quick]
+
+A GPU that fits 33 million tokens a second is fed by the processor's cores. `fit_store` runs on some cores of this
+machine, each number in a process of its own; its first block is fitted, and that result stands for all others. Seconds
+are those from the first block's reading to the last one's writing, medians over the repeats. What few cores and many
+take tells what goes on one at a time (the interpreter's lock, memory's bandwidth) from what cores share, and so the
+rate of still more cores by Amdahl's law: a model, which nothing here measures.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+from .. import record
+from .end_to_end import LAYOUTS
+from .stores import write_sigmoids
+
+#: Tokens a second of 64 float16 losses, 4.2 GB/s, that a GPU is to be given.
+WANTED = 33e6
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Run the benchmark, print its table, write its JSON."""
+    options = _arguments(argv)
+    if options.worker:
+        print(json.dumps(_work(Path(options.worker), options.repeats)))
+        return {}
+    entries = [_measure(layout, options) for layout in options.layouts]
+    result = {
+        "benchmark": "without_fits",
+        "tokens": options.tokens,
+        "checkpoints": 64,
+        "model_cores": options.model,
+        "layouts": entries,
+        "environment": record.environment(),
+    }
+    print(table(result))
+    return record.finish(result, options.out)
+
+
+def table(result: dict) -> str:
+    """One row a layout."""
+    cores = [str(one["cores"]) for one in result["layouts"][0]["runs"]]
+    modelled = result["model_cores"]
+    head = ["chunks in shards", *(f"tokens/s, {number} core{'s' * (number != '1')}" for number in cores)]
+    head += ["shared by cores, µs a token", "one at a time", f"model: {modelled} cores"]
+    rows = []
+    for entry in result["layouts"]:
+        serial, shared = parts(entry["runs"])
+        rate = 1 / (serial + shared / modelled)
+        cells = [f"{1 / one['seconds_a_token']:,.0f}" for one in entry["runs"]]
+        each = [f"{1e6 * shared:.3f}", f"{1e6 * serial:.3f}"]
+        rows.append([entry["layout"], *cells, *each, f"{rate:,.0f} ({rate / WANTED:.0%} of 33 M)"])
+    return record.table(head, rows)
+
+
+def parts(runs: list[dict]) -> tuple[float, float]:
+    """Seconds a token that go on one core at a time, and those that cores share: T(n) = serial + shared / n."""
+    few, many = runs[0], runs[-1]
+    between = 1 / few["cores"] - 1 / many["cores"]
+    shared = (few["seconds_a_token"] - many["seconds_a_token"]) / between
+    serial = max(few["seconds_a_token"] - shared / few["cores"], 0.0)
+    return serial, (few["seconds_a_token"] - serial) * few["cores"]
+
+
+def _measure(layout: str, options: argparse.Namespace) -> dict:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        chunk, shard = (2**10 * kib for kib in LAYOUTS[layout])
+        write_sigmoids(Path(folder) / "losses.zarr", options.tokens, 64, chunk, shard)
+        runs = []
+        for cores in options.cores:
+            command = [sys.executable, "-m", "benchmarks", "without_fits", "--worker", folder]
+            command += ["--repeats", str(options.repeats), "--cores", str(cores)]
+            done = subprocess.run(
+                command,
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                preexec_fn=lambda cores=cores: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]),
+            )
+            runs.append({"cores": cores, **json.loads(done.stdout)})
+    return {"layout": layout, "runs": runs}
+
+
+def _work(folder: Path, repeats: int) -> dict:
+    """Seconds a token in this process, whose cores are given."""
+    import shutil
+
+    from tsl_jax import Sigmoid, fit_store
+    from tsl_jax.jobs.fit.fitter import BlockFitter
+    from tsl_jax.stream.cores import share_out_the_cores
+
+    share_out_the_cores()
+    fitted, kept = BlockFitter.__call__, []
+
+    def stub(self, losses):
+        if not kept:
+            kept.append(fitted(self, losses))
+        return kept[0]
+
+    found = []
+    with mock.patch.object(BlockFitter, "__call__", stub):
+        for turn in range(1 + repeats):  # the first compiles, and fits the block that stands for all
+            summary = fit_store(folder / "losses.zarr", folder / "fits", Sigmoid())
+            stages = summary.stages
+            if turn:
+                found.append((stages.fit + stages.waited_for_input + stages.waited_for_write) / summary.tokens)
+            shutil.rmtree(folder / "fits")
+    return {"seconds_a_token": statistics.median(found), "rounds": found, "stages": summary.as_dict()["stages"]}
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = record.arguments("without_fits", __doc__, quick="half a minute: one small store")
+    parser.add_argument("--tokens", type=int, default=16_000_000, help="tokens of every store")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="of this machine, few and many")
+    parser.add_argument("--model", type=int, default=16, help="cores that the model is asked for")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=["1 MiB in 32 MiB", "1 MiB, no shards"])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.tokens, options.layouts, options.repeats = 200_000, ["1 MiB in 32 MiB"], 1
+    return options
