@@ -32,6 +32,7 @@ BENCHMARKS = {
     "spectrum_forecast": "spectrum.forecast",
     "spectrum_law": "spectrum.law",
     "stream": "stream.end_to_end",
+    "temporaries": "stream.temporaries",
     "without_fits": "stream.without_fits",
 }
 

@@ -23,7 +23,7 @@ from .reweighting import foresight
 from .seeds import tables as seeds
 from .spectrum import law as spectrum_law
 from .stream import end_to_end as stream
-from .stream import memory, memory_plot, object_store, without_fits
+from .stream import memory, memory_plot, object_store, temporaries, without_fits
 
 _PLACE = re.compile(r"(<!-- benchmarks: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -109,6 +109,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "seeds": seeds.page,
     "spectrum": _spectrum,
     "stream": stream.table,
+    "temporaries": temporaries.table,
     "without_fits": without_fits.table,
     "memory": lambda result: memory.table(result["stores"]),
     "laws": page_tables.laws,
