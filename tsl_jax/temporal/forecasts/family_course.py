@@ -34,7 +34,7 @@ class FamilyCourse(NamedTuple):
 
     def log_slope(self, x: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
         """``ln(-d loss / d ln(step))`` at logarithms of steps."""
-        return logsumexp(np.log(self.coefficient * _POWERS) - _POWERS * (x[:, None] - self.last), axis=1)
+        return np.asarray(logsumexp(np.log(self.coefficient * _POWERS) - _POWERS * (x[:, None] - self.last), axis=1))
 
     def exponent(self, x: float) -> float:
         """How fast the slope falls there: of a single power law its exponent."""

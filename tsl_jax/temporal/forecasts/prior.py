@@ -13,7 +13,7 @@ from ..clock.schedule_rows import History, history, join_histories
 from ..laws.cross_validation import leave_one_run_out
 from ..laws.interface import ScheduleLaw
 from ..laws.law_fit import LawFit, LawFitOptions, fit_law
-from .family_prior import family_prior
+from .known_family import family_prior
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
 from .rows import KINDS, checked_curve, rates_of, thinned
 from .trends import SPREADS, scatter, trend
@@ -153,8 +153,8 @@ def _checked(run: Mapping[str, Any], number: int) -> tuple[np.ndarray, np.ndarra
     """Steps, losses and rates of one run."""
     if run.get("learning_rate") is None:
         raise ValueError(
-            f"runs[{number}]: has no learning rates but others have, expected them of all runs or of none; leave out this "
-            "run or those"
+            f"runs[{number}]: has no learning rates but others have, expected them of all runs or of none; leave out "
+            "this run or those"
         )
     step, loss = _checked_curve(run)
     rates: Any = rates_of(run["learning_rate"], float(step[-1]))
