@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp, ndtri
+from scipy.special import logsumexp, ndtri, softmax
 
 from .family_course import FamilyCourse, family_clock, fitted_course
 from .law_posterior import Rows, posterior
@@ -18,7 +18,7 @@ from .prior_numbers import ForecastPrior
 from .rows import FEWEST, LAWS, STARTS, law_rows, origins_of, thinned
 from .trends import SPREADS, trend_weights
 
-#: What is tried in turn beside the prior's own numbers; `_chosen` takes none that is not clearly better.
+#: What is tried in turn beside the prior's own numbers.
 _TRIED = {
     "exponent_std": (0.15, 0.1, 0.07, 0.05),
     "transient": (0.05, 0.02),
@@ -63,7 +63,7 @@ def family_prior(runs: list[FinishedRun], place: np.ndarray, at: float | None, p
     nearest = np.argsort(np.abs(place - where), kind="stable")[:_MOST_RUNS]
     if len(nearest) >= _FEWEST_RUNS:
         known, others = [thin[run] for run in nearest], [family.without(run).at(float(place[run])) for run in nearest]
-        prior = _chosen(known, others, prior)
+        prior = _averaged(known, others, prior)
         prior = dataclasses.replace(prior, kept=_kept(known, others, prior))
     outside = max(place.min() - where, where - place.max(), 0.0)
     std = float(np.hypot(prior.exponent_std, spread.slope * outside))
@@ -91,32 +91,29 @@ class RunFamily(NamedTuple):
         return {"clock": clock.pairs, "exponent": clock.exponent}
 
 
-def _chosen(runs: list[FinishedRun], others: list[Numbers], prior: ForecastPrior) -> ForecastPrior:
-    """The prior with those of the tried numbers that forecast the known runs better than the one before.
+def _averaged(runs: list[FinishedRun], others: list[Numbers], prior: ForecastPrior) -> ForecastPrior:
+    """The prior with geometric means of the tried numbers and its own, weighted by how likely they make the known runs.
 
-    One after another, and only where the gain in log density is more than its standard error over the runs.
+    One number after another. A run counts as one observation, as errors along it are close to one error; numbers that
+    few runs cannot tell apart are averaged, and not chosen among.
 
     Args:
         runs: known ones.
         others: of each what the others say of it.
-        prior: where the search begins.
+        prior: what is averaged with.
     """
-
-    def scores(tried: ForecastPrior) -> np.ndarray:
-        return np.array([_score(run, dataclasses.replace(tried, **own)) for run, own in zip(runs, others, strict=True)])
-
-    best, score = prior, scores(prior)
     for name, values in _TRIED.items():
-        start, before = best, score
-        for value in values:
-            if value >= getattr(start, name):
-                continue
-            tried = dataclasses.replace(start, **{name: value})
-            now = scores(tried)
-            gain = now - before
-            if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) and now.mean() > score.mean():
-                best, score = tried, now
-    return best
+        own = getattr(prior, name)
+        tried = [own, *(value for value in values if value < own)]
+        scores = [
+            sum(
+                _score(run, dataclasses.replace(prior, **{name: value}, **of_run))
+                for run, of_run in zip(runs, others, strict=True)
+            )
+            for value in tried
+        ]
+        prior = dataclasses.replace(prior, **{name: float(np.exp(softmax(scores) @ np.log(tried)))})
+    return prior
 
 
 def _score(run: FinishedRun, prior: ForecastPrior) -> float:
