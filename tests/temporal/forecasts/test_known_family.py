@@ -138,3 +138,12 @@ def test_runs_with_rates_and_without_are_not_mixed(family):
     rated = dict(family[0], learning_rate=np.full(25_000, 1e-3))
     with pytest.raises(ValueError, match=r"runs\[1\]: has no learning rates but others have"):
         prior_from_runs([rated, family[1]])
+
+
+def test_runs_of_few_rows_and_ones_that_begin_by_rising_are_borne(family):
+    """What cannot be forecast judges nothing."""
+    short = [{"step": run["step"][::20], "loss": run["loss"][::20], "size": run["size"]} for run in family[:4]]
+    assert prior_from_runs(short).kept == ForecastPrior().kept
+    rising = [dict(run, loss=np.r_[run["loss"][4:0:-1], run["loss"][4:]][: len(STEP)]) for run in family[:4]]
+    found = prior_from_runs(rising, size=1e8)
+    assert np.isfinite([found.kept, found.exponent, found.exponent_std, found.drift]).all()

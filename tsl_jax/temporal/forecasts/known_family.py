@@ -60,7 +60,7 @@ def family_prior(runs: list[FinishedRun], place: np.ndarray, at: float | None, p
     spread, where = SPREADS["exponent"], float(place.mean()) if at is None else at
     thin = [thinned(*run) for run in runs]
     family = RunFamily([fitted_course(*run) for run in thin], place)
-    nearest = np.argsort(np.abs(place - where), kind="stable")[:_MOST_RUNS]
+    nearest = [run for run in np.argsort(np.abs(place - where), kind="stable") if _parts(thin[run][0])][:_MOST_RUNS]
     if len(nearest) >= _FEWEST_RUNS:
         known, others = [thin[run] for run in nearest], [family.without(run).at(float(place[run])) for run in nearest]
         prior = _averaged(known, others, prior)
@@ -135,10 +135,14 @@ def _kept(runs: list[FinishedRun], others: list[Numbers], prior: ForecastPrior) 
     for (step, loss), own in zip(runs, others, strict=True):
         drawn = dataclasses.replace(prior, kept=1.0, **own)
         for seen, later in _parts(step):
-            found = forecast(step[:seen], loss[:seen], step[later], prior=drawn, paths=_PATHS)
+            try:
+                found = forecast(step[:seen], loss[:seen], step[later], prior=drawn, paths=_PATHS)
+            except ValueError:  # a part that has not fallen yet is no course to forecast
+                continue
             below = (np.sum(found.paths < loss[later], axis=0) + 0.5) / (_PATHS + 1)
             square.append(np.mean(np.square(ndtri(below))))
-    return float(np.sqrt((_KEPT_RUNS * prior.kept**2 + len(runs) * np.mean(square)) / (_KEPT_RUNS + len(runs))))
+    counted = len(square) / len(_SEEN)
+    return float(np.sqrt((_KEPT_RUNS * prior.kept**2 + np.sum(square) / len(_SEEN)) / (_KEPT_RUNS + counted)))
 
 
 def _parts(step: np.ndarray) -> list[tuple[int, np.ndarray]]:
