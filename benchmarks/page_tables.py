@@ -8,6 +8,7 @@ import numpy as np
 
 from . import record
 from .laws import forecasts
+from .laws import gemstones as of_gemstones
 
 
 def laws(result: dict) -> str:
@@ -51,8 +52,11 @@ _GROUPS = {
 
 
 def gemstones(result: dict) -> str:
-    """Forecasts of models of another family, means over runs."""
-    return record.table(forecasts.HEADER, forecasts.summary(result["entries"]))
+    """Forecasts of models of another family, means over runs, and by how much known models change the MSE."""
+    rows = [[arm, *row] for arm, entries in result["groups"].items() for row in forecasts.summary(entries)]
+    above = record.table(of_gemstones.DIFFERENCE_HEADER, of_gemstones.difference_rows(result["above_default"]))
+    told = "MSE above that of the default prior, run by run, and its standard error:"
+    return f"{record.table(['prior', *forecasts.HEADER], rows)}\n\n{told}\n\n{above}"
 
 
 def spectrum_forecast(result: dict) -> str:

@@ -2,8 +2,9 @@
 
 Forecasts of a run of arXiv 2503.12811 use the prior that finished runs of the other model size give ("left out"), or
 those of both sizes, its own run among them, as a user has it who trains one more ("both"). Those of real_lm use the
-default prior, which has seen neither it nor anything like it. Rows of a run are correlated and several runs share their
-young part, so that coverages are rough.
+default prior, which has seen neither it nor anything like it. Errors are standard errors over runs, as the rows of a
+run share one error; several runs share their young part, and all of a size what is not known of the size, so that they
+are too small rather than too large.
 """
 
 import sys
@@ -20,7 +21,17 @@ from .. import record
 from .prior import SIZES, learned, runs_of
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4)
-HEADER = ["seen", "method", "MSE", "worst run", "MAE", "in 50% band", "in 90% band", "error / width of 50%"]
+HEADER = [
+    "seen",
+    "method",
+    "MSE ± error",
+    "worst run",
+    "MAE",
+    "in 50% band",
+    "in 90% band",
+    "(a true one)",
+    "error / width of 50%",
+]
 METHODS = ("tsl", "two-stage (2404.17785)", "power law with offset", "last value")
 #: The same at single positions.
 POSITION_METHODS = ("tsl, single positions", "two-stage, single positions")
@@ -75,22 +86,51 @@ def judge(run: Run, rates: Any, fraction: float, prior: ForecastPrior) -> dict[s
     return {"run": run.name, "fraction": fraction, "seen": len(seen.step), "hidden": len(at), "methods": results}
 
 
-def summary(entries: list[dict[str, Any]]) -> list[list[str]]:
-    """Means over runs, a row for each fraction and method."""
-    rows = []
+def means(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over runs with their standard errors over runs, for each fraction and method.
+
+    Points of a run share one error, so that they count as few: ``independent_points`` is as many as would scatter as
+    the runs' coverages of the 50% band do, and ``stderr_of_true90`` what a band that holds 90% would scatter by.
+    """
+    found = []
     for fraction in FRACTIONS:
         for name in (*METHODS, *POSITION_METHODS):
             here = [entry["methods"] for entry in entries if entry["fraction"] == fraction]
             cells = [methods[name] for methods in here if name in methods]
             if not cells:
                 continue
-            mean = {key: float(np.mean([cell[key] for cell in cells])) for key in cells[0]}
-            cover = [f"{100 * mean[key]:.0f}%" if key in mean else "" for key in ("coverage50", "coverage90")]
-            worst = max(cell["mse"] for cell in cells)
-            centred = f"{mean['bias'] / mean['width50']:+.2f}" if "bias" in mean else ""
-            errors_of = f"{mean['mse']:.6f}", f"{worst:.5f}", f"{mean['mae']:.4f}"
-            rows.append([f"{fraction:.0%}", name, *errors_of, *cover, centred])
+            row: dict[str, Any] = {"fraction": fraction, "method": name, "runs": len(cells)}
+            for key in cells[0]:
+                values = np.array([cell[key] for cell in cells])
+                row[key] = float(values.mean())
+                row[f"{key}_stderr"] = float(values.std(ddof=1) / np.sqrt(len(cells))) if len(cells) > 1 else None
+            row["worst_mse"] = max(cell["mse"] for cell in cells)
+            share, stderr = row.get("coverage50"), row.get("coverage50_stderr")
+            if share is not None and stderr:
+                row["independent_points"] = share * (1 - share) / stderr**2
+                row["stderr_of_true90"] = 0.3 / max(row["independent_points"], 1.0) ** 0.5
+            found.append(row)
+    return found
+
+
+def summary(entries: list[dict[str, Any]]) -> list[list[str]]:
+    """Means over runs, a row for each fraction and method."""
+    rows = []
+    for row in means(entries):
+        mse = f"{row['mse']:.6f}" + (f" ± {row['mse_stderr']:.6f}" if row["mse_stderr"] is not None else "")
+        cover = [_share(row, key) for key in ("coverage50", "coverage90")]
+        true = f"90 ± {100 * row['stderr_of_true90']:.0f}%" if "stderr_of_true90" in row else ""
+        centred = f"{row['bias'] / row['width50']:+.2f}" if "bias" in row else ""
+        numbers = mse, f"{row['worst_mse']:.5f}", f"{row['mae']:.4f}", *cover, true, centred
+        rows.append([f"{row['fraction']:.0%}", row["method"], *numbers])
     return rows
+
+
+def _share(row: dict[str, Any], key: str) -> str:
+    if key not in row:
+        return ""
+    error = row[f"{key}_stderr"]
+    return f"{100 * row[key]:.0f}" + (f" ± {100 * error:.0f}%" if error is not None else "%")
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -121,4 +161,5 @@ def main(argv: list[str] | None = None) -> dict:
         print(f"\n{name}: {len({entry['run'] for entry in entries})} runs\n")
         print(record.table(HEADER, summary(entries)))
     result = {"benchmark": "forecasts", "environment": record.environment(), "groups": groups}
+    result["means"] = {name: means(entries) for name, entries in groups.items()}
     return record.finish(result, options.out)

@@ -162,6 +162,23 @@ def test_a_size_moves_the_forecast(tmp_path):
     assert ends[1] < ends[0] - 0.05
 
 
+def test_finished_runs_without_rates_say_how_the_loss_goes_on(tmp_path):
+    """The course bends as no power law does, which the default cannot know."""
+
+    def rows(floor):
+        return [f"{step},{floor + (step / 800) ** -0.42 + 0.2 * (step / 200) ** -1.8:.6f}" for step in STEP]
+
+    old = [curve(tmp_path / f"{k}.csv", rows=rows(3 - 0.1 * k), header="step,loss") for k in range(3)]
+    young = curve(tmp_path / "young.csv", rows=rows(2.6), header="step,loss")
+    like = [part for k, path in enumerate(old) for part in ("--like", f"{path}:{4**k}M")]
+    errors = []
+    for given in ((), (*like, "--size", "64M")):
+        done = run("forecast", young, "--until", 4000, "--fraction", 0.1, *given, "--json")
+        assert done.exit_code == 0, done.output
+        errors.append(json.loads(done.stdout)["hidden"]["mse"])
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_runs_of_unlike_lengths_keep_their_laws(tmp_path):
     """Hardly any rows lie over the same steps: no common curve, which is said beside each run's own law."""
     late = [f"{step},0.001,{3 + 20 * step**-0.5:.6f}" for step in range(4100, 8001, 100)]

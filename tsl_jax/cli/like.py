@@ -19,8 +19,9 @@ Like = Annotated[
     list[str] | None,
     unless_given(
         "published values",
-        "A finished run of the same family, a file with lr or a store, to learn from what annealing brings; may be "
-        "given several times. RUN:SIZE says how many parameters its model has, such as old.csv:25M.",
+        "A finished run of the same family, a file or a store, to learn from what annealing brings or, of runs without "
+        "lr, how the loss goes on; may be given several times. RUN:SIZE says how many parameters its model has, such "
+        "as old.csv:25M.",
         metavar="RUN[:SIZE]",
     ),
 ]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tsl_jax.temporal import ForecastPrior, MemoryLaw, default_prior, history, prior_from_runs, schedule_from_rates
-from tsl_jax.temporal.forecasts.prior import _law_weights, _OfSize, _trend
+from tsl_jax.temporal.forecasts.prior import _law_weights, _OfSize
 from tsl_jax.temporal.forecasts.rows import log_weights
+from tsl_jax.temporal.forecasts.trends import TrendSpread, trend
 
 STEP = np.arange(200, 4001, 100)
 SHAPE = {"fast_memory": 40.0, "slow_memory": 150.0, "fast_fraction": 0.6}
@@ -75,7 +76,7 @@ def test_a_trend_is_the_posterior_of_a_line():
     there = level + 1.5 * slope
     mean = np.sum(weight * there)
     std = np.sqrt(np.sum(weight * (there - mean) ** 2) + 0.01)
-    np.testing.assert_allclose(_trend(x, values, -2.0, 1.5, 0.5, 0.3, 0.1), (mean, std), rtol=1e-3)
+    np.testing.assert_allclose(trend(x, values, -2.0, 1.5, TrendSpread(0.5, 0.3, 0.1)), (mean, std), rtol=1e-3)
 
 
 def test_the_default_goes_with_the_size():

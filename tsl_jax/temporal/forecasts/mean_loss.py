@@ -13,6 +13,7 @@ from .calibration import calibrated, early_paths
 from .mixture import mixed_forecast
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
 from .rows import (
+    STARTS,
     checked_curve,
     chosen_laws,
     later_steps,
@@ -26,8 +27,6 @@ from .too_early import SLOWED, slope_ratio
 
 #: Levels of the bands.
 LEVELS = (0.5, 0.9)
-#: Fractions of the seen clock before which rows are left out, each tried.
-STARTS = (0.0, 0.125, 0.25, 0.5)
 #: Rolling origins within the seen part.
 _ORIGINS = 5
 #: The prior of a run that has not slowed down yet: almost straight over the logarithm of the clock, from the first row
@@ -184,7 +183,7 @@ def forecast(
     with np.errstate(over="ignore", invalid="ignore"):  # what is then not finite is refused below
         found = mixed_forecast(rows, known_loss, masks, log_weights(names, prior), prior, shared, own, paths)
     drawn = np.stack([np.interp(at, nodes, path) for path in found.paths])
-    drawn = early_paths(drawn, loss[-1], own) if early else calibrated(drawn, at / step[-1], own)
+    drawn = early_paths(drawn, loss[-1], own) if early else calibrated(drawn, at / step[-1], own, prior.kept)
     if not np.all(np.isfinite(drawn)):
         raise ValueError(
             f"loss: got values from {loss.min():g} to {loss.max():g}, of which no law makes finite forecasts; expected "

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .family_course import family_log_clock
 from .prior_numbers import ForecastPrior
 
 #: Least share of the lowest seen loss that the course falls to.
@@ -17,7 +18,7 @@ def relative_course(log_clock: np.ndarray, loss: np.ndarray, response: np.ndarra
     """
     seen = len(loss)
     last = log_clock[seen - 1]
-    then = last if prior.gain_time is None else np.log(prior.gain_time)
+    then = last if prior.gain_time is None else family_log_clock(np.log(prior.gain_time), prior.clock)
     fall, fallen = (np.exp(-prior.exponent * (x - last)) for x in (log_clock, then))
     at_peak = loss + prior.gain * response[:seen]
     centred = fall[:seen] - fall[:seen].mean()

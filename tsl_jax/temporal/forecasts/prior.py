@@ -13,8 +13,10 @@ from ..clock.schedule_rows import History, history, join_histories
 from ..laws.cross_validation import leave_one_run_out
 from ..laws.interface import ScheduleLaw
 from ..laws.law_fit import LawFit, LawFitOptions, fit_law
+from .known_family import family_prior
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
 from .rows import KINDS, checked_curve, rates_of, thinned
+from .trends import SPREADS, scatter, trend
 
 #: Strengths of each law's shrinkage that are tried on runs left out; the first where there are none to leave out.
 _STRENGTHS = {"memory law": (0.01, 0.1), "multi-power law": (0.1, 0.01)}
@@ -22,9 +24,6 @@ _STRENGTHS = {"memory law": (0.01, 0.1), "multi-power law": (0.1, 0.01)}
 _GROUPS = 5
 #: Of the fits to all runs of a size, and of those to all but some.
 _OPTIONS, _LEFT_OUT = LawFitOptions(huber=1e-3), LawFitOptions(huber=1e-3, starts=1)
-#: What sizes do to the logarithms of gain, exponent and noise: standard deviation of the level, of the slope over
-#: ln(size), and of what a size is off that line.
-_SPREAD = {"gain": (0.5, 0.3, 0.1), "exponent": (0.35, 0.1, 0.15), "noise": (1.0, 0.3, 0.5)}
 #: The early transient (nat) where the family's runs are known: those of arXiv 2503.12811 lie 0.004 to 0.04 off their
 #: laws at the first row, and a narrower one makes their forecasts worse.
 _TRANSIENT = 0.05
@@ -54,9 +53,13 @@ def prior_from_runs(
     level's being ``prior``: one size says nothing about the slope, so that the spread grows with the distance of the
     size that is asked for; two or more sizes say where it goes (hierarchical shrinkage).
 
+    Of runs without learning rates, taken for constant, the shape of the course is learned, which goes with ln(size),
+    too: a clock in which it is a power law (`ForecastPrior.clock`). From four runs on, forecasts of each by the others
+    choose how far a run may be off it (``exponent_std``, ``transient``, ``drift``) and how wide bands are (``kept``).
+
     Args:
-        runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates, and, where it
-            is known, ``size``, the number of its parameters.
+        runs: of each a mapping with ``step``, ``loss`` and ``learning_rate``, the rates of all updates, all of them or
+            none, and, where it is known, ``size``, the number of its parameters.
         prior: what the levels are drawn to, and everything that is not replaced.
         size: parameters of the model to be forecast; ``None``: as the runs' in the mean.
 
@@ -64,7 +67,8 @@ def prior_from_runs(
         `ForecastPrior`.
 
     Raises:
-        ValueError: no run, one without learning rates or that `forecast` would refuse, or a size that is not positive.
+        ValueError: no run, one without learning rates where others have them, one that `forecast` would refuse, or a
+            size that is not positive.
 
     Example:
         >>> import numpy as np
@@ -78,26 +82,29 @@ def prior_from_runs(
     """
     if not runs:
         raise ValueError("runs: got none, expected at least one finished run")
-    checked = [_checked(run, number) for number, run in enumerate(runs)]
     sizes = [_size(f"runs[{k}]['size']", run.get("size")) for k, run in enumerate(runs)]
     known = [np.log(each) for each in sizes if each is not None]
     middle = float(np.mean(known)) if known else 0.0
-    reference = float(np.median([rates.sum() / rates.max() for _, _, rates in checked]))
     places = np.array([middle if each is None else np.log(each) for each in sizes])
+    asked = _size("size", size)
+    if all(run.get("learning_rate") is None for run in runs):
+        curves = [_checked_curve(run) for run in runs]
+        return family_prior(curves, places, None if asked is None or not known else float(np.log(asked)), prior)
+    checked = [_checked(run, number) for number, run in enumerate(runs)]
+    reference = float(np.median([rates.sum() / rates.max() for _, _, rates in checked]))
     found, distance = [], []
     for place in np.unique(places):
         of_size = [run for run, where in zip(checked, places, strict=True) if where == place]
         found.append(_of_size(of_size, prior, reference))
         distance.append(place - middle)
-    asked = _size("size", size)
     at = 0.0 if asked is None or not known else np.log(asked) - middle
     replaced = {}
-    for name in _SPREAD:
+    for name, spread in SPREADS.items():
         values = [each.values[name] for each in found]
         places, level = np.array(distance), np.log(max(getattr(prior, name), 1e-3))
-        mean, std = _trend(places, np.array(values), level, at, *_SPREAD[name])
+        mean, std = trend(places, np.array(values), level, at, spread)
         if asked is None:  # it may be of any of these sizes
-            std = np.hypot(std, np.std([_trend(places, np.array(values), level, x, *_SPREAD[name])[0] for x in places]))
+            std = np.hypot(std, np.std([trend(places, np.array(values), level, x, spread)[0] for x in places]))
         replaced[name] = float(np.exp(mean))
         replaced[f"{name}_std"] = float(std * (replaced[name] if name == "gain" else 1.0))
     nearest = np.argsort(np.abs(np.array(distance) - at))
@@ -145,19 +152,26 @@ def _size(name: str, value: Any) -> float | None:
 def _checked(run: Mapping[str, Any], number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Steps, losses and rates of one run."""
     if run.get("learning_rate") is None:
-        raise ValueError(f"runs[{number}]: has no learning rates, expected a run whose schedule is known")
-    last = float(np.max(np.asarray(run["step"], np.float64)))
-    step, loss, _ = checked_curve(run["step"], run["loss"], np.asarray([last + 1]))
-    rates: Any = rates_of(run["learning_rate"], last)
+        raise ValueError(
+            f"runs[{number}]: has no learning rates but others have, expected them of all runs or of none; leave out "
+            "this run or those"
+        )
+    step, loss = _checked_curve(run)
+    rates: Any = rates_of(run["learning_rate"], float(step[-1]))
     kept = step > np.argmax(rates > 0)
     return step[kept], loss[kept], rates
+
+
+def _checked_curve(run: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    last = float(np.max(np.asarray(run["step"], np.float64)))
+    return checked_curve(run["step"], run["loss"], np.asarray([last + 1]))[:2]
 
 
 def _of_size(runs: list[tuple[np.ndarray, np.ndarray, np.ndarray]], prior: ForecastPrior, reference: float) -> _OfSize:
     seen, losses, noises = [], [], []
     peak = max(rates.max() for _, _, rates in runs)
     for step, loss, rates in runs:
-        noises.append(_scatter(loss))
+        noises.append(scatter(loss))
         step, loss = thinned(step, loss)
         seen.append(_rows(step, rates))
         losses.append(loss)
@@ -208,12 +222,6 @@ def _rows(step: np.ndarray, rates: np.ndarray) -> History:
     return history(schedule_from_rates(rates), whole)[place]
 
 
-def _scatter(loss: np.ndarray) -> float:
-    """Standard deviation of the noise from second differences, which a smooth course hardly has."""
-    second = loss[2:] - 2 * loss[1:-1] + loss[:-2]
-    return max(float(np.median(np.abs(second))) / 0.6745 / np.sqrt(6.0), 1e-4)
-
-
 def _log_gain(fit: LawFit, peak: float, reference: float) -> tuple[float, float]:
     """ln of the fall from the peak rate to 0 after the reference's time at the peak, and its variance."""
     k = fit.law.names.index("excess")
@@ -230,13 +238,3 @@ def _shape(fit: LawFit, peak: float) -> dict[str, float]:
     if "speed" in shape:
         shape["speed"] *= float(peak) ** (1 - shape["rate_exponent"])
     return shape
-
-
-def _trend(x: np.ndarray, values: np.ndarray, level: float, at: float, level_std, slope_std, off_std):
-    """Mean and standard deviation at a place of a line through values with variances, all normal."""
-    columns = np.stack([np.ones_like(x), x], axis=1)
-    precise = 1 / (values[:, 1] + off_std**2)
-    inverse = np.diag([level_std**-2, slope_std**-2]) + columns.T @ (columns * precise[:, None])
-    right = columns.T @ (precise * values[:, 0]) + np.array([level * level_std**-2, 0.0])
-    mean, there = np.linalg.solve(inverse, right), np.array([1.0, at])
-    return float(there @ mean), float(np.sqrt(there @ np.linalg.solve(inverse, there) + off_std**2))

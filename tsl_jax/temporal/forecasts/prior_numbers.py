@@ -32,6 +32,9 @@ class ForecastPrior:
             and some quicker and slower ones.
         law_weights: of each law by name that knows the learning rate, how likely it is before the run was seen, next
             to the others; ``None``: alike.
+        clock: increasing pairs of logarithms: of the updates at the highest rate, and of the clock in which runs of
+            the family are power laws; ``None``: those updates themselves.
+        kept: what of the drawn spread of a forecast the bands keep; see `tsl_jax.temporal.forecasts.calibration`.
     """
 
     exponent: float = 0.55
@@ -47,10 +50,14 @@ class ForecastPrior:
     noise_std: float = 1.0
     shapes: Shapes | None = None
     law_weights: tuple[tuple[str, float], ...] | None = None
+    clock: tuple[tuple[float, float], ...] | None = None
+    kept: float = 0.63
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.name in ("shapes", "law_weights") or (field.name == "gain_time" and self.gain_time is None):
+            if field.name in ("shapes", "law_weights", "clock") or (
+                field.name == "gain_time" and self.gain_time is None
+            ):
                 continue
             value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
             if not (value > 0 or field.name in ("gain", "gain_power")):

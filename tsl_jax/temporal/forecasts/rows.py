@@ -10,6 +10,7 @@ from ...arguments import known_array
 from ..clock.dynamic_time import schedule_from_rates
 from ..clock.schedule_rows import history
 from ..laws.schedule_laws import MemoryLaw, MultiPowerLaw
+from .family_course import family_log_clock
 from .law_posterior import Rows
 from .peak_course import relative_course
 from .prior_numbers import DEFAULT_PRIOR, ForecastPrior
@@ -39,6 +40,8 @@ SHAPES: dict[str, tuple[dict[str, float], ...]] = {
         )
     ),
 }
+#: Fractions of the seen clock before which rows are left out, each tried.
+STARTS = (0.0, 0.125, 0.25, 0.5)
 #: More seen rows than this are averaged in neighbouring pairs, threes, ...; forecasts are made at this many steps, and
 #: paths are straight between them.
 _MOST_ROWS, _LATER = 64, 96
@@ -145,7 +148,7 @@ def law_rows(
         answer = np.zeros((1, len(step)))
         if rates is not None and law in shapes:
             answer = responses(law, step, risen(rates), shapes[law])
-        clocks.append(np.log(np.maximum(clock, 1e-3)))
+        clocks.append(family_log_clock(np.log(np.maximum(clock, 1e-3)), prior.clock))
         if loss is not None and answer.any():
             answer = answer * relative_course(clocks[-1], loss, answer.mean(axis=0), prior)
         answers.append(np.pad(answer, ((0, number - len(answer)), (0, 0))))
