@@ -1,7 +1,9 @@
 """Requests for several places at once where a store is far away, so that their waiting is done together."""
 
+import functools
+import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from .location import Location
@@ -9,7 +11,7 @@ from .location import Location
 Place = TypeVar("Place")
 Answer = TypeVar("Answer")
 
-#: How many, of one thread of the job.
+#: How many at a time, of all that this process asks through `at_once`, beside one for each thread that waits.
 _AT_ONCE = 64
 
 
@@ -18,10 +20,50 @@ def at_once(location: Location, ask: Callable[[Place], Answer], places: Iterable
 
     Args:
         location: of the store that is asked; one that is near is asked place by place.
-        ask: asks it for one place.
+        ask: asks it for one place; may itself ask for several at once.
         places: which.
     """
     if not location.far:
         return [ask(place) for place in places]
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tsl-ask") as threads:
-        return list(threads.map(ask, places))
+    threads = _threads(os.getpid())
+    asked = [(place, threads.submit(ask, place)) for place in places]
+    answers: list[Future[Answer]] = []
+    try:
+        for place, answer in reversed(asked):
+            # Who waits asks himself for what no thread has come to: however deep such calls lie in one another, none
+            # waits for a thread that another one holds.
+            answers.append(_asked_here(ask, place) if answer.cancel() else answer)
+    finally:
+        wait([answer for _, answer in asked if not answer.cancel()])
+    return [answer.result() for answer in reversed(answers)]
+
+
+def meanwhile(location: Location, ask: Callable[[], Answer]) -> Callable[[], Answer]:
+    """Ask a store that is far away, and go on; of one that is near the answer is there when this returns.
+
+    Args:
+        location: of the store.
+        ask: asks it.
+
+    Returns:
+        What waits for the answer, and gives it; or raises what was raised.
+    """
+    if location.far:
+        return _threads(os.getpid()).submit(ask).result
+    answer = ask()
+    return lambda: answer
+
+
+def _asked_here(ask: Callable[[Place], Answer], place: Place) -> "Future[Answer]":
+    answer: Future[Answer] = Future()
+    try:
+        answer.set_result(ask(place))
+    except Exception as error:
+        answer.set_exception(error)
+    return answer
+
+
+@functools.lru_cache(maxsize=1)
+def _threads(process: int) -> ThreadPoolExecutor:
+    """The threads that ask; ``process``: of this one, as a fork has threads of its own."""
+    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tsl-ask")

@@ -142,7 +142,10 @@ def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, 
     begun = time.perf_counter()
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout)
-        reader, writer = BlockReader(source, fitter.put), BlockWriter(FitWriter(store), store.event, lock)
+        reader, writer = (
+            BlockReader(source, fitter.put, room=fitter.room),
+            BlockWriter(FitWriter(store), store.event, lock),
+        )
         result = stream_blocks(reader, fitter, writer, todo, progress=lambda _: None)
     end_to_end = _tokens(todo) / (time.perf_counter() - begun)
     return Speed(
