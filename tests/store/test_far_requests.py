@@ -38,7 +38,6 @@ def test_an_error_is_raised(store):
 def test_calls_inside_of_calls_share_one_bound(monkeypatch):
     """With threads for 4, and the one that waits: however many places each place asks, all of them are answered."""
     monkeypatch.setattr(far_requests, "_AT_ONCE", 4)
-    far_requests._threads.cache_clear()
     location, lock, under_way, most = locate(ObjectStore(obstore.store.MemoryStore())), threading.Lock(), [0], [0]
 
     def leaf(place):
@@ -55,4 +54,4 @@ def test_calls_inside_of_calls_share_one_bound(monkeypatch):
 
     assert at_once(location, ask, range(20)) == [sum(range(place)) for place in range(20)]
     assert 1 < most[0] <= 5
-    far_requests._threads.cache_clear()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tsl-ask")]

@@ -1,8 +1,8 @@
 """Requests for several places at once where a store is far away, so that their waiting is done together."""
 
-import functools
-import os
-from collections.abc import Callable, Iterable
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -25,16 +25,16 @@ def at_once(location: Location, ask: Callable[[Place], Answer], places: Iterable
     """
     if not location.far:
         return [ask(place) for place in places]
-    threads = _threads(os.getpid())
-    asked = [(place, threads.submit(ask, place)) for place in places]
     answers: list[Future[Answer]] = []
-    try:
-        for place, answer in reversed(asked):
-            # Who waits asks himself for what no thread has come to: however deep such calls lie in one another, none
-            # waits for a thread that another one holds.
-            answers.append(_asked_here(ask, place) if answer.cancel() else answer)
-    finally:
-        wait([answer for _, answer in asked if not answer.cancel()])
+    with _threads() as threads:
+        asked = [(place, threads.submit(ask, place)) for place in places]
+        try:
+            for place, answer in reversed(asked):
+                # Who waits asks himself for what no thread has come to: however deep such calls lie in one another,
+                # none waits for a thread that another one holds.
+                answers.append(_asked_here(ask, place) if answer.cancel() else answer)
+        finally:
+            wait([answer for _, answer in asked if not answer.cancel()])
     return [answer.result() for answer in reversed(answers)]
 
 
@@ -49,7 +49,10 @@ def meanwhile(location: Location, ask: Callable[[], Answer]) -> Callable[[], Ans
         What waits for the answer, and gives it; or raises what was raised.
     """
     if location.far:
-        return _threads(os.getpid()).submit(ask).result
+        thread = ThreadPoolExecutor(1, thread_name_prefix="tsl-ask")
+        asked = thread.submit(ask)
+        thread.shutdown(wait=False)  # it ends when it has the answer
+        return asked.result
     answer = ask()
     return lambda: answer
 
@@ -63,7 +66,26 @@ def _asked_here(ask: Callable[[Place], Answer], place: Place) -> "Future[Answer]
     return answer
 
 
-@functools.lru_cache(maxsize=1)
-def _threads(process: int) -> ThreadPoolExecutor:
-    """The threads that ask; ``process``: of this one, as a fork has threads of its own."""
-    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tsl-ask")
+class _Threads:
+    """The threads that ask, shared by all calls that are under way; none is left when the last of them ends."""
+
+    def __init__(self) -> None:
+        self._lock, self._calls, self._executor = threading.Lock(), 0, ThreadPoolExecutor(1)
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[ThreadPoolExecutor]:
+        with self._lock:
+            if not self._calls:
+                self._executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tsl-ask")
+            self._calls, executor = self._calls + 1, self._executor
+        try:
+            yield executor
+        finally:
+            with self._lock:
+                self._calls -= 1
+                last = not self._calls
+            if last:  # nobody else has it any more
+                executor.shutdown(wait=True)
+
+
+_threads = _Threads()

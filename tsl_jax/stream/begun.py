@@ -65,6 +65,8 @@ class Begun:
 
     def compute(self, compute: Callable[[Any], Columns]) -> None:
         """Start the work on the first block as soon as it is read; returns at once."""
+        if not self._blocks:
+            return
         block = self._reads[self._blocks[0]]
         first = self._threads.submit(lambda: Computing.begin(compute, block.result().losses))
         self._threads.submit(lambda: first.result().wait())  # notes when the results were there
