@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from .location import Location
@@ -16,7 +16,7 @@ _AT_ONCE = 64
 
 
 def at_once(location: Location, ask: Callable[[Place], Answer], places: Iterable[Place]) -> list[Answer]:
-    """What each place gives, in order; the first error that one of them raises is raised when all have ended.
+    """What each place gives, in order; an error that one of them raises is raised when all have ended that were asked.
 
     Args:
         location: of the store that is asked; one that is near is asked place by place.
@@ -25,17 +25,17 @@ def at_once(location: Location, ask: Callable[[Place], Answer], places: Iterable
     """
     if not location.far:
         return [ask(place) for place in places]
-    answers: list[Future[Answer]] = []
+    answers: list[Answer] = []
     with _threads() as threads:
         asked = [(place, threads.submit(ask, place)) for place in places]
         try:
             for place, answer in reversed(asked):
                 # Who waits asks himself for what no thread has come to: however deep such calls lie in one another,
                 # none waits for a thread that another one holds.
-                answers.append(_asked_here(ask, place) if answer.cancel() else answer)
+                answers.append(ask(place) if answer.cancel() else answer.result())
         finally:
             wait([answer for _, answer in asked if not answer.cancel()])
-    return [answer.result() for answer in reversed(answers)]
+    return answers[::-1]
 
 
 def meanwhile(location: Location, ask: Callable[[], Answer]) -> Callable[[], Answer]:
@@ -55,15 +55,6 @@ def meanwhile(location: Location, ask: Callable[[], Answer]) -> Callable[[], Ans
         return asked.result
     answer = ask()
     return lambda: answer
-
-
-def _asked_here(ask: Callable[[Place], Answer], place: Place) -> "Future[Answer]":
-    answer: Future[Answer] = Future()
-    try:
-        answer.set_result(ask(place))
-    except Exception as error:
-        answer.set_exception(error)
-    return answer
 
 
 class _Threads:
