@@ -25,8 +25,9 @@ from .fitter import BlockFitter, Devices
 from .plan import fit_header, fit_layout, left_out_checkpoints
 from .writing import BlockWriter
 
-#: Tokens of a block on a device, and of the store that is made: a second or so of work each time.
-_BLOCK_TOKENS, _MADE_TOKENS = {"cpu": 2**14}, {"cpu": 2**18}
+#: Tokens of a block on a device, as large as of a store of some millions of tokens, and of the store that is made: a
+#: second or so of work each time, of which many devices share what takes a while to write.
+_BLOCK_TOKENS, _MADE_TOKENS, _MADE_AT_MOST = {"cpu": 2**16}, {"cpu": (2**20, 2**18)}, 2**22
 _ON_ACCELERATORS = 2**20, 2**22
 _LAST_STEP = 1e5
 
@@ -48,7 +49,7 @@ class Speed:
         copy_bytes: bytes a second that the first device copies, read and written counted.
         read: reading, decoding and checking, nothing else done.
         read_bytes: the same in bytes of losses a second.
-        end_to_end: from the loss store to a fit store.
+        end_to_end: from the loss store to a fit store that is made before, as it is once for any number of tokens.
         stages: seconds of each stage of that.
     """
 
@@ -118,11 +119,19 @@ def measure_speed(
     with tempfile.TemporaryDirectory(prefix="tsl-bench-", dir=folder) as place:
         if losses is None:
             steps = np.unique(np.round(np.geomspace(1, _LAST_STEP, checkpoints), 3))
-            number = tokens or _MADE_TOKENS.get(where[0].platform, _ON_ACCELERATORS[1]) * len(where)
+            number = tokens or _made_tokens(where)
             source = simulate_store(Path(place) / "losses.zarr", steps, number)
         else:
             source = open_losses(losses)
         return _measure(source, axis, options, seconds, where, Path(place) / "fits.zarr")
+
+
+def _made_tokens(where: Devices) -> int:
+    """Tokens of the store that is made."""
+    if where[0].platform not in _MADE_TOKENS:
+        return _ON_ACCELERATORS[1] * len(where)
+    wanted, least = (tokens * len(where) for tokens in _MADE_TOKENS[where[0].platform])
+    return max(least, min(wanted, _MADE_AT_MOST))
 
 
 def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, where: Devices, out: Path) -> Speed:
@@ -139,13 +148,11 @@ def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, 
     todo = blocks[: max(1, round(seconds * min(kernel, read) / layout.block_tokens))]
     target = locate(out, writable=True)
     header = fit_header(family, axis, fitter, left_out)
-    begun = time.perf_counter()
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout)
-        reader, writer = (
-            BlockReader(source, fitter.put, room=fitter.room),
-            BlockWriter(FitWriter(store), store.event, lock),
-        )
+        reader = BlockReader(source, fitter.put, room=fitter.room)
+        writer = BlockWriter(FitWriter(store), store.event, lock)
+        begun = time.perf_counter()
         result = stream_blocks(reader, fitter, writer, todo, progress=lambda _: None)
     end_to_end = _tokens(todo) / (time.perf_counter() - begun)
     return Speed(
