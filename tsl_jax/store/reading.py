@@ -64,7 +64,7 @@ def read_rows_with_gaps(
 def _read(array: zarr.Array, start: int, stop: int, columns: slice, into: np.ndarray | None = None) -> np.ndarray:
     try:
         if into is not None:
-            room = default_buffer_prototype().nd_buffer.from_ndarray_like(into)
+            room = default_buffer_prototype().nd_buffer.from_numpy_array(into)
             return np.asarray(array.get_basic_selection(slice(start, stop), out=room))
         return np.asarray(array[start:stop] if columns == slice(None) else array[start:stop, columns])
     except MemoryError as error:
