@@ -137,7 +137,7 @@ def _seconds(run: Callable[[], None]) -> tuple[float, float]:
 
 def table(result: dict) -> str:
     """One row a layout."""
-    rows = []
+    rows, with_cpu = [], all("cpu_beyond_the_fit" in entry for entry in result["layouts"])
     for entry in result["layouts"]:
         rows.append(
             [
@@ -146,7 +146,7 @@ def table(result: dict) -> str:
                 f"{entry['kernel_per_second']:,.0f}",
                 f"{entry['end_to_end_per_second']:,.0f}",
                 f"{100 * entry['fraction_of_slower']:.0f}%",
-                f"{1e6 * entry['cpu_beyond_the_fit']:.2f} µs" if "cpu_beyond_the_fit" in entry else "",
+                *([f"{1e6 * entry['cpu_beyond_the_fit']:.2f} µs"] if with_cpu else []),
                 entry["limited_by"],
                 f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",
             ]
@@ -157,7 +157,7 @@ def table(result: dict) -> str:
         "kernel alone",
         "end to end",
         "of the slower",
-        "CPU beyond the fit",
+        *(["CPU beyond the fit"] if with_cpu else []),
         "limit",
         "memory",
     ]
