@@ -4,13 +4,15 @@ import contextlib
 import functools
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from tsl_jax.store.local_files import WholeFiles, temporary_name
 
-CHANGES = ("set", "set_unsettled", "delete", "delete_dir")
+#: What changes files on the event loop, and in the thread that asks.
+CHANGES, CHANGES_HERE = ("set", "set_unsettled", "delete", "delete_dir"), ("write_unsettled",)
 
 
 class Killed(Exception):
@@ -36,41 +38,55 @@ class KillAt:
 
     def __init__(self, monkeypatch):
         self._monkeypatch = monkeypatch
-        self._real = {name: getattr(WholeFiles, name) for name in CHANGES}
+        self._real = {name: getattr(WholeFiles, name) for name in (*CHANGES, *CHANGES_HERE)}
 
     def __call__(self, root: Path, k: int):
-        count = 0
+        count, lock = 0, threading.Lock()
+
+        def before(name, store, key):
+            nonlocal count
+            if root in [store.root, *store.root.parents]:
+                with lock:
+                    count += 1
+                    dead = count >= k > 0
+                if dead:
+                    if not name.startswith("delete"):
+                        leave_half(store.root / key)
+                    raise Killed
 
         def patched(name):
             async def change(store, key, *value):
-                nonlocal count
-                if root in [store.root, *store.root.parents]:
-                    count += 1
-                    if count >= k > 0:
-                        if name.startswith("set"):
-                            leave_half(store.root / key)
-                        raise Killed
+                before(name, store, key)
                 await self._real[name](store, key, *value)
+
+            return change
+
+        def patched_here(name):
+            def change(store, key, *value):
+                before(name, store, key)
+                self._real[name](store, key, *value)
 
             return change
 
         for name in CHANGES:
             self._monkeypatch.setattr(WholeFiles, name, patched(name))
+        for name in CHANGES_HERE:
+            self._monkeypatch.setattr(WholeFiles, name, patched_here(name))
         return lambda: count
 
 
 @contextlib.contextmanager
 def full_disk(key):
     """There is no room for objects of a block whose key has this part."""
-    real = WholeFiles.set_unsettled
+    real = WholeFiles.write_unsettled
 
-    async def full(self, name, value):
+    def full(self, name, pieces):
         if key in name:
             raise OSError(28, "No space left on device")
-        await real(self, name, value)
+        real(self, name, pieces)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WholeFiles, "set_unsettled", full)
+        patch.setattr(WholeFiles, "write_unsettled", full)
         yield
 
 

@@ -7,6 +7,9 @@ local directory and from the same folder behind a server (`benchmarks.stream.s3`
 late; the program is compiled before. The server has the last core for itself, the fits have the others: a store that is
 far away has processors of its own. A rate is tokens by the time of the whole job, with opening, making the output and
 describing it; "while it fits" is tokens by the time that devices fit or wait. The fraction is the median over rounds.
+
+What does not depend on how busy the machine is: how many requests come before the output is made and after the last
+block, and how many of them *in turn*, each after the answer to the one before. ``--log`` keeps every request.
 """
 
 import argparse
@@ -18,9 +21,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import record
+from .s3 import Request
 from .stores import write_sigmoids
 
 _ROOT = Path(__file__).parents[2]
@@ -53,9 +59,8 @@ def main(argv: list[str] | None = None) -> dict:
     }
     print(table(result))
     late = f"{1000 * options.delay:.0f} ms late"
-    print(
-        f"\n{options.tokens:,} tokens, {options.checkpoints} checkpoints, float16; {requests:,} requests, each {late}."
-    )
+    told = ", ".join(f"{name} {number}" for name, number in requests.items())
+    print(f"\n{options.tokens:,} tokens, {options.checkpoints} checkpoints, float16; requests, each {late}: {told}.")
     return record.finish(result, options.out)
 
 
@@ -73,7 +78,7 @@ def table(result: dict) -> str:
     return record.table(["", "tokens/s", "while it fits", "waited for input", "for writing"], rows)
 
 
-def _measure(folder: str, options: argparse.Namespace) -> tuple[list[dict], int]:
+def _measure(folder: str, options: argparse.Namespace) -> tuple[list[dict], dict[str, int]]:
     cores = sorted(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "benchmarks.stream.s3", folder, str(options.delay)]
     with (
@@ -102,8 +107,32 @@ def _measure(folder: str, options: argparse.Namespace) -> tuple[list[dict], int]
             )
         finally:
             os.sched_setaffinity(0, cores)
-        requests = int(server.communicate("")[0])
-    return json.loads(done.stdout), requests // (options.rounds + 1)
+        requests: list[Request] = json.loads(server.communicate("")[0])
+    if options.log:
+        Path(options.log).write_text("".join(f"{came:.4f} {gone:.4f} {what}\n" for came, gone, what in requests))
+    rounds = json.loads(done.stdout)
+    each = [_counted(requests, [both[place].pop("moments") for place in ("local", "far")][1]) for both in rounds]
+    return rounds, {name: round(statistics.median(one[name] for one in each)) for name in each[0]}
+
+
+def _counted(requests: Sequence[Request], moments: Sequence[float]) -> dict[str, int]:
+    """Requests of one fit, by its beginning, the moments at which the output is made and all is fitted, and its end."""
+    begun, made, fitted, ended = moments
+    parts = {"before the output is made": (begun, made), "after the last block": (fitted, ended)}
+    counted = {"all": sum(begun <= came < ended for came, *_ in requests)}
+    for name, (first, last) in parts.items():
+        some = [request for request in requests if first <= request[0] < last]
+        counted |= {name: len(some), f"{name}, in turn": in_turn(some)}
+    return counted
+
+
+def in_turn(requests: Sequence[Request]) -> int:
+    """How many requests came each after the answer to the one before, at most."""
+    number, answered = 0, 0.0
+    for came, gone, _ in sorted(requests, key=lambda request: request[1]):
+        if came >= answered:
+            number, answered = number + 1, gone
+    return number
 
 
 def _fit(folder: Path, rounds: int) -> list[dict]:
@@ -117,8 +146,14 @@ def _fit(folder: Path, rounds: int) -> list[dict]:
         both = {}
         for name in sorted(places, reverse=turn % 2 == 0):
             shutil.rmtree(folder / "fits.zarr", ignore_errors=True)
-            root = places[name]
-            done = tsl.fit_store(f"{root}/losses.zarr", f"{root}/fits.zarr", tsl.Sigmoid())
+            root, moments = places[name], [time.time()]
+
+            def note(done: int, total: int, moments: list[float] = moments) -> None:
+                if done in (0, total):
+                    moments.append(time.time())
+
+            done = tsl.fit_store(f"{root}/losses.zarr", f"{root}/fits.zarr", tsl.Sigmoid(), progress=note)
+            moments.append(time.time())
             stages = done.stages
             fitting = stages.fit + stages.waited_for_input + stages.waited_for_write
             both[name] = {
@@ -126,6 +161,7 @@ def _fit(folder: Path, rounds: int) -> list[dict]:
                 "per_second_while_it_fits": done.tokens / fitting,
                 "waited_for_input": stages.waited_for_input,
                 "waited_for_write": stages.waited_for_write,
+                "moments": moments,
             }
         if turn >= 0:
             found.append(both)
@@ -138,6 +174,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--checkpoints", type=int, default=64)
     parser.add_argument("--delay", type=float, default=0.02, help="seconds by which each request is answered late")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--log", help="a file for the requests: when each came and was answered, and what it was")
     parser.add_argument("--folder", help="where the stores are made; the system's temporary folder by default")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

@@ -2,16 +2,19 @@
 
     python -m benchmarks.stream.s3 FOLDER SECONDS
 
-Prints its port, and the number of requests when its input ends. What a real server says to wrong requests is not its
-matter: tests use that of moto, whose own time would be most of what is measured here.
+Prints its port, and when its input ends what it was asked, as JSON: of each request when it came and was answered
+(seconds since 1970), and its method and key. What a real server says to wrong requests is not its matter: tests use
+that of moto, whose own time would be most of what is measured here.
 """
 
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,13 +23,16 @@ _LIST = '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>
 _ENTRY = "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size></Contents>"
 _NO_KEY = b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
 
+#: When a request came and was answered, and what it was.
+Request = tuple[float, float, str]
+
 
 class Server:
     """Serves a folder; the first part of a path, the bucket, is whatever it is."""
 
     def __init__(self, root: Path, delay: float) -> None:
         self._root, self._delay = root, delay
-        self.requests = 0
+        self.requests: list[Request] = []
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer what comes on a connection, one request after the other."""
@@ -36,7 +42,7 @@ class Server:
                 method, target, _ = head[0].split(" ")
                 headers = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in head[1:])}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                self.requests += 1
+                came = time.time()
                 await asyncio.sleep(self._delay)
                 status, more, content = self._answer(method, target, headers, body)
                 more = {"Content-Length": str(len(content)), **more}
@@ -44,6 +50,7 @@ class Server:
                 writer.write("\r\n".join(lines).encode())
                 writer.write(b"" if method == "HEAD" else content)
                 await writer.drain()
+                self.requests.append((came, time.time(), f"{method} {unquote(target.partition('/')[2])}"))
         writer.close()
 
     def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[str, dict, bytes]:
@@ -107,7 +114,7 @@ async def _serve(root: Path, delay: float) -> None:
     listening = await asyncio.start_server(server.connected, "127.0.0.1", 0, limit=2**26)
     print(listening.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    print(server.requests, flush=True)
+    print(json.dumps(server.requests), flush=True)
     os._exit(0)  # open connections would be told of, one by one
 
 

@@ -203,16 +203,16 @@ def test_a_bad_chunk_is_named_with_its_worker_and_keeps_the_rest(client, tmp_pat
     assert {bad.chunk for bad in summary.bad_chunks} == {"losses/c/2/0"}
 
 
-async def _disk_is_full(*_, **__):
+def _disk_is_full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _fill_disk():
-    WholeFiles.real, WholeFiles.set_unsettled = WholeFiles.set_unsettled, _disk_is_full
+    WholeFiles.real, WholeFiles.write_unsettled = WholeFiles.write_unsettled, _disk_is_full
 
 
 def _free_disk():
-    WholeFiles.set_unsettled = WholeFiles.real
+    WholeFiles.write_unsettled = WholeFiles.real
 
 
 def test_a_full_disk_of_one_worker_is_named(client, many, tmp_path):

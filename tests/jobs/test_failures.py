@@ -121,7 +121,7 @@ def test_a_lost_coordinate_makes_its_tokens_unreadable(job, tmp_path):
 def test_a_full_disk_is_named_and_the_run_goes_on_later(job, tmp_path, tree):
     job.fit(tmp_path / "whole")
     words = r"'rss', tokens 64 to 127 \(block 1\).*No space left"
-    with full_disk("rss/c/2"), pytest.raises(WriteError, match=words):
+    with full_disk("rss/c/1"), pytest.raises(WriteError, match=words):
         job.fit(tmp_path / "fits")
     assert open_fits(tmp_path / "fits").ledger.states[1] == 0
     job.fit(tmp_path / "fits")

@@ -7,7 +7,7 @@ from tests.planted_store import planted_columns, write_fit_store
 from tsl_jax.cli.summary import noise_words
 from tsl_jax.fitting import Status, degrees_of_freedom
 from tsl_jax.jobs import describe_tokens
-from tsl_jax.jobs.fit import summary
+from tsl_jax.jobs.fit import samples
 
 
 def columns_of(correlation, points, tokens=100):
@@ -39,8 +39,8 @@ def test_of_a_large_store_a_sample_is_scaled_up(tmp_path, monkeypatch):
     columns = columns_of(0.1, 40, 1000)
     columns["noise_correlation"][::2] = 0.95
     fits = write_fit_store(tmp_path, columns)
-    monkeypatch.setattr(summary, "_SAMPLED_TOKENS", 640)
-    monkeypatch.setattr(summary, "_RUN_TOKENS", 10)
+    monkeypatch.setattr(samples, "_SAMPLED_TOKENS", 640)
+    monkeypatch.setattr(samples, "_RUN_TOKENS", 10)
     assert describe_tokens(fits)["few_effective_points"] == pytest.approx(500, abs=20)
 
 

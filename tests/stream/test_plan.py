@@ -62,7 +62,10 @@ def test_the_cut_of_the_losses_is_kept_where_it_fits(job):
     wider = range(2 * layout.chunk_tokens, min(layout.shard_tokens, MOST_CHUNK_TOKENS) + 1, layout.chunk_tokens)
     assert not any(layout.shard_tokens % wide == 0 for wide in wider)
     if shards and shards <= room:
-        assert layout.shard_tokens == shards
+        assert layout.shard_tokens % shards == 0
+        assert layout.shard_tokens <= max(shards, MOST_CHUNK_TOKENS)
+        wider = range(layout.shard_tokens + shards, min(layout.block_tokens, MOST_CHUNK_TOKENS) + 1, shards)
+        assert not any(layout.block_tokens % wide == 0 for wide in wider)
     else:
         assert layout.shard_tokens == layout.block_tokens
 
@@ -71,7 +74,7 @@ def test_the_cut_of_the_losses_is_kept_where_it_fits(job):
 def test_blocks_are_balanced(job):
     """All blocks together are longer than the store by less than one unit a block."""
     layout, shards = plan(job)
-    unit = shards if layout.shard_tokens == shards else min(job["chunk_tokens"], layout.chunk_tokens)
+    unit = shards if shards and layout.shard_tokens % shards == 0 else min(job["chunk_tokens"], layout.chunk_tokens)
     step = math.lcm(unit, job["row_multiple"])
     unit = step if layout.block_tokens % step == 0 else unit
     blocks = -(-job["num_tokens"] // layout.block_tokens)
@@ -79,9 +82,9 @@ def test_blocks_are_balanced(job):
 
 
 def test_a_small_store_is_one_block():
-    assert plan_layout(150, 600, 16, 32) == Layout(32, 32, 160)
+    assert plan_layout(150, 600, 16, 32) == Layout(160, 160, 160)
     assert plan_layout(98_304, 2_000, 8_192, 65_536) == Layout(16_384, 16_384, 16_384)
-    assert plan_layout(10**9, 1_000, 8_192, 65_536) == Layout(65_536, 65_536, 16 * 65_536)
+    assert plan_layout(10**9, 1_000, 8_192, 65_536) == Layout(2**18, 2**18, 16 * 65_536)
 
 
 def test_chunks_of_fits_are_many_of_the_losses_and_no_more_than_a_mebibyte():
@@ -109,7 +112,7 @@ def test_one_shape_holds_every_block(block, tokens, multiple):
 
 def test_blocks_of_large_stores_fill_whole_engine_blocks_of_all_devices():
     layout = plan_layout(10**9, 1_000, 8_192, 65_536, row_multiple=4 * 2**17)
-    assert layout == Layout(65_536, 65_536, 2**20)
+    assert layout == Layout(2**18, 2**18, 2**20)
     assert device_rows(layout.block_tokens, 10**9, 4 * 2**17) == layout.block_tokens
 
 

@@ -1,13 +1,15 @@
 """Making the arrays of a store: every one carries a checksum, and every chunk that is written is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.buffer import default_buffer_prototype
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import StorePath, WrapperStore
 
+from .event_loop import wait_for
 from .local_files import WholeFiles
 
 #: Zarr leaves out chunks that hold nothing but the fill value; here absence is loss, and they are written.
@@ -47,6 +49,15 @@ class WholeWrites(WrapperStore):
         put = self._store.set_unsettled if isinstance(self._store, WholeFiles) else self._store.set
         await put(key, value)
         self.bytes_of[key] = len(value)
+
+    def write(self, key: str, pieces: Sequence[bytes]) -> None:
+        """Write an object in pieces, from any thread."""
+        if isinstance(self._store, WholeFiles):
+            self._store.write_unsettled(key, pieces)
+        else:
+            content = default_buffer_prototype().buffer.from_bytes(b"".join(pieces))
+            wait_for(self._store.set(key, content))
+        self.bytes_of[key] = sum(map(len, pieces))
 
     def settle(self) -> None:
         """Return when all that was written is on the disk."""

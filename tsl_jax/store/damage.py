@@ -34,6 +34,8 @@ def damaged_blocks(fits: FitStore, *, deep: bool = False) -> Mapping[int, Violat
         By block, what was found first.
     """
     finished = np.flatnonzero(fits.ledger.states != BlockState.PENDING)
+    if not len(finished):  # nothing need be looked at
+        return {}
     objects = find_objects(fits.location.store, fits.location.path)
     looked_at = finished if deep or objects is None else _of_other_sizes(fits, finished, objects)
     found: dict[int, Violation] = {}

@@ -23,13 +23,16 @@ from .record_objects import lacks_records
 from .schema import LEDGER, fit_array_kinds
 
 
-def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrite: bool = False) -> None:
+def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrite: bool = False) -> bool:
     """Raise if the place of the output holds anything but a fit store; nothing is written.
 
     Args:
         location: of the output.
         losses: the input.
         overwrite: whether fits that are there are deleted: damaged ones, too, but nothing that is not the package's.
+
+    Returns:
+        Whether nothing is there but what lies beside the records of a ledger.
 
     Raises:
         StoreError: the output is the input, another kind of store, a place with other files, or a damaged fit store.
@@ -48,7 +51,7 @@ def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrit
             raise
         names = refuse_foreign_files(location) - {LEDGER}
         if (absent and not names) or (overwrite and {"status", "rss"} <= names and "losses" not in names):
-            return
+            return not names
         found = f"{location.name}: holds arrays but no zarr.json. Restore it," if absent else f"{error} To write fits"
         anew = " or, of damaged fits, begin anew with overwrite=True" if "losses" not in names else ""
         raise StoreError(f"{found} give another place{anew}.") from error
@@ -59,6 +62,7 @@ def refuse_foreign(location: Location, losses: LossStore | FitStore, *, overwrit
         )
     if overwrite:
         refuse_foreign_files(location)
+    return False
 
 
 def finished_fits(
@@ -128,14 +132,15 @@ def resume_or_create(
     clash &= {*fit_array_kinds(header.parameters, header.event), LEDGER}
     if clash:
         raise StoreError(f"{losses.name}: coordinates {sorted(clash)} have names of results; rename them")
-    refuse_foreign(location, losses, overwrite=overwrite)
+    new = refuse_foreign(location, losses, overwrite=overwrite)
     with writing(location.name, "the empty fit store"):
         remove_partial_files(location)
         if overwrite:
             clear_fits(location)
-        group, layout = _group_and_layout(location, header.attributes(losses), layout)
-        if LEDGER not in arrays_of(group):
-            if wait_for(location.store.exists(location.key(f"{LEDGER}/zarr.json"))):
+        attributes, new = header.attributes(losses), new and not _has_ledger(location)
+        group, layout = _new_group(location, attributes, layout) if new else _group(location, attributes, layout)
+        if new or LEDGER not in arrays_of(group):
+            if not new and _has_ledger(location):
                 raise StoreError(
                     f"{location.name}: {LEDGER}/zarr.json is damaged. Restore it, or fit again with overwrite=True."
                 )
@@ -182,13 +187,21 @@ def join_fits(location: Location, losses: LossStore, header: FitHeader, objects:
     return fits
 
 
-def _group_and_layout(location: Location, attributes: dict[str, Any], layout: Layout) -> tuple[zarr.Group, Layout]:
+def _has_ledger(location: Location) -> bool:
+    return wait_for(location.store.exists(location.key(f"{LEDGER}/zarr.json")))
+
+
+def _group(location: Location, attributes: dict[str, Any], layout: Layout) -> tuple[zarr.Group, Layout]:
     """The group with these attributes, made if there is none, and the layout that it was made with."""
     try:
         return _stored(location, attributes)
     except StoreNotFoundError:
-        attributes["layout"] = dataclasses.asdict(layout)
-        return zarr.create_group(location.store, path=location.path, attributes=attributes, zarr_format=3), layout
+        return _new_group(location, attributes, layout)
+
+
+def _new_group(location: Location, attributes: dict[str, Any], layout: Layout) -> tuple[zarr.Group, Layout]:
+    said = attributes | {"layout": dataclasses.asdict(layout)}
+    return zarr.create_group(location.store, path=location.path, attributes=said, zarr_format=3), layout
 
 
 def _stored(location: Location, attributes: dict[str, Any]) -> tuple[zarr.Group, Layout]:

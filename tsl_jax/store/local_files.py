@@ -20,7 +20,7 @@ import shutil
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,7 +44,7 @@ class WholeFiles(LocalStore):
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
         super().__init__(root, read_only=read_only)
         self._settled: set[Path] = set()
-        self._waiting: list[Path] = []
+        self._waiting: deque[Path] = deque()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LocalStore) and self.root == other.root
@@ -65,10 +65,18 @@ class WholeFiles(LocalStore):
         await self._put(key, value, forced=False)
         self._waiting.append(self.root / key)
 
+    def write_unsettled(self, key: str, pieces: Sequence[bytes]) -> None:
+        """`set_unsettled` in this thread, of pieces that are written one after the other."""
+        self._check_writable()
+        self._write(self.root / key, pieces, forced=False)
+        self._waiting.append(self.root / key)
+
     def settle(self) -> None:
-        """Force all that was written with `set_unsettled` to the disk."""
+        """Force all that was written unsettled to the disk."""
         with _SETTLING:  # of two threads the second waits for what the first has taken
-            files, self._waiting = self._waiting, []
+            files = list[Path]()
+            while self._waiting:
+                files.append(self._waiting.popleft())
             if files:
                 with ThreadPoolExecutor(_TOGETHER, thread_name_prefix="tsl-sync") as threads:
                     deque(threads.map(_sync_file, files), maxlen=0)
@@ -82,7 +90,7 @@ class WholeFiles(LocalStore):
     def set_sync(self, key: str, value: Buffer) -> None:
         """`set`, for the versions of Zarr that ask for it outside of an event loop."""
         self._check_writable()
-        self._write(self.root / key, value)
+        self._write(self.root / key, [value.as_numpy_array().data])
 
     async def delete(self, key: str) -> None:
         """Delete an object or a folder, and force it to the disk that it is gone."""
@@ -100,14 +108,14 @@ class WholeFiles(LocalStore):
     async def _put(self, key: str, value: Buffer, **how: bool) -> None:
         await self._ensure_open()
         self._check_writable()
-        await asyncio.to_thread(self._write, self.root / key, value, **how)
+        await asyncio.to_thread(self._write, self.root / key, [value.as_numpy_array().data], **how)
 
-    def _write(self, path: Path, value: Buffer, **how: bool) -> None:
+    def _write(self, path: Path, pieces: Sequence[bytes | memoryview], **how: bool) -> None:
         for last in (False, True):
             self._settle(path.parent)
             try:
                 with whole_file(path, **how) as file:
-                    file.write(value.as_numpy_array().data)
+                    file.writelines(pieces)
                 return
             except FileNotFoundError:  # another process deleted the folder
                 if last:

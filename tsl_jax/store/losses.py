@@ -63,13 +63,13 @@ class LossStore(TokenStore):
         """
         return self.read_array(self.losses, *self.rows(tokens))
 
-    def read_array(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
-        """Rows of the losses or of a token coordinate.
+    def read_array(self, array: zarr.Array, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
+        """Rows of the losses or of a token coordinate; ``into``: see `read_rows`.
 
         Raises:
             ChunkError: a chunk is corrupted, or absent and not said to be so on purpose.
         """
-        return read_rows(array, start, stop, absent=self.absent(array))
+        return read_rows(array, start, stop, absent=self.absent(array), into=into)
 
     def absent(self, array: zarr.Array) -> Absent:
         """What a chunk of one of the arrays is that is not stored."""
@@ -151,17 +151,15 @@ def open_losses_at(
             are the caller's to decode.
     """
     absent: Absent = "fill" if checked_missing_chunks(missing_chunks) == "as-fill" else "refuse"
-    arrays = raise_if_invalid(location, group, "losses", absent, encoded=encoded)
+    axes: dict[str, np.ndarray] = {}
+    arrays = raise_if_invalid(location, group, "losses", absent, encoded=encoded, axes=axes)
     arrays = {name: storing_all(array) for name, array in arrays.items()}
     columns = {name: array for name, array in coordinates(arrays, CHECKPOINT).items() if name != "losses"}
     return LossStore(
         location=location,
         losses=arrays["losses"],
         token_coordinates=coordinates(arrays, TOKEN),
-        checkpoint_coordinates={
-            name: encoding_of(array).decode(read_rows(array, 0, array.shape[0], absent=absent))
-            for name, array in columns.items()
-        },
+        checkpoint_coordinates={name: encoding_of(array).decode(axes[name]) for name, array in columns.items()},
         attributes=group.attrs.asdict(),
         missing_chunks=missing_chunks,
     )

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
+from zarr.buffer import default_buffer_prototype
 
 from .absent import absent_chunks, bad_chunk, row_ranges
 from .errors import BadChunk, ChunkError, ReadMemoryError
@@ -13,7 +14,13 @@ Absent = Literal["refuse", "nan", "fill"]
 
 
 def read_rows(
-    array: zarr.Array, start: int, stop: int, *, absent: Absent = "refuse", columns: slice = slice(None)
+    array: zarr.Array,
+    start: int,
+    stop: int,
+    *,
+    absent: Absent = "refuse",
+    columns: slice = slice(None),
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
     """Rows ``start`` to ``stop`` of an array of one or two dimensions.
 
@@ -24,12 +31,14 @@ def read_rows(
         absent: what a chunk that is not stored is: an error (``"refuse"``), NaN (``"nan"``), or the array's fill value
             (``"fill"``). One whose stored object is empty is always an error.
         columns: which columns of an array of two dimensions, without a step.
+        into: an array of their shape and dtype, all columns, that is taken for them; only where chunks are absent they
+            may come in another.
 
     Raises:
         ChunkError: a chunk is corrupted or absent, or its storage fails; the error names the first such chunk.
     """
     try:
-        values = _read(array, start, stop, columns)
+        values = _read(array, start, stop, columns, into)
     except ChunkError as whole:
         _, bad = _read_by_chunk(array, start, stop, absent, columns)
         if not bad:  # every chunk can be read by itself: a passing failure, told as it was
@@ -52,8 +61,11 @@ def read_rows_with_gaps(
     return _with_absent(array, values, start, absent, slice(None))
 
 
-def _read(array: zarr.Array, start: int, stop: int, columns: slice) -> np.ndarray:
+def _read(array: zarr.Array, start: int, stop: int, columns: slice, into: np.ndarray | None = None) -> np.ndarray:
     try:
+        if into is not None:
+            room = default_buffer_prototype().nd_buffer.from_numpy_array(into)
+            return np.asarray(array.get_basic_selection(slice(start, stop), out=room))
         return np.asarray(array[start:stop] if columns == slice(None) else array[start:stop, columns])
     except MemoryError as error:
         raise ReadMemoryError(str(array.store_path), start, stop) from error

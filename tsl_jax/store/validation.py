@@ -6,23 +6,21 @@ from typing import Any
 import numpy as np
 import zarr
 
+from .axis_checks import check_axes
 from .dimension_checks import check_lengths
 from .encodings import check_encoding
-from .errors import NOT_STORED_COORDINATE_CURE, ChunkError, InvalidStoreError, Violation
+from .errors import InvalidStoreError, Violation
 from .fit_validation import check_fits
 from .limits import check_sizes
 from .location import Location, arrays_of
-from .reading import Absent, read_rows
+from .reading import Absent
 from .schema import (
     CHECKPOINT,
-    KNOWN_AXES,
     LOSS_DTYPES,
     READABLE_VERSIONS,
     TOKEN,
     coordinates,
     dimensions,
-    first_fall,
-    increases,
 )
 
 _BIG_CHUNK = 2**28
@@ -38,7 +36,7 @@ def check(group: zarr.Group, kind: Any, absent: Absent = "refuse", *, encoded: b
         absent: what a chunk of an axis is that is not stored.
         encoded: whether numbers may be stored in the ways of netCDF, as the caller decodes them.
     """
-    return _check_kind(group, kind) or _check(group, arrays_of(group), kind, absent, encoded)
+    return _check_kind(group, kind) or _check(group, arrays_of(group), kind, absent, encoded, {})
 
 
 def _check_kind(group: zarr.Group, kind: Any) -> list[Violation]:
@@ -64,7 +62,12 @@ def _check_kind(group: zarr.Group, kind: Any) -> list[Violation]:
 
 
 def _check(
-    group: zarr.Group, arrays: Mapping[str, zarr.Array], kind: Any, absent: Absent, encoded: bool
+    group: zarr.Group,
+    arrays: Mapping[str, zarr.Array],
+    kind: Any,
+    absent: Absent,
+    encoded: bool,
+    axes: dict[str, np.ndarray],
 ) -> list[Violation]:
     too_large = list(check_sizes(arrays))
     if too_large:  # not even an axis is read
@@ -72,7 +75,8 @@ def _check(
     found = [*_check_group(group, kind)]
     if kind == "fits" and found:  # of another format: what it lacks needs no list
         return found
-    found += _check_losses(arrays, absent, encoded) if kind == "losses" else check_fits(group.attrs.asdict(), arrays)
+    is_losses = kind == "losses"
+    found += _check_losses(arrays, absent, encoded, axes) if is_losses else check_fits(group.attrs.asdict(), arrays)
     found += _check_named(group.attrs.get("coordinates"), arrays, kind)
     return sorted(found, key=lambda violation: violation.level != "error")
 
@@ -99,13 +103,28 @@ def _check_named(said: Any, arrays: Mapping[str, zarr.Array], kind: str) -> Iter
 
 
 def raise_if_invalid(
-    location: Location, group: zarr.Group, kind: str, absent: Absent = "refuse", *, encoded: bool = False
+    location: Location,
+    group: zarr.Group,
+    kind: str,
+    absent: Absent = "refuse",
+    *,
+    encoded: bool = False,
+    axes: dict[str, np.ndarray] | None = None,
 ) -> dict[str, zarr.Array]:
-    """The arrays of a group by name, or one error that lists every violation; see `check`."""
+    """The arrays of a group by name, or one error that lists every violation; see `check`.
+
+    Args:
+        location: of the group.
+        group: open.
+        kind: see `check`.
+        absent: see `check`.
+        encoded: see `check`.
+        axes: where the stored values of checkpoint coordinates are kept, of losses, which are read to be checked.
+    """
     found, arrays = _check_kind(group, kind), dict[str, zarr.Array]()
     if not found:
         arrays = arrays_of(group)
-        found = _check(group, arrays, kind, absent, encoded)
+        found = _check(group, arrays, kind, absent, encoded, {} if axes is None else axes)
     errors = [violation for violation in found if violation.level == "error"]
     if errors:
         raise InvalidStoreError(location.name, kind, errors)
@@ -135,7 +154,9 @@ def _check_group(group: zarr.Group, kind: str) -> Iterator[Violation]:
         yield Violation("attribute tsl_version", f"got {version!r}", " or ".join(map(str, known)), cure)
 
 
-def _check_losses(arrays: Mapping[str, zarr.Array], absent: Absent, encoded: bool) -> Iterator[Violation]:
+def _check_losses(
+    arrays: Mapping[str, zarr.Array], absent: Absent, encoded: bool, axes: dict[str, np.ndarray]
+) -> Iterator[Violation]:
     losses = arrays.get("losses")
     if losses is None:
         names = ", ".join(sorted(arrays)) or "none"
@@ -173,48 +194,8 @@ def _check_losses(arrays: Mapping[str, zarr.Array], absent: Absent, encoded: boo
     for name, array in {"losses": losses, **columns}.items() if not encoded else ():
         if name != "losses" or str(losses.dtype) in LOSS_DTYPES:  # else that is said, and more than tsl rechunk mends
             yield from check_encoding(name, array)
-    yield from _check_axes(arrays, losses.shape[1], absent)
+    yield from check_axes(arrays, losses.shape[1], absent, axes)
     yield from _check_layout(arrays, losses)
-
-
-def _check_axes(arrays: Mapping[str, zarr.Array], num_checkpoints: int, absent: Absent) -> Iterator[Violation]:
-    read: dict[str, np.ndarray] = {}
-    for name, array in coordinates(arrays, CHECKPOINT).items():
-        try:
-            read[name] = read_rows(array, 0, array.shape[0], absent=absent)
-        except ChunkError as error:
-            cure = NOT_STORED_COORDINATE_CURE if error.bad.absent else error.bad.cure or "Restore it."
-            yield Violation(name, f"cannot be read: {error.bad.chunk}: {error.bad.reason}", "its values", cure)
-    if not (set(KNOWN_AXES) & set(arrays)) and not any(increases(values) for values in read.values()):
-        yield Violation(
-            "step",
-            "no such array, nor another that increases over 'checkpoint'",
-            f"the training step of each of the {num_checkpoints} checkpoints",
-            "Write a one-dimensional array 'step' with dimension_names=('checkpoint',).",
-        )
-    for name in KNOWN_AXES:
-        array, values = arrays.get(name), read.get(name)
-        if array is None:
-            continue
-        if array.dtype.kind not in "iuf" or array.ndim != 1:
-            yield Violation(
-                name,
-                f"{array.ndim}-d of dtype {array.dtype}",
-                "one real number a checkpoint",
-                "Write numbers.",
-            )
-            continue
-        if values is None:
-            continue
-        if name == "lr_sum" and np.all(np.isfinite(values)) and np.all(values[1:] >= values[:-1]):
-            continue  # a learning rate of 0 between two checkpoints: no axis, but no error
-        if not increases(values):
-            yield Violation(
-                name,
-                f"does not increase: {first_fall(values)}",
-                "finite, strictly increasing values",
-                "Sort the checkpoints and remove repeated ones.",
-            )
 
 
 def _check_layout(arrays: Mapping[str, zarr.Array], losses: zarr.Array) -> Iterator[Violation]:

@@ -13,6 +13,7 @@ from .fits import FitStore
 from .ledger import BlockState, InputDigest, ResultDigest, record
 from .presence import chunk_keys
 from .schema import LEDGER
+from .whole_objects import WholeObjects
 
 _NOT_DONE = "Nothing of this block counts as done."
 
@@ -34,6 +35,7 @@ class FitWriter:
         self._sizes = WholeWrites(fits.location.store)
         own = {**fits.arrays, **fits.token_coordinates}
         self._arrays = {name: storing_all(array, self._sizes) for name, array in own.items()}
+        self._objects = {name: WholeObjects.of(array) for name, array in self._arrays.items()}
         self._fitter = fitter
         self._results: dict[int, ResultDigest] = {}
         ledger = group[LEDGER]
@@ -59,7 +61,14 @@ class FitWriter:
         def put(name: str) -> None:
             array = self._arrays[name]
             place = f"array {name!r}, tokens {start} to {stop - 1} (block {block})"
-            self._put(array, slice(start, stop), values[name].astype(array.dtype, copy=False), place)
+            column, objects = values[name].astype(array.dtype, copy=False), self._objects[name]
+            made = None if objects is None else objects.made(start, column)
+            if made is None:
+                self._put(array, slice(start, stop), column, place)
+                return
+            with writing(self._name, place, kept=_NOT_DONE):
+                for key, pieces in made:
+                    self._sizes.write(key, pieces)
 
         at_once(self._location, put, values)
         with writing(self._name, f"tokens {start} to {stop - 1} (block {block})", kept=_NOT_DONE):

@@ -3,20 +3,17 @@
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-import jax
-
 from ..store import BadChunk
 from .ahead import READERS, pool, read_ahead
+from .begun import Begun, Columns, Computing
 from .plan import Block
 from .reading import Input
 from .stages import StageSeconds, Stopwatch
 
-#: Arrays (rows,) by name, as a store holds them; they may still be computed.
-Columns = Mapping[str, jax.Array]
 _WRITERS = 2
 
 
@@ -41,6 +38,7 @@ def stream_blocks(
     blocks: Iterable[Block],
     *,
     progress: Callable[[int], None],
+    begun: Begun | None = None,
 ) -> StreamResult:
     """Map the blocks of a store; a few are read ahead while one is computed and those before it are written.
 
@@ -52,34 +50,35 @@ def stream_blocks(
         write: writes the results of a block and records it as done; called by several threads.
         blocks: what to do, in order; asked for one by one, a few ahead.
         progress: called with the tokens of each block that is done.
+        begun: blocks that are read or computed by now, by the same ``read`` and ``compute``.
 
     Returns:
         `StreamResult`.
     """
+    begun = Begun(read) if begun is None else begun
     bad: list[BadChunk] = []
     stages, watch, last_ready = Counter[str](), Stopwatch(), 0.0
     written: deque[Future[tuple[int, float]]] = deque()
 
     def timed_write(block: Input, result: Columns) -> tuple[int, float]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         write(block, result)
-        return block.block.stop - block.block.start, time.perf_counter() - begun
+        return block.block.stop - block.block.start, time.perf_counter() - started
 
     with pool(READERS, "tsl-read") as readers, pool(_WRITERS, "tsl-write") as writers:
-        reads = read_ahead(readers, read, blocks)
-        computing: deque[tuple[Input, Columns, float]] = deque()
+        reads = read_ahead(readers, begun.read, blocks)
+        computing: deque[tuple[Input, Computing]] = deque()
 
         def pass_on() -> None:
             nonlocal last_ready
-            block, result, started = computing.popleft()
+            block, result = computing.popleft()
             with watch.timing("waited_for_fit"):
-                jax.block_until_ready(result)
-            now = time.perf_counter()
-            watch.add("fit", now - max(started, last_ready))
-            last_ready = now
+                ready = result.wait()
+            watch.add("fit", ready - max(result.started, last_ready))
+            last_ready = ready
             while len(written) >= _WRITERS:
                 count_written()
-            written.append(writers.submit(timed_write, block, result))
+            written.append(writers.submit(timed_write, block, result.columns))
 
         def count_written() -> None:
             with watch.timing("waited_for_write"):
@@ -94,10 +93,9 @@ def stream_blocks(
                 break
             bad += block.bad
             stages.update(block.seconds)
-            started = time.perf_counter()
-            with watch.timing("waited_for_fit"):  # some devices take a program only when the one before is done
-                result = compute(block.losses)
-            computing.append((dataclasses.replace(block, losses=None), result, started))
+            with watch.timing("waited_for_fit"):
+                result = begun.computing(block.block) or Computing.begin(compute, block.losses)
+            computing.append((dataclasses.replace(block, losses=None), result))
             if len(computing) > 1:
                 pass_on()
         while computing:

@@ -59,9 +59,9 @@ def plan_layout(
     """Cut a new fit store into chunks, shards and blocks.
 
     A block is a whole number of shards: two writers inside one shard lose data, and half a shard is read back
-    to be written. Shards are those of the losses where they fit into memory; losses without shards get shards of a
-    block, for millions of files are no store. Chunks are as many whole chunks of the losses as divide a shard and hold
-    at most `MOST_CHUNK_TOKENS`.
+    to be written. Shards are those of the losses where they fit into memory, or as many of them as divide a block and
+    hold at most `MOST_CHUNK_TOKENS`; losses without shards get shards of a block, for millions of files are no store.
+    Chunks are as many whole chunks of the losses as divide a shard and hold at most `MOST_CHUNK_TOKENS`.
 
     Args:
         num_tokens: tokens of the losses.
@@ -86,7 +86,7 @@ def plan_layout(
     steps = -(-num_tokens // step)
     blocks = max(1, -(-steps // (wanted // step)))
     block = max(1, -(-steps // blocks)) * step  # balanced, so that the last block is not mostly padding
-    shard = unit if whole_shards else block
+    shard = unit * _greatest_divisor(block // unit, MOST_CHUNK_TOKENS // unit) if whole_shards else block
     return Layout(chunk * _greatest_divisor(shard // chunk, MOST_CHUNK_TOKENS // chunk), shard, block)
 
 

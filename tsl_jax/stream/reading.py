@@ -52,6 +52,7 @@ class BlockReader:
         put: brings losses (tokens, checkpoints) to the devices; may return before they are there.
         on_bad_chunk: whether a chunk that cannot be read is an error, or only its tokens are lost.
         objects: the store's objects as they were listed, for the digests.
+        room: an array (rows, checkpoints) for a block's losses, padded, as ``put`` takes it without a copy.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class BlockReader:
         put: Callable[[np.ndarray], Any],
         on_bad_chunk: Literal["stop", "skip"] = "stop",
         objects: Objects | None = None,
+        room: Callable[[], np.ndarray] | None = None,
     ) -> None:
-        self._losses, self._put, self._objects = losses, put, objects
+        self._losses, self._put, self._objects, self._room = losses, put, objects, room
         self._skip = on_bad_chunk == "skip"
         self._own = threading.local()
         self._arrays = {"losses": losses.losses, **losses.token_coordinates}
@@ -73,20 +75,26 @@ class BlockReader:
         watch, store = Stopwatch(), self._timed_store()
         before = store.seconds
         with watch.timing("decode"):
-            rows, coordinates, bad = self._read(block)
+            padded = None if self._room is None else self._room()
+            if padded is not None and padded.dtype != self._losses.losses.dtype:
+                padded = None
+            rows, coordinates, bad = self._read(block, padded)
             digest = block_digest(self._losses, block.start, block.stop, rows, coordinates, self._objects)
         waited = store.seconds - before
         watch.add("read", waited)
         watch.add("decode", -waited)
         with watch.timing("transfer"):
-            placed = jax.block_until_ready(self._put(rows))
+            placed = jax.block_until_ready(self._put(_padded(rows, padded)))
         return Input(block, placed, coordinates, digest, tuple(bad), watch.seconds)
 
-    def _read(self, block: Block) -> tuple[np.ndarray, dict[str, np.ndarray], list[BadChunk]]:
+    def _read(
+        self, block: Block, padded: np.ndarray | None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], list[BadChunk]]:
         values: dict[str, np.ndarray] = {}
         bad: list[BadChunk] = []
         for name, array in self._own.arrays.items():
-            fast = self._read_fast(name, block)
+            into = padded[: block.stop - block.start] if padded is not None and name == "losses" else None
+            fast = self._read_fast(name, block, into)
             if fast is not None:
                 values[name] = fast
             elif self._skip:
@@ -95,7 +103,7 @@ class BlockReader:
                 )
                 bad += some
             else:
-                values[name] = self._losses.read_array(array, block.start, block.stop)
+                values[name] = self._losses.read_array(array, block.start, block.stop, into)
         rows = values.pop("losses")
         if bad:
             rows = rows.copy()
@@ -103,7 +111,7 @@ class BlockReader:
             rows[gap.start - block.start : gap.stop - block.start] = np.nan
         return rows, values, bad
 
-    def _read_fast(self, name: str, block: Block) -> np.ndarray | None:
+    def _read_fast(self, name: str, block: Block, into: np.ndarray | None) -> np.ndarray | None:
         """What zarrs reads, whole stored objects only: of parts of a chunk it does not check the checksum.
 
         None where it is not used, and where it fails: Zarr then says which chunk is bad.
@@ -115,7 +123,7 @@ class BlockReader:
         if block.start % rows or block.stop % rows:
             return None
         try:
-            return self._losses.read_array(array, block.start, block.stop)
+            return self._losses.read_array(array, block.start, block.stop, into)
         except ChunkError:
             return None
 
@@ -125,6 +133,14 @@ class BlockReader:
             self._own.store = _TimedStore(self._losses.losses.store)
             self._own.arrays = {name: zarr.Array(_at(array, self._own.store)) for name, array in self._arrays.items()}
         return self._own.store
+
+
+def _padded(rows: np.ndarray, room: np.ndarray | None) -> np.ndarray:
+    """A block's losses with all rows of the room that they were read into; as they are where they lie elsewhere."""
+    if room is None or rows.ctypes.data != room.ctypes.data:
+        return rows
+    room[len(rows) :] = np.nan
+    return room
 
 
 def _at(array: zarr.Array, store: Any) -> zarr.AsyncArray:

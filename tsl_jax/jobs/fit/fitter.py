@@ -81,6 +81,10 @@ class BlockFitter:
         """What the rows of a block are padded to a multiple of: whole engine blocks on every device."""
         return len(self._job[-1]) * self._multiple
 
+    def pad_to(self, block_tokens: int, num_tokens: int) -> None:
+        """Take blocks of a store from now on, of which each is padded to the same rows."""
+        self._rows = device_rows(block_tokens, num_tokens, self.row_multiple)
+
     @with_own_switches
     def compile(self, block_tokens: int, num_tokens: int, noise: NoiseModel | None = None) -> float:
         """Compile for the blocks of a store, whose tokens share a noise model or none; returns the seconds it took."""
@@ -88,19 +92,23 @@ class BlockFitter:
         # Arguments of the program, not constants of it: the next store's noise is another, the program the same.
         leaves = jax.tree.map(lambda values: np.asarray(values, self.result_dtype), noise)
         self._noise = [jax.device_put(leaves, device) for device in self._job[-1]]
-        self._rows = device_rows(block_tokens, num_tokens, self.row_multiple)
+        self.pad_to(block_tokens, num_tokens)
         self._compiled = _compile(*self._job, (self._rows, self._num_checkpoints), self._dtype, noise is not None)
         return time.perf_counter() - start
+
+    def room(self) -> np.ndarray:
+        """An array (rows, checkpoints), not set, that `put` brings to the devices as it is."""
+        return _aligned((self._rows, self._num_checkpoints), self._dtype)
 
     def put(self, losses: np.ndarray) -> jax.Array:
         """Bring a block to the devices, padded; may return before it is there, and be called from any thread.
 
         Args:
-            losses: (tokens, checkpoints), at most as many as it was compiled for; not to be changed any more.
+            losses: (tokens, checkpoints), at most as many as `pad_to` was told; not to be changed any more.
         """
         copied_by_jax = self._on_cpu and losses.ctypes.data % _ALIGNMENT
         if len(losses) < self._rows or losses.dtype != self._dtype or copied_by_jax:
-            padded = _aligned((self._rows, self._num_checkpoints), self._dtype)
+            padded = self.room()
             padded[: len(losses)], padded[len(losses) :] = losses, np.nan
             losses = padded
         return jax.device_put(losses, self._sharding)

@@ -3,8 +3,10 @@
 import contextlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
+
+from zarr.errors import NodeNotFoundError
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel
@@ -12,12 +14,15 @@ from ...store import (
     FitStore,
     Location,
     LockedError,
+    StoreError,
     StoreLike,
+    StoreNotFoundError,
     finished_fits,
     locate,
     refuse_foreign,
     writer_lock,
 )
+from ...store.far_requests import meanwhile
 from ...store.fit_creation import is_made
 from ...store.lock import Lock, Unlocked
 from ...store.run_mark import end_runs
@@ -115,24 +120,51 @@ def fit_store(
     options = FitOptions() if options is None else options
     request = FitRequest(losses, fits, family, axis, options, noise, memory, on_bad_chunk, missing_chunks)
     _check_part(part, overwrite, client)
-    job = FitJob(request, workers_of(client), devices, mixed_hardware=mixed_hardware, overwrite=overwrite)
-    with shown(progress) as show:
-        store = None if overwrite else finished_fits(fits, job.source, job.header_at, job.objects, deep=deep)
+    how = {"mixed_hardware": mixed_hardware, "overwrite": overwrite, "alone": part is None}
+    is_new = _look(fits)
+    with FitJob(request, workers_of(client), devices, **how) as job, shown(progress) as show:
+        new, store = overwrite or is_new(), None
+        if not new:
+            store = finished_fits(fits, job.source, job.header_at, job.objects, deep=deep)
         if store is not None:  # nothing is written: the fits may be read only
             done, run = job.run(store, Unlocked(), show, part=part, writable=False)
         else:
             target = locate(fits, writable=True)
-            refuse_foreign(target, job.source, overwrite=overwrite)
-            job.plan_at(target)
+            refused = meanwhile(target, lambda: refuse_foreign(target, job.source, overwrite=overwrite))
+            if new:
+                job.plan_for(None)
+            else:
+                job.plan_at(target)
+            refused()
             with _alone(job, target) if part is None else _beside_others(job, target) as (store, lock):
                 done, run = job.run(store, lock, show, part=part, deep=deep)
     return FitSummary(**job.described(done), **run, wall_seconds=time.perf_counter() - begun)
+
+
+def _look(fits: StoreLike) -> Callable[[], bool]:
+    """Look at the place of the output, and go on; what is returned says whether nothing is there."""
+    try:
+        location = locate(fits)
+    except StoreError:
+        return lambda: False  # told where it is to be written
+
+    def is_new() -> bool:
+        try:
+            location.open_group()
+        except StoreNotFoundError as error:
+            return isinstance(error.__cause__, NodeNotFoundError | FileNotFoundError)
+        except StoreError:
+            pass  # likewise
+        return False
+
+    return meanwhile(location, is_new)
 
 
 @contextlib.contextmanager
 def _alone(job: FitJob, target: Location) -> Iterator[tuple[FitStore, Lock]]:
     """The store to write, and its lock."""
     with writer_lock(target) as lock:
+        job.fit_first()
         end_runs(target)
         yield job.create(target), lock
 

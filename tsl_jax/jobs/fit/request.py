@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from ...curves import Family
 from ...fitting import FitOptions, NoiseModel
-from ...store import LossStore, StoreLike, open_losses
+from ...store import LossStore, StoreLike, locate, open_losses
+from ...store.far_requests import at_once
 from ...store.presence import Objects, list_objects
 from ...store.schema import MissingChunks
 from ...stream.sending import check_sent, from_anywhere
@@ -38,8 +39,12 @@ class FitRequest:
 
     def open_losses(self) -> tuple[LossStore, Objects | None]:
         """The losses, none of them lost unless bad chunks are skipped, and the listing of their store's objects."""
-        source = open_losses(self.losses, missing_chunks=self.missing_chunks)
-        objects = list_objects(source.location.store, source.location.path)
+        place = locate(self.losses)
+        asked: list[Callable[[], Any]] = [
+            lambda: open_losses(self.losses, missing_chunks=self.missing_chunks),
+            lambda: list_objects(place.store, place.path),
+        ]
+        source, objects = at_once(place, lambda ask: ask(), asked)
         if self.on_bad_chunk == "stop":
             source.raise_if_lost(objects)
         return source, objects

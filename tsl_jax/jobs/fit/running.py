@@ -26,11 +26,14 @@ from ...stream.blocks import Progress
 from ...stream.plan import Block, blocks_of
 from ...stream.stages import StageSeconds
 from ...stream.workers import Workers
+from .beginning import BegunFit
 from .elsewhere import fit_elsewhere
 from .fitter import Devices
+from .noise import Recorded
 from .plan import FitPlan, fitter_of, plan_elsewhere, plan_fit
 from .request import FitRequest
-from .summary import describe_records, describe_samples, describe_samples_of
+from .samples import KeptSample, describe_samples, describe_samples_of
+from .summary import describe_records
 from .task import MIXED_CURE, TaskReport, fit_blocks
 
 
@@ -43,6 +46,7 @@ class FitJob:
         devices: where here; None: on all local devices.
         mixed_hardware: see `fit_store`.
         overwrite: whether fits that are there count for nothing.
+        alone: whether all blocks are fitted by this job, from the first on.
 
     Attributes:
         source: the losses, open.
@@ -57,26 +61,47 @@ class FitJob:
         *,
         mixed_hardware: bool,
         overwrite: bool,
+        alone: bool = True,
     ) -> None:
         if workers is not None and devices is not None:
             raise ValueError("devices: workers use all of theirs; leave out devices= (--devices), or the workers")
         self._request = request if workers is None else request.as_sent(workers.dumps)
-        self._workers, self._mixed, self._overwrite = workers, mixed_hardware, overwrite
+        self._workers, self._mixed, self._overwrite, self._alone = workers, mixed_hardware, overwrite, alone
         self.source, self.objects = request.open_losses()
         self._fitter = fitter_of(request, self.source, devices) if workers is None else None
         self._planned: tuple[Any, FitPlan] | None = None
+        self._begun: BegunFit | None = None
+        self._kept = KeptSample(self.source.num_tokens)
+
+    def __enter__(self) -> "FitJob":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What was begun, and is not asked for any more, ends."""
+        if self._begun is not None:
+            self._begun.end()
 
     def plan_at(self, place: Location) -> FitPlan:
         """The plan for an output; made anew only where another noise is recorded than when it was made."""
-        recorded = None if self._overwrite else recorded_noise(place)
+        return self.plan_for(None if self._overwrite else recorded_noise(place))
+
+    def plan_for(self, recorded: Recorded) -> FitPlan:
+        """The plan for an output whose header says this of the noise; None: there is none yet."""
         if self._planned is None or self._planned[0] != recorded:
             if self._workers is not None:
                 plan = self._workers.call(plan_elsewhere, self._request, recorded)
             else:
                 assert self._fitter is not None
+                if recorded is None and self._alone and self._begun is None:
+                    self._begun = BegunFit(self.source, self._fitter, self._request, self.objects)
                 plan = plan_fit(self._request, recorded, self.source, self._fitter)
             self._planned = recorded, plan
         return self._planned[1]
+
+    def fit_first(self) -> None:
+        """Begin to fit, by the plan for an output that is to be made now; the caller holds its lock alone."""
+        if self._begun is not None and self._planned is not None and self._planned[0] is None:
+            self._begun.fit_first(self._planned[1])
 
     def header_at(self, place: Location) -> FitHeader:
         """The header of the plan for an output."""
@@ -85,6 +110,8 @@ class FitJob:
     def create(self, target: Location) -> FitStore:
         """The fit store to go on with; the caller holds its lock alone."""
         plan = self.plan_at(target)
+        if self._begun is not None and self._planned is not None and self._planned[0] is not None:
+            self._begun.forget()  # another run has made it meanwhile
         store = resume_or_create(
             target, self.source, plan.header, plan.layout, overwrite=self._overwrite, objects=self.objects
         )
@@ -134,7 +161,7 @@ class FitJob:
             "blocks": len(blocks),
             "blocks_run": len(todo),
             "tokens_run": sum(block.stop - block.start for block in todo),
-            "compile_seconds": report.compile_seconds,
+            "compile_seconds": report.compile_seconds + (self._begun.compile_seconds if self._begun else 0.0),
             "fit_seconds": report.stages.fit if self._workers is None else seconds,
             "stages": report.stages,
             "devices": report.devices,
@@ -151,7 +178,7 @@ class FitJob:
         """What `FitSummary` says of the whole store, by the names of its fields."""
         plan = self._plan
         if self._workers is None:
-            sampled = describe_samples(fits)
+            sampled = describe_samples(fits, self._kept)
         else:  # JAX has a part in it, and starts no device here
             sampled = self._workers.call(describe_samples_of, self._request.fits)
         return (
@@ -176,15 +203,16 @@ class FitJob:
         begun, devices = time.perf_counter(), "" if self._fitter is None else self._fitter.described
         if not todo:
             return TaskReport({}, 0, (), StageSeconds(), 0.0, devices), 0.0
-        writer = FitWriter(store)
-        for block in damaged:
-            writer.reopen(block)
+        if damaged:
+            writer = FitWriter(store)
+            for block in damaged:
+                writer.reopen(block)
         if self._workers is not None:
             done = fit_elsewhere(self._request, self._plan, store, todo, self._workers, self._mixed, lock, report.add)
         else:
             assert self._fitter is not None
-            request = self._request
-            done = fit_blocks(self.source, store, self._fitter, todo, request, lock, self.objects, report.add)
+            what = (self.source, store, self._fitter, todo, self._request, lock, self.objects, report.add)
+            done = fit_blocks(*what, begun=self._begun, kept=self._kept)
         return done, time.perf_counter() - begun
 
     def _of_one_kind(self, store: FitStore, plan: FitPlan) -> FitStore:

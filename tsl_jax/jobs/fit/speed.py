@@ -13,7 +13,7 @@ import numpy as np
 
 from ...curves import Sigmoid
 from ...fitting import FitOptions, Status
-from ...store import FitWriter, LossStore, StoreLike, locate, open_losses, resume_or_create, writer_lock
+from ...store import FitWriter, LossStore, StoreLike, create_losses, locate, open_losses, resume_or_create, writer_lock
 from ...stream.ahead import READERS, read_ahead
 from ...stream.blocks import stream_blocks
 from ...stream.machine import copy_bandwidth, local_devices
@@ -25,9 +25,10 @@ from .fitter import BlockFitter, Devices
 from .plan import fit_header, fit_layout, left_out_checkpoints
 from .writing import BlockWriter
 
-#: Tokens of a block on a device, and of the store that is made: a second or so of work each time.
-_BLOCK_TOKENS, _MADE_TOKENS = {"cpu": 2**14}, {"cpu": 2**18}
-_ON_ACCELERATORS = 2**20, 2**22
+#: Tokens of a block on a device, as many as blocks of large stores have, and of the store that is made: a second or so
+#: of work each time, and enough for some such blocks, which are whole shards.
+_BLOCK_TOKENS, _MADE_TOKENS, _LEAST_MADE_TOKENS = {"cpu": 2**18}, {"cpu": 2**18}, 2**21
+_ON_ACCELERATORS, _DIFFERENT_TOKENS = (2**20, 2**22), 2**18
 _LAST_STEP = 1e5
 
 
@@ -48,7 +49,7 @@ class Speed:
         copy_bytes: bytes a second that the first device copies, read and written counted.
         read: reading, decoding and checking, nothing else done.
         read_bytes: the same in bytes of losses a second.
-        end_to_end: from the loss store to a fit store.
+        end_to_end: from the loss store to a fit store that is made before, as it is once for any number of tokens.
         stages: seconds of each stage of that.
     """
 
@@ -93,7 +94,7 @@ def measure_speed(
         seconds: about how long each measurement takes, at least a block.
         devices: where to fit; all local devices by default.
         folder: where the temporary folder is made; the system's own place by default.
-        tokens: planted sigmoids; by default as many as take about a second to write.
+        tokens: planted sigmoids; by default some millions, of which at most 262,144 are different ones.
         kernel: as in `FitOptions`.
 
     Returns:
@@ -118,11 +119,23 @@ def measure_speed(
     with tempfile.TemporaryDirectory(prefix="tsl-bench-", dir=folder) as place:
         if losses is None:
             steps = np.unique(np.round(np.geomspace(1, _LAST_STEP, checkpoints), 3))
-            number = tokens or _MADE_TOKENS.get(where[0].platform, _ON_ACCELERATORS[1]) * len(where)
-            source = simulate_store(Path(place) / "losses.zarr", steps, number)
+            made = _MADE_TOKENS.get(where[0].platform, _ON_ACCELERATORS[1]) * len(where)
+            source = _planted(Path(place), steps, tokens or max(made, _LEAST_MADE_TOKENS))
         else:
             source = open_losses(losses)
         return _measure(source, axis, options, seconds, where, Path(place) / "fits.zarr")
+
+
+def _planted(place: Path, steps: np.ndarray, tokens: int) -> LossStore:
+    """A store of planted sigmoids, so many different ones and those over and over: to make takes longer than to fit."""
+    few = simulate_store(place / "few.zarr", steps, min(tokens, _DIFFERENT_TOKENS))
+    rows, shape = few.read(), (tokens, len(steps))
+    losses = create_losses(place / "losses.zarr", shape, checkpoints={"step": steps}, dtype=rows.dtype)
+    stored = losses.shard_tokens or losses.chunk_tokens
+    for start in range(0, tokens, stored):
+        stop = min(start + stored, tokens)
+        losses.losses[start:stop] = np.take(rows, range(start, stop), axis=0, mode="wrap")
+    return losses
 
 
 def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, where: Devices, out: Path) -> Speed:
@@ -139,10 +152,11 @@ def _measure(source: LossStore, axis: str, options: FitOptions, seconds: float, 
     todo = blocks[: max(1, round(seconds * min(kernel, read) / layout.block_tokens))]
     target = locate(out, writable=True)
     header = fit_header(family, axis, fitter, left_out)
-    begun = time.perf_counter()
     with writer_lock(target) as lock:
         store = resume_or_create(target, source, header, layout)
-        reader, writer = BlockReader(source, fitter.put), BlockWriter(FitWriter(store), store.event, lock)
+        reader = BlockReader(source, fitter.put, room=fitter.room)
+        writer = BlockWriter(FitWriter(store), store.event, lock)
+        begun = time.perf_counter()
         result = stream_blocks(reader, fitter, writer, todo, progress=lambda _: None)
     end_to_end = _tokens(todo) / (time.perf_counter() - begun)
     return Speed(

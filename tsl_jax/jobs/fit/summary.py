@@ -4,18 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from ...fitting import Category, Status, degrees_of_freedom, has_parameters
-from ...store import BadChunk, FitStore, StoreLike, locate, read_rows_with_gaps
-from ...store.far_requests import at_once
-from ...store.fits import open_fits_at
-from ...store.samples import sampled_runs
+from ...fitting import Category, Status
+from ...store import BadChunk, FitStore
 from ...stream.stages import StageSeconds
 from .columns import DROP
-
-#: The median of effective points comes from at most so many tokens, in runs of so many.
-_SAMPLED_TOKENS, _RUN_TOKENS = 2**18, 2**14
+from .samples import describe_samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,51 +138,3 @@ def describe_records(fits: FitStore) -> dict[str, Any]:
         "noise_correlation": fits.noise["lag_mean"] if fits.noise else None,
         "noise_not_estimated": 0 if independent else ledger.noted("noise_not_estimated"),
     }
-
-
-def describe_samples(fits: FitStore) -> dict[str, Any]:
-    """Of `describe_tokens`, what a sample of the fits says; JAX has a part in it."""
-    asked = (median_effective_points, few_effective_points, has_negative_losses)
-    median, few, negative = at_once(fits.location, lambda ask: ask(fits), asked)
-    return {"median_effective_points": median, "few_effective_points": few, "negative_losses": negative}
-
-
-def describe_samples_of(fits: StoreLike) -> dict[str, Any]:
-    """`describe_samples` of a store that is not open, as in a worker; no record is read."""
-    location = locate(fits)
-    return describe_samples(open_fits_at(location, location.open_group(), blocks=(0, 0)))
-
-
-def median_effective_points(fits: FitStore) -> float | None:
-    """The median over up to `_SAMPLED_TOKENS` tokens spread over the store; None where there are none."""
-    points = _finite(_sampled(fits, "effective_points"))
-    return float(np.median(points)) if len(points) else None
-
-
-def few_effective_points(fits: FitStore) -> int:
-    """Tokens whose errors have one degree of freedom, the least; of large stores from those tokens alone."""
-    names = ("noise_correlation", "num_points", "status")
-    correlation, points, status = at_once(fits.location, lambda name: _sampled(fits, name), names)
-    fitted = np.asarray(has_parameters(status)) & np.isfinite(correlation)
-    freedom = degrees_of_freedom(correlation[fitted].astype(np.float32), points[fitted], len(fits.parameters))
-    few = np.count_nonzero(np.asarray(freedom) <= 1)
-    return round(few * fits.num_tokens / max(len(points), 1))
-
-
-def has_negative_losses(fits: FitStore) -> bool:
-    """Whether most of those tokens have a negative mean where plateaus may not be negative."""
-    least = fits.options.get("min_plateau")
-    if least is None or least < 0:
-        return False
-    mean = _finite(_sampled(fits, "constant"))
-    return bool(2 * np.count_nonzero(mean < 0) > len(mean))
-
-
-def _sampled(fits: FitStore, name: str) -> np.ndarray:
-    """An array for up to `_SAMPLED_TOKENS` tokens spread over the store."""
-    array, runs = fits.arrays[name], sampled_runs(fits.num_tokens, _RUN_TOKENS, _SAMPLED_TOKENS)
-    return np.concatenate(at_once(fits.location, lambda run: read_rows_with_gaps(array, run.start, run.stop)[0], runs))
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)].astype(np.float32)

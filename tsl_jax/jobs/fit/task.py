@@ -18,6 +18,7 @@ from ...store.lock import Lock
 from ...store.presence import Objects
 from ...store.run_mark import RunMark
 from ...store.schema import LEDGER
+from ...stream.begun import Begun
 from ...stream.blocks import StreamResult, stream_blocks
 from ...stream.cores import tasks_at_a_time
 from ...stream.machine import local_devices
@@ -30,6 +31,7 @@ from .fitter import BlockFitter, Devices
 from .hardware import describe_fitter
 from .plan import fitter_of
 from .request import FitRequest
+from .samples import KeptSample
 from .writing import BlockWriter
 
 
@@ -84,6 +86,9 @@ def fit_blocks(
     lock: Lock,
     objects: Objects | None,
     progress: Callable[[int], None],
+    *,
+    begun: Begun | None = None,
+    kept: KeptSample | None = None,
 ) -> TaskReport:
     """Fit blocks of a store that is made, write and record them.
 
@@ -96,12 +101,14 @@ def fit_blocks(
         lock: checked before a block is counted as done.
         objects: the listing of the losses' store.
         progress: called with the tokens of each block that is done.
+        begun: blocks that are read or fitted by now, by the same fitter with the noise of the store.
+        kept: where the sample's rows are kept that are written.
     """
     shared = None if store.noise is None else NoiseModel.from_dict(dict(store.noise))
     seconds = fitter.compile(store.ledger.block_tokens, source.num_tokens, shared)
     number = note_fitter(store.location, describe_fitter(fitter.options.kernel, fitter.devices[0]))
-    read = BlockReader(source, fitter.put, request.on_bad_chunk, objects)
-    write = BlockWriter(FitWriter(store, number), store.event, lock)
+    read = BlockReader(source, fitter.put, request.on_bad_chunk, objects, fitter.room)
+    write = BlockWriter(FitWriter(store, number), store.event, lock, kept)
     fitted = 0
 
     def report(tokens: int) -> None:
@@ -109,7 +116,7 @@ def fit_blocks(
         fitted += tokens
         progress(tokens)
 
-    result: StreamResult = stream_blocks(read, fitter, write, blocks, progress=report)
+    result: StreamResult = stream_blocks(read, fitter, write, blocks, progress=report, begun=begun)
     return TaskReport(write.rows, fitted, result.bad_chunks, result.stages, seconds, fitter.described)
 
 

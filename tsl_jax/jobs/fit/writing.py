@@ -7,6 +7,7 @@ from ...store.lock import Lock
 from ...stream.blocks import Columns
 from ...stream.reading import Input
 from .columns import mark_unreadable, noted, whole_times
+from .samples import KeptSample
 
 
 class BlockWriter:
@@ -16,13 +17,14 @@ class BlockWriter:
         writer: where.
         event: name of the parameter that says when the event is; None for families without one.
         lock: checked before a block is counted as done.
+        kept: where the sample's rows of what is written are kept, if they are.
 
     Attributes:
         rows: (entries,) of the ledger by block, as they were written.
     """
 
-    def __init__(self, writer: FitWriter, event: str | None, lock: Lock) -> None:
-        self._writer, self._event, self._lock = writer, event, lock
+    def __init__(self, writer: FitWriter, event: str | None, lock: Lock, kept: KeptSample | None = None) -> None:
+        self._writer, self._event, self._lock, self._kept = writer, event, lock, kept
         self.rows: dict[int, np.ndarray] = {}
 
     def __call__(self, block: Input, result: Columns) -> None:
@@ -40,3 +42,5 @@ class BlockWriter:
         state = BlockState.WITH_BAD_CHUNKS if block.bad else BlockState.FINISHED
         digests = (block.digest, values["status"], values["category"], noted(values))
         self.rows[block.block.index] = self._writer.finish(block.block.index, state, *digests)
+        if self._kept is not None:
+            self._kept.keep(start, values)
