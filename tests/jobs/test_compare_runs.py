@@ -11,7 +11,7 @@ from tests.planted_store import STEP, planted_columns, write_fit_store
 from tests.seeded_runs import COORDINATES
 from tests.seeded_stores import TOKENS, seeded_columns, token_coordinates, write_runs
 from tsl_jax.fitting import Category, Status, degrees_of_freedom
-from tsl_jax.jobs.compare import runs as compare_runs
+from tsl_jax.jobs.comparing import runs as compare_runs
 from tsl_jax.runs import RunTokens, TokenKind, combine_runs, combined_statistic
 from tsl_jax.store import ChangedError, StoreError, open_fits, validate
 

@@ -24,11 +24,11 @@ def estimates(monkeypatch, cheap_engine):
     """The losses that were estimated from, a call each."""
     calls = []
 
-    def counted(family, time, losses, *, options):
+    def counted(family, time, losses, weights, *, options, fitted):
         calls.append(np.array(losses))
-        return cheap_noise_model(family, time, losses, options=options)
+        return cheap_noise_model(family, time, losses, weights, options=options)
 
-    monkeypatch.setattr(tsl_jax.jobs.fit.noise, "noise_model", counted)
+    monkeypatch.setattr(tsl_jax.jobs.fit.noise, "model_of_sample", counted)
     return calls
 
 

@@ -14,7 +14,7 @@ from tsl_jax.spectrum.on_host import known_moments
 from tsl_jax.spectrum.tail.fit import default_cuts
 from tsl_jax.spectrum.tail.many import tails_of_rows
 from tsl_jax.spectrum.tail.masses import tail_masses
-from tsl_jax.spectrum.tail.quality import known_goodness_of
+from tsl_jax.spectrum.tail.quality import known_draws, known_goodness_of, poisson
 
 GRIDS = pytest.mark.parametrize("grid", [LOG, LINEAR], ids=["log", "linear"])
 STEEP = 200.0
@@ -178,6 +178,35 @@ def test_goodness_of_fit():
     assert float(tail_goodness(at(LOG, LAWS["lognormal"]), jax.random.key(0), **options)) == 0
 
 
+def draws_of_the_program(key, expected, replicates):
+    """As `goodness_of` draws."""
+    keys = jax.random.split(key, replicates)
+    return np.asarray(jax.lax.map(lambda key: poisson(key, np.float32(expected)), keys))
+
+
+def test_draws_that_are_known_are_poisson_and_go_by_the_key():
+    expected = np.array([0.0, 0.3, 4.0, 1000.0, 3e6])
+    drawn = known_draws(jax.random.key(3), expected, 4000)
+    np.testing.assert_array_equal(drawn, known_draws(jax.random.key(3), expected, 4000))
+    assert (drawn != known_draws(jax.random.key(4), expected, 4000)).any()
+    assert (drawn[:, 0] == 0).all()
+    error = np.sqrt(expected[1:] / 4000)
+    assert (np.abs(drawn[:, 1:].mean(0) - expected[1:]) < 4 * error).all()
+    np.testing.assert_allclose(drawn[:, 1:].var(0) / expected[1:], 1, atol=0.12)
+
+
+def test_the_goodness_of_known_moments_goes_by_its_own_draws_as_by_those_of_the_program():
+    """Of laws that the data follow: each p is uniform, so that both means are near a half."""
+    cuts, own, programs = jax.tree.map(np.asarray, default_cuts(LOG)), [], []
+    for seed in range(24):
+        moments = known_moments(at(LOG, power_law(2.0, 20, 1000, 2000, seed)))
+        tail = jax.tree.map(np.asarray, fit_tail(moments))
+        for found, drawn in ((own, None), (programs, draws_of_the_program)):
+            found.append(float(known_goodness_of(moments, tail, jax.random.key(seed), cuts, 40, drawn)))
+    # The same data: they differ by the draws of 40 replicates alone.
+    assert abs(np.mean(own) - np.mean(programs)) < 4 * np.sqrt(2 * 0.25 / 40 / 24)
+
+
 def test_known_moments_have_the_tail_and_checks_of_programs():
     spectrum, key = at(LOG, power_law(2.0, 20, 1000, 2000, 0)), jax.random.key(0)
     tail, moments = fit_tail(spectrum), known_moments(spectrum)
@@ -192,7 +221,7 @@ def test_known_moments_have_the_tail_and_checks_of_programs():
     for name, rival in tail_rivals(moments, known).items():
         np.testing.assert_allclose(rival.z, rivals[name].z, rtol=0.02, atol=1e-3)
         np.testing.assert_allclose(rival.p, rivals[name].p, rtol=0.02, atol=1e-3)
-    goodness = known_goodness_of(moments, known, key, cuts, 20)
+    goodness = known_goodness_of(moments, known, key, cuts, 20, draws_of_the_program)
     assert float(goodness) == pytest.approx(float(tail_goodness(spectrum, key, replicates=20)), abs=0.051)
     for got, want in zip(
         jax.tree.leaves(binning_bound(moments)), jax.tree.leaves(binning_bound(spectrum)), strict=True

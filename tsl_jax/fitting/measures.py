@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..curves import Family
+from ..linalg.known import module_of
 from .native import call as native_kernel
 from .noise import GROWTH_VARIANCE, MOST_CORRELATION, POINTS_A_PARAMETER, Noise
 from .options import FitOptions
@@ -140,21 +141,10 @@ def covariance_factor(family: Family, block: CurveBlock, root, solution: Solutio
         (coefficient, factor, curves), rows and columns of coefficients on a bound 0; and (factor, checkpoints, curves).
     """
     p = solution.coefficients
-    f, e, slopes = shape_and_slopes(family, block.x, p[2:], unit_vectors(p[2:]))
-    columns = [root * c for c in (e, f, *((p[1] - p[0]) * g for g in slopes))]
-    size, eps = len(columns), jnp.finfo(p.dtype).eps
-    upper = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
-    left_out = []
-    for i in range(size):
-        before = _norm(columns[i])
-        for k in range(i):
-            upper[k][i] = jnp.sum(columns[k] * columns[i], axis=0)
-            columns[i] = columns[i] - upper[k][i] * columns[k]
-        length = _norm(columns[i])
-        dependent = ~solution.active[i] & (length <= DEPENDENT * eps * before)
-        left_out.append(solution.active[i] | dependent)
-        upper[i][i] = jnp.where(solution.active[i], 1, jnp.where(dependent, jnp.nan, length))
-        columns[i] = jnp.where(left_out[i], 0, columns[i] / jnp.where(left_out[i], 1, length))
+    columns, upper, left_out = orthonormal(
+        [root * c for c in coefficients_columns(family, block, solution)], solution.active
+    )
+    size = len(columns)
     inverse = [[jnp.zeros_like(p[0]) for _ in range(size)] for _ in range(size)]
     for j in range(size):
         inverse[j][j] = jnp.where(solution.active[j], 0, 1 / upper[j][j])
@@ -165,6 +155,38 @@ def covariance_factor(family: Family, block: CurveBlock, root, solution: Solutio
     return jnp.stack([jnp.stack(row) for row in inverse]), jnp.stack(columns)
 
 
+def coefficients_columns(family: Family, block: CurveBlock, solution: Solution):
+    """The columns of J, by (low, high, theta): a list of (checkpoints, curves)."""
+    p = solution.coefficients
+    f, e, slopes = shape_and_slopes(family, block.x, p[2:], unit_vectors(p[2:]))
+    return [e, f, *((p[1] - p[0]) * g for g in slopes)]
+
+
+def orthonormal(columns, active):
+    """Q's columns, R as rows of a list, and which columns are left out (a list of (curves,)): see `covariance_factor`.
+
+    Args:
+        columns: of ``√W J``, a list of (checkpoints, curves), of JAX or of NumPy.
+        active: (coefficients, curves), which are on a bound.
+    """
+    xp = module_of(columns[0])
+    size, eps, columns = len(columns), xp.finfo(columns[0].dtype).eps, list(columns)
+    upper = [[xp.zeros_like(columns[0][0]) for _ in range(size)] for _ in range(size)]
+    left_out = []
+    for i in range(size):
+        before = _norm(columns[i])
+        for k in range(i):
+            upper[k][i] = xp.sum(columns[k] * columns[i], axis=0)
+            columns[i] = columns[i] - upper[k][i] * columns[k]
+        length = _norm(columns[i])
+        dependent = ~active[i] & (length <= DEPENDENT * eps * before)
+        left_out.append(active[i] | dependent)
+        upper[i][i] = xp.where(active[i], 1, xp.where(dependent, xp.nan, length))
+        columns[i] = xp.where(left_out[i], 0, columns[i] / xp.where(left_out[i], 1, length))
+    return columns, upper, left_out
+
+
 def _norm(column):
-    square = jnp.sum(jnp.square(column), axis=0)
-    return jnp.sqrt(jnp.maximum(square, jnp.finfo(square.dtype).tiny))
+    xp = module_of(column)
+    square = xp.sum(xp.square(column), axis=0)
+    return xp.sqrt(xp.maximum(square, xp.finfo(square.dtype).tiny))

@@ -1,9 +1,8 @@
 """`tsl.noise_model`: the noise that many curves at the same checkpoints share, from their residuals."""
 
-import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -11,17 +10,11 @@ from jaxtyping import Array, Float
 from ..arguments import is_traced, whole_number
 from ..curves import Family
 from ..jax_switches import with_own_switches
-from .block_fit import row_multiple
 from .checks import check_input
-from .codes import Status
-from .few_sizes import in_few_sizes
 from .kernel_choice import with_chosen_kernel
-from .measures import covariance_factor, residuals, root_of
 from .noise import MOST_CORRELATION, POINTS_A_PARAMETER, NoiseModel, correlation_of, own_noise
+from .noise_sample import FittedRows, Sample, fitted_rows, sample_of
 from .options import FitOptions
-from .preparation import prepare
-from .residual_noise import leaning
-from .solution import solve
 
 #: Curves of which the noise is estimated, evenly chosen from those given; and fewest.
 MOST_CURVES, FEWEST_CURVES = 4096, 32
@@ -37,7 +30,6 @@ class TooFewCurvesError(ValueError):
     """Too few curves have residuals that say something of the noise."""
 
 
-@with_own_switches
 def noise_model(
     family: Family,
     time: Float[Array, " checkpoints"],
@@ -88,6 +80,21 @@ def noise_model(
     Source: an antedependence of first order (Gabriel 1962), by moments and simulation (Gouriéroux, Monfort and
     Renault 1993).
     """
+    return model_of_sample(family, time, losses, weights, options=options, seed=seed)
+
+
+@with_own_switches
+def model_of_sample(
+    family: Family,
+    time,
+    losses,
+    weights,
+    *,
+    options: FitOptions,
+    seed: int = 0,
+    fitted: Callable[..., FittedRows] = fitted_rows,
+) -> NoiseModel:
+    """`noise_model`, by a program of the caller's for `fitted_rows`."""
     values, losses, weights = check_input(family, time, losses, weights, options)
     if any(map(is_traced, (values, losses, weights))):
         raise TypeError("losses: got an array that JAX is tracing, expected values that are known; call this outside")
@@ -99,51 +106,13 @@ def noise_model(
     rows = [np.asarray(losses[chosen])]
     if weights is not None:
         rows.append(np.broadcast_to(weights if weights.ndim == 1 else weights[chosen], rows[0].shape))
-    sample = _sample(family, options, values, *rows)
+    sample = sample_of(fitted, family, options, values, *rows)
     if len(sample.residuals) < FEWEST_CURVES:
         raise TooFewCurvesError(
             f"losses: {len(sample.residuals)} of {len(chosen)} curves have residuals to learn from, expected at least "
             f"{FEWEST_CURVES}; give more curves, or fit with noise=None"
         )
     return _matched(sample, np.asarray(values), len(family.names), np.random.default_rng(seed))
-
-
-class Sample(NamedTuple):
-    """Fitted curves, in NumPy and float64."""
-
-    residuals: np.ndarray  # (curves, checkpoints), mean square 1 over measured points, 0 elsewhere
-    basis: np.ndarray  # (curves, checkpoints, size) orthonormal columns
-    measured: np.ndarray  # (curves, checkpoints)
-
-
-def _sample(family: Family, options: FitOptions, time, losses, weights=None) -> Sample:
-    """Residuals of the curves whose fit converged, and the columns that the fits took out of them."""
-    rows = [losses] if weights is None else [losses, weights]
-    u = family.coordinate(time)
-    window = family.window(u)
-    x = jnp.asarray((u - window[0]) / window[1], jnp.promote_types(losses.dtype, jnp.float32))
-    multiple = row_multiple(family, options, x.dtype, len(x))
-    found = in_few_sizes(functools.partial(_residuals, family, options, x), rows, multiple=multiple)
-    r, basis, measured, rounding, good = (np.asarray(a) for a in found)
-    square = np.sum(np.square(r, dtype=np.float64), axis=1)
-    good = good & (square > rounding)
-    scaled = r[good] / np.sqrt(square[good] / measured[good].sum(axis=1))[:, None]
-    return Sample(scaled.astype(np.float64), basis[good].astype(np.float64), measured[good])
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _residuals(family: Family, options: FitOptions, x, losses, weights=None):
-    """Per curve: residuals, columns, what was measured, what rounding alone leaves, and whether it was fitted."""
-    block, _, num_points, status = prepare(family, options, x, losses, weights)
-    solution = solve(family, options, block)
-    root = root_of(block.weight)
-    _, basis = covariance_factor(family, block, root, solution)
-    r = root * residuals(family, block, solution.coefficients)
-    eps = jnp.finfo(losses.dtype).eps
-    rounding = jnp.sum(block.weight * jnp.square(2 * eps * block.loss), axis=0)
-    enough = num_points >= POINTS_A_PARAMETER * len(family.names)
-    good = (status == Status.CONVERGED) & solution.converged & enough
-    return r.T, jnp.transpose(basis, (2, 1, 0)), (block.weight > 0).T, rounding, good
 
 
 def _matched(sample: Sample, time: np.ndarray, size: int, rng: np.random.Generator) -> NoiseModel:
@@ -228,7 +197,7 @@ def _own(residuals, measured, std, size) -> tuple[np.ndarray, np.ndarray]:
     last = np.maximum.accumulate(last, axis=1)
     before = np.take_along_axis(e, np.maximum(np.concatenate([np.full((len(e), 1), -1), last[:, :-1]], 1), 0), 1)
     before[:, 0] = 0
-    z = np.asarray(leaning(e.shape[1], jnp.float32), np.float64)
+    z = np.linspace(-1, 1, e.shape[1])  # as `leaning`
     sums = (e * e).sum(1), (e * before).sum(1), np.abs(e).sum(1), (z * np.abs(e)).sum(1)
     number = measured.sum(1)
     known = number >= POINTS_A_PARAMETER * size

@@ -92,22 +92,21 @@ def named_and_errors(family: Family, x, num_points, solution: Solution, measures
         lost[2 + k] = (lost[2 + k] | beyond[k]) & ~open_
         kept[2 + k] = kept[2 + k] & ~beyond[k] & ~open_
     factor = [[jnp.where(kept[i], measures.factor[i, j], 0) for j in range(size)] for i in range(size)]
-    errors = {}
-    for name in params:
-        slopes = [jnp.where(solution.active[i], 0, rows[i][name]) for i in range(size)]
-        scale = normalised(functools.reduce(jnp.maximum, (jnp.abs(slope) for slope in slopes)))
-        slopes = [scale * slope for slope in slopes]  # of times like 1e30, whose squares are beyond float32
-        along = [sum(slopes[i] * factor[i][j] for i in range(size)) for j in range(size)]
-        square = variance * _quadratic(along, measures.meat)
-        square = square + sum(jnp.square(slopes[2 + k]) * unresolved[k] for k in range(size - 2))
-        unknown = sum(lost[i] & (slopes[i] != 0) for i in range(size)) > 0
-        depends = sum(jnp.abs(slope) for slope in slopes) > 0
-        safe = jnp.where(depends & (square > 0), square, 1)
-        error = jnp.where(square > 0, jnp.sqrt(safe), square) / scale
-        # Of the error, not of its square, which XLA would compute again.
-        known = depends & ~unknown & (error >= 0) & jnp.isfinite(error)
-        errors[name] = jnp.where(known, error, jnp.nan)
-    return params, errors
+    # All parameters in one array: XLA compiles one loop for them, not some for each.
+    slopes = [jnp.where(solution.active[i], 0, jnp.stack([rows[i][name] for name in params])) for i in range(size)]
+    scale = normalised(functools.reduce(jnp.maximum, (jnp.abs(slope) for slope in slopes)))
+    slopes = [scale * slope for slope in slopes]  # of times like 1e30, whose squares are beyond float32
+    along = [sum(slopes[i] * factor[i][j] for i in range(size)) for j in range(size)]
+    square = variance * _quadratic(along, measures.meat)
+    square = square + sum(jnp.square(slopes[2 + k]) * unresolved[k] for k in range(size - 2))
+    unknown = sum(lost[i] & (slopes[i] != 0) for i in range(size)) > 0
+    depends = sum(jnp.abs(slope) for slope in slopes) > 0
+    safe = jnp.where(depends & (square > 0), square, 1)
+    error = jnp.where(square > 0, jnp.sqrt(safe), square) / scale
+    # Of the error, not of its square, which XLA would compute again.
+    known = depends & ~unknown & (error >= 0) & jnp.isfinite(error)
+    errors = jnp.where(known, error, jnp.nan)
+    return params, dict(zip(params, errors, strict=True))
 
 
 class Evidence(NamedTuple):

@@ -1,5 +1,6 @@
 """Losses out of which the noise is taken: what speaks for an event in them, and what for a second one."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -117,14 +118,14 @@ def best_step(root, e, basis):
     Returns:
         Its height (curves) and what is left of its column (checkpoints, curves); 0 where there is none.
     """
-    along, square = jnp.cumsum(root * e, axis=0), jnp.cumsum(jnp.square(root), axis=0)
-    passed = jnp.cumsum(root * basis, axis=1)
+    sums = _running_sums(jnp.stack([root * e, jnp.square(root), *(root * q for q in basis)], axis=1))
+    along, square, passed = sums[:, 0], sums[:, 1], jnp.moveaxis(sums[:, 2:], 1, 0)
     left = square - jnp.sum(jnp.square(passed), axis=0)
     number = jnp.maximum(jnp.sum(root > 0, axis=0), 1)
     seen = left >= LEAST_STEP * square[-1] / number
     left = jnp.where(seen, left, 1)
     gain = jnp.where(seen, jnp.square(along) / left, 0)
-    best = jnp.argmax(gain, axis=0)[None]
+    best = _first_of_largest(gain)[None]
     found = jnp.max(gain, axis=0) > 0
 
     def at_best(values):
@@ -133,6 +134,24 @@ def best_step(root, e, basis):
     up_to = root * (jnp.arange(len(root))[:, None] <= best)
     column = up_to - sum(q * at_best(p) for q, p in zip(basis, passed, strict=True))
     return jnp.where(found, at_best(along) / at_best(left), 0), jnp.where(found, column, 0)
+
+
+def _running_sums(values):
+    """Sums over the checkpoints up to each one, the first axis."""
+    if jax.default_backend() != "cpu":
+        return jnp.cumsum(values, axis=0)
+
+    # There XLA adds the same up many times over for `cumsum`.
+    def add(total, row):
+        return total + row, total + row
+
+    return lax.scan(add, jnp.zeros_like(values[0]), values)[1]
+
+
+def _first_of_largest(values):
+    """`argmax` over the first axis, by two reductions that a CPU does many curves at a time."""
+    place = jnp.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+    return jnp.min(jnp.where(values == jnp.max(values, axis=0), place, len(values) - 1), axis=0)
 
 
 def _counted(root):
@@ -145,5 +164,5 @@ def _best_pair(gains, *others):
     curves = gains.shape[1]
     with_last = jnp.concatenate([jnp.zeros((1, curves), bool), gains[:-1] > 0])
     pairs = [a + jnp.where(with_last, jnp.roll(a, 1, axis=0), 0) for a in (gains, *others)]
-    best = jnp.argmax(pairs[0], axis=0)[None]
+    best = _first_of_largest(pairs[0])[None]
     return [jnp.take_along_axis(a, best, axis=0)[0] for a in pairs]

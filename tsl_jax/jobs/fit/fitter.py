@@ -1,6 +1,5 @@
 """Fitting blocks on all devices, each with its share of the rows."""
 
-import concurrent.futures
 import dataclasses
 import functools
 import time
@@ -12,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from ...curves import Family
+from ...curves import FAMILIES, Family
 from ...fitting import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, row_multiple
 from ...fitting.far import is_far
 from ...jax_switches import with_own_switches
 from ...stream.blocks import Columns
+from ...stream.kept_programs import compiled_for, of_this_version
 from ...stream.plan import device_rows
 from .columns import fit_columns
 
@@ -151,7 +151,7 @@ def _compile(family, axis, options, devices, shape, dtype, with_noise) -> list[A
         return fit_columns(fit(family, time_axis, losses, options=options, noise=noise))
 
     # One program a device: XLA partitions a program for several by other passes, which change the last bits.
-    program, rows = jax.jit(fit_rows), (shape[0] // len(devices), *shape[1:])
+    program, rows = jax.jit(of_this_version(fit_rows, "fit_rows")), (shape[0] // len(devices), *shape[1:])
     usable = len(check_axis(family, time_axis))
     result_dtype = jnp.promote_types(dtype, jnp.float32)
 
@@ -163,6 +163,11 @@ def _compile(family, axis, options, devices, shape, dtype, with_noise) -> list[A
         noise = NoiseModel(*(array(shape, result_dtype) for shape in shapes)) if with_noise else None  # type: ignore[arg-type]
         return program.lower(array(rows, dtype), noise)
 
-    lowered = [lower(device) for device in devices]
-    with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
-        return list(threads.map(lambda one: one.compile(), lowered))
+    return compiled_for(
+        devices, lower, made_from("fit_rows", family, options, axis, rows, str(np.dtype(dtype)), with_noise)
+    )
+
+
+def made_from(program: str, family: Family, *others: Any) -> tuple[Any, ...] | None:
+    """What `compiled_for` keeps a program by; None for a family of the user's, whose lines may be anywhere."""
+    return (program, family, *others) if type(family) in FAMILIES.values() else None

@@ -1,18 +1,22 @@
 """The noise model that all tokens of a fit store share: estimated once, from a sample, and kept in its header."""
 
+import functools
 from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from ...curves import Family
-from ...fitting import FitOptions, NoiseModel, TooFewCurvesError, noise_model
+from ...fitting import FitOptions, NoiseModel, TooFewCurvesError
 from ...fitting.checks import check_noise
-from ...fitting.noise_estimation import FEWEST_CURVES
+from ...fitting.noise_estimation import FEWEST_CURVES, model_of_sample
+from ...fitting.noise_sample import fitted_rows
 from ...store import LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps
 from ...store.far_requests import at_once
 from ...store.samples import sampled_runs
-from .fitter import BlockFitter
+from ...stream.kept_programs import compiled_for, of_this_version
+from .fitter import BlockFitter, made_from
 from .request import FitRequest
 
 #: Tokens in the sample; fewer where they have many checkpoints, for so many losses; and fewest.
@@ -56,11 +60,30 @@ def estimate_noise(
     rows = at_once(losses.location, read, sampled_tokens(losses.num_tokens, losses.num_checkpoints))
     with jax.default_device(device):
         try:
-            model = noise_model(family, axis, np.concatenate(rows), options=options)  # type: ignore[arg-type]
+            sample, program = np.concatenate(rows), functools.partial(_fitted_rows, device)
+            model = model_of_sample(family, axis, sample, None, options=options, fitted=program)
         except TooFewCurvesError:
             return None
     # As a run reads it that goes on with this one.
     return NoiseModel.from_dict(model.as_dict())
+
+
+def _fitted_rows(device: Any, family: Family, options: FitOptions, *arrays: Any) -> Any:
+    """`fitted_rows` on a device, by a program that is kept."""
+    return _program(device, family, options, *((array.shape, array.dtype) for array in arrays))(*arrays)
+
+
+@functools.lru_cache(maxsize=16)
+def _program(device: Any, family: Family, options: FitOptions, *shapes: tuple[tuple[int, ...], Any]) -> Any:
+    program = jax.jit(of_this_version(functools.partial(fitted_rows, family, options), "fitted_rows"))
+
+    def lower(device: Any) -> Any:
+        where = SingleDeviceSharding(device)
+        arrays = [jax.ShapeDtypeStruct(shape, dtype, sharding=where) for shape, dtype in shapes]
+        return program.lower(*arrays)
+
+    known = [(shape, str(np.dtype(dtype))) for shape, dtype in shapes]
+    return compiled_for([device], lower, made_from("fitted_rows", family, options, known))[0]
 
 
 def settle_noise(

@@ -14,7 +14,7 @@ from ...spectrum.decomposition import Weighting
 from ...store import FitStore, StoreError
 from ...stream.parts import sequence_parts, sequence_source
 from ...stream.passes import run_pass
-from ..compare.runs import comparison_coordinates
+from ..comparing.runs import comparison_coordinates
 from .density import event_density
 from .doubts import EVERY_EVENT, Doubt, doubts_of
 from .tokens import RunScores, ScorePass, Widening

@@ -1,6 +1,7 @@
 """How good a tail's power law is: goodness of fit, and laws it competes with."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -83,17 +84,30 @@ def goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates
     return _fraction_further(tail, jax.lax.map(distance, jax.random.split(key, replicates)))
 
 
-def known_goodness_of(moments: Moments, tail: Tail, key: Array, cuts: Cuts, replicates: int) -> np.ndarray:
-    """The same of moments and a tail in NumPy, by the program that fitted the tail."""
+def known_goodness_of(
+    moments: Moments,
+    tail: Tail,
+    key: Array,
+    cuts: Cuts,
+    replicates: int,
+    drawn: Callable[[Array, np.ndarray, int], np.ndarray] | None = None,
+) -> np.ndarray:
+    """The same of moments and a tail in NumPy, by the program that fitted the tail; other draws, as good.
+
+    Args:
+        moments, tail, key, cuts, replicates: as there.
+        drawn: the replicates (replicates, bins) by a key and the events to expect (bins,); by default NumPy's, as a
+            program that draws takes seconds to compile.
+    """
     expected, stop = _expected(moments, tail, cuts)
-    rows = np.asarray(_drawn(key, np.float32(expected), replicates))
+    rows = (drawn or known_draws)(key, expected, replicates)
     found = tails_of_rows(moments.grid, rows, np.ones(replicates), np.full(replicates, stop), cuts)
     return _fraction_further(tail, found.distance)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _drawn(key, expected, replicates: int):
-    return jax.lax.map(lambda key: poisson(key, expected), jax.random.split(key, replicates))
+def known_draws(key: Array, expected: np.ndarray, replicates: int) -> np.ndarray:
+    """Poisson numbers (replicates, bins) by NumPy, of which a key of `jax.random` decides."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key))).poisson(expected, (replicates, len(expected)))
 
 
 def _expected(moments: Moments, tail: Tail, cuts: Cuts):

@@ -1,0 +1,150 @@
+"""Programs are found again without tracing, only where they are what would be made, and never without their code."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tsl_jax.data import sample_path
+from tsl_jax.stream import kept_programs
+from tsl_jax.stream.kept_programs import compiled_for
+
+X = np.arange(8, dtype=np.float32)
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """Where programs are kept; JAX keeps its own where the environment says."""
+    monkeypatch.setattr(kept_programs, "_folder", lambda: tmp_path)
+    return tmp_path
+
+
+class Program:
+    """One that no cache has yet, and how often it was traced."""
+
+    def __init__(self):
+        self.number, self.traced = float(np.random.default_rng().normal()), 0
+
+    def lower(self, device):
+        self.traced += 1
+        where = jax.sharding.SingleDeviceSharding(device)
+        return jax.jit(lambda x: jnp.sin(x) * self.number).lower(
+            jax.ShapeDtypeStruct((8,), jnp.float32, sharding=where)
+        )
+
+    def found(self, *made_from):
+        (program,) = compiled_for(jax.local_devices()[:1], self.lower, made_from or ("sine", self.number))
+        return np.asarray(program(X))
+
+
+def test_a_program_is_found_again_without_tracing_and_gives_the_same_bits(folder):
+    program = Program()
+    first, again = program.found(), program.found()
+    assert program.traced == 1
+    assert len(list(folder.iterdir())) == 1
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(again, np.sin(X) * program.number, rtol=1e-5)
+
+
+def test_other_settings_sources_or_arguments_make_another_program(folder, monkeypatch):
+    program = Program()
+    program.found()
+    with jax.enable_x64(True):
+        program.found()
+    with jax.default_matmul_precision("highest"):
+        program.found()
+    program.found("sine", program.number, "another argument")
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", "") + " ")
+    program.found()
+    monkeypatch.setattr(kept_programs, "_sources", lambda: "other lines")
+    program.found()
+    assert program.traced == 6
+
+
+def test_what_is_only_told_or_kept_makes_no_other_program(folder):
+    program = Program()
+    program.found()
+    with jax.log_compiles(True):
+        program.found()
+    assert program.traced == 1
+
+
+def test_a_program_that_comes_from_the_cache_of_jax_is_not_kept(folder):
+    """It would have lost its code."""
+    program = Program()
+    program.found()
+    np.testing.assert_allclose(program.found("the same under", "another key"), np.sin(X) * program.number, rtol=1e-5)
+    assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda data: b"", lambda data: data[:-9], lambda data: data[:200] + b"!" + data[201:]]
+)
+def test_a_damaged_program_is_made_anew(folder, harm):
+    program = Program()
+    first = program.found()
+    (path,) = folder.iterdir()
+    path.write_bytes(harm(path.read_bytes()))
+    np.testing.assert_array_equal(program.found(), first)
+    assert program.traced == 2
+
+
+def test_what_cannot_be_kept_is_made(monkeypatch, tmp_path):
+    program = Program()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(kept_programs, "_folder", lambda: tmp_path / "file" / "folder")
+    program.found()
+    program.found()
+    assert program.traced == 2
+
+
+def test_nothing_is_kept_of_what_is_made_from_unknown_lines(folder):
+    program = Program()
+    compiled_for(jax.local_devices()[:1], program.lower, None)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("jax_compilation_cache_dir", None),
+        ("jax_compilation_cache_dir", "gs://bucket/programs"),
+        ("jax_enable_compilation_cache", False),
+        ("jax_compilation_cache_max_size", 1000),
+    ],
+)
+def test_where_jax_keeps_none_or_counts_them_none_is_kept(name, value):
+    before = jax.config.values[name]
+    try:
+        jax.config.update(name, value)
+        assert kept_programs._folder() is None
+    finally:
+        jax.config.update(name, before)
+
+
+def test_the_second_fit_of_a_user_traces_nothing(tmp_path):
+    """The whole command, in processes of its own: no program is made, and all bits are those of the first."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs"), "JAX_LOG_COMPILES": "1"}
+    told = []
+    for name in ("first", "second"):
+        command = [sys.executable, "-m", "tsl_jax", "fit", str(sample_path()), str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        told.append(done.stderr)
+    assert "fit_rows" in told[0]
+    assert "fitted_rows" in told[0]
+    assert "Finished tracing" not in told[1]
+    one, other = (
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("c/*")
+            if path.is_file()
+        }
+        for name in ("first", "second")
+    )
+    assert len(one) > 20
+    assert one == other
