@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -29,15 +31,19 @@ class Program:
     def __init__(self):
         self.number, self.traced = float(np.random.default_rng().normal()), 0
 
-    def lower(self, device):
+    def compute(self, x):
+        return jnp.sin(x) * self.number
+
+    def lower(self, jitted, device):
         self.traced += 1
         where = jax.sharding.SingleDeviceSharding(device)
-        return jax.jit(lambda x: jnp.sin(x) * self.number).lower(
-            jax.ShapeDtypeStruct((8,), jnp.float32, sharding=where)
-        )
+        return jitted.lower(jax.ShapeDtypeStruct((8,), jnp.float32, sharding=where))
+
+    def compiled(self, made_from):
+        return compiled_for(jax.local_devices()[:1], self.compute, self.lower, "sine", made_from)
 
     def found(self, *made_from):
-        (program,) = compiled_for(jax.local_devices()[:1], self.lower, made_from or ("sine", self.number))
+        (program,) = self.compiled(made_from or ("sine", self.number))
         return np.asarray(program(X))
 
 
@@ -73,12 +79,22 @@ def test_what_is_only_told_or_kept_makes_no_other_program(folder):
     assert program.traced == 1
 
 
-def test_a_program_that_comes_from_the_cache_of_jax_is_not_kept(folder):
+def test_a_program_that_comes_from_the_cache_of_jax_is_not_kept(folder, monkeypatch):
     """It would have lost its code."""
+    monkeypatch.setattr(kept_programs, "_clear", lambda *_: None)
+    program = Program()
+    program.found()
+    (path,) = folder.iterdir()
+    path.unlink()
+    np.testing.assert_allclose(program.found(), np.sin(X) * program.number, rtol=1e-5)
+    assert not list(folder.iterdir())
+
+
+def test_another_key_is_another_program_for_jax_too(folder):
     program = Program()
     program.found()
     np.testing.assert_allclose(program.found("the same under", "another key"), np.sin(X) * program.number, rtol=1e-5)
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -93,6 +109,48 @@ def test_a_damaged_program_is_made_anew(folder, harm):
     assert program.traced == 2
 
 
+#: Where JAX keeps its own programs beside them, which a process asks for once.
+LOST = """
+import os, pathlib, sys
+from test_kept_programs import Program
+folder, program = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), Program()
+first = program.found()
+for harm in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])):
+    (path,) = folder.glob("tsl_jax-*")
+    harm(path)
+    assert (program.found() == first).all() and (program.found() == first).all()
+assert program.traced == 3, program.traced  # each time it was written anew
+"""
+
+
+def test_a_program_that_was_lost_or_damaged_is_kept_again_though_jax_has_it(tmp_path):
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    settings = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0"}
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{LOST}"
+    done = subprocess.run([sys.executable, "-c", script], env=environment | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_killed_writers_left_is_removed_after_a_while(folder):
+    old, new = folder / "tsl_jax-0123-abcd", folder / "tsl_jax-0123-efgh"
+    old.touch(), new.touch()
+    os.utime(old, (0, 0))
+    Program().found()
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_programs_of_unreadable_sources_or_that_cannot_be_pickled_are_made_each_time(folder, monkeypatch):
+    program = Program()
+    monkeypatch.setattr(kept_programs, "_sources", lambda: None)
+    program.found()
+    assert not list(folder.iterdir())
+    monkeypatch.setattr(kept_programs, "_sources", lambda: "lines")
+    monkeypatch.setattr(kept_programs.serialize_executable, "serialize", lambda _: threading.Lock())
+    program.found()
+    assert not list(folder.iterdir())
+
+
 def test_what_cannot_be_kept_is_made(monkeypatch, tmp_path):
     program = Program()
     (tmp_path / "file").touch()
@@ -104,7 +162,7 @@ def test_what_cannot_be_kept_is_made(monkeypatch, tmp_path):
 
 def test_nothing_is_kept_of_what_is_made_from_unknown_lines(folder):
     program = Program()
-    compiled_for(jax.local_devices()[:1], program.lower, None)
+    program.compiled(None)
     assert not list(folder.iterdir())
 
 

@@ -6,6 +6,7 @@ made anew. It lies beside JAX's own programs, which are code from the same folde
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -14,6 +15,7 @@ import pickle
 import sys
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,40 +49,75 @@ _UNREADABLE = (
     pickle.UnpicklingError,
     jax.errors.JaxRuntimeError,
 )
-_UNWRITABLE = (OSError, ValueError, NotImplementedError, pickle.PicklingError, jax.errors.JaxRuntimeError)
+_UNWRITABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    pickle.PicklingError,
+    jax.errors.JaxRuntimeError,
+)
+#: Seconds after which a file that is being written is taken for left.
+_LEFT_SECONDS = 3600
 
 
 def compiled_for(
-    devices: Sequence[Any], lower: Callable[[Any], jax.stages.Lowered], made_from: tuple[Any, ...] | None
+    devices: Sequence[Any],
+    function: Callable[..., Any],
+    lower: Callable[[Any, Any], jax.stages.Lowered],
+    name: str,
+    made_from: tuple[Any, ...] | None,
 ) -> list[jax.stages.Compiled]:
     """The program of each device: on a CPU that which is kept; others are made, and kept.
 
     Args:
         devices: where they run.
-        lower: traces the program of a device; called in this thread, whose settings count.
+        function: what they compute.
+        lower: ``lower(jitted, device)`` traces the function for a device; called in this thread, whose settings count.
+        name: of the function.
         made_from: all that decides what is made beside the package's sources, versions and settings; by its `repr`, in
             which floating-point numbers have all digits. None: nothing is kept, as where a user's code has a part.
     """
     folder = _folder() if devices[0].platform == "cpu" else None
-    if folder is None or made_from is None:
+    key = None if folder is None or made_from is None else _key(name, made_from)
+    if folder is None or key is None:
         paths: list[Path | None] = [None] * len(devices)
     else:
-        paths = [folder / f"tsl_jax-{_key(made_from, device)}" for device in devices]
+        # Another key is another program for JAX, too: it would not be kept if it came from JAX's cache, see `_KEPT`.
+        name = f"{name}_{key[:16]}"
+        paths = [folder / f"tsl_jax-{_of_device(key, device)}" for device in devices]
+    jitted = jax.jit(_named(function, name))
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
         found = list(threads.map(_read, paths, devices))
-        lowered = [None if one else lower(device) for one, device in zip(found, devices, strict=True)]
+        if folder is not None and key is not None and None in found:
+            _clear(folder, name)
+        lowered = [None if one else lower(jitted, device) for one, device in zip(found, devices, strict=True)]
         return list(threads.map(_compiled, found, lowered, paths))
 
 
-def of_this_version(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A function to jit under a name with the package's version: of another version's programs none is taken from JAX's
-    cache, which could not be kept then."""
-
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         return function(*arguments)
 
-    call.__name__ = f"{name}_{importlib.metadata.version('tsl_jax')}"
+    call.__name__ = name
     return call
+
+
+def _clear(folder: Path, name: str) -> None:
+    """Delete what JAX has of a program that is lost here, so that it is compiled, and kept, once more; and what writers
+    left that were killed."""
+    left = [path for path in folder.glob("tsl_jax-*-*") if _age(path) > _LEFT_SECONDS]
+    for path in (*folder.glob(f"jit_{name}-*"), *left):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _compiled(found: Any, lowered: Any, path: Path | None) -> jax.stages.Compiled:
@@ -119,22 +156,35 @@ def _folder() -> Path | None:
     return None if settings.get("jax_compilation_cache_max_size", -1) != -1 else Path(folder)
 
 
-def _key(made_from: tuple[Any, ...], device: Any) -> str:
+def _key(name: str, made_from: tuple[Any, ...]) -> str | None:
+    """None where the package's sources cannot be read, so that nothing tells whether they are others."""
+    sources = _sources()
     names = sorted(name for name in jax.config.values if not name.startswith(_UNHEEDED))
     settings = [(name, getattr(jax.config, name, None)) for name in names]  # as they are in this thread
+    parts = (name, made_from, settings, jax.default_backend(), [os.environ.get(name) for name in _HEEDED])
+    return sources and _digest(f"{sources} {_versions()} {parts!r}")
+
+
+def _of_device(key: str, device: Any) -> str:
     where = (device.id, device.device_kind, device.client.platform_version, len(jax.devices()), instruction_set())
-    parts = (made_from, settings, where, [os.environ.get(name) for name in _HEEDED])
-    return hashlib.sha256(f"{_sources()} {_versions()} {parts!r}".encode()).hexdigest()
+    return _digest(f"{key} {where!r}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache
-def _sources() -> str:
+def _sources() -> str | None:
     """A digest of the modules that have a part in a program: another line may make another one."""
     digest, root = hashlib.sha256(), Path(__file__).parents[1]
     paths = [*root.glob("*.py"), *(path for package in _TRACED for path in (root / package).rglob("*.py"))]
-    for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    try:
+        for path in sorted(paths):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    except OSError:
+        return None
+    return digest.hexdigest() if paths else None
 
 
 @functools.cache

@@ -147,3 +147,11 @@ def test_runs_of_few_rows_and_ones_that_begin_by_rising_are_borne(family):
     rising = [dict(run, loss=np.r_[run["loss"][4:0:-1], run["loss"][4:]][: len(STEP)]) for run in family[:4]]
     found = prior_from_runs(rising, size=1e8)
     assert np.isfinite([found.kept, found.exponent, found.exponent_std, found.drift]).all()
+
+
+@pytest.mark.parametrize(
+    "clock", [((1.0, 1.0),), ((2.0, 1.0), (1.0, 2.0)), ((0.0, 0.0), (1.0, np.nan)), ((1.0, 2.0, 3.0),)]
+)
+def test_a_clock_that_does_not_go_on_is_refused(clock):
+    with pytest.raises(ValueError, match=r"ForecastPrior\.clock: got .*expected two or more pairs"):
+        ForecastPrior(clock=clock)

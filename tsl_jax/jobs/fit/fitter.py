@@ -16,7 +16,7 @@ from ...fitting import FitOptions, NoiseModel, check_axis, chosen_kernel, fit, r
 from ...fitting.far import is_far
 from ...jax_switches import with_own_switches
 from ...stream.blocks import Columns
-from ...stream.kept_programs import compiled_for, of_this_version
+from ...stream.kept_programs import compiled_for
 from ...stream.plan import device_rows
 from .columns import fit_columns
 
@@ -151,11 +151,11 @@ def _compile(family, axis, options, devices, shape, dtype, with_noise) -> list[A
         return fit_columns(fit(family, time_axis, losses, options=options, noise=noise))
 
     # One program a device: XLA partitions a program for several by other passes, which change the last bits.
-    program, rows = jax.jit(of_this_version(fit_rows, "fit_rows")), (shape[0] // len(devices), *shape[1:])
+    rows = (shape[0] // len(devices), *shape[1:])
     usable = len(check_axis(family, time_axis))
     result_dtype = jnp.promote_types(dtype, jnp.float32)
 
-    def lower(device: Any) -> Any:
+    def lower(program: Any, device: Any) -> Any:
         def array(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(shape, dtype, sharding=SingleDeviceSharding(device))
 
@@ -163,11 +163,10 @@ def _compile(family, axis, options, devices, shape, dtype, with_noise) -> list[A
         noise = NoiseModel(*(array(shape, result_dtype) for shape in shapes)) if with_noise else None  # type: ignore[arg-type]
         return program.lower(array(rows, dtype), noise)
 
-    return compiled_for(
-        devices, lower, made_from("fit_rows", family, options, axis, rows, str(np.dtype(dtype)), with_noise)
-    )
+    known = made_from(family, options, axis, rows, str(np.dtype(dtype)), with_noise)
+    return compiled_for(devices, fit_rows, lower, "fit_rows", known)
 
 
-def made_from(program: str, family: Family, *others: Any) -> tuple[Any, ...] | None:
+def made_from(family: Family, *others: Any) -> tuple[Any, ...] | None:
     """What `compiled_for` keeps a program by; None for a family of the user's, whose lines may be anywhere."""
-    return (program, family, *others) if type(family) in FAMILIES.values() else None
+    return (family, *others) if type(family) in FAMILIES.values() else None

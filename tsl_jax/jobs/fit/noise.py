@@ -15,7 +15,7 @@ from ...fitting.noise_sample import fitted_rows
 from ...store import LossStore, StoreError, StoreLike, open_fits, read_rows_with_gaps
 from ...store.far_requests import at_once
 from ...store.samples import sampled_runs
-from ...stream.kept_programs import compiled_for, of_this_version
+from ...stream.kept_programs import compiled_for
 from .fitter import BlockFitter, made_from
 from .request import FitRequest
 
@@ -75,15 +75,13 @@ def _fitted_rows(device: Any, family: Family, options: FitOptions, *arrays: Any)
 
 @functools.lru_cache(maxsize=16)
 def _program(device: Any, family: Family, options: FitOptions, *shapes: tuple[tuple[int, ...], Any]) -> Any:
-    program = jax.jit(of_this_version(functools.partial(fitted_rows, family, options), "fitted_rows"))
-
-    def lower(device: Any) -> Any:
+    def lower(program: Any, device: Any) -> Any:
         where = SingleDeviceSharding(device)
         arrays = [jax.ShapeDtypeStruct(shape, dtype, sharding=where) for shape, dtype in shapes]
         return program.lower(*arrays)
 
-    known = [(shape, str(np.dtype(dtype))) for shape, dtype in shapes]
-    return compiled_for([device], lower, made_from("fitted_rows", family, options, known))[0]
+    known = made_from(family, options, [(shape, str(np.dtype(dtype))) for shape, dtype in shapes])
+    return compiled_for([device], functools.partial(fitted_rows, family, options), lower, "fitted_rows", known)[0]
 
 
 def settle_noise(

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from ...arguments import real_number
 
 #: Of each law by name, parameters of its shapes for a highest rate of 1.
@@ -62,6 +64,15 @@ class ForecastPrior:
             value = real_number(f"ForecastPrior.{field.name}", getattr(self, field.name), "a positive number")
             if not (value > 0 or field.name in ("gain", "gain_power")):
                 raise ValueError(f"ForecastPrior.{field.name}: got {value!r}, expected a positive number")
+        if self.clock is not None:
+            pairs = np.asarray(self.clock, np.float64)
+            increases = (
+                pairs.ndim == 2 and pairs.shape[1] == 2 and len(pairs) > 1 and np.all(np.diff(pairs, axis=0) > 0)
+            )
+            if not (increases and np.all(np.isfinite(pairs))):
+                raise ValueError(
+                    f"ForecastPrior.clock: got {self.clock!r}, expected two or more pairs of numbers, both increasing"
+                )
         if any(not weight > 0 for _, weight in self.law_weights or ()):
             raise ValueError(
                 f"ForecastPrior.law_weights: got {dict(self.law_weights or ())}, expected positive numbers"
