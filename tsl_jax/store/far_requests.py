@@ -30,8 +30,8 @@ def at_once(location: Location, ask: Callable[[Place], Answer], places: Iterable
         asked = [(place, threads.submit(ask, place)) for place in places]
         try:
             for place, answer in reversed(asked):
-                # Who waits asks himself for what no thread has come to: however deep such calls lie in one another,
-                # none waits for a thread that another one holds.
+                # A call runs in its own thread what no other thread has begun: so nested calls never wait for a thread
+                # that another call holds.
                 answers.append(ask(place) if answer.cancel() else answer.result())
         finally:
             wait([answer for _, answer in asked if not answer.cancel()])

@@ -1,7 +1,7 @@
 """The records of a ledger as objects of a store: which are there, whether they changed, and their end.
 
-All lie beside the ledger's metadata, as ``ledger/c.BLOCK.0``: a folder for each, Zarr's other way, would be 100,000
-folders to make and to list. Ledgers of before have them, ``ledger/c/BLOCK/0``, and are written on as they are.
+All lie beside the ledger's metadata, as ``ledger/c.BLOCK.0``: with Zarr's default keys each would have a folder of its
+own, 100,000 to make and to list. Ledgers made before have these, ``ledger/c/BLOCK/0``, and keep them.
 
 The tag of a record is a number for its state: 0 where there is none, negative where nothing tells whether it changed.
 """

@@ -88,3 +88,19 @@ def test_the_default_goes_with_the_size():
             default_prior(bad)
     with pytest.raises(ValueError, match="at least one finished run"):
         prior_from_runs([])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"loss": None}, r"runs\[1\]: has no 'loss', expected the steps and losses"),
+        ({"loss": np.full(40, np.nan)}, r"runs\[1\]: loss: row 0 is nan"),
+        ({"step": np.zeros(0), "loss": np.zeros(0)}, r"runs\[1\]: "),
+    ],
+)
+@pytest.mark.parametrize("rates", [{}, {"learning_rate": np.ones(2000)}])
+def test_a_run_that_says_nothing_is_named(change, words, rates):
+    step = np.arange(50.0, 2001.0, 50.0)
+    run = {"step": step, "loss": 3 + 20 * step**-0.5, **rates}
+    with pytest.raises(ValueError, match=words):
+        prior_from_runs([run, run | change])

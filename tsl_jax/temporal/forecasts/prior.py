@@ -88,7 +88,7 @@ def prior_from_runs(
     places = np.array([middle if each is None else np.log(each) for each in sizes])
     asked = _size("size", size)
     if all(run.get("learning_rate") is None for run in runs):
-        curves = [_checked_curve(run) for run in runs]
+        curves = [_checked_curve(run, number) for number, run in enumerate(runs)]
         return family_prior(curves, places, None if asked is None or not known else float(np.log(asked)), prior)
     checked = [_checked(run, number) for number, run in enumerate(runs)]
     reference = float(np.median([rates.sum() / rates.max() for _, _, rates in checked]))
@@ -156,15 +156,22 @@ def _checked(run: Mapping[str, Any], number: int) -> tuple[np.ndarray, np.ndarra
             f"runs[{number}]: has no learning rates but others have, expected them of all runs or of none; leave out "
             "this run or those"
         )
-    step, loss = _checked_curve(run)
+    step, loss = _checked_curve(run, number)
     rates: Any = rates_of(run["learning_rate"], float(step[-1]))
     kept = step > np.argmax(rates > 0)
     return step[kept], loss[kept], rates
 
 
-def _checked_curve(run: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    last = float(np.max(np.asarray(run["step"], np.float64)))
-    return checked_curve(run["step"], run["loss"], np.asarray([last + 1]))[:2]
+def _checked_curve(run: Mapping[str, Any], number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and losses of one run."""
+    for name in ("step", "loss"):
+        if run.get(name) is None:
+            raise ValueError(f"runs[{number}]: has no {name!r}, expected the steps and losses of a finished run")
+    last = float(np.max(np.asarray(run["step"], np.float64), initial=0.0))
+    try:
+        return checked_curve(run["step"], run["loss"], np.asarray([last + 1]))[:2]
+    except ValueError as error:
+        raise ValueError(f"runs[{number}]: {error}") from error
 
 
 def _of_size(runs: list[tuple[np.ndarray, np.ndarray, np.ndarray]], prior: ForecastPrior, reference: float) -> _OfSize:
