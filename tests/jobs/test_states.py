@@ -24,7 +24,7 @@ from tsl_jax.jobs.fit.running import FitJob
 from tsl_jax.jobs.fit.task import FitTask, again_from_the_end, run_task
 from tsl_jax.store import LockedError, WriteError, locate, open_fits, writer_lock
 from tsl_jax.store.run_mark import begin_run, end_runs
-from tsl_jax.stream import bytes_per_token
+from tsl_jax.stream import bytes_per_token, plan
 from tsl_jax.stream.outcomes import package_version
 from tsl_jax.stream.plan import blocks_of
 
@@ -59,12 +59,14 @@ class Runs(RuleBasedStateMachine):
         self.fits, self.mark, self.tasks = root / "fits.zarr", None, []
         self._patch = pytest.MonkeyPatch()
         use_cheap_engine(self._patch.setattr)
+        self._patch.setattr(plan, "MOST_CHUNK_TOKENS", 32)  # two shards a block: one may be there without the other
         self.kill_at = KillAt(self._patch)
         memory = 64 * bytes_per_token(12, 2, 68)
         options = FitOptions(block_size=32, max_steps=8)
         self.request = FitRequest(self.job.source, str(self.fits), Sigmoid(), options=options, memory=memory)
         self.job.fit(root / "undisturbed.zarr", client=Here(), memory=memory, options=options)
         self.truth = tree(root / "undisturbed.zarr")
+        assert "category/c/11" in self.truth  # of the last of six blocks, the second shard
         self.rows = open_fits(root / "undisturbed.zarr").ledger.table
 
     def teardown(self):
