@@ -3,9 +3,10 @@
     python -m benchmarks without_fits [--tokens N] [--cores 1 2] [--model 16] [--out FILE] [--quick]
 
 A GPU that fits 33 million tokens a second is fed by the processor's cores. `fit_store` runs on some cores of this
-machine, each number in a process of its own; its first block is fitted, and that result stands for all others. Seconds
-are those between the ends of the first block's writing and of the last one's, medians over the repeats. What few cores
-and many take tells what goes on one at a time (the interpreter's lock, memory's bandwidth) from what cores share, and
+machine, each number in a process of its own; its first block is fitted, and that result stands for all others. Seconds,
+on the clock and of the processor, are those between the ends of the first block's writing and of the last one's,
+medians over the repeats; on the clock a slow disk counts too (``--folder /dev/shm`` is none). What few cores and many
+take tells what goes on one at a time (the interpreter's lock, memory's bandwidth) from what cores share, and
 so the rate of still more cores by Amdahl's law: a model, which nothing here measures.
 """
 
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> dict:
     if options.worker:
         print(json.dumps(_work(Path(options.worker), options.repeats)))
         return {}
-    entries = [_measure(layout, options) for layout in options.layouts]
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        entries = [_measure(layout, Path(tempfile.mkdtemp(dir=folder)), options) for layout in options.layouts]
     result = {
         "benchmark": "without_fits",
         "tokens": options.tokens,
@@ -51,13 +53,14 @@ def table(result: dict) -> str:
     """One row a layout."""
     cores = [str(one["cores"]) for one in result["layouts"][0]["runs"]]
     modelled = result["model_cores"]
-    head = ["chunks in shards", *(f"tokens/s, {number} core{'s' * (number != '1')}" for number in cores)]
+    head = ["chunks in shards", "CPU, µs a token", *(f"tokens/s, {n} core{'s' * (n != '1')}" for n in cores)]
     head += ["shared by cores, µs a token", "one at a time", f"model: {modelled} cores"]
     rows = []
     for entry in result["layouts"]:
         serial, shared = parts(entry["runs"])
         rate = 1 / (serial + shared / modelled)
-        cells = [f"{1 / one['seconds_a_token']:,.0f}" for one in entry["runs"]]
+        cells = [f"{1e6 * entry['runs'][0]['cpu_seconds_a_token']:.3f}"]
+        cells += [f"{1 / one['seconds_a_token']:,.0f}" for one in entry["runs"]]
         each = [f"{1e6 * shared:.3f}", f"{1e6 * serial:.3f}"]
         rows.append([entry["layout"], *cells, *each, f"{rate:,.0f} ({rate / WANTED:.0%} of 33 M)"])
     return record.table(head, rows)
@@ -72,30 +75,31 @@ def parts(runs: list[dict]) -> tuple[float, float]:
     return serial, (few["seconds_a_token"] - serial) * few["cores"]
 
 
-def _measure(layout: str, options: argparse.Namespace) -> dict:
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        chunk, shard = (2**10 * kib for kib in LAYOUTS[layout])
-        write_sigmoids(Path(folder) / "losses.zarr", options.tokens, 64, chunk, shard)
-        runs = []
-        for cores in options.cores:
-            command = [sys.executable, "-m", "benchmarks", "without_fits", "--worker", folder]
-            command += ["--repeats", str(options.repeats), "--cores", str(cores)]
-            done = subprocess.run(
-                command,
-                cwd=Path(__file__).parents[2],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-                preexec_fn=lambda cores=cores: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]),
-            )
-            runs.append({"cores": cores, **json.loads(done.stdout)})
+def _measure(layout: str, folder: Path, options: argparse.Namespace) -> dict:
+    chunk, shard = (2**10 * kib for kib in LAYOUTS[layout])
+    write_sigmoids(folder / "losses.zarr", options.tokens, 64, chunk, shard)
+    runs = []
+    for cores in options.cores:
+        command = [sys.executable, "-m", "benchmarks", "without_fits", "--worker", str(folder)]
+        command += ["--repeats", str(options.repeats), "--cores", str(cores)]
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            preexec_fn=lambda cores=cores: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]),
+        )
+        runs.append({"cores": cores, **json.loads(done.stdout)})
     return {"layout": layout, "runs": runs}
 
 
 def _work(folder: Path, repeats: int) -> dict:
-    """Seconds a token in this process, whose cores are given."""
-    import shutil
+    """Seconds a token in this process, whose cores are given.
 
+    All that is written stays until the last measurement: a file system may look long for room for a file where others
+    were deleted less than a minute ago (ext4: a third of the time).
+    """
     from tsl_jax import Sigmoid, fit_store
     from tsl_jax.jobs.fit.fitter import BlockFitter
     from tsl_jax.jobs.fit.writing import BlockWriter
@@ -113,18 +117,19 @@ def _work(folder: Path, repeats: int) -> dict:
 
     def writing(self, block, result):
         written(self, block, result)
-        ends.append((time.perf_counter(), block.block.stop - block.block.start))
+        ends.append((time.perf_counter(), time.process_time(), block.block.stop - block.block.start))
 
     stubs = mock.patch.object(BlockFitter, "__call__", stub), mock.patch.object(BlockWriter, "__call__", writing)
     with stubs[0], stubs[1]:
         for turn in range(1 + repeats):  # the first compiles, and fits the block that stands for all
-            ends = list[tuple[float, int]]()
-            fit_store(folder / "losses.zarr", folder / "fits", Sigmoid())
-            (first, _), *later = sorted(ends)
+            ends = list[tuple[float, float, int]]()
+            fit_store(folder / "losses.zarr", Path(tempfile.mkdtemp(dir=folder)) / "fits", Sigmoid())
+            first, *later = sorted(ends)
             if turn:
-                found.append((later[-1][0] - first) / sum(tokens for _, tokens in later))
-            shutil.rmtree(folder / "fits")
-    return {"seconds_a_token": statistics.median(found), "rounds": found}
+                tokens = sum(tokens for *_, tokens in later)
+                found.append([(last - begun) / tokens for begun, last in zip(first[:2], later[-1][:2], strict=True)])
+    wall, cpu = (statistics.median(column) for column in zip(*found, strict=True))
+    return {"seconds_a_token": wall, "cpu_seconds_a_token": cpu, "rounds": found}
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

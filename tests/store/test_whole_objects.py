@@ -68,4 +68,8 @@ def test_levels_are_those_of_the_array():
     array[:] = column = values("float32", ROWS)
     [(_, pieces)] = WholeObjects.of(array).made(0, column)
     assert [b"".join(pieces)] == list(content(array).values())
-    assert zstd()[0].level == 1
+
+
+def test_digits_of_floating_point_numbers_are_hardly_compressed():
+    level = {dtype: zstd(np.dtype(dtype))[0].level for dtype in DTYPES}
+    assert level == {dtype: -7 if dtype.startswith("float") else 1 for dtype in DTYPES}

@@ -1,6 +1,6 @@
 """Making the arrays of a store: every one carries a checksum, and every chunk that is written is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,17 +74,22 @@ def create_array(group: zarr.Group, name: str, *, values: np.ndarray | None = No
         values: what it holds.
         **options: as `zarr.Group.create_array` takes them; ``shape`` and ``dtype`` where there are no values.
     """
-    defaults: Mapping[str, Any] = {"compressors": zstd(), "config": _STORE_ALL}
+    if "compressors" not in options:
+        options["compressors"] = zstd(np.dtype(options["dtype"] if values is None else values.dtype))
     if values is not None:
         # given whole, an array of no elements would have chunks of none, which no reader takes
         chunks = options.pop("chunks", tuple(max(1, size) for size in values.shape))
         options |= {"data": values, "chunks": chunks}
-    return group.create_array(name, **{**defaults, **options})
+    return group.create_array(name, **{"config": _STORE_ALL, **options})
 
 
-def zstd() -> list[Any]:
-    """Compression of numbers, and a checksum of all stored bytes."""
-    return [ZstdCodec(level=1), Crc32cCodec()]
+def zstd(dtype: np.dtype) -> list[Any]:
+    """Compression of numbers, and a checksum of all stored bytes.
+
+    The digits of floating-point numbers are noise but for the first: level 1 makes fits an eighth smaller than level
+    -7, which hands most of them on as they are, and takes twice the time.
+    """
+    return [ZstdCodec(level=-7 if dtype.kind == "f" else 1), Crc32cCodec()]
 
 
 def bitshuffled(level: int) -> list[Any]:

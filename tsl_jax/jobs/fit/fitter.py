@@ -18,15 +18,13 @@ from ...jax_switches import with_own_switches
 from ...stream.blocks import Columns
 from ...stream.kept_programs import compiled_for
 from ...stream.plan import device_rows
+from ...stream.rooms import ALIGNMENT, Rooms
 from .columns import fit_columns
 
 #: `jax.Device` objects; their class has no name that type checkers accept.
 Devices = Sequence[Any]
 
 _TOKENS = PartitionSpec("token")
-#: Host memory that begins at a multiple of so many bytes is used by a CPU device as it is. Other memory JAX copies, on
-#: the threads that its programs run on: a block would be there only when the one before is fitted on all devices.
-_ALIGNMENT = 64
 
 
 class BlockFitter:
@@ -51,7 +49,7 @@ class BlockFitter:
         self._multiple = options.block_size or row_multiple(family, self.options, self.result_dtype, len(axis))
         self._sharding = NamedSharding(Mesh(np.asarray(devices), ("token",)), _TOKENS)
         self._on_cpu = devices[0].platform == "cpu"
-        self._rows = 0
+        self._rows, self._rooms = 0, Rooms()
         self._compiled: list[Any] = []
         self._noise: list[NoiseModel | None] = []
 
@@ -98,7 +96,7 @@ class BlockFitter:
 
     def room(self) -> np.ndarray:
         """An array (rows, checkpoints), not set, that `put` brings to the devices as it is."""
-        return _aligned((self._rows, self._num_checkpoints), self._dtype)
+        return self._rooms.room((self._rows, self._num_checkpoints), self._dtype)
 
     def put(self, losses: np.ndarray) -> jax.Array:
         """Bring a block to the devices, padded; may return before it is there, and be called from any thread.
@@ -106,7 +104,7 @@ class BlockFitter:
         Args:
             losses: (tokens, checkpoints), at most as many as `pad_to` was told; not to be changed any more.
         """
-        copied_by_jax = self._on_cpu and losses.ctypes.data % _ALIGNMENT
+        copied_by_jax = self._on_cpu and losses.ctypes.data % ALIGNMENT
         if len(losses) < self._rows or losses.dtype != self._dtype or copied_by_jax:
             padded = self.room()
             padded[: len(losses)], padded[len(losses) :] = losses, np.nan
@@ -131,14 +129,6 @@ class BlockFitter:
         for leaf in jax.tree.leaves(result):
             leaf.copy_to_host_async()
         return result
-
-
-def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """An array whose values are not set, at a multiple of `_ALIGNMENT` in memory."""
-    size = shape[0] * shape[1] * dtype.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @functools.lru_cache(maxsize=16)
