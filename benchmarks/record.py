@@ -120,9 +120,10 @@ def _commit() -> str:
 
 
 def _cpu_model() -> str:
+    """The processor's name, and on Linux the numbers that tell those of one name apart: Zen 4 is AMD's family 25."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    said = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    name = said.get("model name") or platform.processor() or platform.machine()
+    numbers = [f"{word} {said[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in said]
+    return name + (f" ({', '.join(numbers)})" if numbers else "")
