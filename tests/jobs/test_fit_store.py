@@ -60,6 +60,17 @@ def test_streamed_is_in_memory(dtype):
     assert validate(target) == []
 
 
+def test_float64_that_holds_in_the_callers_thread_alone_holds_in_all():
+    job = Job(MemoryStore())
+    job.write("float64")
+    target = MemoryStore()
+    with jax.enable_x64(True):
+        job.fit(target)
+        expected = in_memory(job.values("float64"), Sigmoid(), OPTIONS)
+    assert expected["rss"].dtype == "float64"
+    check_equal(target, expected)
+
+
 @pytest.mark.parametrize("family", [Sigmoid(scale="linear"), Hyperbola(), PowerLaw()])
 def test_every_family_goes_the_same_way(family):
     job = Job(MemoryStore())

@@ -216,9 +216,10 @@ def test_a_warm_up_is_no_fall():
 
 @pytest.fixture(scope="module")
 def planted_forecasts():
-    """Forecasts of 20 noisy runs with various exponents, offsets and gains, and the truths."""
-    rng, out = np.random.default_rng(0), []
-    for _ in range(20):
+    """Forecasts of 40 noisy runs with various exponents, offsets and gains, and the truths: all that is drawn, of which
+    the default keeps a part, since real runs are less various (`tsl_jax.temporal.forecasts.calibration`)."""
+    rng, out, prior = np.random.default_rng(0), [], ForecastPrior(kept=1.0)
+    for _ in range(40):
         truth = {
             "floor": rng.uniform(2, 4),
             "amplitude": rng.uniform(5, 20),
@@ -227,7 +228,7 @@ def planted_forecasts():
         }
         rates = constant_then(0.2)
         seen = planted(STEP, rates, **truth) + rng.normal(0, 2e-3, len(STEP))
-        out.append((forecast(STEP, seen, LATER, learning_rate=rates), planted(LATER, rates, **truth)))
+        out.append((forecast(STEP, seen, LATER, learning_rate=rates, prior=prior), planted(LATER, rates, **truth)))
     return out
 
 
@@ -235,11 +236,11 @@ def test_bands_hold_the_truth_as_often_as_they_say(planted_forecasts):
     inside = [
         (found.lower[:, -1] <= truth[-1]) & (truth[-1] <= found.upper[:, -1]) for found, truth in planted_forecasts
     ]
-    share = np.mean(inside, axis=0)
-    # Of 20 runs, 5 or fewer lie inside a true 50% band with a chance of 2%, as do 15 or more; 14 or fewer inside a true
-    # 90% band with a chance of 1%.
-    assert 5 < 20 * share[0] < 15
-    assert 20 * share[1] > 14
+    # Of 40 runs, 12 or fewer lie inside a true 50% band with a chance of 0.8%, as do 28 or more; 31 or fewer inside a true
+    # 90% band with a chance of 1.5%. Bands of what the default keeps hold 35 and 71% of such runs.
+    half, most = np.sum(inside, axis=0)
+    assert 12 < half < 28
+    assert most > 31
 
 
 def test_bands_widen_and_nest(planted_forecasts):
