@@ -236,8 +236,8 @@ def test_bands_hold_the_truth_as_often_as_they_say(planted_forecasts):
     inside = [
         (found.lower[:, -1] <= truth[-1]) & (truth[-1] <= found.upper[:, -1]) for found, truth in planted_forecasts
     ]
-    # Of 40 runs, 12 or fewer lie inside a true 50% band with a chance of 0.8%, as do 28 or more; 31 or fewer inside a true
-    # 90% band with a chance of 1.5%. Bands of what the default keeps hold 35 and 71% of such runs.
+    # Of 40 runs, 12 or fewer lie inside a true 50% band with a chance of 0.8%, as do 28 or more; 31 or fewer inside a
+    # true 90% band with a chance of 1.5%. Bands of what the default keeps hold 35 and 71% of such runs.
     half, most = np.sum(inside, axis=0)
     assert 12 < half < 28
     assert most > 31
