@@ -144,7 +144,8 @@ def headline(results: Path) -> str:
     def read(name: str) -> dict[str, Any]:
         return json.loads((results / f"{name}_cpu.json").read_text())
 
-    fitting, stream, memory, coverage = map(read, ("fitting", "stream", "memory", "coverage"))
+    found = {name: read(name) for name in ("fitting", "stream", "memory", "coverage")}
+    fitting, stream, memory, coverage = found.values()
     methods = fitting["methods"]
     ours = methods["tsl_jax"]
     times = {name: ours["fits_per_second"] / methods[name]["fits_per_second"] for name in ("gpufit", "jaxopt", "scipy")}
@@ -176,4 +177,6 @@ def headline(results: Path) -> str:
             "coverage",
         ],
     ]
-    return record.table(["", "measured", "by"], [[*row, f"`python -m benchmarks {name}`"] for *row, name in rows])
+    on = {name: result["environment"]["device"] for name, result in found.items()}
+    head = ["", "measured", "on", "by"]
+    return record.table(head, [[*row, on[name], f"`python -m benchmarks {name}`"] for *row, name in rows])

@@ -104,8 +104,10 @@ def test_what_is_lacking_is_said_in_tables():
 
 def test_the_stream_is_compared_with_its_slower_half():
     entry = {"layout": "a", "read_per_second": 200.0, "kernel_per_second": 100.0, "end_to_end_per_second": 95.0}
-    entry |= {"fraction_of_slower": 0.95, "limited_by": "fit", "peak_memory_bytes": 2**20}
-    assert "95%" in stream.table({"layouts": [entry]})
+    entry |= {"fraction_of_slower": 0.95, "limited_by": "fit", "peak_memory_bytes": 2**20, "cpu_beyond_the_fit": 3e-7}
+    found = stream.table({"layouts": [entry]})
+    assert "95%" in found
+    assert "0.30 µs" in found
 
 
 def test_a_line_a_machine_and_what_is_lacking_is_left_out():

@@ -34,7 +34,7 @@ def test_losses_arrive_whole_wherever_they_lie_in_memory(fitter, dtype, tokens, 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="other devices have memory of their own")
 def test_a_cpu_takes_aligned_losses_where_they_lie(fitter):
-    losses = device._aligned((ROWS, len(AXIS)), np.dtype(np.float16))
+    losses = fitter.room()
     losses[:] = 2.5
     [shard] = fitter.put(losses).addressable_shards
     assert shard.data.unsafe_buffer_pointer() == losses.ctypes.data

@@ -42,7 +42,8 @@ class BlockFitter:
     """
 
     def __init__(self, family: Family, axis: np.ndarray, dtype: Any, options: FitOptions, devices: Devices) -> None:
-        self._dtype, self._x64 = jax.dtypes.canonicalize_dtype(dtype), jax.config.jax_enable_x64
+        self._dtype = jax.dtypes.canonicalize_dtype(dtype)
+        self._has_float64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
         self._num_checkpoints = len(axis)
         self.options = dataclasses.replace(options, kernel=chosen_kernel(family, options, self.result_dtype))
         self._job = (family, tuple(axis.tolist()), self.options, tuple(devices))
@@ -109,7 +110,7 @@ class BlockFitter:
             padded = self.room()
             padded[: len(losses)], padded[len(losses) :] = losses, np.nan
             losses = padded
-        with jax.enable_x64(self._x64):  # what holds where this was made may not in this thread
+        with jax.enable_x64(self._has_float64):  # as where this was made, which may be another thread
             return jax.device_put(losses, self._sharding)
 
     @with_own_switches
