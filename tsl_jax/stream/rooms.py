@@ -18,8 +18,9 @@ class Rooms:
     def room(self, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
         """An array whose values are not set, at a multiple of `ALIGNMENT` in memory; from any thread."""
         size = shape[0] * shape[1] * dtype.itemsize
-        start = -(held := np.asarray(_Held(self._memory(size + ALIGNMENT), self._free))).ctypes.data % ALIGNMENT
-        return held[start : start + size].view(dtype).reshape(shape)
+        memory = np.asarray(_Held(self._memory(size + ALIGNMENT), self._free))
+        start = -memory.ctypes.data % ALIGNMENT
+        return memory[start : start + size].view(dtype).reshape(shape)
 
     def _memory(self, size: int) -> np.ndarray:
         while True:
