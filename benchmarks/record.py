@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -74,6 +74,19 @@ def arguments(name: str, about: str | None, *, quick: str | None = None) -> argp
     if quick is not None:
         parser.add_argument("--quick", action="store_true", help=quick)
     return parser
+
+
+def output_on(cores: Iterable[int], command: Sequence[str]) -> str:
+    """What a process of its own prints that has these cores."""
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )
+    return done.stdout
 
 
 def finish(result: dict, out: str | Path | None, told: str = "") -> dict:

@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from .. import record
@@ -51,15 +50,7 @@ def _in_process(devices: int, points: list[list[int]], options: argparse.Namespa
     command = [sys.executable, "-m", "benchmarks", "scaling", "--worker", json.dumps([[devices, *p] for p in points])]
     command += ["--repeats", str(options.repeats)]
     cores = sorted(os.sched_getaffinity(0))[: devices if options.on_cpu else None]
-    done = subprocess.run(
-        command,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(record.output_on(cores, command).splitlines()[-1])
 
 
 def _backend() -> str:

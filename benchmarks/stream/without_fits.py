@@ -6,15 +6,14 @@ A GPU that fits 33 million tokens a second is fed by the processor's cores. `fit
 machine, each number in a process of its own; its first block is fitted, and that result stands for all others. Seconds,
 on the clock and of the processor, are those between the ends of the first block's writing and of the last one's,
 medians over the repeats; on the clock a slow disk counts too (``--folder /dev/shm`` is none). What few cores and many
-take tells what goes on one at a time (the interpreter's lock, memory's bandwidth) from what cores share, and
-so the rate of still more cores by Amdahl's law: a model, which nothing here measures.
+take tells what goes on one at a time (the interpreter's lock, memory's bandwidth) from what cores share, and so the
+rate of still more cores by Amdahl's law: a model, which nothing here measures.
 """
 
 import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -78,19 +77,11 @@ def parts(runs: list[dict]) -> tuple[float, float]:
 def _measure(layout: str, folder: Path, options: argparse.Namespace) -> dict:
     chunk, shard = (2**10 * kib for kib in LAYOUTS[layout])
     write_sigmoids(folder / "losses.zarr", options.tokens, 64, chunk, shard)
-    runs = []
+    here, runs = sorted(os.sched_getaffinity(0)), []
     for cores in options.cores:
         command = [sys.executable, "-m", "benchmarks", "without_fits", "--worker", str(folder)]
         command += ["--repeats", str(options.repeats), "--cores", str(cores)]
-        done = subprocess.run(
-            command,
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            preexec_fn=lambda cores=cores: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]),
-        )
-        runs.append({"cores": cores, **json.loads(done.stdout)})
+        runs.append({"cores": cores, **json.loads(record.output_on(here[:cores], command))})
     return {"layout": layout, "runs": runs}
 
 
